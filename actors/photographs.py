@@ -1,0 +1,209 @@
+"""The photographs that can be developed: those that ship with scikit-image and scikit-learn, or a folder of one's own.
+
+Invariant: every photograph of a library is decoded, upright, RGB and captioned; what could not be used is named in
+`skipped`. The same captions and file contents give the same fingerprint, wherever the files lie.
+"""
+
+import csv
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from predictor.text import MiniLM
+
+_UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What Pillow raises for files that are broken, cut off, or no images."""
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A file, what it shows, and where in it the subject is, as parts of width and height."""
+
+    file: Path
+    caption: str
+    focus: tuple[float, float] = (0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A decoded photograph, no larger than prints of the library's size need."""
+
+    caption: str
+    image: Image.Image
+    focus: tuple[float, float]
+
+
+# Not by skimage.data: that may download, and imports pooch. The other files of these folders are no photographs of
+# things that people ask for (page, clock_motion, cell, retina, a horse's silhouette).
+_SHIPPED = (
+    ("skimage", "data/astronaut.png", "an astronaut in an orange spacesuit, portrait of a smiling woman", (0.44, 0.32)),
+    ("skimage", "data/chelsea.png", "a tabby cat, the face of a kitten", (0.53, 0.45)),
+    ("skimage", "data/coffee.png", "a cup of coffee, espresso on a wooden table", (0.5, 0.45)),
+    ("skimage", "data/rocket.jpg", "a rocket on its launch pad at night", (0.5, 0.6)),
+    ("skimage", "data/hubble_deep_field.jpg", "galaxies and stars in deep space", (0.5, 0.5)),
+    ("skimage", "data/motorcycle_left.png", "a red motorcycle in a garage", (0.53, 0.52)),
+    ("skimage", "data/camera.png", "a cameraman in a coat with his camera on a tripod", (0.45, 0.35)),
+    ("skimage", "data/moon.png", "the surface of the moon with craters", (0.5, 0.5)),
+    ("skimage", "data/coins.png", "ancient coins in rows", (0.5, 0.5)),
+    ("skimage", "data/brick.png", "a brick wall", (0.5, 0.5)),
+    ("skimage", "data/grass.png", "grass on a meadow", (0.5, 0.5)),
+    ("skimage", "data/gravel.png", "gravel, small stones", (0.5, 0.5)),
+    ("sklearn", "datasets/images/china.jpg", "a Chinese temple, a pagoda above a lake", (0.36, 0.45)),
+    ("sklearn", "datasets/images/flower.jpg", "an orange flower in a garden, a blooming dahlia", (0.48, 0.46)),
+)  # fmt: skip
+
+
+class PhotographLibrary:
+    """Photographs by caption.
+
+    Parameters
+    ----------
+    folder : Path or None
+        A folder of images, captioned by `captions.csv` (columns file, caption) where there is one, else by their
+        file names; None for the photographs that ship with the dependencies.
+    size : int
+        Side of the prints; photographs are kept at three times that at most.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist, its captions.csv is not readable, or it holds no usable photograph.
+    """
+
+    def __init__(self, folder: Path | None, size: int) -> None:
+        self._longest = 3 * size
+        skipped: list[str] = []
+        photographs: list[Photograph] = []
+        content = hashlib.sha256()
+        for shot in _shots(folder, skipped):
+            try:
+                data = shot.file.read_bytes()
+                image = self._decode(data)
+            except _UNUSABLE as error:
+                skipped.append(f"{shot.file.name}: {_reason(error)}")
+                continue
+            photographs.append(Photograph(shot.caption, image, shot.focus))
+            for part in (shot.caption.encode(), repr(shot.focus).encode(), data):
+                content.update(hashlib.sha256(part).digest())
+        if not photographs:
+            raise ValueError(
+                f"no usable photograph in {folder or 'the installed packages'} ({len(skipped)} skipped"
+                + (f", first: {skipped[0]}" if skipped else "")
+                + f"); put {', '.join(sorted(SUFFIXES))} files there"
+            )
+        self.photographs = tuple(photographs)
+        self.skipped: tuple[str, ...] = tuple(skipped)
+        """One line for every file that was not used, and why."""
+        self.fingerprint = content.hexdigest()[:16]
+        """Of captions and file contents, in order."""
+        self._nearest: dict[str, tuple[Photograph, float]] = {}
+
+    def nearest(self, subject: str) -> tuple[Photograph, float]:
+        """Find the photograph whose caption is most similar to a subject, and the cosine; the first of equals."""
+        if subject not in self._nearest:
+            similarities = self._captions @ _encoder().encode([subject])[0]
+            index = int(np.argmax(similarities))
+            self._nearest[subject] = (self.photographs[index], float(similarities[index]))
+        return self._nearest[subject]
+
+    def setup(self) -> None:
+        """Load the text encoder and embed the captions."""
+        _ = self._captions
+
+    @cached_property
+    def _captions(self) -> NDArray[np.float32]:
+        return _encoder().encode([photograph.caption for photograph in self.photographs])
+
+    def _decode(self, data: bytes) -> Image.Image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)  # of odd metadata; the pixels count
+            image = Image.open(io.BytesIO(data))
+            image.draft("RGB", (self._longest, self._longest))  # lets JPEG decode at a fraction of its size
+            image = ImageOps.exif_transpose(image)
+            image = _opaque(image)
+        if min(image.size) < 16:
+            raise ValueError(f"only {image.width}×{image.height} pixels")
+        image.thumbnail((self._longest, self._longest), Image.Resampling.LANCZOS)
+        return image
+
+
+def caption_from_name(file: Path) -> str:
+    """Read a caption from a file name.
+
+    Example:
+
+        caption_from_name(Path("red_boat-2.jpg")) == "red boat"
+    """
+    words = re.sub(r"[\s_\-.]+", " ", file.stem).strip()
+    return re.sub(r"(?:\s*\(?\d+\)?)+$", "", words).strip() or words
+
+
+@cache
+def _encoder() -> MiniLM:
+    """One for all libraries of a process: it is read, never changed."""
+    return MiniLM()
+
+
+def _shots(folder: Path | None, skipped: list[str]) -> Iterator[Shot]:
+    if folder is None:
+        yield from _shipped()
+    elif not folder.is_dir():
+        raise ValueError(f"no such folder of photographs: {folder}; give a folder, or leave it out for those that ship")
+    elif (folder / "captions.csv").is_file():
+        yield from _captioned(folder, skipped)
+    else:
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in SUFFIXES:
+                yield Shot(file, caption_from_name(file))
+
+
+def _shipped() -> Iterator[Shot]:
+    for package, file, caption, focus in _SHIPPED:
+        spec = find_spec(package)
+        assert spec is not None and spec.origin is not None  # both are dependencies
+        yield Shot(Path(spec.origin).parent / file, caption, focus)
+
+
+def _captioned(folder: Path, skipped: list[str]) -> Iterator[Shot]:
+    table = folder / "captions.csv"
+    try:
+        rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline="")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    if rows and not {"file", "caption"} <= rows[0].keys():
+        raise ValueError(f"{table} must have the columns file and caption, got {', '.join(map(str, rows[0]))}")
+    for row in rows:
+        name, caption = (row["file"] or "").strip(), (row["caption"] or "").strip()
+        if not caption:
+            skipped.append(f"{name}: no caption in captions.csv")
+        elif not (folder / name).is_file():
+            skipped.append(f"{name}: in captions.csv, but not in the folder")
+        else:
+            yield Shot(folder / name, caption)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    if image.mode.startswith("I"):  # 16 bits, which convert would clip at 255
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,43 @@
+"""Scorers on the PAMELA predictor: one person's taste, or the population's. Both 0 to 1, higher is better."""
+
+import io
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from actors.messages import Rendering, ScoreRequest
+from predictor.predictor import PamelaPredictor, Person
+
+
+class PamelaScorer:
+    """Predicted rating of an image by one person, or by the mean of a group."""
+
+    def __init__(self, checkpoint: str, cache: str | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._cache = Path(cache) if cache else None
+        self._person = lru_cache(maxsize=4096)(self._resolve)
+
+    def setup(self) -> None:
+        self._person(self._predictor.user_ids[0])
+
+    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+        with Image.open(io.BytesIO(rendering.png)) as image:
+            scores = self._predictor.score(
+                [image.convert("RGB")],
+                self._person(*request.users),
+                prompts=[request.base_prompt],
+                metadata=[request.metadata],
+            )
+        return float(scores[0])
+
+    @cached_property
+    def _predictor(self) -> PamelaPredictor:
+        return PamelaPredictor.from_pretrained(self._checkpoint, cache=self._cache)
+
+    def _resolve(self, *users: str) -> Person:
+        if not users:
+            return self._predictor.population()
+        if len(users) == 1:
+            return self._predictor.person(users[0])
+        return self._predictor.group("group", users)

@@ -1,0 +1,207 @@
+"""The driver: one event loop that steers many trajectories at once and keeps every pool busy.
+
+    _worker[N]  --- next trajectory, in order --->  _steer(trajectory)
+                                                        |
+        +-----------------------------------------------+
+        |   next_step(history)                          ^
+        v                                               | append to journal (fsync), then to history
+    RenderBase / Propose                                |
+        |                                               |
+        |  _propose: proposer pool, up to `asks` times  |
+        v                                               |
+    _try[T] for all candidates of the iteration --------+
+        _image: on disk? else renderer pool -> image store (fsync) -\
+                                 reference to the rendering -> scorer pool
+
+What each loop waits for, and what unblocks it:
+
+    _worker    a trajectory that is not begun       -- the list is there from the start; ends with it
+    _steer     its iteration's slowest candidate    -- pools answer, or fail within their time limits
+    _propose   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
+    _image     an actor of the renderer pool, or    -- ActorPool.call; or the first trajectory that
+               another trajectory's same render        asked for the same key
+    _try       an actor of a scorer pool            -- ActorPool.call
+
+N is what keeps the renderers busy while one trajectory waits for its proposals; memory is bounded by
+N x T candidates, however long the run. The driver is the only writer of the run folder. A candidate
+that fails is recorded with its error; a trajectory whose base prompt fails, or whose proposer does, is
+listed as failed and tried again by `--resume`. A pool that is broken or a disk that is full ends the run.
+
+Invariant: an iteration is in the journal only after all its images are on the disk, and in the history
+only after it is in the journal.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
+from actors.pool import ActorPool, CallFailedError, put
+from pipelines.image_store import ImageStore, image_key
+from pipelines.journal import Journal
+from pipelines.search import (
+    BasePromptFailedError,
+    Candidate,
+    Iteration,
+    Propose,
+    RenderBase,
+    Stop,
+    Trajectory,
+    admit,
+    next_step,
+    proposal_seed,
+)
+from pipelines.search import Protocol as SearchProtocol
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the progress display."""
+
+    def begun(self, trajectory: Trajectory) -> None: ...
+    def rendered(self) -> None: ...
+    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None: ...
+    def failed(self, trajectory: Trajectory, reason: str) -> None: ...
+    def warned(self, warning: str) -> None: ...
+
+
+class Driver:
+    """Steers trajectories by three kinds of pools; see the module's docstring for the design."""
+
+    def __init__(
+        self,
+        *,
+        protocol: SearchProtocol,
+        renderer: ActorPool,
+        renderer_identity: Mapping[str, Any],
+        proposer: ActorPool,
+        scorers: Mapping[str, ActorPool],
+        images: ImageStore,
+        journal: Journal,
+        observer: Observer,
+    ) -> None:
+        self._protocol = protocol
+        self._renderer = renderer
+        self._identity = renderer_identity
+        self._proposer = proposer
+        self._scorers = scorers
+        self._images = images
+        self._journal = journal
+        self._journal_turn = asyncio.Lock()
+        self._observer = observer
+        self._rendering: dict[str, asyncio.Task[Any]] = {}
+        self.failures: dict[str, str] = {}
+        """Trajectory id -> why it failed."""
+
+    async def run(self, trajectories: Sequence[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
+        """Bring every trajectory to its end. `histories` holds what is recorded, and is extended as it grows."""
+        waiting = iter(trajectories)
+        workers = min(len(trajectories), self._in_flight())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._worker(waiting, histories))
+        except ExceptionGroup as errors:
+            raise _first(errors) from None
+
+    def _in_flight(self) -> int:
+        """Trajectories at a time: their candidates fill the renderers twice over while one more proposes."""
+        width = self._renderer.role.actors * self._renderer.role.in_flight
+        return math.ceil(2 * width / self._protocol.candidates) + 1
+
+    async def _worker(self, waiting: Iterator[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
+        for trajectory in waiting:
+            self._observer.begun(trajectory)
+            try:
+                await self._steer(trajectory, histories[trajectory.id])
+            except (CallFailedError, BasePromptFailedError) as error:
+                self.failures[trajectory.id] = str(error)
+                self._observer.failed(trajectory, str(error))
+            else:
+                self._observer.finished(trajectory, histories[trajectory.id])
+
+    async def _steer(self, trajectory: Trajectory, history: list[Iteration]) -> None:
+        while not isinstance(step := next_step(history, self._protocol), Stop):
+            iteration = await self._iterate(trajectory, step)
+            if iteration.number == 0 and iteration.candidates[0].score is None:
+                # Not recorded, so that --resume tries again.
+                raise BasePromptFailedError(iteration.candidates[0].error)
+            async with self._journal_turn:
+                await asyncio.to_thread(self._journal.append, trajectory.id, iteration)
+            history.append(iteration)
+
+    async def _iterate(self, trajectory: Trajectory, step: RenderBase | Propose) -> Iteration:
+        if isinstance(step, RenderBase):
+            prompts, asks, refused = [trajectory.base_prompt], 0, {}
+        else:
+            prompts, asks, refused = await self._propose(trajectory, step)
+        candidates = await asyncio.gather(*(self._try(trajectory, prompt) for prompt in prompts))
+        number = step.number if isinstance(step, Propose) else 0
+        return Iteration(number=number, candidates=tuple(candidates), asks=asks, refused=refused)
+
+    async def _propose(self, trajectory: Trajectory, step: Propose) -> tuple[list[str], int, dict[str, int]]:
+        """Ask until there are enough new prompts, or `asks` times."""
+        prompts: list[str] = []
+        refused: dict[str, int] = {}
+        ask = 0
+        while len(prompts) < self._protocol.candidates and ask < self._protocol.asks:
+            room = self._protocol.candidates - len(prompts)
+            assert step.context.score is not None
+            request = ProposalRequest(
+                base_prompt=trajectory.base_prompt,
+                best_prompt=step.context.prompt,
+                best_score=step.context.score,
+                count=room,
+                seed=proposal_seed(trajectory, step.number, ask),
+            )
+            _, proposals = await self._proposer.call("propose", request)
+            assert isinstance(proposals, Proposals)
+            admitted, dropped = admit(proposals.prompts, [step.context.prompt, *prompts], room)
+            prompts += admitted
+            for reasons in (proposals.refused, dropped):
+                for reason, count in reasons.items():
+                    refused[reason] = refused.get(reason, 0) + count
+            ask += 1
+        return prompts, ask, refused
+
+    async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
+        key = image_key(self._identity, prompt, trajectory.image_seed)
+        request = ScoreRequest(
+            users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=trajectory.metadata
+        )
+        try:
+            rendering = await self._image(key, RenderRequest(prompt=prompt, seed=trajectory.image_seed))
+        except CallFailedError as error:
+            return Candidate(prompt=prompt, error=str(error))
+        try:
+            _, score = await self._scorers[trajectory.scorer].call("score", request, rendering)
+        except CallFailedError as error:
+            return Candidate(prompt=prompt, image=key, error=str(error))
+        if not math.isfinite(score):
+            return Candidate(prompt=prompt, image=key, error=f"the score is not a number: {score}")
+        return Candidate(prompt=prompt, image=key, score=score)
+
+    async def _image(self, key: str, request: RenderRequest) -> Any:
+        """A reference to the rendering, which is on the disk; the same render is never made twice at a time."""
+        task = self._rendering.get(key)
+        if task is None:
+            task = self._rendering[key] = asyncio.create_task(self._render(key, request))
+            task.add_done_callback(lambda _: self._rendering.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _render(self, key: str, request: RenderRequest) -> Any:
+        if (png := await asyncio.to_thread(self._images.read, key)) is not None:
+            return put(Rendering(png=png))
+        reference, rendering = await self._renderer.call("render", request)
+        assert isinstance(rendering, Rendering)
+        if rendering.warning:
+            self._observer.warned(rendering.warning)
+        await asyncio.to_thread(self._images.write, key, rendering.png)
+        self._observer.rendered()
+        return reference
+
+
+def _first(errors: BaseExceptionGroup) -> BaseException:
+    """The error that ended the run; the others are its consequences."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,112 @@
+"""The embedded preset's own predictor: made once on this machine, kept in the cache, checked against a known truth.
+
+The darkroom develops its photographs in a thousand ways, simulated raters rate the prints, and the
+PAMELA model learns each rater's taste from those ratings. Everything here is real but the raters, and
+theirs is the one part of the chain whose truth can be known.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from actors.darkroom import Darkroom
+from actors.lexicon import Lexicon
+from actors.messages import ProposalRequest, RenderRequest
+from pipelines.search import derive_seed
+from predictor.features import cache_folder
+
+RATERS = 12
+IMAGES = 1200
+RATINGS_PER_IMAGE = 8
+SEED = 0
+Progress = Callable[[str, int, int], None]
+VERSION = 1
+"""Raise it whenever the same photographs would give another checkpoint."""
+
+
+def embedded_checkpoint(
+    darkroom: Darkroom,
+    *,
+    progress: Progress = lambda what, done, total: None,
+    announce: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """The folder of the checkpoint for a darkroom's photographs, made if the cache does not hold it.
+
+    Beside the checkpoint's own files it holds `truth.parquet`, the taste of its raters.
+    """
+    folder = _place(darkroom)
+    if (existing := existing_checkpoint(darkroom)) is not None:
+        return existing
+    announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
+    from predictor.dataset import read_dataset
+    from predictor.fitting import fit
+    from predictor.simulation import simulate
+    from predictor.training import RECIPES
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        dataset, made = Path(scratch) / "dataset", Path(scratch) / "checkpoint"
+        _develop(darkroom, dataset, progress)
+        simulate(
+            dataset,
+            raters=RATERS,
+            ratings_per_image=RATINGS_PER_IMAGE,
+            seed=SEED,
+            on_image=lambda done, total: progress("raters look at prints", done, total),
+        )
+        predictor = fit(read_dataset(dataset, seed=SEED), RECIPES["small"], seed=SEED, progress=progress)
+        predictor.save_pretrained(made)
+        shutil.copy(dataset / "truth.parquet", made / "truth.parquet")
+        _publish(made, folder)
+    return folder
+
+
+def existing_checkpoint(darkroom: Darkroom) -> Path | None:
+    """The checkpoint for a darkroom's photographs, if the cache holds it."""
+    folder = _place(darkroom)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _place(darkroom: Darkroom) -> Path:
+    """Where the checkpoint belongs: its name hashes all that decides it."""
+    recipe = {"version": VERSION, "raters": RATERS, "images": IMAGES, "per_image": RATINGS_PER_IMAGE, "seed": SEED}
+    decisive = json.dumps([recipe, darkroom.identity()], sort_keys=True)
+    return cache_folder() / "embedded" / hashlib.sha256(decisive.encode()).hexdigest()[:16]
+
+
+def _develop(darkroom: Darkroom, dataset: Path, progress: Progress) -> None:
+    """Develop each photograph plainly, in first proposals, and in variations of those, as a search would."""
+    (dataset / "images").mkdir(parents=True)
+    darkroom.setup()
+    lexicon = Lexicon()
+    subjects = [photograph.caption for photograph in darkroom.library.photographs]
+    rows = []
+    for number in range(IMAGES):
+        subject = subjects[number % len(subjects)]
+        seed = derive_seed("embedded", SEED, number)
+        prompt = subject
+        for depth in range((number // len(subjects)) % 4):
+            request = ProposalRequest(
+                base_prompt=subject, best_prompt=prompt, best_score=0.0, count=1, seed=seed + depth
+            )
+            prompt = lexicon.propose(request).prompts[0]
+        file = f"images/{number:04d}.png"
+        (dataset / file).write_bytes(darkroom.render(RenderRequest(prompt=prompt, seed=seed)).png)
+        rows.append({"image_id": f"{number:04d}", "file": file, "prompt": subject})
+        progress("developing prints", number + 1, IMAGES)
+    pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
+
+
+def _publish(made: Path, folder: Path) -> None:
+    """Move the finished checkpoint to its place; whoever was first wins, for both made the same."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not (folder / "config.json").is_file():
+            raise

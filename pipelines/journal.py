@@ -1,0 +1,104 @@
+"""journal.jsonl: what has happened, one line for each finished iteration of one trajectory.
+
+Append-only and forced to the disk before the search goes on; it is the only thing that `--resume`
+replays. A process that is killed while it writes leaves a torn last line, which is dropped. Anything
+else that does not read back is an error: a journal that was edited is not a record.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipelines.search import Candidate, Iteration
+
+
+class JournalError(ValueError):
+    """A line that was written whole does not read back."""
+
+
+class Journal:
+    """The journal of one run folder, open for appending. The driver is its only writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal, dropping a torn last line for good."""
+        self._whole = _whole_length(path)
+        self._file = path.open("ab")
+        self._file.truncate(self._whole)
+
+    def append(self, trajectory_id: str, iteration: Iteration) -> None:
+        """Write one line; returns once it would survive a power failure.
+
+        Raises
+        ------
+        OSError
+            The disk is full or broken; the line is then not in the journal.
+        """
+        line = json.dumps({"trajectory": trajectory_id, **asdict(iteration)}, ensure_ascii=False).encode() + b"\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            os.ftruncate(self._file.fileno(), self._whole)
+            raise
+        self._whole += len(line)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def replay(path: Path, trajectory_ids: Iterable[str]) -> dict[str, list[Iteration]]:
+    """The recorded history of each trajectory; empty for those without a line.
+
+    Raises
+    ------
+    JournalError
+        A whole line is not valid, out of turn, or of a trajectory that the run does not have.
+    """
+    histories: dict[str, list[Iteration]] = {trajectory_id: [] for trajectory_id in trajectory_ids}
+    if not path.exists():
+        return histories
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            trajectory_id, iteration = _parse(path, number, line)
+            history = histories.get(trajectory_id)
+            if history is None:
+                raise JournalError(f"{path}, line {number}: trajectory {trajectory_id!r} is not one of this run")
+            if iteration.number != len(history):
+                raise JournalError(
+                    f"{path}, line {number}: iteration {len(history)} of {trajectory_id!r} is due, "
+                    f"got {iteration.number}; the journal was edited or mixed up"
+                )
+            history.append(iteration)
+    return histories
+
+
+def _parse(path: Path, number: int, line: bytes) -> tuple[str, Iteration]:
+    try:
+        values: dict[str, Any] = json.loads(line)
+        trajectory_id = values.pop("trajectory")
+        candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates"))
+        return trajectory_id, Iteration(candidates=candidates, **values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JournalError(f"{path}, line {number}: not a line of a journal: {error}") from error
+
+
+def _whole_length(path: Path) -> int:
+    """Bytes up to and including the last line break."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            position = start
+    return 0

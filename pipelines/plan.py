@@ -1,0 +1,131 @@
+"""What a run will do, settled before anything is written: trajectories and cost.
+
+Everything that can be refused is refused here, as a ValueError of one line.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.messages import Renderer
+from pipelines.prompts import Prompt
+from pipelines.search import Protocol, Trajectory, image_seed
+from pipelines.settings import Settings, decisive
+from pipelines.users import NOBODY, Audience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run, settled. `checkpoint` is None as long as the embedded preset has still to make it."""
+
+    settings: Settings
+    checkpoint: Path | None
+    checkpoint_fingerprint: str | None
+    renderer: Renderer
+    people: Mapping[str, str]
+    """User -> demographics in a sentence."""
+    audiences: tuple[Audience, ...]
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def protocol(self) -> Protocol:
+        return Protocol(**self.settings.protocol.model_dump())
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        """Prompt by prompt, scorer by scorer, run by run, user by user: finished galleries early."""
+        settings = self.settings
+        return [
+            Trajectory(
+                user=audience.name,
+                members=audience.members,
+                prompt_id=prompt.id,
+                base_prompt=prompt.text,
+                scorer=scorer,
+                run=run,
+                image_seed=image_seed(settings.seed, prompt.text),
+                seed=settings.seed,
+                metadata=prompt.metadata,
+            )
+            for prompt in self.prompts
+            for scorer in settings.scorers
+            for run in range(1, settings.runs + 1)
+            for audience in (self.audiences if scorer == "pamela" else (NOBODY,))
+        ]
+
+    @property
+    def most_renders(self) -> int:
+        """If no trajectory stops early and no two share an image but the base prompt's."""
+        protocol = self.settings.protocol
+        return len(self.prompts) + len(self.trajectories) * protocol.iterations * protocol.candidates
+
+    @property
+    def gpus_wanted(self) -> float:
+        roles = (self.settings.renderer, self.settings.proposer, self.settings.scorer)
+        return sum(role.num_gpus * role.actors for role in roles)
+
+    @property
+    def render_hours(self) -> float:
+        """Hours of one renderer that the most renders would take, by the preset's estimate."""
+        return self.most_renders * self.settings.renderer.seconds_per_call / 3600
+
+    @property
+    def most_bytes(self) -> int:
+        """Disk that the most renders would take: photographs hardly compress in PNG."""
+        return self.most_renders * self.settings.renderer.size**2 * 2
+
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the records, as plain values; the same for a run and its continuation."""
+        return {
+            "settings": decisive(self.settings),
+            "renderer": dict(self.renderer.identity()),
+            "predictor": self.checkpoint_fingerprint,
+            "users": {audience.name: list(audience.members) for audience in self.audiences},
+            "prompts": {prompt.id: prompt.text for prompt in self.prompts},
+            "metadata": {prompt.id: dict(prompt.metadata) for prompt in self.prompts if prompt.metadata},
+        }
+
+    def describe(self, gpus_there: float | None) -> str:
+        """The plan in plain lines, for --dry-run."""
+        trajectories = len(self.trajectories)
+        gpu_hours = self.render_hours * self.settings.renderer.num_gpus
+        size, seconds = self.settings.renderer.size, self.settings.renderer.seconds_per_call
+        lines = [
+            f"users         {len(self.audiences)}: {_some([audience.name for audience in self.audiences])}",
+            f"prompts       {len(self.prompts)}: {_some([prompt.id for prompt in self.prompts])}",
+            f"trajectories  {trajectories} ({self.settings.runs} run(s); scorers {', '.join(self.settings.scorers)})",
+            f"most renders  {self.most_renders:,} at {size} x {size} pixels",
+            f"disk          at most about {self.most_bytes / 1e9:.2f} GB",
+            f"GPUs          {self.gpus_wanted:g} wanted" + ("" if gpus_there is None else f", {gpus_there:g} there"),
+            f"GPU hours     {gpu_hours:.1f} at most, by the preset's {seconds:g} s a render",
+        ]
+        if self.checkpoint is None:
+            lines.append("predictor     to be made first, once: a minute or two")
+        else:
+            lines.append(f"predictor     {self.checkpoint}")
+        return "\n".join(lines)
+
+
+def check_disk(plan: Plan, out: Path) -> None:
+    """Refuse a run that the disk cannot hold.
+
+    Raises
+    ------
+    ValueError
+        The free space is less than the run may need; the message gives both.
+    """
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if free < plan.most_bytes:
+        raise ValueError(
+            f"--out {out}: no disk space: up to {plan.most_bytes / 1e6:,.0f} MB wanted for {plan.most_renders:,} images, "
+            f"{free / 1e6:,.0f} MB free; name a folder on another disk, or lower --candidates or --iterations"
+        )
+
+
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", … {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,137 @@
+"""What a person sees while work goes on: bars on a terminal, plain lines in a log."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from pipelines.search import Iteration, Trajectory, best_so_far
+
+_PLAIN_EVERY_S = 10.0
+_RATE_WINDOW_S = 20.0
+
+
+class StageProgress:
+    """Progress of named stages with a known length, one after the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stages: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._stages:
+            self._stages[what] = self._bar.add_task(what, total=total)
+            self._bar.start()
+        self._bar.update(self._stages[what], completed=done)
+        if done == total and not self._console.is_terminal:
+            self._console.print(f"{what}: {done}/{total}")
+
+    def __enter__(self) -> "StageProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class RunProgress:
+    """Watches a run: trajectories done and active, renders a second, best gain, time to go."""
+
+    def __init__(self, console: Console, total: int, done: int) -> None:
+        self._console = console
+        self._total, self._done, self._before = total, done, done
+        self._active = 0
+        self._failed = 0
+        self._renders = 0
+        self._recent: deque[float] = deque()
+        self._best_gain = 0.0
+        self._began = self._spoke = time.monotonic()
+        self._bar = Progress(
+            TextColumn("steering"),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("steering", total=total, completed=done, status=self.status())
+        self.warnings: list[str] = []
+
+    def begun(self, trajectory: Trajectory) -> None:
+        self._active += 1
+        self._show()
+
+    def rendered(self) -> None:
+        now = time.monotonic()
+        self._renders += 1
+        self._recent.append(now)
+        while self._recent and self._recent[0] < now - _RATE_WINDOW_S:
+            self._recent.popleft()
+        self._show()
+
+    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
+        self._active -= 1
+        self._done += 1
+        best, initial = best_so_far(history), history[0].candidates[0]
+        if best is not None and best.score is not None and initial.score is not None:
+            self._best_gain = max(self._best_gain, best.score - initial.score)
+        self._show()
+
+    def failed(self, trajectory: Trajectory, reason: str) -> None:
+        self._active -= 1
+        self._done += 1
+        self._failed += 1
+        self._console.print(f"failed: {trajectory.id}: {reason}", style="red", markup=False)
+        self._show()
+
+    def warned(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            self._console.print(f"warning: {warning}", style="yellow", markup=False)
+
+    def status(self) -> str:
+        elapsed = time.monotonic() - self._began
+        rate = len(self._recent) / max(min(elapsed, _RATE_WINDOW_S), 1e-3)
+        parts = [f"{self._done}/{self._total} trajectories", f"{self._active} active", f"{self._renders} renders"]
+        parts += [f"{rate:.0f}/s", f"best gain {self._best_gain:+.2f}"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        fresh = self._done - self._before
+        if fresh and self._done < self._total:
+            parts.append(f"about {elapsed / fresh * (self._total - self._done):.0f} s to go")
+        return ", ".join(parts)
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if not self._console.is_terminal:
+            self._console.print(f"steering: {self.status()}", markup=False)
+
+    def _show(self) -> None:
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=self._done, status=self.status())
+        elif time.monotonic() - self._spoke >= _PLAIN_EVERY_S:
+            self._spoke = time.monotonic()
+            self._console.print(f"steering: {self.status()}", markup=False)
+
+
+def stderr_console() -> Console:
+    """Everything but results goes to standard error; long lines are not broken in a log."""
+    return Console(file=sys.stderr, soft_wrap=True, highlight=False)

@@ -1,0 +1,124 @@
+"""What a run leaves for others to read: candidates.parquet and trajectories.parquet (DESIGN 5).
+
+Both are pure functions of the recorded histories, in the order of the trajectories, so that the same
+records come out however often a run was broken and resumed, and whatever ran at the same time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.search import Candidate, Iteration, Protocol, Stop, Trajectory, next_step, walk
+
+_IDENTITY = [
+    ("trajectory_id", pa.string()),
+    ("user", pa.string()),
+    ("prompt_id", pa.string()),
+    ("run", pa.int32()),
+    ("scorer", pa.string()),
+]
+
+CANDIDATES = pa.schema(
+    [
+        *_IDENTITY,
+        ("iteration", pa.int32()),
+        ("candidate", pa.int32()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("image", pa.string()),
+        ("score", pa.float64()),
+        ("best", pa.bool_()),
+    ]
+)
+
+TRAJECTORIES = pa.schema(
+    [
+        *_IDENTITY,
+        ("initial_prompt", pa.string()),
+        ("initial_image", pa.string()),
+        ("initial_score", pa.float64()),
+        ("final_prompt", pa.string()),
+        ("final_image", pa.string()),
+        ("final_score", pa.float64()),
+        ("iterations", pa.int32()),
+        ("renders", pa.int32()),
+        ("stop_reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One trajectory as far as it is recorded."""
+
+    trajectory: Trajectory
+    history: tuple[Iteration, ...]
+    stop_reason: str
+    """One of "iterations" or "patience"; "failed: …" or "unfinished" where it did not reach its end."""
+
+    @property
+    def bests(self) -> list[Candidate]:
+        """The best candidate after each iteration; empty where not even the base prompt has a score."""
+        return [best for _, best in walk(self.history) if best is not None]
+
+
+def outcome(
+    trajectory: Trajectory, history: Sequence[Iteration], protocol: Protocol, failure: str | None = None
+) -> Outcome:
+    """What became of a trajectory."""
+    step = None if failure else next_step(history, protocol)
+    reason = f"failed: {failure}" if failure else step.reason if isinstance(step, Stop) else "unfinished"
+    return Outcome(trajectory=trajectory, history=tuple(history), stop_reason=reason)
+
+
+def write_records(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Write both tables; each appears whole or not at all."""
+    for name, schema, rows in (
+        ("candidates", CANDIDATES, [row for o in outcomes for row in _candidate_rows(o)]),
+        ("trajectories", TRAJECTORIES, [_trajectory_row(o) for o in outcomes]),
+    ):
+        temporary = folder / f".{name}.parquet.tmp"
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+        temporary.replace(folder / f"{name}.parquet")
+
+
+def _identity(outcome: Outcome) -> dict[str, Any]:
+    trajectory = outcome.trajectory
+    return {
+        "trajectory_id": trajectory.id,
+        "user": trajectory.user,
+        "prompt_id": trajectory.prompt_id,
+        "run": trajectory.run,
+        "scorer": trajectory.scorer,
+    }
+
+
+def _candidate_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    for iteration, best in walk(outcome.history):
+        for number, candidate in enumerate(iteration.candidates):
+            yield _identity(outcome) | {
+                "iteration": iteration.number,
+                "candidate": number,
+                "prompt": candidate.prompt,
+                "seed": outcome.trajectory.image_seed,
+                "image": candidate.image,
+                "score": candidate.score,
+                "best": candidate is best,
+            }
+
+
+def _trajectory_row(outcome: Outcome) -> dict[str, Any]:
+    bests = outcome.bests
+    row = _identity(outcome) | {
+        "initial_prompt": outcome.trajectory.base_prompt,
+        "iterations": max(0, len(outcome.history) - 1),
+        "renders": sum(c.image is not None for i in outcome.history for c in i.candidates),
+        "stop_reason": outcome.stop_reason,
+    }
+    for part, candidate in (("initial", bests[0]), ("final", bests[-1])) if bests else ():
+        row |= {f"{part}_prompt": candidate.prompt, f"{part}_image": candidate.image, f"{part}_score": candidate.score}
+    return row

@@ -1,0 +1,45 @@
+"""From settings to the classes that do the work: which renderer, proposer and scorer a preset means."""
+
+from pathlib import Path
+
+from actors.messages import Renderer
+from actors.pool import Role
+from pipelines.settings import Placement, ProposerSettings, RendererSettings, ScorerSettings
+
+_PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
+
+
+def make_renderer(settings: RendererSettings) -> Renderer:
+    """The renderer itself, for its identity; nothing is loaded yet.
+
+    Raises
+    ------
+    ValueError
+        The photographs' folder is missing or holds none.
+    """
+    from actors.darkroom import Darkroom
+
+    return Darkroom(photos=settings.photos, size=settings.size)
+
+
+def renderer_role(settings: RendererSettings) -> Role:
+    from actors.darkroom import Darkroom
+
+    return _role("renderer", Darkroom, {"photos": settings.photos, "size": settings.size}, settings)
+
+
+def proposer_role(settings: ProposerSettings) -> Role:
+    from actors.lexicon import Lexicon
+
+    return _role("proposer", Lexicon, {}, settings)
+
+
+def scorer_role(settings: ScorerSettings, checkpoint: Path) -> Role:
+    """One pool serves `pamela` and `population`: each request says for whom."""
+    from actors.scorers import PamelaScorer
+
+    return _role("scorer", PamelaScorer, {"checkpoint": str(checkpoint)}, settings)
+
+
+def _role(name: str, make: type, arguments: dict[str, object], settings: Placement) -> Role:
+    return Role(name=name, make=make, arguments=arguments, **{key: getattr(settings, key) for key in _PLACEMENT})

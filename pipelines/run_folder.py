@@ -1,0 +1,128 @@
+"""One run's folder (DESIGN 5): whose it is, what it was started with, and that only one process writes it.
+
+run.json is replaced as a whole, so that it is always readable. The lock is the operating system's and
+ends with the process, however it ends.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.image_store import ImageStore
+from pipelines.settings import differences
+
+
+class RunFolder:
+    """A run folder that this process holds."""
+
+    def __init__(self, path: Path, about: dict[str, Any], lock: int) -> None:
+        self.path = path
+        self.about = about
+        self.images = ImageStore(path)
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, about: dict[str, Any]) -> "RunFolder":
+        """Take an empty or new folder for a new run.
+
+        Raises
+        ------
+        ValueError
+            The folder holds something, or cannot be made.
+        """
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path, about, _acquire(path))
+            folder.save()
+        except OSError as error:
+            raise ValueError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Take the folder of a run that was started before.
+
+        Raises
+        ------
+        ValueError
+            It is not a run's folder, or another process is at it.
+        """
+        return cls(path, read_about(path), _acquire(path))
+
+    def save(self) -> None:
+        temporary = self.path / ".run.json.tmp"
+        temporary.write_text(json.dumps(self.about, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.replace(self.path / "run.json")
+
+    def check_same(self, decisive: Mapping[str, Any]) -> None:
+        """Refuse to go on with other settings than the run was started with.
+
+        Raises
+        ------
+        ValueError
+            Something that decides the records differs; the message says what.
+        """
+        changed = differences(self.about["decisive"], decisive)
+        if changed:
+            raise ValueError(
+                f"--resume {self.path}: other settings than the run was started with: {'; '.join(changed)}; "
+                "leave them out or start a new run with another --out"
+            )
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder that cannot take a new run.
+
+    Raises
+    ------
+    ValueError
+        It is a file, or holds something.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out {path}: is a file; name a folder")
+    if path.exists() and any(path.iterdir()):
+        what = "holds another run; add --resume to continue it" if is_run(path) else "is not empty"
+        raise ValueError(f"--out {path}: {what}, or name another folder")
+
+
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises
+    ------
+    ValueError
+        There is no run in this folder, or its run.json does not read.
+    """
+    if not is_run(path):
+        raise ValueError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
+    try:
+        about = json.loads((path / "run.json").read_text("utf-8"))
+        _ = about["decisive"], about["settings"], about["users"], about["prompts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
+    return about
+
+
+def _acquire(path: Path) -> int:
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
+    return descriptor

@@ -1,0 +1,183 @@
+"""The settings of a run, from a preset, `--set` and options: typed, closed, and free of heavy imports.
+
+Two kinds of settings live side by side. What decides the records – protocol, seed, models – is hashed
+and must be the same when a run is resumed. Where and how fast it runs (`Placement`) may change at any
+time, because nothing in the records depends on it.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PRESETS = Path(__file__).parent / "presets"
+SCORERS = ("pamela", "population")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Placement(_Closed):
+    """Where a role runs; nothing in the records depends on it."""
+
+    actors: int = Field(default=1, ge=1)
+    num_cpus: float = Field(default=0, ge=0, description="CPUs each actor reserves in Ray")
+    num_gpus: float = Field(default=0, ge=0, description="GPUs each actor reserves in Ray; a fraction shares one")
+    resources: dict[str, float] = Field(default={}, description="custom Ray resources each actor reserves")
+    in_flight: int = Field(default=2, ge=1, description="calls on one actor at a time")
+    timeout_s: float = Field(default=300, gt=0, description="an actor that takes longer for one call is replaced")
+    setup_timeout_s: float = Field(default=600, gt=0)
+    seconds_per_call: float = Field(default=0.02, gt=0, description="an estimate, for the plan of --dry-run")
+
+
+class RendererSettings(Placement):
+    kind: Literal["darkroom"] = "darkroom"
+    photos: str | None = Field(default=None, description="a folder of your own photographs; none: those that ship")
+    size: int = Field(default=256, ge=32, le=2048, description="side of an image in pixels")
+
+
+class ProposerSettings(Placement):
+    kind: Literal["lexicon"] = "lexicon"
+
+
+class ScorerSettings(Placement):
+    pass
+
+
+class ProtocolSettings(_Closed):
+    candidates: int = Field(default=20, ge=1, description="T, proposals in each iteration")
+    iterations: int = Field(default=5, ge=0)
+    patience: int = Field(default=2, ge=1, description="stop after so many iterations in a row without a new best")
+
+
+class Settings(_Closed):
+    """Everything a run needs to know beside its users and prompts. Defaults are the embedded preset's."""
+
+    preset: str = "embedded"
+    seed: int = Field(default=0, ge=0)
+    runs: int = Field(default=1, ge=1)
+    scorers: tuple[str, ...] = ("pamela",)
+    predictor: str | None = Field(default=None, description="checkpoint folder; none: the embedded preset makes its own")
+    protocol: ProtocolSettings = ProtocolSettings()
+    renderer: RendererSettings = RendererSettings()
+    proposer: ProposerSettings = ProposerSettings()
+    scorer: ScorerSettings = ScorerSettings()
+
+
+def load_settings(
+    preset: str,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    recorded: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Resolve a preset, then `--set KEY=VALUE`, then options of the command line, the later over the earlier.
+
+    `recorded` are the settings of a run that is resumed; they stand in for the preset.
+
+    Raises
+    ------
+    ValueError
+        An unknown preset, key or scorer, or a value that does not fit; the message names it.
+    """
+    values = copy.deepcopy(dict(recorded)) if recorded is not None else _read_preset(preset)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"--set {override!r}: must be KEY=VALUE, such as renderer.size=128")
+        _assign(values, key.strip(), _parse(text), override)
+    for key, value in (options or {}).items():
+        _assign(values, key, value, key)
+    try:
+        settings = Settings.model_validate({**values, "preset": preset})
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from error
+    unknown = [name for name in settings.scorers if name not in SCORERS]
+    if unknown:
+        raise ValueError(f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}")
+    if len(set(settings.scorers)) < len(settings.scorers) or not settings.scorers:
+        raise ValueError(f"--scorer: name each scorer once, got {', '.join(settings.scorers) or 'none'}")
+    return settings
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    """The settings that decide the records, as plain values: all but placement."""
+    values = settings.model_dump(mode="json", exclude={"preset", "predictor"})
+    for role in ("renderer", "proposer", "scorer"):
+        values[role] = {key: value for key, value in values[role].items() if key not in Placement.model_fields}
+    return values
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """A digest of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested mappings, a line each: `protocol.candidates was 20, is 10`."""
+    lines = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key} was {_short(old)}, is {_short(new)}")
+    return lines
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    path = PRESETS / f"{preset}.yaml" if preset in preset_names() else Path(preset)
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        raise ValueError(f"unknown preset {preset!r}; known are {', '.join(preset_names())}, or give a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"{path}: a preset is a mapping of settings, got {type(values).__name__}")
+    return dict(values or {})
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, said: str) -> None:
+    *path, last = key.split(".")
+    inner = values
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {said!r}: {part!r} is a single value and has no keys")
+    inner[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line, with the keys that there are."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    model: type[BaseModel] = Settings
+    for part in first["loc"][:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return f"unknown setting {key!r}; there are {', '.join(name for name in model.model_fields if name != 'preset')}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

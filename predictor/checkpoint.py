@@ -1,0 +1,53 @@
+"""A checkpoint folder on disk or on the hub, as files: found, whole, and told apart, without torch."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FILES = ("config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md")
+
+
+def checkpoint_folder(path: str | Path) -> Path:
+    """The local folder of a checkpoint, downloaded if `path` is a hub id.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, or it is not a whole checkpoint.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if folder.is_absolute() or str(path).count("/") != 1:
+            raise ValueError(f"{path}: no such checkpoint folder; make one by `steer-predictor train`")
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(str(path), allow_patterns=list(FILES)))
+        except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not to be had
+            raise ValueError(f"{path}: neither a folder nor a hub id to be had: {first_line(error)}") from error
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: not a whole checkpoint, {', '.join(missing)} is missing")
+    return folder
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """A digest of what decides scores: configuration, weights and users."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors", "users.parquet"):
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def checkpoint_users(folder: Path) -> pa.Table:
+    """The people a checkpoint knows: user_id and demographics."""
+    users = pq.read_table(folder / "users.parquet")
+    return users.drop_columns([name for name in ("profile", "n_ratings") if name in users.column_names])
+
+
+def first_line(error: BaseException) -> str:
+    """The gist of an error, for a message of one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

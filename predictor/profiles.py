@@ -1,0 +1,59 @@
+"""Demographics and image metadata in natural language, for a frozen text encoder (paper, section 3.2).
+
+Templates: known columns get a phrase that reads well, any other column `name: value`. A missing
+value leaves its phrase out; nothing known at all gives None, and the model's null token stands in.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_DEMOGRAPHICS = {
+    "age": "{} years old",
+    "age_binned": "aged {}",
+    "gender": "{}",
+    "nationality": "nationality {}",
+    "education": "education {}",
+    "art_experience": "art experience {}",
+}
+
+_METADATA = {
+    "content": "content: {}",
+    "style": "style: {}",
+    "emotion": "emotion: {}",
+}
+
+_IDENTIFIERS = frozenset({"user_id", "image_id", "file", "prompt", "prompt_id", "split"})
+
+
+def describe_person(row: Mapping[str, Any]) -> str | None:
+    """One sentence for one row of the users' table.
+
+    Example:
+
+        describe_person({"user_id": "u1", "age": 31, "gender": "female"})
+        # -> "A person, 31 years old, female."
+    """
+    phrases = demographic_phrases(row)
+    return f"A person, {', '.join(phrases)}." if phrases else None
+
+
+def demographic_phrases(row: Mapping[str, Any]) -> list[str]:
+    """What is known of a person, a phrase for each column."""
+    return _phrases(row, _DEMOGRAPHICS)
+
+
+def describe_image(row: Mapping[str, Any]) -> str | None:
+    """One sentence for the metadata columns of one row of the images' (or the prompts') table.
+
+    Example:
+
+        describe_image({"image_id": "i1", "file": "a.png", "content": "animal", "style": None})
+        # -> "An image, content: animal."
+    """
+    phrases = _phrases(row, _METADATA)
+    return f"An image, {', '.join(phrases)}." if phrases else None
+
+
+def _phrases(row: Mapping[str, Any], templates: Mapping[str, str]) -> list[str]:
+    known = {name: value for name, value in row.items() if name not in _IDENTIFIERS and value not in (None, "")}
+    return [templates.get(name, name.replace("_", " ") + ": {}").format(known[name]) for name in sorted(known)]

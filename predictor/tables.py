@@ -1,0 +1,71 @@
+"""Every table that comes in is read here, by DuckDB: CSV, Parquet or JSON lines, told by the file's ending."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+_READERS = {
+    ".csv": "read_csv($path, header = true{types})",
+    ".tsv": "read_csv($path, header = true, delim = '\t'{types})",
+    ".parquet": "read_parquet($path)",
+    ".jsonl": "read_json($path, format = 'newline_delimited')",
+    ".ndjson": "read_json($path, format = 'newline_delimited')",
+}
+
+_TEXT = frozenset({"user_id", "image_id", "prompt_id", "prompt", "file", "caption", "split"})
+"""Columns that are never taken for numbers: 007 is a name."""
+
+
+def read_table(path: Path, *, required: Sequence[str] = ()) -> pa.Table:
+    """Read one table, in the order of its rows.
+
+    Raises
+    ------
+    ValueError
+        The file is missing, cannot be read as a table, or lacks a required column.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(sorted(_READERS))}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    with duckdb.connect() as connection:
+        try:
+            columns = connection.sql(f"FROM {reader.format(types='')}", params={"path": str(path)}).columns
+            text = {name: "VARCHAR" for name in columns if name in _TEXT}
+            query = f"FROM {reader.format(types=f', types = {text}' if text else '')}"
+            table = connection.sql(query, params={"path": str(path)}).to_arrow_table()
+        except duckdb.Error as error:
+            raise ValueError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
+    missing = [name for name in required if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}")
+    return table
+
+
+def find_table(folder: Path, stem: str) -> Path:
+    """The one file `stem`.csv or `stem`.parquet (…) of a folder."""
+    found = [folder / f"{stem}{suffix}" for suffix in _READERS if (folder / f"{stem}{suffix}").is_file()]
+    if len(found) != 1:
+        what = "is missing" if not found else f"is there {len(found)} times ({', '.join(p.name for p in found)})"
+        raise ValueError(f"{folder}: the table {stem!r} {what}; give one of {stem}.csv, {stem}.parquet")
+    return found[0]
+
+
+def select(table: pa.Table, predicate: str) -> pa.Table:
+    """Rows of an in-memory table for which a DuckDB predicate holds; no file can be reached from it.
+
+    Raises
+    ------
+    ValueError
+        The predicate is not one that DuckDB can evaluate on this table.
+    """
+    with duckdb.connect(config={"enable_external_access": False, "lock_configuration": True}) as connection:
+        try:
+            return connection.from_arrow(table).filter(predicate).to_arrow_table()
+        except duckdb.Error as error:
+            columns = ", ".join(table.column_names)
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"group:{predicate}: not a predicate over the columns {columns}: {reason}") from error
