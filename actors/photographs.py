@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from predictor.features import FeatureCache, encode_cached, text_content
 from predictor.text import MiniLM
 
 _UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -118,7 +119,7 @@ class PhotographLibrary:
         return self._nearest[subject]
 
     def setup(self) -> None:
-        """Load the text encoder and embed the captions."""
+        """Embed the captions."""
         _ = self._captions
 
     @cached_property

@@ -190,7 +190,7 @@ class Driver:
         return await asyncio.shield(task)
 
     async def _render(self, key: str, request: RenderRequest) -> Any:
-        if (png := await asyncio.to_thread(self._images.read, key)) is not None:
+        if (png := self._images.read(key)) is not None:
             return put(Rendering(png=png))
         reference, rendering = await self._renderer.call("render", request)
         assert isinstance(rendering, Rendering)

@@ -26,7 +26,7 @@ IMAGES = 1200
 RATINGS_PER_IMAGE = 8
 SEED = 0
 Progress = Callable[[str, int, int], None]
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same photographs would give another checkpoint."""
 
 

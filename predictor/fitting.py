@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from predictor.dataset import Dataset
-from predictor.features import FeatureCache, encode_cached, image_content
+from predictor.features import FeatureCache, encode_cached, image_content, text_content
 from predictor.images import IMAGE_ENCODERS
 from predictor.metrics import METRICS, Interval, mean_over_users, per_user
 from predictor.predictor import PamelaPredictor
@@ -86,10 +86,11 @@ def _features(dataset: Dataset, image_encoder: str, text_encoder: str, progress:
             raise ValueError(f"{path}: not an image that can be read: {error}") from error
         progress("encoding images", row + 1, len(paths))
     cache.close()
+    text_cache = FeatureCache(texts.fingerprint)
 
     def encode(descriptions: list[str | None]) -> torch.Tensor:
         distinct = sorted({text for text in descriptions if text is not None})
-        vectors = dict(zip(distinct, texts.encode(distinct), strict=True))
+        vectors = dict(zip(distinct, encode_cached(texts, distinct, text_content, text_cache), strict=True))
         nothing = np.full(texts.dimensions, np.nan, np.float32)
         return torch.from_numpy(np.stack([nothing if t is None else vectors[t] for t in descriptions]))
 

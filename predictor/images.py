@@ -22,7 +22,7 @@ class EfficientNetLite0:
     """
 
     name = "efficientnet-lite0"
-    fingerprint = "efficientnet-lite0-57934424-v1"
+    fingerprint = "efficientnet-lite0-57934424-v2"
     dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
     side = 224
     _STAGES = (0, 2, 4)
@@ -78,16 +78,32 @@ def _root_mean_square(stage: Any) -> Any:
 
 
 def _fused(net: Any) -> Any:
-    """Fold the batch norms into their convolutions and activate in place: 21 -> 15 ms an image on one core."""
+    """The same network for inference on few threads: 21 -> 12 ms an image on one core.
+
+    Batch norms are folded into their convolutions, activations work in place, and 1 x 1 convolutions
+    are matrix products, for which PyTorch has no fast path at a batch of one.
+    """
+    import torch
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    class Pointwise(nn.Module):
+        def __init__(self, convolution: nn.Conv2d) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(convolution.weight.detach().flatten(1).t().contiguous())  # (C_in, C_out)
+            self.bias = convolution.bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # (H W, C_in)
+            return torch.addmm(self.bias, rows, self.weight).view(*x.shape[:1], *x.shape[2:], -1).permute(0, 3, 1, 2)
 
     pairs = [(net, "_conv_stem", "_bn0"), (net, "_conv_head", "_bn1")]
     for block in net._blocks:
         pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
-    for module, convolution, norm in pairs:
-        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+    for module, name, norm in pairs:
+        convolution = fuse_conv_bn_eval(getattr(module, name), getattr(module, norm))
+        setattr(module, name, Pointwise(convolution) if convolution.kernel_size == (1, 1) else convolution)
         setattr(module, norm, nn.Identity())
     for module in net.modules():
         if hasattr(module, "_swish"):
