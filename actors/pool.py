@@ -17,6 +17,7 @@ Invariant: the load of an actor is the number of calls that wait for its answer;
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,7 +162,7 @@ class ActorPool:
         self.replaced = 0
         """How many actors were lost and replaced."""
         self._slots = [_Slot() for _ in range(role.actors)]
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._broken: str | None = None
         self._failed_starts = 0
         self._starting: set[asyncio.Task[None]] = set()
@@ -212,7 +213,7 @@ class ActorPool:
             else:
                 return reference, answer
             finally:
-                await self._release(slot)
+                self._release(slot)
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
@@ -228,21 +229,37 @@ class ActorPool:
                 slot.actor = None
 
     async def _acquire(self) -> _Slot:
-        async with self._changed:
-            while True:
-                if self._broken:
-                    raise PoolBrokenError(self._broken)
-                free = [slot for slot in self._slots if slot.up and slot.load < self.role.in_flight]
-                if free:
-                    slot = min(free, key=lambda slot: slot.load)
-                    slot.load += 1
-                    return slot
-                await self._changed.wait()
+        """The least loaded actor below its limit; callers are served in the order in which they came."""
+        turn = None
+        while True:
+            if self._broken:
+                raise PoolBrokenError(self._broken)
+            free = [slot for slot in self._slots if slot.up and slot.load < self.role.in_flight]
+            if free and (turn is not None or not self._waiting):
+                slot = min(free, key=lambda slot: slot.load)
+                slot.load += 1
+                return slot
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter) if turn is None else self._waiting.appendleft(waiter)
+            turn = waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._wake()  # the turn that this caller does not take is the next one's
+                raise
 
-    async def _release(self, slot: _Slot) -> None:
-        async with self._changed:
-            slot.load -= 1
-            self._changed.notify_all()
+    def _release(self, slot: _Slot) -> None:
+        slot.load -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the first in line try again; all of them where the pool is broken."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if not self._broken:
+                    break
 
     def _replace(self, slot: _Slot, actor: Any) -> None:
         """Fill the slot anew, unless another call has noticed the loss before."""
@@ -278,8 +295,8 @@ class ActorPool:
                 slot.up = True
                 self._failed_starts = 0
                 break
-        async with self._changed:
-            self._changed.notify_all()
+        for _ in range(role.in_flight):
+            self._wake()
 
 
 async def _answer(reference: Any) -> Any:

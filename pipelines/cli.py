@@ -43,7 +43,9 @@ def steer_batch(
     patience: Annotated[int | None, typer.Option(help="Stop after so many without a new best (2).", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same records (0).", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/DATE-TIME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out; options may be left out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out; options may be left out.")
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a preset key. Repeatable.")
     ] = None,
@@ -66,7 +68,7 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
-    from pipelines.progress import stderr_console
+    from predictor.stages import stderr_console
 
     options: dict[str, Any] = {
         "scorers": tuple(scorer) if scorer else None,
@@ -214,7 +216,7 @@ def _print_plan(plan: "Plan", address: str | None) -> None:
 
 def _report(console: "Console", result: "Result", folder: Path) -> None:
     """The last lines: what came out, how sure it is, where to look."""
-    gains = [o.bests[-1].score - o.bests[0].score for o in result.outcomes if o.bests]  # pyright: ignore[reportOptionalOperand]
+    gains = [gain for o in result.outcomes if (gain := o.gain) is not None]
     done = len(result.outcomes) - len(result.failures) - result.unfinished
     console.print(
         f"{done} of {len(result.outcomes)} trajectories finished, {len(result.failures)} failed"

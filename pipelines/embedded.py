@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,17 +22,26 @@ from actors.messages import ProposalRequest, RenderRequest
 from pipelines.search import derive_seed
 from predictor.features import cache_folder
 
-RATERS = 12
-IMAGES = 1200
-RATINGS_PER_IMAGE = 8
-SEED = 0
+VERSION = 3
+"""Raise it whenever the same photographs and recipe would give another checkpoint."""
+
 Progress = Callable[[str, int, int], None]
-VERSION = 2
-"""Raise it whenever the same photographs would give another checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedRecipe:
+    """How many people look at how many prints, and how long the model learns from them."""
+
+    raters: int = 12
+    images: int = 1400
+    ratings_per_image: int = 8
+    epochs: int = 30
+    seed: int = 0
 
 
 def embedded_checkpoint(
     darkroom: Darkroom,
+    recipe: EmbeddedRecipe = EmbeddedRecipe(),
     *,
     progress: Progress = lambda what, done, total: None,
     announce: Callable[[str], None] = lambda line: None,
@@ -40,8 +50,8 @@ def embedded_checkpoint(
 
     Beside the checkpoint's own files it holds `truth.parquet`, the taste of its raters.
     """
-    folder = _place(darkroom)
-    if (existing := existing_checkpoint(darkroom)) is not None:
+    folder = _place(darkroom, recipe)
+    if (existing := existing_checkpoint(darkroom, recipe)) is not None:
         return existing
     announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
     from predictor.dataset import read_dataset
@@ -52,44 +62,44 @@ def embedded_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         dataset, made = Path(scratch) / "dataset", Path(scratch) / "checkpoint"
-        _develop(darkroom, dataset, progress)
+        _develop(darkroom, recipe, dataset, progress)
         simulate(
             dataset,
-            raters=RATERS,
-            ratings_per_image=RATINGS_PER_IMAGE,
-            seed=SEED,
+            raters=recipe.raters,
+            ratings_per_image=recipe.ratings_per_image,
+            seed=recipe.seed,
             on_image=lambda done, total: progress("raters look at prints", done, total),
         )
-        predictor = fit(read_dataset(dataset, seed=SEED), RECIPES["small"], seed=SEED, progress=progress)
+        training = replace(RECIPES["small"], epochs=recipe.epochs)
+        predictor = fit(read_dataset(dataset, seed=recipe.seed), training, seed=recipe.seed, progress=progress)
         predictor.save_pretrained(made)
         shutil.copy(dataset / "truth.parquet", made / "truth.parquet")
         _publish(made, folder)
     return folder
 
 
-def existing_checkpoint(darkroom: Darkroom) -> Path | None:
+def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRecipe()) -> Path | None:
     """The checkpoint for a darkroom's photographs, if the cache holds it."""
-    folder = _place(darkroom)
+    folder = _place(darkroom, recipe)
     return folder if (folder / "config.json").is_file() else None
 
 
-def _place(darkroom: Darkroom) -> Path:
+def _place(darkroom: Darkroom, recipe: EmbeddedRecipe) -> Path:
     """Where the checkpoint belongs: its name hashes all that decides it."""
-    recipe = {"version": VERSION, "raters": RATERS, "images": IMAGES, "per_image": RATINGS_PER_IMAGE, "seed": SEED}
-    decisive = json.dumps([recipe, darkroom.identity()], sort_keys=True)
+    decisive = json.dumps([VERSION, asdict(recipe), darkroom.identity()], sort_keys=True)
     return cache_folder() / "embedded" / hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
-def _develop(darkroom: Darkroom, dataset: Path, progress: Progress) -> None:
+def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress: Progress) -> None:
     """Develop each photograph plainly, in first proposals, and in variations of those, as a search would."""
     (dataset / "images").mkdir(parents=True)
     darkroom.setup()
     lexicon = Lexicon()
     subjects = [photograph.caption for photograph in darkroom.library.photographs]
     rows = []
-    for number in range(IMAGES):
+    for number in range(recipe.images):
         subject = subjects[number % len(subjects)]
-        seed = derive_seed("embedded", SEED, number)
+        seed = derive_seed("embedded", recipe.seed, number)
         prompt = subject
         for depth in range((number // len(subjects)) % 4):
             request = ProposalRequest(
@@ -99,7 +109,7 @@ def _develop(darkroom: Darkroom, dataset: Path, progress: Progress) -> None:
         file = f"images/{number:04d}.png"
         (dataset / file).write_bytes(darkroom.render(RenderRequest(prompt=prompt, seed=seed)).png)
         rows.append({"image_id": f"{number:04d}", "file": file, "prompt": subject})
-        progress("developing prints", number + 1, IMAGES)
+        progress("developing prints", number + 1, recipe.images)
     pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
 
 

@@ -120,11 +120,10 @@ def check_disk(plan: Plan, out: Path) -> None:
     free = shutil.disk_usage(there).free
     if free < plan.most_bytes:
         raise ValueError(
-            f"--out {out}: no disk space: up to {plan.most_bytes / 1e6:,.0f} MB wanted for {plan.most_renders:,} images, "
-            f"{free / 1e6:,.0f} MB free; name a folder on another disk, or lower --candidates or --iterations"
+            f"--out {out}: no disk space: up to {plan.most_bytes / 1e6:,.0f} MB wanted for "
+            f"{plan.most_renders:,} images, {free / 1e6:,.0f} MB free; "
+            "name a folder on another disk, or lower --candidates or --iterations"
         )
-
-
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

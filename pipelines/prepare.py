@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.plan import Plan
-from pipelines.progress import StageProgress
 from pipelines.prompts import Prompt
 from pipelines.roles import make_renderer
 from pipelines.settings import Settings
 from pipelines.users import NOBODY, Audience, resolve_users
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
 from predictor.profiles import demographic_phrases
+from predictor.stages import StageProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,17 +63,16 @@ def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
     if dry_run:
         return existing_checkpoint(renderer)
     with StageProgress(console) as progress:
-        return embedded_checkpoint(
-            renderer, progress=progress, announce=lambda line: console.print(line, markup=False)
-        )
+        return embedded_checkpoint(renderer, progress=progress, announce=lambda line: console.print(line, markup=False))
 
 
 def _raters_to_be() -> pa.Table:
     """The users that the embedded preset's checkpoint will have."""
-    from pipelines.embedded import RATERS, SEED
+    from pipelines.embedded import EmbeddedRecipe
     from predictor.raters import sample_raters
 
-    people = sample_raters(RATERS, SEED)
+    recipe = EmbeddedRecipe()
+    people = sample_raters(recipe.raters, recipe.seed)
     return pa.Table.from_pylist(
         [{"user_id": p.user_id, "age": p.age, "gender": p.gender, "nationality": p.nationality} for p in people]
     )

@@ -1,50 +1,17 @@
-"""What a person sees while work goes on: bars on a terminal, plain lines in a log."""
+"""What a person sees while trajectories are steered: a bar on a terminal, plain lines in a log."""
 
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.search import Iteration, Trajectory, best_so_far
 
 _PLAIN_EVERY_S = 10.0
 _RATE_WINDOW_S = 20.0
-
-
-class StageProgress:
-    """Progress of named stages with a known length, one after the other."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._stages: dict[str, TaskID] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._stages:
-            self._stages[what] = self._bar.add_task(what, total=total)
-            self._bar.start()
-        self._bar.update(self._stages[what], completed=done)
-        if done == total and not self._console.is_terminal:
-            self._console.print(f"{what}: {done}/{total}")
-
-    def __enter__(self) -> "StageProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
 
 class RunProgress:
@@ -130,8 +97,3 @@ class RunProgress:
         elif time.monotonic() - self._spoke >= _PLAIN_EVERY_S:
             self._spoke = time.monotonic()
             self._console.print(f"steering: {self.status()}", markup=False)
-
-
-def stderr_console() -> Console:
-    """Everything but results goes to standard error; long lines are not broken in a log."""
-    return Console(file=sys.stderr, soft_wrap=True, highlight=False)

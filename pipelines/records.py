@@ -65,6 +65,12 @@ class Outcome:
         """The best candidate after each iteration; empty where not even the base prompt has a score."""
         return [best for _, best in walk(self.history) if best is not None]
 
+    @property
+    def gain(self) -> float | None:
+        """How much the score rose from the base prompt to the best; None where the base prompt has no score."""
+        scores = [best.score for best in self.bests if best.score is not None]
+        return scores[-1] - scores[0] if scores else None
+
 
 def outcome(
     trajectory: Trajectory, history: Sequence[Iteration], protocol: Protocol, failure: str | None = None

@@ -122,9 +122,7 @@ def conclude(
         "warnings": sorted({*folder.about["warnings"], *warnings}),
     }
     folder.save()
-    return Result(
-        outcomes=outcomes, failures=failures, interrupted=interrupted, verdict=verdict, gallery=gallery
-    )
+    return Result(outcomes=outcomes, failures=failures, interrupted=interrupted, verdict=verdict, gallery=gallery)
 
 
 async def _steer(

@@ -63,7 +63,9 @@ class Settings(_Closed):
     seed: int = Field(default=0, ge=0)
     runs: int = Field(default=1, ge=1)
     scorers: tuple[str, ...] = ("pamela",)
-    predictor: str | None = Field(default=None, description="checkpoint folder; none: the embedded preset makes its own")
+    predictor: str | None = Field(
+        default=None, description="checkpoint folder; none: the embedded preset makes its own"
+    )
     protocol: ProtocolSettings = ProtocolSettings()
     renderer: RendererSettings = RendererSettings()
     proposer: ProposerSettings = ProposerSettings()

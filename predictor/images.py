@@ -91,6 +91,7 @@ def _fused(net: Any) -> Any:
         def __init__(self, convolution: nn.Conv2d) -> None:
             super().__init__()
             self.weight = nn.Parameter(convolution.weight.detach().flatten(1).t().contiguous())  # (C_in, C_out)
+            assert convolution.bias is not None
             self.bias = convolution.bias
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from predictor.attributes import ATTRIBUTES
 RATING_MIN, RATING_MAX = 0.0, 100.0
 
 _POPULATION_IDEAL = np.array([60.0, 18.0, 30.0, 0.0, 1.6, 10.0, 0.028])
-"""What people like on the whole, in the attributes' own units: brighter, softer, more colourful than most photographs."""
+"""What people like on the whole, in the attributes' own units: brighter, softer, more colourful than photographs."""
 
 _SPREAD = np.array([13.0, 6.0, 13.0, 12.0, 0.75, 8.5, 0.007])
 """Standard deviation over prints of one photograph developed in many ways: the yardstick of taste."""
@@ -81,7 +81,7 @@ def sample_raters(count: int, seed: int) -> list[Rater]:
                 tolerance=_TOLERANCE * _SPREAD,
                 weight=rng.dirichlet(np.full(len(ATTRIBUTES), 2.0)),
                 bias=float(rng.normal(0, 6)),
-                noise=float(rng.uniform(3, 7)),
+                noise=float(rng.uniform(2, 6)),
             )
         )
     return raters

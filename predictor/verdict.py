@@ -87,7 +87,9 @@ def judge(
     return Verdict(
         raters=len(liked),
         cases=sum(len(rows) for rows in liked.values()),
-        means={name: bootstrap_mean(v, seed=seed) for name, v in (("own", own), ("other", other), ("initial", initial))},
+        means={
+            name: bootstrap_mean(v, seed=seed) for name, v in (("own", own), ("other", other), ("initial", initial))
+        },
         differences={
             "own - other": bootstrap_mean(own - other, seed=seed),
             "own - initial": bootstrap_mean(own - initial, seed=seed),

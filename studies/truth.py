@@ -1,0 +1,63 @@
+"""Run folders judged by raters whose taste is known: the proof before people are asked."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from predictor.attributes import measure
+from predictor.raters import read_truth
+from predictor.tables import read_table
+from predictor.verdict import Steered, Verdict, judge
+
+
+def judge_runs(folders: Sequence[Path], truth: Path) -> Verdict:
+    """What the raters of `truth` (a truth.parquet) think of the images of one or several runs.
+
+    Raises
+    ------
+    ValueError
+        A folder holds no finished run, or fewer than two users of the runs are in the truth.
+    """
+    if not truth.is_file():
+        raise ValueError(f"{truth}: no such file; it lies in the checkpoint that simulated raters were learnt from")
+    cases: list[Steered] = []
+    attributes: dict[str, NDArray[np.float64]] = {}
+    for number, folder in enumerate(folders):
+        for row in _finished(folder):
+            images = {part: f"{number}/{row[f'{part}_image']}" for part in ("initial", "final")}
+            for part, key in images.items():
+                if key not in attributes:
+                    attributes[key] = _measure(folder, row[f"{part}_image"])
+            run = number * 1000 + row["run"]
+            cases.append(Steered(user=row["user"], prompt_id=row["prompt_id"], run=run, **images))
+    verdict = judge(cases, attributes, read_truth(truth))
+    if verdict is None:
+        raise ValueError(f"{truth}: knows fewer than two of the users that these runs steered for; nothing to compare")
+    return verdict
+
+
+def truth_of(folder: Path) -> Path:
+    """The truth.parquet of the checkpoint that a run was steered by."""
+
+    try:
+        checkpoint = json.loads((folder / "run.json").read_text("utf-8"))["checkpoint"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder}: not a run folder, run.json does not read: {error}") from error
+    return Path(checkpoint) / "truth.parquet"
+
+
+def _finished(folder: Path) -> list[dict]:
+    rows = read_table(folder / "trajectories.parquet").to_pylist()
+    done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ("iterations", "patience")]
+    if not done:
+        raise ValueError(f"{folder}: holds no finished trajectory of scorer pamela; finish the run first")
+    return done
+
+
+def _measure(folder: Path, key: str) -> NDArray[np.float64]:
+    with Image.open(folder / "images" / key[:2] / f"{key}.png") as image:
+        return measure(image)
