@@ -45,6 +45,10 @@ class Darkroom:
     def library(self) -> PhotographLibrary:
         return PhotographLibrary(self._photos, self._size)
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.library.skipped
+
     def identity(self) -> Mapping[str, Any]:
         return {
             "renderer": "darkroom",

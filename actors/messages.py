@@ -4,7 +4,7 @@ Every message is frozen and made of plain values, so that it pickles the same ev
 actor can be killed and replaced without losing anything: no role remembers a user or a trajectory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,6 +79,11 @@ class ScoreRequest:
 
 class Renderer(Protocol):
     """Draws images. Construction is cheap; `setup` loads weights, in the actor's process."""
+
+    @property
+    def skipped(self) -> Sequence[str]:
+        """What of its inputs it cannot use, a line each."""
+        ...
 
     def identity(self) -> Mapping[str, Any]:
         """Everything beside prompt and seed that decides the pixels; JSON values only."""

@@ -17,6 +17,7 @@ Invariant: the load of an actor is the number of calls that wait for its answer;
 import asyncio
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ def connect(address: str | None) -> None:
         There is no cluster at the address.
     """
     local = address in (None, "local")
+    if not local:
+        _check_reachable(str(address))
     if local:
         # Before the import: keeps every socket of Ray on loopback.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -86,6 +89,19 @@ def connect(address: str | None) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(f"no Ray cluster at {address!r}: {reason}; start one or leave out --address") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes before it gives up on an address where nobody listens."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # a name that Ray resolves itself, such as "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ClusterError(
+            f"no Ray cluster at {address!r}: {error.strerror or error}; start one or leave out --address"
+        ) from error
 
 
 def disconnect() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.plan import Plan
+    from pipelines.prepare import Order
     from pipelines.run import Result
     from pipelines.run_folder import RunFolder
 
@@ -68,6 +69,7 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
+    from pipelines.prepare import Order
     from predictor.stages import stderr_console
 
     options: dict[str, Any] = {
@@ -79,28 +81,26 @@ def steer_batch(
         "protocol.iterations": iterations,
         "protocol.patience": patience,
     }
-    given = {key: value for key, value in options.items() if value is not None}
+    order = Order(
+        users=users,
+        prompts=prompts,
+        preset=preset,
+        overrides=tuple(set_ or ()),
+        options={key: value for key, value in options.items() if value is not None},
+        dry_run=dry_run,
+    )
+    if out is None and not resume:
+        out = Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     console = stderr_console()
-    try:
-        if resume:
-            plan, folder = _continue(console, out, users, prompts, preset, set_ or [], given, dry_run=dry_run)
-        else:
-            plan, folder = _begin(console, out, users, prompts, preset, set_ or [], given, dry_run=dry_run)
-        if dry_run:
-            _print_plan(plan, address)
-            return
-        assert folder is not None
-        result = _run(console, plan, folder, address)
-    except ValueError as error:
-        raise _refusal(console, str(error)) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        raise _refusal(console, f"{where}{error.strerror}; free some space, then go on with --resume") from error
-    _report(console, result, folder.path)
+    plan, folder = _settle(console, order, out, resume=resume)
+    if dry_run:
+        _print_plan(console, plan, address)
+        return
+    assert out is not None
+    result = _run(console, plan, folder, out, address)
+    _report(console, result, out)
     if result.interrupted:
-        console.print(f"Stopped. Go on with: steer-batch --resume --out {folder.path}", markup=False)
+        console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
         raise typer.Exit(INTERRUPTED)
     if result.failures:
         raise typer.Exit(1)
@@ -114,99 +114,54 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _begin(
-    console: "Console",
-    out: Path | None,
-    users: str | None,
-    prompts: Path | None,
-    preset: str | None,
-    overrides: list[str],
-    options: dict[str, Any],
-    *,
-    dry_run: bool,
-) -> tuple["Plan", "RunFolder | None"]:
-    """Settle a new run and, unless it is a dry one, take its folder."""
-    from pipelines.plan import check_disk
-    from pipelines.prepare import make_plan
-    from pipelines.prompts import read_prompts
-    from pipelines.run_folder import RunFolder, check_free
-    from pipelines.settings import load_settings
-
-    if users is None or prompts is None:
-        missing = " and ".join(name for name, value in (("--users", users), ("--prompts", prompts)) if value is None)
-        raise ValueError(f"{missing} is missing; for example: steer-batch --users all --prompts prompts.txt")
-    settings = load_settings(preset or "embedded", overrides, options)
-    listed = read_prompts(prompts)
-    target = out or Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
-    check_free(target)
-    plan = make_plan(console, settings, users, listed, dry_run=dry_run)
-    if dry_run:
-        return plan, None
-    check_disk(plan, target)
-    from pipelines.run import describe_run
-
-    return plan, RunFolder.create(target, describe_run(plan))
-
-
-def _continue(
-    console: "Console",
-    out: Path | None,
-    users: str | None,
-    prompts: Path | None,
-    preset: str | None,
-    overrides: list[str],
-    options: dict[str, Any],
-    *,
-    dry_run: bool,
-) -> tuple["Plan", "RunFolder"]:
-    """Settle a run as it was started; what is said again must be the same."""
-    from pipelines.prepare import make_plan, recorded_users
-    from pipelines.prompts import Prompt, read_prompts
+def _settle(console: "Console", order: "Order", out: Path | None, *, resume: bool) -> tuple["Plan", "RunFolder | None"]:
+    """Everything that can be refused before anything is written; a run that is resumed has its folder already."""
+    from pipelines.prepare import plan_continuation, plan_run
     from pipelines.run_folder import RunFolder
-    from pipelines.settings import load_settings
 
-    if out is None:
-        raise ValueError("--resume needs --out: the folder of the run to continue")
-    folder = RunFolder.open(out)
-    recorded = folder.about["settings"]
-    settings = load_settings(preset or recorded["preset"], overrides, options, recorded=None if preset else recorded)
-    if prompts is not None:
-        listed = read_prompts(prompts)
-    else:
-        listed = [
-            Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in folder.about["prompts"]
-        ]
-    audiences = None if users is not None else recorded_users(folder.about)
-    if settings.predictor is None:
-        settings = settings.model_copy(update={"predictor": folder.about["checkpoint"]})
-    plan = make_plan(console, settings, users or "all", listed, audiences=audiences, dry_run=dry_run)
-    folder.check_same(plan.decisive())
-    return plan, folder
-
-
-def _run(console: "Console", plan: "Plan", folder: "RunFolder", address: str | None) -> "Result":
-    from actors.pool import PoolBrokenError
-    from pipelines.progress import RunProgress
-    from pipelines.run import execute
-
-    console.print(f"Run folder: {folder.path}", markup=False)
-    progress = RunProgress(console, len(plan.trajectories), 0)
     try:
-        return execute(plan, folder, progress, address=address)
+        if not resume:
+            assert out is not None
+            return plan_run(console, order, out), None
+        if out is None:
+            raise ValueError("--resume needs --out: the folder of the run to continue")
+        folder = RunFolder.open(out)
+        return plan_continuation(console, order, folder), folder
+    except ValueError as error:
+        raise _refusal(console, str(error)) from error
+
+
+def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
+    from actors.pool import ClusterError, PoolBrokenError
+    from pipelines.journal import JournalError
+    from pipelines.run import start_or_continue
+    from pipelines.run_folder import FolderError
+
+    try:
+        return start_or_continue(console, plan, folder, out, address=address)
+    except (ClusterError, FolderError, JournalError) as error:
+        raise _refusal(console, str(error)) from error
     except PoolBrokenError as error:
-        raise ValueError(f"{error}; what is done is kept, go on with --resume --out {folder.path}") from error
-    finally:
-        folder.release()
+        raise _refusal(console, f"{error}; mend it, then go on with --resume --out {out}") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror}; what is finished is kept: free some space, then --resume --out {out}"
+        raise _refusal(console, message) from error
 
 
-def _print_plan(plan: "Plan", address: str | None) -> None:
+def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
     import yaml
 
-    from actors.pool import cluster_resources, connect, disconnect
+    from actors.pool import ClusterError, cluster_resources, connect, disconnect
 
     gpus_there = None
     if plan.gpus_wanted or address:
-        connect(address)
+        try:
+            connect(address)
+        except ClusterError as error:
+            raise _refusal(console, str(error)) from error
         gpus_there = cluster_resources().get("GPU", 0.0)
         disconnect()
     typer.echo(yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False).rstrip())

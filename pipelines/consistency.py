@@ -28,17 +28,13 @@ def consistency(
     Returns
     -------
     For "prompts" and "images": within, between, their difference, and the one-sided permutation p-value.
-    None where no prompt was steered in two runs for two users.
+    None where no prompt was steered in two runs for one user, and for another user too.
     """
     groups: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.bests:
             groups[outcome.trajectory.prompt_id, outcome.trajectory.scorer].append(outcome)
-    comparable = [
-        group
-        for group in groups.values()
-        if len({o.trajectory.run for o in group}) > 1 and len({o.trajectory.user for o in group}) > 1
-    ]
+    comparable = [group for group in groups.values() if 1 < len({o.trajectory.user for o in group}) < len(group)]
     if not comparable:
         return None
     keys = [str(o.bests[-1].image) for group in comparable for o in group]

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipelines.image_store import sync_folder
 from pipelines.search import Candidate, Iteration
 
 
@@ -25,8 +26,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal, dropping a torn last line for good."""
         self._whole = _whole_length(path)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         self._file.truncate(self._whole)
+        sync_folder(path.parent)
 
     def append(self, trajectory_id: str, iteration: Iteration) -> None:
         """Write one line; returns once it would survive a power failure.
@@ -38,8 +40,9 @@ class Journal:
         """
         line = json.dumps({"trajectory": trajectory_id, **asdict(iteration)}, ensure_ascii=False).encode() + b"\n"
         try:
-            self._file.write(line)
-            self._file.flush()
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
             os.ftruncate(self._file.fileno(), self._whole)
@@ -83,6 +86,11 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, Iteration]:
         values: dict[str, Any] = json.loads(line)
         trajectory_id = values.pop("trajectory")
         candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates"))
+        texts, scores = (trajectory_id, *(c.prompt for c in candidates)), (c.score for c in candidates)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name or a prompt is not text")
+        if not all(isinstance(score, int | float | None) for score in scores):
+            raise TypeError("a score is not a number")
         return trajectory_id, Iteration(candidates=candidates, **values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JournalError(f"{path}, line {number}: not a line of a journal: {error}") from error

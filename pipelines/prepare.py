@@ -1,60 +1,116 @@
 """From what a person typed to a plan: the renderer, the predictor with its users, whom to steer for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.plan import Plan
-from pipelines.prompts import Prompt
+from pipelines.plan import Plan, check_disk
+from pipelines.prompts import Prompt, read_prompts
 from pipelines.roles import make_renderer
-from pipelines.settings import Settings
+from pipelines.run_folder import RunFolder, check_free
+from pipelines.settings import Settings, load_settings
 from pipelines.users import NOBODY, Audience, resolve_users
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
-from predictor.profiles import demographic_phrases
 from predictor.stages import StageProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def make_plan(
-    console: "Console",
-    settings: Settings,
-    users: str,
-    prompts: Sequence[Prompt],
-    *,
-    audiences: Sequence[Audience] | None = None,
-    dry_run: bool = False,
-) -> Plan:
-    """Settle a run; where the embedded preset has no checkpoint yet, make it (but not for a dry run).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person typed; None where nothing was said."""
+
+    users: str | None
+    prompts: Path | None
+    preset: str | None
+    overrides: tuple[str, ...]
+    """`--set KEY=VALUE`."""
+    options: Mapping[str, Any]
+    """Settings with an option of their own, by their dotted key."""
+    dry_run: bool
+
+
+def plan_run(console: "Console", order: Order, out: Path) -> Plan:
+    """Settle a new run that will be written to `out`.
 
     Raises
     ------
     ValueError
-        The photographs, the checkpoint or a user are not to be had.
+        Something is missing or does not fit: one line, with the remedy.
     """
+    needed = {"--users": order.users, "--prompts": order.prompts}
+    if missing := [name for name, value in needed.items() if value is None]:
+        raise ValueError(f"{' and '.join(missing)} is missing; try: steer-batch --users all --prompts prompts.txt")
+    assert order.users is not None
+    assert order.prompts is not None
+    settings = load_settings(order.preset or "embedded", order.overrides, order.options)
+    prompts = read_prompts(order.prompts)
+    check_free(out)
+    plan = _plan(console, settings, prompts, lambda users: resolve_users(str(order.users), users), order.dry_run)
+    if not order.dry_run:
+        check_disk(plan, out)
+    return plan
+
+
+def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Plan:
+    """Settle a run as it was started; what is said again must be the same.
+
+    Raises
+    ------
+    ValueError
+        As for a new run, or something differs from how the run was started; the message says what.
+    """
+    about = folder.about
+    recorded = None if order.preset else about["settings"]
+    settings = load_settings(
+        order.preset or about["settings"]["preset"], order.overrides, order.options, recorded=recorded
+    )
+    if settings.predictor is None:
+        settings = settings.model_copy(update={"predictor": about["checkpoint"]})
+    if order.prompts is not None:
+        prompts = read_prompts(order.prompts)
+    else:
+        prompts = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
+    audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
+    said = order.users
+    plan = _plan(
+        console,
+        settings,
+        prompts,
+        lambda users: audiences if said is None else resolve_users(said, users),
+        order.dry_run,
+    )
+    folder.check_same(plan.decisive())
+    return plan
+
+
+def _plan(
+    console: "Console",
+    settings: Settings,
+    prompts: Sequence[Prompt],
+    choose: Callable[[pa.Table], Sequence[Audience]],
+    dry_run: bool,
+) -> Plan:
+    """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
     renderer = make_renderer(settings.renderer)
-    for line in getattr(renderer, "skipped", ()):
+    for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)
     checkpoint = checkpoint_folder(settings.predictor) if settings.predictor else _embedded(console, renderer, dry_run)
     table = checkpoint_users(checkpoint) if checkpoint else _raters_to_be()
-    resolved = resolve_users(users, table) if audiences is None else list(audiences)
+    audiences = choose(table)
     return Plan(
         settings=settings,
         checkpoint=checkpoint.resolve() if checkpoint else None,
         checkpoint_fingerprint=checkpoint_fingerprint(checkpoint) if checkpoint else None,
         renderer=renderer,
         people=_people(table),
-        audiences=tuple(resolved) if "pamela" in settings.scorers else (NOBODY,),
+        audiences=tuple(audiences) if "pamela" in settings.scorers else (NOBODY,),
         prompts=tuple(prompts),
     )
-
-
-def recorded_users(about: Mapping[str, Any]) -> list[Audience]:
-    """The audiences that run.json lists."""
-    return [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
 
 
 def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
@@ -79,4 +135,10 @@ def _raters_to_be() -> pa.Table:
 
 
 def _people(table: pa.Table) -> dict[str, str]:
-    return {row["user_id"]: ", ".join(demographic_phrases(row)) for row in table.to_pylist()}
+    """A user's demographics as a reader likes them."""
+    return {
+        row.pop("user_id"): ", ".join(
+            f"{value} years old" if name == "age" else str(value) for name, value in row.items() if value is not None
+        )
+        for row in table.to_pylist()
+    }

@@ -42,11 +42,8 @@ class RunProgress:
         self._show()
 
     def rendered(self) -> None:
-        now = time.monotonic()
         self._renders += 1
-        self._recent.append(now)
-        while self._recent and self._recent[0] < now - _RATE_WINDOW_S:
-            self._recent.popleft()
+        self._recent.append(time.monotonic())
         self._show()
 
     def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
@@ -71,6 +68,7 @@ class RunProgress:
 
     def status(self) -> str:
         elapsed = time.monotonic() - self._began
+        self._forget_old_renders()
         rate = len(self._recent) / max(min(elapsed, _RATE_WINDOW_S), 1e-3)
         parts = [f"{self._done}/{self._total} trajectories", f"{self._active} active", f"{self._renders} renders"]
         parts += [f"{rate:.0f}/s", f"best gain {self._best_gain:+.2f}"]
@@ -90,6 +88,10 @@ class RunProgress:
         self._bar.stop()
         if not self._console.is_terminal:
             self._console.print(f"steering: {self.status()}", markup=False)
+
+    def _forget_old_renders(self) -> None:
+        while self._recent and self._recent[0] < time.monotonic() - _RATE_WINDOW_S:
+            self._recent.popleft()
 
     def _show(self) -> None:
         if self._console.is_terminal:

@@ -44,7 +44,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 def _from_text(path: Path) -> list[Prompt]:
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     texts = [" ".join(line.split()) for line in lines]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from actors.messages import Renderer
 from actors.pool import Role
-from pipelines.settings import Placement, ProposerSettings, RendererSettings, ScorerSettings
+from pipelines.settings import Placement, ProposerSettings, RendererSettings, ScorerSettings, TransformersSettings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
 
@@ -29,6 +29,11 @@ def renderer_role(settings: RendererSettings) -> Role:
 
 
 def proposer_role(settings: ProposerSettings) -> Role:
+    if isinstance(settings, TransformersSettings):
+        from actors.chat import TransformersProposer
+
+        arguments = settings.model_dump(exclude={"kind", *Placement.model_fields})
+        return _role("proposer", TransformersProposer, arguments, settings)
     from actors.lexicon import Lexicon
 
     return _role("proposer", Lexicon, {}, settings)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.pool import ActorPool, check_resources, connect, disconnect
+from actors.pool import ActorPool, Role, check_resources, connect, disconnect
 from pipelines.consistency import consistency
 from pipelines.driver import Driver
 from pipelines.gallery import Finding, Page, write_gallery
@@ -28,6 +28,9 @@ from pipelines.run_folder import RunFolder
 from pipelines.search import Stop, Trajectory, next_step
 from pipelines.settings import fingerprint
 from predictor.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PACKAGES = ("pamela-steer", "ray", "torch", "transformers", "numpy", "pillow", "scikit-image")
 
@@ -63,37 +66,62 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "finished": None,
         "counts": {},
         "failures": {},
-        "warnings": [],
+        "warnings": list(plan.renderer.skipped),
     }
 
 
-def execute(plan: Plan, folder: RunFolder, progress: RunProgress, *, address: str | None) -> Result:
+def start_or_continue(
+    console: "Console", plan: Plan, folder: RunFolder | None, out: Path, *, address: str | None
+) -> Result:
     """Run what is left of a plan, then write the records of all of it.
+
+    The folder of a new run is made once the cluster is known to be large enough, not before.
 
     Raises
     ------
     ClusterError
         The cluster cannot be reached or is too small.
+    FolderError
+        The folder of a new run cannot be made.
     PoolBrokenError
         A role's actors do not come up.
     OSError
         The disk is full or broken. What was finished is in the journal.
     """
-    trajectories = plan.trajectories
-    histories = replay(folder.journal, (t.id for t in trajectories))
-    waiting = [t for t in trajectories if not isinstance(next_step(histories[t.id], plan.protocol), Stop)]
-    failures: dict[str, str] = {}
-    interrupted = False
-    if waiting:
+    if folder is not None and not _waiting(plan, folder):
+        return conclude(plan, folder, (), {}, interrupted=False)
+    roles = _roles(plan)
+    connect(address)
+    try:
+        check_resources(roles)
+        folder = folder or RunFolder.create(out, describe_run(plan))
+        console.print(f"Run folder: {folder.path}", markup=False)
+        progress = RunProgress(console, len(plan.trajectories), len(plan.trajectories) - len(_waiting(plan, folder)))
         journal = Journal(folder.journal)
         try:
-            failures, interrupted = asyncio.run(
-                _steer(plan, folder, journal, progress, waiting, histories, address), debug=False
-            )
+            failures, interrupted = asyncio.run(_steer(plan, folder, journal, progress, roles))
         finally:
             journal.close()
-            disconnect()
+    finally:
+        disconnect()
     return conclude(plan, folder, progress.warnings, failures, interrupted=interrupted)
+
+
+def _waiting(plan: Plan, folder: RunFolder) -> list[Trajectory]:
+    """The trajectories that have not come to their end, by the journal."""
+    histories = replay(folder.journal, (t.id for t in plan.trajectories))
+    return [t for t in plan.trajectories if not isinstance(next_step(histories[t.id], plan.protocol), Stop)]
+
+
+def _roles(plan: Plan) -> list[Role]:
+    """Renderer, proposer, scorer."""
+    assert plan.checkpoint is not None
+    settings = plan.settings
+    return [
+        renderer_role(settings.renderer),
+        proposer_role(settings.proposer),
+        scorer_role(settings.scorer, plan.checkpoint),
+    ]
 
 
 def conclude(
@@ -126,30 +154,17 @@ def conclude(
 
 
 async def _steer(
-    plan: Plan,
-    folder: RunFolder,
-    journal: Journal,
-    progress: RunProgress,
-    waiting: Sequence[Trajectory],
-    histories: Mapping[str, list[Any]],
-    address: str | None,
+    plan: Plan, folder: RunFolder, journal: Journal, progress: RunProgress, roles: Sequence[Role]
 ) -> tuple[dict[str, str], bool]:
-    assert plan.checkpoint is not None
-    settings = plan.settings
-    roles = [
-        renderer_role(settings.renderer),
-        proposer_role(settings.proposer),
-        scorer_role(settings.scorer, plan.checkpoint),
-    ]
-    connect(address)
-    check_resources(roles)
+    """Steer what is left; the failures, and whether it was interrupted."""
+    histories = replay(folder.journal, (t.id for t in plan.trajectories))
     renderer, proposer, scorer = pools = [ActorPool(role) for role in roles]
     driver = Driver(
         protocol=plan.protocol,
         renderer=renderer,
         renderer_identity=plan.renderer.identity(),
         proposer=proposer,
-        scorers=dict.fromkeys(settings.scorers, scorer),
+        scorers=dict.fromkeys(plan.settings.scorers, scorer),
         images=folder.images,
         journal=journal,
         observer=progress,
@@ -158,7 +173,7 @@ async def _steer(
     async def steer() -> None:
         await asyncio.gather(*(pool.start() for pool in pools))
         with progress:
-            await driver.run(waiting, histories)
+            await driver.run(_waiting(plan, folder), histories)
 
     task = asyncio.create_task(steer())
     loop = asyncio.get_running_loop()

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.image_store import ImageStore
+from pipelines.image_store import ImageStore, sync_folder
 from pipelines.settings import differences
+
+
+class FolderError(ValueError):
+    """A folder that cannot be a run's: in use, not empty, not writable, or not a run."""
 
 
 class RunFolder:
@@ -30,16 +34,21 @@ class RunFolder:
 
         Raises
         ------
-        ValueError
+        FolderError
             The folder holds something, or cannot be made.
         """
         check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, about, _acquire(path))
-            folder.save()
+            try:
+                folder.save()
+            except OSError:
+                folder.release()
+                (path / ".lock").unlink()
+                raise
         except OSError as error:
-            raise ValueError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
+            raise FolderError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
         return folder
 
     @classmethod
@@ -48,27 +57,31 @@ class RunFolder:
 
         Raises
         ------
-        ValueError
+        FolderError
             It is not a run's folder, or another process is at it.
         """
         return cls(path, read_about(path), _acquire(path))
 
     def save(self) -> None:
         temporary = self.path / ".run.json.tmp"
-        temporary.write_text(json.dumps(self.about, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self.path / "run.json")
+        sync_folder(self.path)
 
     def check_same(self, decisive: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than the run was started with.
 
         Raises
         ------
-        ValueError
+        FolderError
             Something that decides the records differs; the message says what.
         """
         changed = differences(self.about["decisive"], decisive)
         if changed:
-            raise ValueError(
+            raise FolderError(
                 f"--resume {self.path}: other settings than the run was started with: {'; '.join(changed)}; "
                 "leave them out or start a new run with another --out"
             )
@@ -86,14 +99,14 @@ def check_free(path: Path) -> None:
 
     Raises
     ------
-    ValueError
+    FolderError
         It is a file, or holds something.
     """
     if path.exists() and not path.is_dir():
-        raise ValueError(f"--out {path}: is a file; name a folder")
+        raise FolderError(f"--out {path}: is a file; name a folder")
     if path.exists() and any(path.iterdir()):
-        what = "holds another run; add --resume to continue it" if is_run(path) else "is not empty"
-        raise ValueError(f"--out {path}: {what}, or name another folder")
+        what = "holds another run; continue it with --resume, or" if is_run(path) else "is not empty;"
+        raise FolderError(f"--out {path}: {what} name another folder")
 
 
 def is_run(path: Path) -> bool:
@@ -105,16 +118,16 @@ def read_about(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
+    FolderError
         There is no run in this folder, or its run.json does not read.
     """
     if not is_run(path):
-        raise ValueError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
+        raise FolderError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
     try:
         about = json.loads((path / "run.json").read_text("utf-8"))
         _ = about["decisive"], about["settings"], about["users"], about["prompts"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
+        raise FolderError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
     return about
 
 
@@ -124,5 +137,5 @@ def _acquire(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise ValueError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
+        raise FolderError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
     return descriptor

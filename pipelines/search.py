@@ -154,7 +154,8 @@ def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[li
 
     Returns
     -------
-    The admitted prompts, and how many were refused as "empty", "duplicate" or "surplus".
+    The admitted prompts, and how many were refused as "empty", "broken" (halves of characters, which no file
+    can hold), "duplicate" or "surplus".
     """
     seen = {_folded(prompt) for prompt in taken}
     admitted: list[str] = []
@@ -163,6 +164,8 @@ def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[li
         folded = _folded(proposal)
         if not folded:
             reason = "empty"
+        elif any("\ud800" <= character <= "\udfff" for character in folded):
+            reason = "broken"
         elif folded in seen:
             reason = "duplicate"
         elif len(admitted) == room:

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PRESETS = Path(__file__).parent / "presets"
 SCORERS = ("pamela", "population")
@@ -42,8 +43,28 @@ class RendererSettings(Placement):
     size: int = Field(default=256, ge=32, le=2048, description="side of an image in pixels")
 
 
-class ProposerSettings(Placement):
+class LexiconSettings(Placement):
     kind: Literal["lexicon"] = "lexicon"
+
+
+class TransformersSettings(Placement):
+    kind: Literal["transformers"] = "transformers"
+    model: str = Field(min_length=1, description="folder or Hugging Face name of an instruction-tuned language model")
+    revision: str | None = Field(default=None, description="branch, tag or commit of the model on Hugging Face")
+    instruction: str | None = Field(default=None, description="a file that replaces actors/instruction.txt")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_new_tokens: int = Field(default=2048, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+def _lexicon_unless_said(value: Any) -> Any:
+    return {"kind": "lexicon", **value} if isinstance(value, Mapping) else value
+
+
+ProposerSettings = Annotated[
+    LexiconSettings | TransformersSettings, Field(discriminator="kind"), BeforeValidator(_lexicon_unless_said)
+]
 
 
 class ScorerSettings(Placement):
@@ -68,7 +89,7 @@ class Settings(_Closed):
     )
     protocol: ProtocolSettings = ProtocolSettings()
     renderer: RendererSettings = RendererSettings()
-    proposer: ProposerSettings = ProposerSettings()
+    proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
 
 
@@ -87,12 +108,16 @@ def load_settings(
     ValueError
         An unknown preset, key or scorer, or a value that does not fit; the message names it.
     """
-    values = copy.deepcopy(dict(recorded)) if recorded is not None else _read_preset(preset)
+    values = _read_preset(preset) if recorded is None else copy.deepcopy({**recorded})
+    if recorded is not None:
+        values.pop("preset", None)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"--set {override!r}: must be KEY=VALUE, such as renderer.size=128")
         _assign(values, key.strip(), _parse(text), override)
+    if "preset" in values:
+        raise ValueError("setting 'preset': cannot be set, it says where settings come from; use --preset")
     for key, value in (options or {}).items():
         _assign(values, key, value, key)
     try:
@@ -142,7 +167,7 @@ def _read_preset(preset: str) -> dict[str, Any]:
         raise ValueError(f"unknown preset {preset!r}; known are {', '.join(preset_names())}, or give a YAML file")
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values or {}, dict):
         raise ValueError(f"{path}: a preset is a mapping of settings, got {type(values).__name__}")
@@ -152,7 +177,7 @@ def _read_preset(preset: str) -> dict[str, Any]:
 def _parse(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
 
 
@@ -169,15 +194,26 @@ def _assign(values: dict[str, Any], key: str, value: Any, said: str) -> None:
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, in one line, with the keys that there are."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key, model = _locate(first["loc"])
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    model: type[BaseModel] = Settings
-    for part in first["loc"][:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
     return f"unknown setting {key!r}; there are {', '.join(name for name in model.model_fields if name != 'preset')}"
+
+
+def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
+    """The key that a location of pydantic means, and the model that it belongs to. A union's kind is no part of it."""
+    keys: list[str] = []
+    model: type[BaseModel] = Settings
+    annotation: Any = Settings
+    for part in map(str, location):
+        if isinstance(annotation, UnionType):
+            annotation = next(kind for kind in get_args(annotation) if kind.model_fields["kind"].default == part)
+        else:
+            keys.append(part)
+            annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return ".".join(keys), model
 
 
 def _short(value: Any) -> str:

@@ -111,7 +111,7 @@ def score(
         try:
             with Image.open(path) as image:
                 scores = predictor.score([image.convert("RGB")], person, prompts=[prompt])
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: not an image that can be read: {error}") from error
         rows.writerow([path, f"{scores[0]:.6f}"])
 

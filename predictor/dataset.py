@@ -65,8 +65,12 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     described = folder / "dataset.yaml"
     if not described.is_file():
         raise ValueError(f"{folder}: not a dataset folder, dataset.yaml is missing; see `steer-predictor simulate`")
-    about: dict[str, Any] = yaml.safe_load(described.read_text("utf-8")) or {}
-    missing = [key for key in ("name", "rating_min", "rating_max") if key not in about]
+    try:
+        about: Any = yaml.safe_load(described.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{described}: cannot be read as YAML: {error}") from error
+    about = about if isinstance(about, dict) else {}
+    missing = [key for key in ("name", "rating_min", "rating_max") if about.get(key) is None]
     if missing:
         raise ValueError(f"{described}: {', '.join(missing)} is missing; give the dataset's name and its rating scale")
     low, high = float(about["rating_min"]), float(about["rating_max"])
@@ -130,7 +134,10 @@ def _splits(file: Path, ratings: pa.Table, image: NDArray[np.int64], count: int,
     if "split" not in ratings.column_names:
         return split_by_image(image, count, seed)
     names = np.array(ratings["split"].to_pylist(), str)
-    unknown = sorted(set(names) - set(SPLITS))
-    if unknown:
-        raise ValueError(f"{file}: unknown split {unknown[0]!r}; the splits are {', '.join(SPLITS)}")
+    unknown = np.flatnonzero(~np.isin(names, SPLITS))
+    if len(unknown):
+        first = int(unknown[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: unknown split {str(names[first])!r}; the splits are {', '.join(SPLITS)}"
+        )
     return names

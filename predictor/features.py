@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
@@ -19,6 +20,9 @@ from PIL import Image
 
 _MAP_SIZE = 32 * 2**30
 """An upper limit of the address space, not of the disk: the file grows with what it holds."""
+
+_ENVIRONMENTS: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
+"""By folder: LMDB opens one only once in a process, and two predictors may use the same encoder."""
 
 Item = TypeVar("Item", contravariant=True)
 
@@ -61,7 +65,7 @@ class FeatureCache:
     def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
         path = (folder or cache_folder()) / "features" / fingerprint
         path.mkdir(parents=True, exist_ok=True)
-        self._environment = lmdb.open(str(path), map_size=_MAP_SIZE, sync=False, max_readers=1024)
+        self._environment = _opened(path.resolve())
 
     def get(self, digest: bytes) -> NDArray[np.float32] | None:
         """The vector, as a copy, or None."""
@@ -76,8 +80,17 @@ class FeatureCache:
                 transaction.put(digest, np.ascontiguousarray(vector, np.float32).tobytes(), overwrite=False)
 
     def close(self) -> None:
+        """Let go of the folder; who else has it open keeps it."""
         self._environment.sync()
-        self._environment.close()
+        del self._environment
+
+
+def _opened(path: Path) -> lmdb.Environment:
+    environment = _ENVIRONMENTS.get(path)
+    if environment is None:
+        environment = lmdb.open(str(path), map_size=_MAP_SIZE, sync=False, max_readers=1024)
+        _ENVIRONMENTS[path] = environment
+    return environment
 
 
 def encode_cached(

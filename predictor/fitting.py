@@ -82,7 +82,7 @@ def _features(dataset: Dataset, image_encoder: str, text_encoder: str, progress:
         try:
             with Image.open(path) as opened:
                 image[row] = encode_cached(encoder, [opened.convert("RGB")], image_content, cache)
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: not an image that can be read: {error}") from error
         progress("encoding images", row + 1, len(paths))
     cache.close()

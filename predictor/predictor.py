@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -79,11 +80,12 @@ class PamelaPredictor:
             encoders = {"image_encoder": config["image_encoder"], "text_encoder": config["text_encoder"]}
             _check_encoders(folder, config)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (KeyError, TypeError, RuntimeError) as error:
+            users = pq.read_table(folder / "users.parquet")
+            known = len(set(users.select(["user_id", *_NOT_DEMOGRAPHIC])["user_id"].to_pylist()))
+        except (KeyError, TypeError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid) as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
-        users = pq.read_table(folder / "users.parquet")
-        if len(users) != model.config.users:
-            raise ValueError(f"{folder}: users.parquet has {len(users)} users, the model {model.config.users}")
+        if not known == len(users) == model.config.users:
+            raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         return cls(
             model,
             users,

@@ -33,13 +33,8 @@ def describe_person(row: Mapping[str, Any]) -> str | None:
         describe_person({"user_id": "u1", "age": 31, "gender": "female"})
         # -> "A person, 31 years old, female."
     """
-    phrases = demographic_phrases(row)
+    phrases = _phrases(row, _DEMOGRAPHICS)
     return f"A person, {', '.join(phrases)}." if phrases else None
-
-
-def demographic_phrases(row: Mapping[str, Any]) -> list[str]:
-    """What is known of a person, a phrase for each column."""
-    return _phrases(row, _DEMOGRAPHICS)
 
 
 def describe_image(row: Mapping[str, Any]) -> str | None:
@@ -56,4 +51,7 @@ def describe_image(row: Mapping[str, Any]) -> str | None:
 
 def _phrases(row: Mapping[str, Any], templates: Mapping[str, str]) -> list[str]:
     known = {name: value for name, value in row.items() if name not in _IDENTIFIERS and value not in (None, "")}
-    return [templates.get(name, name.replace("_", " ") + ": {}").format(known[name]) for name in sorted(known)]
+    return [
+        templates[name].format(known[name]) if name in templates else f"{name.replace('_', ' ')}: {known[name]}"
+        for name in sorted(known)
+    ]

@@ -42,7 +42,7 @@ def simulate(
         try:
             with Image.open(folder / file) as image:
                 attributes[row] = measure(image)
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(f"{folder / file}: not an image that can be read: {error}") from error
         on_image(row + 1, len(files))
     people = sample_raters(raters, seed)

@@ -1,5 +1,6 @@
 """Every table that comes in is read here, by DuckDB: CSV, Parquet or JSON lines, told by the file's ending."""
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 _READERS = {
-    ".csv": "read_csv($path, header = true{types})",
-    ".tsv": "read_csv($path, header = true, delim = '\t'{types})",
+    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0{types})",
+    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0{types})",
     ".parquet": "read_parquet($path)",
     ".jsonl": "read_json($path, format = 'newline_delimited')",
     ".ndjson": "read_json($path, format = 'newline_delimited')",
@@ -31,14 +32,18 @@ def read_table(path: Path, *, required: Sequence[str] = ()) -> pa.Table:
         raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(sorted(_READERS))}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     with duckdb.connect() as connection:
         try:
-            columns = connection.sql(f"FROM {reader.format(types='')}", params={"path": str(path)}).columns
+            columns = connection.sql(f"FROM {reader.format(types='')}", params=literal).columns
             text = {name: "VARCHAR" for name in columns if name in _TEXT}
             query = f"FROM {reader.format(types=f', types = {text}' if text else '')}"
-            table = connection.sql(query, params={"path": str(path)}).to_arrow_table()
+            if text:  # Parquet and JSON lines have types of their own
+                query = f"SELECT * REPLACE ({', '.join(f'{name}::VARCHAR AS {name}' for name in text)}) {query}"
+            table = connection.sql(query, params=literal).to_arrow_table()
         except duckdb.Error as error:
-            raise ValueError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
+            hint = "; a field that holds a comma has to be quoted" if path.suffix.lower() == ".csv" else ""
+            raise ValueError(f"{path}: cannot be read as a table: {_reason(error)}{hint}") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}")
@@ -67,5 +72,8 @@ def select(table: pa.Table, predicate: str) -> pa.Table:
             return connection.from_arrow(table).filter(predicate).to_arrow_table()
         except duckdb.Error as error:
             columns = ", ".join(table.column_names)
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"group:{predicate}: not a predicate over the columns {columns}: {reason}") from error
+            raise ValueError(f"group:{predicate}: no predicate over the columns {columns}: {_reason(error)}") from error
+
+
+def _reason(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0]

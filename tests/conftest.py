@@ -1,5 +1,6 @@
-"""A real browser for the tests that look at pages."""
+"""A real browser for the tests that look at pages, a real Ray for those that run actors."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -27,3 +28,16 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """A small Ray on loopback, with GPUs that only Ray believes in."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, before the import
+    import ray
+
+    ray.init(
+        address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
+    )
+    yield
+    ray.shutdown()

@@ -1,0 +1,137 @@
+r"""Reads the numbered list that a language model was asked for, strictly.
+
+    1. A cat, soft light          a number begins a proposal: "1.", "2)", "3:", "(4)", "**5.**", "- 6.", "> 7."
+       and a wide lens            a line without one joins it
+                                  a blank line, a heading, a fence, a rule or a score ends it
+    I hope you like these!        any other line is refused: "not numbered"
+    2. **                         and so is a number without a prompt: "empty"
+
+Around a proposal, quotes, bullets and markdown are stripped; emphasis is also taken off the words within. No word of
+it is cut, with one exception. Models copy the score of their context (see `actors.instruction`), so that an item may
+begin with one. It is removed only if it is a number with decimals, followed by a colon or by a full stop, and then by
+no other digit: "0.45: a cat" and "1.5. a cat" lose theirs; "3: a cat", "2.39:1 frame", "0.5 seconds" keep all.
+The same number at the start of a line is no item number either: such a line is refused.
+
+Invariant: each line that is not blank begins a proposal, joins one, or is counted in `refused`; the order is kept.
+Every pattern scans a line once, so that the time is linear in the length of the reply.
+"""
+
+import re
+from collections import Counter
+
+from actors.messages import Proposals
+
+# Marks come as ASCII and as the full-width forms of East Asian type: \uFF0E . \uFF0C , \uFF1A : \uFF08 ( \uFF09 )
+_BULLETS = r"(?:\s|>|[-+*•·‣▪◦●○–—](?=\s))*+"
+_NUMBER = r"\d{1,6}+"
+_POINT = r"(?:\\?[.):\]\uFF0E\uFF09\uFF1A、。](?!\d))"
+_ITEM = re.compile(
+    rf"""{_BULLETS} \#*+ \s*+
+    (?P<opening>[*_`"'“‘„«‹「『]*+)  # of a whole line that is emphasised or quoted, number and all
+    (?:
+        [(\[\uFF08【] \s*+ {_NUMBER} \s*+ [)\]\uFF09】] {_POINT}? (?P<after_bracket>(?P=opening))?
+        | {_NUMBER} (?P<after_number>(?P=opening)) {_POINT}{{1,2}}+
+        | {_NUMBER} {_POINT}{{1,2}}+ (?P<after_point>(?P=opening))?
+    )
+    (?P<rest>.*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_SCORE = re.compile(r"[-+−]?\d{1,3}+[.,\uFF0E\uFF0C]\d{1,4}+(?:\s*+[:\uFF1A](?!\d)|[.\uFF0E](?=\s|$))\s*+")
+_BREAK = re.compile(rf"{_BULLETS}(?:\#{{1,6}}\s|```|~~~|([-*_=])\1{{2,}}+\s*+$|[*_`\"'“‘]*+{_SCORE.pattern})")
+_LEADING = re.compile(rf"{_BULLETS}(?:\#{{1,6}}+\s++)?")
+_EMPHASIS = re.compile(r"(?<![\w*_`])(([*_`])\2{0,2}+)(?=\S)((?:(?!\2).)++)(?<=\S)\1(?![\w*_`])", re.DOTALL)
+_QUOTES = {
+    '"': '"',
+    "'": "'",
+    "“": "”",
+    "‘": "’",
+    "„": "“”",
+    "«": "»",
+    "»": "«",
+    "‹": "›",
+    "›": "‹",
+    "「": "」",
+    "『": "』",
+    "\uff02": "\uff02",
+}
+"""Opening quote -> the marks that close it."""
+_MARKS = "*_`"
+_LAYERS = 4
+"""As many layers of quotes and emphasis are taken off; models write two at most, and each takes a pass."""
+
+
+def parse_reply(text: str) -> Proposals:
+    """Read the proposals of a reply, in order.
+
+    Example:
+
+        parse_reply('Sure:\\n1. "A cat, soft light"').prompts == ("A cat, soft light",)
+    """
+    items: list[list[str]] = []
+    refused: Counter[str] = Counter()
+    joins = False
+    for line in text.splitlines():
+        if item := _ITEM.match(line):
+            items.append([_first_line(item)])
+            joins = True
+        elif not line.strip():
+            joins = False
+        elif joins and not _BREAK.match(line):
+            items[-1].append(_without_leading(line))
+        else:
+            joins = False
+            refused["not numbered"] += 1
+    prompts = tuple(filter(None, (_clean(" ".join(filter(None, lines))) for lines in items)))
+    if empty := len(items) - len(prompts):
+        refused["empty"] = empty
+    return Proposals(prompts=prompts, refused=dict(refused))
+
+
+def _first_line(item: re.Match[str]) -> str:
+    """What follows the number; marks that opened before it and still wait to be closed go with it."""
+    closed = item["after_bracket"] or item["after_number"] or item["after_point"]
+    return ("" if closed else item["opening"]) + item["rest"].strip()
+
+
+def _clean(text: str) -> str:
+    text = _bare(text)
+    return _bare(text[score.end() :]) if (score := _SCORE.match(text)) else text
+
+
+def _bare(text: str) -> str:
+    """Take off what is around a proposal, a layer at a time."""
+    for _ in range(_LAYERS):
+        inner = _unquoted(_unemphasised(_without_leading(text)))
+        if inner == text:
+            break
+        text = inner
+    return text
+
+
+def _without_leading(text: str) -> str:
+    return _LEADING.sub("", text, count=1).strip()
+
+
+def _unemphasised(text: str) -> str:
+    """Take the marks off emphasised words, and those at the edges whose partner is missing or further away."""
+    text = _EMPHASIS.sub(r"\3", text)
+    inner = text.lstrip(_MARKS)
+    body = inner.rstrip(_MARKS)
+    tail = inner[len(body) :]
+    of_the_text = tail in ("*", "_") and len(inner) == len(text)  # as in "a hotel of 5*"
+    return inner if of_the_text else body
+
+
+def _unquoted(text: str) -> str:
+    """Take off quotes around the whole text; '"Blue" and "red"' are two quotations and keep theirs."""
+    opening, closing = text[:1], _QUOTES.get(text[:1], "")
+    if len(text) < 2 or text[-1] not in closing:
+        return text
+    inner = text[1:-1]
+    marks = re.escape(opening + closing)
+    mark = re.search(rf"(?<!\w)[{marks}]|[{marks}](?!\w)", inner)  # one between two letters is an apostrophe
+    if mark is None:
+        return inner.strip()
+    before = inner[: mark.start()][-1:]
+    opens = mark[0] == opening and (opening != closing or not before or before in "([{" or before.isspace())
+    return inner.strip() if opens else text

@@ -1,0 +1,193 @@
+"""The pool on a real Ray: who gets the work, what happens when an actor errs, hangs or dies."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from actors.pool import (
+    ActorPool,
+    CallFailedError,
+    ClusterError,
+    PoolBrokenError,
+    Role,
+    check_resources,
+    connect,
+    put,
+    wanted_resources,
+)
+from tests.actors.worker import Worker
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.usefixtures("ray")
+
+
+def role(log: Path | None = None, **settings: object) -> Role:
+    arguments = {"log": str(log)} if log else {}
+    return Role(**{"name": "worker", "make": Worker, "arguments": arguments, **settings})  # pyright: ignore
+
+
+def with_pool(pool_role: Role, use: Callable[[ActorPool], Awaitable[T]]) -> T:
+    """Start a pool, use it, end it."""
+
+    async def main() -> T:
+        pool = ActorPool(pool_role)
+        try:
+            await pool.start()
+            return await use(pool)
+        finally:
+            pool.stop()
+
+    return asyncio.run(main())
+
+
+def test_calls_are_spread_over_all_actors() -> None:
+    async def use(pool: ActorPool) -> set[int]:
+        naps = await asyncio.gather(*(pool.call("nap", 0.05) for _ in range(8)))
+        return {answer[0] for _, answer in naps}
+
+    assert len(with_pool(role(actors=2), use)) == 2
+
+
+def test_a_busy_actor_gets_less_work() -> None:
+    async def use(pool: ActorPool) -> list[int]:
+        slow = asyncio.create_task(pool.call("nap", 3))
+        await asyncio.sleep(0.2)
+        naps = [await pool.call("nap", 0.01) for _ in range(6)]
+        busy = (await slow)[1][0]
+        return [answer[0] for _, answer in naps if answer[0] == busy]
+
+    assert with_pool(role(actors=2), use) == []
+
+
+def test_no_more_calls_are_on_an_actor_than_its_limit() -> None:
+    async def use(pool: ActorPool) -> int:
+        calls = [asyncio.create_task(pool.call("nap", 0.1)) for _ in range(9)]
+        most = 0
+        while not all(call.done() for call in calls):
+            most = max(most, *(slot.load for slot in pool._slots))
+            await asyncio.sleep(0.005)
+        return most
+
+    assert with_pool(role(actors=1, in_flight=2), use) == 2
+
+
+def test_calls_are_served_in_the_order_in_which_they_came() -> None:
+    async def use(pool: ActorPool) -> list[float]:
+        naps = await asyncio.gather(*(pool.call("nap", 0.01) for _ in range(12)))
+        return [answer[1] for _, answer in naps]
+
+    began = with_pool(role(actors=1, in_flight=1), use)
+    assert began == sorted(began)
+
+
+def test_an_answer_is_handed_on_as_a_reference() -> None:
+    async def use(pool: ActorPool) -> int:
+        reference, answer = await pool.call("double", 4)
+        assert answer == 8
+        return (await pool.call("double", reference))[1] + (await pool.call("double", put(1)))[1]
+
+    assert with_pool(role(), use) == 18
+
+
+def test_a_call_that_errs_once_is_made_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert with_pool(role(log), lambda pool: pool.call("err", 1))[1] == "done"
+
+
+def test_a_call_that_errs_twice_fails_with_its_reason_and_the_pool_goes_on(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> int:
+        with pytest.raises(CallFailedError, match=r"worker.err: ZeroDivisionError: asked to; again: ZeroDivisionError"):
+            await pool.call("err", 5)
+        assert pool.replaced == 0
+        return (await pool.call("double", 3))[1]
+
+    assert with_pool(role(tmp_path / "log"), use) == 6
+
+
+def test_an_actor_that_dies_is_replaced_and_its_call_made_again(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> tuple[str, int]:
+        answer = (await pool.call("die", 1))[1]
+        return answer, pool.replaced
+
+    assert with_pool(role(tmp_path / "log"), use) == ("done", 1)
+
+
+def test_an_actor_that_hangs_is_replaced_after_its_time(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> tuple[str, int, float]:
+        began = time.monotonic()
+        answer = (await pool.call("hang", 1))[1]
+        return answer, pool.replaced, time.monotonic() - began
+
+    answer, replaced, seconds = with_pool(role(tmp_path / "log", timeout_s=1), use)
+    assert (answer, replaced) == ("done", 1)
+    assert seconds < 20
+
+
+def test_a_call_that_kills_its_actor_twice_fails_and_others_are_answered(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> list[int]:
+        with pytest.raises(CallFailedError, match="the actor died"):
+            await pool.call("die", 99)
+        return [(await pool.call("double", n))[1] for n in range(3)]
+
+    assert with_pool(role(tmp_path / "log", actors=2), use) == [0, 2, 4]
+
+
+def test_a_waiting_call_that_is_cancelled_does_not_hold_up_the_next() -> None:
+    async def use(pool: ActorPool) -> int:
+        running = asyncio.create_task(pool.call("nap", 0.3))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(pool.call("nap", 0.01))
+        third = asyncio.create_task(pool.call("double", 21))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await running
+        return (await asyncio.wait_for(third, 10))[1]
+
+    assert with_pool(role(in_flight=1), use) == 42
+
+
+def test_a_pool_whose_actors_do_not_come_up_says_why() -> None:
+    async def use(pool: ActorPool) -> None:
+        pytest.fail("it came up")
+
+    broken = role(arguments={"comes_up": False})
+    with pytest.raises(PoolBrokenError, match=r"worker: no actor comes up: RuntimeError: the weights are not there"):
+        with_pool(broken, use)
+
+
+def test_each_actor_sees_the_gpu_that_it_reserved() -> None:
+    async def use(pool: ActorPool) -> list[str]:
+        naps = [asyncio.create_task(pool.call("nap", 0.2)) for _ in range(2)]
+        await asyncio.gather(*naps)
+        return [(await slot.actor.gpu.remote()) for slot in pool._slots]
+
+    assert sorted(with_pool(role(actors=2, num_gpus=1), use)) == ["0", "1"]
+
+
+def test_actors_use_one_thread_each() -> None:
+    assert with_pool(role(), lambda pool: pool.call("threads"))[1] == "1"
+
+
+def test_asking_for_more_than_there_is_fails_at_once_with_both_numbers() -> None:
+    with pytest.raises(ClusterError, match="6 GPU wanted, 2 there"):
+        check_resources([role(actors=3, num_gpus=2)])
+    with pytest.raises(ClusterError, match="1 renderer wanted, 0 there"):
+        check_resources([role(resources={"renderer": 1})])
+    check_resources([role(actors=2, num_gpus=1)])
+
+
+def test_resources_are_added_up_over_roles() -> None:
+    roles = [role(actors=2, num_gpus=0.5, num_cpus=1), role(actors=3, num_gpus=1, resources={"big": 1})]
+    assert wanted_resources(roles) == {"CPU": 2, "GPU": 4, "big": 3}
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=r"no Ray cluster at '127.0.0.1:1'"):
+        connect("127.0.0.1:1")
+    assert time.monotonic() - began < 15

@@ -1,0 +1,150 @@
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from pipelines import progress
+from pipelines.progress import RunProgress
+from pipelines.search import Candidate, Iteration, Trajectory
+
+TRAJECTORY = Trajectory(
+    user="group:\"age\" >= 18 and [bold]country[/bold] = 'Brazil'",
+    members=("u1",),
+    prompt_id="p1",
+    base_prompt="a cat",
+    scorer="pamela",
+    run=1,
+    image_seed=1,
+    seed=0,
+)
+
+
+class Clock:
+    """Time that stands still until it is told to pass."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+def test_the_status_tells_what_is_done_active_and_rendered_how_fast_and_how_long_it_takes(clock: Clock) -> None:
+    _, run = plain(total=10)
+    assert run.status() == "0/10 trajectories, 0 active, 0 renders, 0/s, best gain +0.00"
+
+    for _ in range(3):
+        run.begun(TRAJECTORY)
+    for _ in range(40):
+        run.rendered()
+    clock.now += 8
+    assert run.status() == "0/10 trajectories, 3 active, 40 renders, 5/s, best gain +0.00"
+
+    run.finished(TRAJECTORY, history(0.25, 0.75))
+    run.finished(TRAJECTORY, history(0.5, 0.75))
+    assert run.status() == "2/10 trajectories, 1 active, 40 renders, 5/s, best gain +0.50, about 32 s to go"
+
+
+def test_failed_trajectories_are_counted_and_told_with_their_reason_in_one_line(clock: Clock) -> None:
+    output, run = plain(total=2)
+    reason = "renderer: [red]3 actors[/red] died while they worked on this call, and that is too often to go on " * 3
+
+    run.begun(TRAJECTORY)
+    run.failed(TRAJECTORY, reason)
+
+    assert output.getvalue().splitlines() == [f"failed: {TRAJECTORY.id}: {reason}"]
+    assert "1/2 trajectories, 0 active" in run.status()
+    assert "1 failed" in run.status()
+
+
+def test_a_resumed_run_starts_at_what_is_done_and_estimates_from_what_it_does_itself(clock: Clock) -> None:
+    _, run = plain(total=10, done=6)
+    assert run.status().startswith("6/10 trajectories, 0 active")
+    assert "to go" not in run.status()
+
+    run.begun(TRAJECTORY)
+    clock.now += 5
+    run.finished(TRAJECTORY, history(0.5))
+
+    assert run.status().startswith("7/10 trajectories")
+    assert run.status().endswith("about 15 s to go")
+
+
+def test_nothing_is_left_to_estimate_once_all_is_done(clock: Clock) -> None:
+    _, run = plain(total=1)
+    run.begun(TRAJECTORY)
+    clock.now += 5
+
+    run.finished(TRAJECTORY, history(0.5, None))
+
+    assert run.status() == "1/1 trajectories, 0 active, 0 renders, 0/s, best gain +0.00"
+
+
+def test_the_rate_counts_only_what_was_rendered_lately(clock: Clock) -> None:
+    _, run = plain(total=1)
+    for _ in range(100):
+        run.rendered()
+    clock.now += 60
+    for _ in range(40):
+        run.rendered()
+
+    assert "140 renders, 2/s" in run.status()
+
+
+def test_a_warning_is_told_once_and_kept() -> None:
+    output, run = plain(total=1)
+
+    for warning in ("no [1] caption", "too few", "no [1] caption"):
+        run.warned(warning)
+
+    assert output.getvalue() == "warning: no [1] caption\nwarning: too few\n"
+    assert run.warnings == ["no [1] caption", "too few"]
+
+
+def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_and_at_the_end(clock: Clock) -> None:
+    output, run = plain(total=2)
+
+    with run:
+        for _ in range(25):
+            run.rendered()
+            clock.now += 1
+        assert [line.partition(", 0/s")[0] for line in output.getvalue().splitlines()] == [
+            "steering: 0/2 trajectories, 0 active, 11 renders, 1/s, best gain +0.00",
+            "steering: 0/2 trajectories, 0 active, 21 renders, 1/s, best gain +0.00",
+        ]
+
+    assert output.getvalue().splitlines()[2:] == [f"steering: {run.status()}"]
+    assert "\x1b" not in output.getvalue()
+
+
+def test_on_a_terminal_there_is_one_bar_and_its_status_and_no_plain_lines(clock: Clock) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=150, color_system=None)
+
+    with RunProgress(console, 4, 1) as run:
+        run.begun(TRAJECTORY)
+        clock.now += 30
+        run.finished(TRAJECTORY, history(0.25, 0.5))
+
+    assert "2/4 trajectories, 0 active, 0 renders, 0/s, best gain +0.25, about 60 s to go" in output.getvalue()
+    assert "steering: " not in output.getvalue()
+
+
+def plain(total: int, done: int = 0) -> tuple[io.StringIO, RunProgress]:
+    """A run that is watched through a log, and the log."""
+    output = io.StringIO()
+    return output, RunProgress(Console(file=output, soft_wrap=True, highlight=False), total, done)
+
+
+def history(*scores: float | None) -> list[Iteration]:
+    return [
+        Iteration(number=number, candidates=(Candidate(prompt="a cat", score=score),))
+        for number, score in enumerate(scores)
+    ]

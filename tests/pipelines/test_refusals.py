@@ -1,0 +1,163 @@
+"""Bad input: one clear line on standard error, exit status 2, and nothing written."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.pipelines.conftest import Steer
+from tests.pipelines.console import small
+
+Arguments = list[object]
+
+
+def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    """Exit status 2 and one line that holds all of `said`."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("steer-batch: ")
+    for part in said:
+        assert part in lines[0], lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--users", "u99"], ["unknown user 'u99'", "u01"]),
+        (["--users", "u01,u01"], ["named twice"]),
+        (["--users", "group:age > 900"], ["nobody", "age > 900"]),
+        (["--users", "group:shoe_size > 40"], ["no predicate", "age"]),
+        (["--users", "@nobody.txt"], ["nobody.txt", "no such file"]),
+        (["--preset", "embeded"], ["unknown preset 'embeded'", "embedded"]),
+        (["--scorer", "hpsv9"], ["unknown scorer 'hpsv9'", "pamela"]),
+        (["--set", "renderer.sise=64"], ["unknown setting 'renderer.sise'", "size"]),
+        (["--set", "renderer.size=huge"], ["renderer.size", "'huge'"]),
+        (["--set", "renderer"], ["KEY=VALUE"]),
+        (["--set", "renderer.photos=/nowhere"], ["/nowhere"]),
+        (["--prompts", "nowhere.txt"], ["nowhere.txt", "no such"]),
+        (["--predictor", "/nowhere"], ["/nowhere", "no such checkpoint"]),
+        (["--set", "renderer.num_gpus=2", "--set", "renderer.actors=2"], ["4 GPU wanted, 0 there"]),
+        (["--address", "127.0.0.1:1"], ["no Ray cluster at '127.0.0.1:1'"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: Arguments, said: list[str], steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    done = steer(*small(checkpoint, prompts, out), *arguments)
+    refused(done, *said)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds no prompt"),
+        (b"# only a comment\n\n", "holds no prompt"),
+        (b"caf\xe9\n", "not UTF-8"),
+    ],
+)
+def test_a_prompts_file_without_prompts_is_refused(
+    content: bytes, said: str, steer: Steer, checkpoint: Path, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "bad.txt"
+    prompts.write_bytes(content)
+    refused(steer(*small(checkpoint, prompts, tmp_path / "run")), "bad.txt", said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_duplicate_prompt_ids_are_refused(steer: Steer, checkpoint: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "twice.csv"
+    prompts.write_text("prompt_id,prompt\na,a cat\na,a dog\n", "utf-8")
+    refused(steer(*small(checkpoint, prompts, tmp_path / "run")), "'a' is there twice")
+
+
+def test_users_and_prompts_are_asked_for(steer: Steer) -> None:
+    refused(steer(), "--users and --prompts is missing")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    refused(steer(*small(checkpoint, prompts, out)), "not empty")
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_holds_another_run_is_refused_with_the_way_to_continue_it(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    run = small(checkpoint, prompts, tmp_path / "run")
+    assert steer(*run, "--iterations", 0).returncode == 0
+    refused(steer(*run, "--iterations", 0), "holds another run", "--resume")
+
+
+def test_resuming_with_other_settings_says_which_differ(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert steer(*small(checkpoint, prompts, out), "--iterations", 0).returncode == 0
+    other = steer("--resume", "--out", out, "--candidates", 7, "--seed", 3)
+    refused(other, "settings.protocol.candidates was 4, is 7", "settings.seed was 0, is 3")
+    prompts.write_text("a cup of tea\n", "utf-8")
+    refused(steer("--resume", "--out", out, "--prompts", prompts), 'prompts.p01 was "a cup of coffee"')
+    assert steer("--resume", "--out", out, "--set", "renderer.actors=1").returncode == 0
+
+
+def test_resuming_where_no_run_is_is_refused(steer: Steer, tmp_path: Path) -> None:
+    refused(steer("--resume", "--out", tmp_path), "holds no run")
+    refused(steer("--resume"), "--resume needs --out")
+
+
+def test_a_broken_photograph_is_named_and_skipped(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (90, 80), "orange").save(photos / "orange-wall.png")
+    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--iterations", 0, "--set", f"renderer.photos={photos}")
+    assert done.returncode == 0, done.stderr
+    assert "skipped: torn.jpg" in done.stderr
+    assert "orange wall" in done.stderr  # the warning that no photograph fits names the nearest
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        refused(steer(*small(checkpoint, prompts, disk / "run")), "no disk space", "MB wanted", "MB free")
+        assert not (disk / "run").exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_resume_goes_on(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        run = small(checkpoint, prompts, disk / "run")
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"0" * 310_000)  # leaves what the plan of 66 images wants, but not the tables and the page
+        done = steer(*run)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "No space left on device" in done.stderr.strip().splitlines()[-1]
+        ballast.unlink()
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        assert steer("--resume", "--out", disk / "run").returncode == 0
+    finally:
+        subprocess.run(["umount", disk], check=True)

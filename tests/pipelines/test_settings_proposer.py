@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import pytest
+
+from actors.chat import TransformersProposer
+from actors.lexicon import Lexicon
+from pipelines.roles import proposer_role
+from pipelines.settings import LexiconSettings, TransformersSettings, decisive, load_settings
+
+LLAMA = ("proposer.kind=transformers", "proposer.model=meta-llama/Llama-3.2-1B-Instruct")
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(ValueError, match="setting") as error:
+        load_settings("embedded", overrides)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.mark.parametrize("recorded", [{}, {"proposer": {}}, {"proposer": {"timeout_s": 60}}])
+def test_the_proposer_is_the_lexicon_unless_another_is_named(recorded) -> None:
+    settings = load_settings("embedded", ["proposer.timeout_s=5"], recorded=recorded)
+    assert settings.proposer == LexiconSettings(timeout_s=5)
+    assert proposer_role(settings.proposer).make is Lexicon
+
+
+def test_a_language_model_is_chosen_by_its_kind_and_keeps_the_presets_placement() -> None:
+    settings = load_settings("embedded", [*LLAMA, "proposer.temperature=0.7", "proposer.num_gpus=0.5"])
+    assert isinstance(settings.proposer, TransformersSettings)
+    role = proposer_role(settings.proposer)
+    assert role.make is TransformersProposer
+    assert (role.num_gpus, role.timeout_s) == (0.5, 60)
+    assert role.arguments["temperature"] == 0.7
+    assert isinstance(role.make(**role.arguments), TransformersProposer)
+
+
+def test_recorded_settings_give_the_same_proposer_again() -> None:
+    settings = load_settings("embedded", LLAMA)
+    assert load_settings("embedded", recorded=settings.model_dump(mode="json")) == settings
+
+
+def test_the_model_decides_the_records_and_its_placement_does_not() -> None:
+    plain, placed, warmer = (
+        decisive(load_settings("embedded", [*LLAMA, *more]))
+        for more in ([], ["proposer.actors=4"], ["proposer.temperature=2"])
+    )
+    assert plain == placed != warmer
+    assert plain["proposer"]["model"] == "meta-llama/Llama-3.2-1B-Instruct"
+
+
+def test_an_unknown_key_is_refused_with_those_of_the_chosen_kind() -> None:
+    lexicon, llama = refusal("proposer.model=x"), refusal(*LLAMA, "proposer.top_k=5")
+    assert lexicon.startswith("unknown setting 'proposer.model'; there are actors,")
+    assert "top_p" not in lexicon
+    assert llama.startswith("unknown setting 'proposer.top_k'; there are actors,")
+    assert "top_p" in llama
+    assert "size" in refusal("renderer.sizes=5")
+    assert "protocol" in refusal("colour=5")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["proposer.kind=transformers"], "setting proposer.model: field required"),
+        (["proposer.kind=gpt"], "'gpt'"),
+        (["proposer.kind=gpt"], "'lexicon', 'transformers'"),
+        ([*LLAMA, "proposer.top_p=1.5"], "setting proposer.top_p: input should be less than or equal to 1, got 1.5"),
+        ([*LLAMA, "proposer.resources.a100=x"], "setting proposer.resources.a100: input should be a valid number"),
+        (["proposer=lexicon"], "setting proposer: "),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_by_its_key(overrides: list[str], problem: str) -> None:
+    assert problem in refusal(*overrides)
+
+
+def test_choosing_a_language_model_loads_neither_torch_nor_transformers() -> None:
+    program = (
+        "import sys; from pipelines.settings import load_settings; from pipelines.roles import proposer_role;"
+        f"proposer_role(load_settings('embedded', {LLAMA!r}).proposer);"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,53 @@
+"""Roles that do as their prompts say, for tests that must drive what goes wrong and when."""
+
+import hashlib
+from pathlib import Path
+
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
+
+
+class ToyRenderer:
+    """The PNG is the prompt; a prompt with "unrenderable" errs; each render leaves a line in the log."""
+
+    def __init__(self, log: str) -> None:
+        self._log = Path(log)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def render(self, request: RenderRequest) -> Rendering:
+        with self._log.open("a") as log:
+            log.write(f"{request.prompt}\n")
+        if "unrenderable" in request.prompt:
+            raise ValueError("cannot draw that")
+        return Rendering(png=request.prompt.encode(), warning="dim" if "dark" in request.prompt else None)
+
+
+class ToyProposer:
+    """Appends words; what it does wrong is in the base prompt."""
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def propose(self, request: ProposalRequest) -> Proposals:
+        if "mute" in request.base_prompt:
+            raise RuntimeError("no words")
+        if "terse" in request.base_prompt:
+            return Proposals(prompts=(request.best_prompt, f"{request.best_prompt} x"), refused={"not numbered": 1})
+        words = ["unrenderable" if n == 1 else f"word{(request.seed + n) % 1000}" for n in range(request.count)]
+        return Proposals(prompts=tuple(f"{request.best_prompt} {word}" for word in words))
+
+
+class ToyScorer:
+    """A number from 0 to 1 that depends on image and user; a base prompt with "unscorable" errs."""
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+        if "unscorable" in request.base_prompt:
+            raise ValueError("no opinion")
+        if "nan" in request.base_prompt.split() and rendering.png != request.base_prompt.encode():
+            return float("nan")
+        digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
+        return int.from_bytes(digest[:4], "big") / 2**32

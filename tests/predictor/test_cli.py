@@ -1,0 +1,117 @@
+"""The installed command, as a user would type it."""
+
+import csv
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from predictor.checkpoint import FILES
+
+Steer = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def steer_predictor(tmp_path: Path) -> Steer:
+    command = str(Path(sys.executable).parent / "steer-predictor")
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *map(str, arguments)], capture_output=True, text=True, timeout=120, cwd=tmp_path
+        )
+
+    return run
+
+
+def test_from_images_to_scores(steer_predictor: Steer, images: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    simulated = steer_predictor("simulate", images, "--raters", 4, "--per-image", 4)
+    assert (simulated.returncode, simulated.stdout) == (0, f"{images}: a dataset with ratings by 4 raters\n")
+    trained = steer_predictor("train", images, "--out", checkpoint, "--without", "text+metadata")
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("# PAMELA predictor: simulated-4-raters")
+    assert "encoding images: 10/10\n" in trained.stderr
+    assert {path.name for path in checkpoint.iterdir()} == set(FILES)
+    known = steer_predictor("info", checkpoint)
+    assert known.returncode == 0
+    assert "user_id,age,gender,nationality\nu01," in known.stdout
+    named = sorted(images.glob("*.png"))[:3]
+    scored = steer_predictor("score", checkpoint, "--user", "u02", *named)
+    assert scored.returncode == 0, scored.stderr
+    rows = list(csv.DictReader(io.StringIO(scored.stdout)))
+    assert [row["image"] for row in rows] == [str(path) for path in named]
+    assert len({float(row["score"]) for row in rows}) == 3
+    assert steer_predictor("score", checkpoint, "--user", "u02", named[2]).stdout.splitlines()[1:] == [
+        scored.stdout.splitlines()[3]
+    ]
+
+
+def test_the_population_can_be_asked_and_a_prompt_be_given(steer_predictor: Steer, saved: Path, rated: Path) -> None:
+    asked = [
+        steer_predictor("score", saved, "--user", "*", rated / "000.png"),
+        steer_predictor("score", saved, "--user", "u01", rated / "000.png"),
+        steer_predictor("score", saved, "--user", "u01", "--prompt", "fog", rated / "000.png"),
+    ]
+    assert [run.returncode for run in asked] == [0, 0, 0]
+    assert len({run.stdout for run in asked}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("simulate nowhere", "nowhere: the table 'images' is missing"),
+        ("train nowhere --out new", "nowhere: not a dataset folder, dataset.yaml is missing"),
+        ("train {rated} --out {saved}", "--out {saved}: is not empty; name a new folder"),
+        ("train {rated} --out new --recipe huge", "unknown recipe 'huge'; known are paper, small"),
+        ("train {rated} --out new --encoder clip", "unknown encoder 'clip'; known are efficientnet-lite0"),
+        ("train {rated} --out new --without age", "--without 'age': known are text, demographics, metadata, user"),
+        ("score {saved} --user u99 x.png", "unknown user 'u99'; the checkpoint knows u01, u02"),
+        ("score {saved} --user u01 nowhere.png", "nowhere.png: not an image that can be read"),
+        ("score {saved} --user u01 {rated}/images.csv", "images.csv: not an image that can be read"),
+        ("score {saved} --user u01 {bomb}", "bomb.png: not an image that can be read"),
+        ("score {rated} --user u01 x.png", "{rated}: not a whole checkpoint, config.json, model.safetensors"),
+        ("info nowhere", "nowhere: no such checkpoint folder; make one by `steer-predictor train`"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_on_stderr_and_exit_status_2(
+    steer_predictor: Steer, rated: Path, saved: Path, tmp_path: Path, arguments: str, message: str
+) -> None:
+    names = {"rated": rated, "saved": saved, "bomb": tmp_path / "bomb.png"}
+    if "{bomb}" in arguments:
+        Image.new("1", (20000, 10000)).save(names["bomb"])
+    refused = steer_predictor(*arguments.format(**names).split())
+    assert refused.returncode == 2, refused
+    assert message.format(**names) in refused.stderr
+    assert refused.stderr.startswith("steer-predictor: ")
+    assert refused.stderr.count("\n") == 1, refused.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("break_it", ["dataset.yaml", "ratings.csv", "users.csv"])
+def test_a_broken_dataset_is_one_line_too(steer_predictor: Steer, dataset: Path, break_it: str) -> None:
+    (dataset / break_it).write_bytes(b"a: [1\n\x00\xff")
+    refused = steer_predictor("train", dataset, "--out", "new")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--nonsense", "unknown", "simulate", "score x y", "simulate x --raters 0"])
+def test_wrong_usage_is_exit_status_2_and_no_traceback(steer_predictor: Steer, arguments: str) -> None:
+    refused = steer_predictor(*arguments.split())
+    assert refused.returncode == 2
+    assert "Usage:" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "train --help"])
+def test_help_comes_at_once_and_needs_no_torch(steer_predictor: Steer, arguments: str) -> None:
+    started = time.monotonic()
+    assert steer_predictor(*arguments.split()).returncode == 0
+    assert time.monotonic() - started < 3  # 0.3 s on a machine at rest
+    imported = "import sys, predictor.cli; print([m for m in ('torch', 'pyarrow', 'duckdb', 'rich.progress', 'PIL') if m in sys.modules])"
+    listed = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True)
+    assert listed.stdout == "[]\n"

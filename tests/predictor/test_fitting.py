@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictor.dataset import read_dataset
+from predictor.fitting import fit
+from predictor.metrics import METRICS, mean_over_users, per_user, srocc
+from predictor.predictor import PamelaPredictor
+from predictor.training import Recipe
+
+BRIEF = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
+
+
+def test_metrics_are_of_unseen_images_for_the_person_the_population_and_without_the_user(
+    predictor: PamelaPredictor,
+) -> None:
+    metrics = predictor.metrics
+    assert (metrics["split"], metrics["n_users"], metrics["n_images"], metrics["n_ratings"]) == ("test_seen", 6, 8, 40)
+    for model in ("user", "population", "without_user"):
+        assert set(metrics[model]) == set(METRICS)
+        for interval in metrics[model].values():
+            assert -1 <= interval["ci_low"] <= interval["value"] <= interval["ci_high"] <= 1
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_the_gain_by_knowing_the_user_is_the_difference_of_the_two_models(predictor: PamelaPredictor) -> None:
+    metrics = predictor.metrics
+    gain = metrics["user"]["srocc"]["value"] - metrics["without_user"]["srocc"]["value"]
+    assert metrics["user_minus_without_user"]["srocc"]["value"] == pytest.approx(gain)
+
+
+def test_the_metrics_are_those_of_the_scores_that_the_checkpoint_gives(predictor: PamelaPredictor, rated: Path) -> None:
+    from PIL import Image
+
+    dataset = read_dataset(rated)
+    rows = dataset.rows("test_seen")
+    metadata = dataset.images.to_pylist()
+    scores = np.empty(len(rows))
+    for position, row in enumerate(rows):
+        number = dataset.image[row]
+        with Image.open(dataset.image_paths[number]) as image:
+            person = predictor.person(dataset.user_ids[dataset.user[row]])
+            said = {"prompts": [dataset.prompts[number]], "metadata": [metadata[number]]}
+            scores[position] = predictor.score([image], person, **said)[0]
+    values = per_user(srocc, dataset.user[rows], dataset.rating[rows], scores)
+    assert mean_over_users(values).as_dict() == pytest.approx(predictor.metrics["user"]["srocc"], abs=1e-9)
+
+
+def test_the_card_shows_the_metrics_and_where_they_come_from(predictor: PamelaPredictor) -> None:
+    assert predictor.card.startswith("# PAMELA predictor: simulated-6-raters\n")
+    assert "40 ratings of 8 images by 6 users" in predictor.card
+    assert f"| personal | {predictor.metrics['user']['srocc']['value']:+.3f} [" in predictor.card
+
+
+def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_in_training(
+    predictor: PamelaPredictor, rated: Path
+) -> None:
+    from PIL import Image
+
+    dataset = read_dataset(rated)
+    own = [row for row in dataset.rows("train") if dataset.user[row] == 2]
+    features = predictor.image_features([Image.open(dataset.image_paths[dataset.image[row]]) for row in own])
+    expected = np.average(features, axis=0, weights=dataset.rating[own])
+    user = predictor.users.to_pylist()[2]
+    assert user["n_ratings"] == len(own)
+    assert user["profile"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_checkpoint(rated: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        fit(read_dataset(rated), BRIEF, seed=5).save_pretrained(tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
+
+
+def test_progress_is_told_for_every_stage(rated: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    fit(
+        read_dataset(rated),
+        BRIEF,
+        progress=lambda what, done, total: told.setdefault(what, []).append((done, total)),
+    )
+    assert list(told) == ["encoding images", "training", "training without the user"]
+    assert told["encoding images"] == [(number, 40) for number in range(1, 41)]
+    assert told["training"] == [(1, 1)]
+
+
+def test_a_user_without_ratings_is_kept_with_an_empty_profile(dataset: Path) -> None:
+    with (dataset / "users.csv").open("a", encoding="utf-8") as users:
+        users.write("newcomer,33,female,German\n")
+    fitted = fit(read_dataset(dataset), BRIEF)
+    newcomer = fitted.users.to_pylist()[-1]
+    assert (newcomer["user_id"], newcomer["n_ratings"], set(newcomer["profile"])) == ("newcomer", 0, {0.0})
+    assert fitted.person("newcomer").demographics is not None
+
+
+def test_a_dataset_without_prompts_metadata_and_demographics_can_be_learnt_from(dataset: Path) -> None:
+    (dataset / "images.csv").write_text(
+        "image_id,file\n" + "".join(f"{number:03d},{number:03d}.png\n" for number in range(40)), "utf-8"
+    )
+    (dataset / "users.csv").write_text("user_id\n" + "".join(f"u0{number}\n" for number in range(1, 7)), "utf-8")
+    fitted = fit(read_dataset(dataset), BRIEF)
+    assert np.isfinite(fitted.metrics["user"]["pairwise_accuracy"]["value"])
+    assert fitted.person("u01").demographics is None
+
+
+def test_tokens_left_out_stay_out_in_the_checkpoint(rated: Path) -> None:
+    fitted = fit(read_dataset(rated), BRIEF, without=("prompt", "user"))
+    assert fitted.model.config.without == ("prompt", "user")
+
+
+@pytest.mark.parametrize("role", ["image_encoder", "text_encoder"])
+def test_an_unknown_encoder_is_refused_with_the_known_ones(rated: Path, role: str) -> None:
+    with pytest.raises(ValueError, match="unknown encoder 'clip'; known are (efficientnet-lite0|minilm)"):
+        fit(read_dataset(rated), BRIEF, **{role: "clip"})
+
+
+def test_an_image_that_cannot_be_read_is_named(dataset: Path) -> None:
+    (dataset / "011.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"011.png: not an image that can be read"):
+        fit(read_dataset(dataset), BRIEF)

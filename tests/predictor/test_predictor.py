@@ -1,0 +1,225 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from predictor.images import EfficientNetLite0
+from predictor.predictor import PamelaPredictor
+
+
+def edit_config(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = checkpoint / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    change(config)
+    path.write_text(json.dumps(config), "utf-8")
+
+
+def edit_users(checkpoint: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = checkpoint / "users.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def test_a_saved_checkpoint_scores_exactly_as_before(
+    predictor: PamelaPredictor, checkpoint: Path, pictures: list[Image.Image]
+) -> None:
+    loaded = PamelaPredictor.from_pretrained(checkpoint)
+    assert loaded.user_ids == predictor.user_ids
+    assert loaded.metrics == predictor.metrics
+    assert loaded.card == predictor.card
+    assert loaded.users.equals(predictor.users)
+    for person in ("u01", "u06"):
+        scores = [each.score(pictures, each.person(person), prompts=["a cloud"] * 6) for each in (predictor, loaded)]
+        assert np.array_equal(*scores)
+
+
+def test_a_checkpoint_saved_again_has_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    PamelaPredictor.from_pretrained(checkpoint).save_pretrained(tmp_path / "again")
+    for name in ("config.json", "model.safetensors", "metrics.json", "README.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (checkpoint / name).read_bytes(), name
+
+
+def test_a_checkpoint_is_five_files_and_none_of_them_a_pickle(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {path.name for path in checkpoint.rglob("*")}
+    assert names == {"config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md"}
+    monkeypatch.setattr("pickle.Unpickler", None)
+    monkeypatch.setattr("torch.load", None)
+    assert PamelaPredictor.from_pretrained(checkpoint).user_ids
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md"])
+def test_a_missing_file_is_named(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink()
+    with pytest.raises(ValueError, match=f"not a whole checkpoint, {name} is missing"):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config["model"].update(width=32), "not a PAMELA checkpoint of this version"),
+        (lambda config: config["model"].update(layers=3), "not a PAMELA checkpoint of this version"),
+        (lambda config: config["model"].update(layers=1), "not a PAMELA checkpoint of this version"),
+        (lambda config: config["model"].update(heads=5), "must be divisible by num_heads"),
+        (lambda config: config["model"].update(users="many"), "not a PAMELA checkpoint of this version"),
+        (lambda config: config["model"].update(mixture=2), "unknown model setting mixture"),
+        (lambda config: config["model"].pop("users"), "users"),
+        (lambda config: config.pop("model"), "'model'"),
+        (lambda config: config.update(image_encoder="clip"), "unknown image_encoder 'clip'; known are efficientnet"),
+        (lambda config: config.update(text_encoder="bert"), "unknown text_encoder 'bert'; known are minilm"),
+        (
+            lambda config: config["fingerprints"].update(image_encoder="efficientnet-lite0-v1"),
+            f"features of efficientnet-lite0-v1, but this is {EfficientNetLite0.fingerprint}; train it again",
+        ),
+        (lambda config: config["fingerprints"].update(text_encoder="x"), "features of x, but this is all-minilm"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    checkpoint: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit_config(checkpoint, change)
+    with pytest.raises(ValueError, match=message):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda users: users.slice(0, 5),
+        lambda users: pa.concat_tables([users, users.slice(0, 1)]),
+        lambda users: pa.concat_tables([users.slice(0, 5), users.slice(0, 1)]),  # six rows, five people
+        lambda users: users.drop_columns(["user_id"]),
+        lambda users: users.drop_columns(["profile"]),
+    ],
+    ids=["one too few", "one too many", "one twice", "no ids", "no profiles"],
+)
+def test_users_that_do_not_fit_the_model_are_refused(
+    checkpoint: Path, change: Callable[[pa.Table], pa.Table]
+) -> None:
+    edit_users(checkpoint, change)
+    with pytest.raises(ValueError, match=r"users.parquet has . users, the model 6|of this version: .* does not exist"):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "users.parquet", "metrics.json"])
+@pytest.mark.parametrize("kept", [0, 3, 200])
+def test_a_file_cut_short_is_refused(checkpoint: Path, name: str, kept: int) -> None:
+    path = checkpoint / name
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.sampled_from(["u01", "u04", "*"]))
+def test_a_score_is_the_same_bit_for_bit_alone_in_any_batch_and_in_any_order(
+    predictor: PamelaPredictor, rated: Path, chosen: list[int], user: str
+) -> None:
+    pictures = [Image.open(path) for path in sorted(rated.glob("*.png"))[:6]]
+    person = predictor.population() if user == "*" else predictor.person(user)
+    alone = np.concatenate([predictor.score([picture], person) for picture in pictures])
+    assert np.array_equal(predictor.score([pictures[index] for index in chosen], person), alone[chosen])
+
+
+def test_different_people_score_differently_and_each_as_if_alone(
+    predictor: PamelaPredictor, pictures: list[Image.Image]
+) -> None:
+    people = [predictor.person(user) for user in predictor.user_ids]
+    first = [predictor.score(pictures, person) for person in people]
+    again = [predictor.score(pictures, person) for person in reversed(people)][::-1]
+    assert np.array_equal(first, again)
+    assert len({tuple(scores) for scores in first}) == len(people)
+
+
+def test_scores_are_the_same_whether_features_are_cached_or_not(
+    checkpoint: Path, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    person_scores = []
+    for folder in ("one", "other", "one"):
+        loaded = PamelaPredictor.from_pretrained(checkpoint, cache=tmp_path / folder)
+        person_scores.append(loaded.score(pictures, loaded.person("u02"), prompts=["a cloud"] * 6))
+    assert np.array_equal(person_scores[0], person_scores[1])
+    assert np.array_equal(person_scores[0], person_scores[2])
+
+
+def test_a_group_of_one_scores_as_its_person_and_its_order_does_not_matter(
+    predictor: PamelaPredictor, pictures: list[Image.Image]
+) -> None:
+    person, only = predictor.person("u03"), predictor.group("g", ["u03"])
+    assert np.array_equal(predictor.score(pictures, only), predictor.score(pictures, person))
+    two, turned = predictor.group("g", ["u01", "u02"]), predictor.group("g", ["u02", "u01"])
+    assert np.array_equal(predictor.score(pictures, two), predictor.score(pictures, turned))
+
+
+def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) -> None:
+    one, other, both = predictor.person("u01"), predictor.person("u02"), predictor.group("both", ["u01", "u02"])
+    assert both.name == "both"
+    for name in ("user", "demographics"):
+        mean = (getattr(one, name) + getattr(other, name)) / 2
+        assert torch.allclose(getattr(both, name), mean, atol=1e-7)
+
+
+def test_the_population_knows_no_user_and_no_demographics(
+    predictor: PamelaPredictor, checkpoint: Path, pictures: list[Image.Image]
+) -> None:
+    assert (predictor.population().user, predictor.population().demographics) == (None, None)
+    before = predictor.score(pictures, predictor.population())
+    edit_users(checkpoint, lambda users: users.set_column(1, "age", pa.array([99] * len(users))))
+    stranger = PamelaPredictor.from_pretrained(checkpoint)
+    with torch.no_grad():
+        stranger.model.users.weight.fill_(3)
+        stranger._exact.users.weight.fill_(3)
+    assert np.array_equal(stranger.score(pictures, stranger.population()), before)
+    assert not np.array_equal(stranger.score(pictures, stranger.person("u01")), before)
+
+
+def test_a_person_of_whom_nothing_is_known_has_no_demographics(checkpoint: Path, pictures: list[Image.Image]) -> None:
+    edit_users(checkpoint, lambda users: users.select(["user_id", "profile", "n_ratings"]))
+    loaded = PamelaPredictor.from_pretrained(checkpoint)
+    assert loaded.person("u01").demographics is None
+    assert loaded.group("g", ["u01", "u02"]).demographics is None
+    assert np.isfinite(loaded.score(pictures, loaded.person("u01"))).all()
+
+
+def test_prompts_and_metadata_count_and_leaving_them_out_is_saying_nothing(
+    predictor: PamelaPredictor, pictures: list[Image.Image]
+) -> None:
+    person = predictor.person("u01")
+    plain = predictor.score(pictures, person)
+    assert np.array_equal(predictor.score(pictures, person, prompts=[None] * 6), plain)
+    assert np.array_equal(predictor.score(pictures, person, metadata=[{}] * 6), plain)
+    assert not np.array_equal(predictor.score(pictures, person, prompts=["fog"] * 6), plain)
+    assert not np.array_equal(predictor.score(pictures, person, metadata=[{"style": "soft"}] * 6), plain)
+    mixed = predictor.score(pictures, person, prompts=["fog", None, None, None, None, None])
+    assert mixed[0] != plain[0]
+    assert np.array_equal(mixed[1:], plain[1:])
+
+
+def test_an_unknown_user_is_a_key_error_and_no_image_gives_no_score(predictor: PamelaPredictor) -> None:
+    with pytest.raises(KeyError, match="u99"):
+        predictor.person("u99")
+    assert predictor.score([], predictor.population()).shape == (0,)
+
+
+def test_unknown_texts_are_rows_of_nan(predictor: PamelaPredictor) -> None:
+    features = predictor.text_features(["fog", None, "fog"])
+    assert features.isnan().all(1).tolist() == [False, True, False]
+    assert torch.equal(features[0], features[2])
+
+
+def test_two_checkpoints_score_in_one_process(checkpoint: Path, tmp_path: Path, pictures: list[Image.Image]) -> None:
+    twin = shutil.copytree(checkpoint, tmp_path / "twin")
+    both = [PamelaPredictor.from_pretrained(folder) for folder in (checkpoint, twin)]
+    scores = [loaded.score(pictures, loaded.person("u01"), prompts=["fog"] * 6) for loaded in both]
+    assert np.array_equal(*scores)

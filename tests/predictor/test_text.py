@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictor.features import FeatureCache, encode_cached, text_content
+from predictor.text import TEXT_ENCODERS, MiniLM
+
+TEXTS = ["a photograph of a cat", "a kitten, photographed", "a steel bridge in the rain", "", "été " * 400]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> MiniLM:
+    return MiniLM()
+
+
+def test_vectors_have_unit_length_and_nearness_of_meaning(encoder: MiniLM) -> None:
+    vectors = encoder.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), encoder.dimensions)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
+    cat, kitten, bridge = vectors[:3]
+    assert cat @ kitten > 0.5 > cat @ bridge
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: MiniLM) -> None:
+    together = encoder.encode(TEXTS)
+    assert np.array_equal(together[::-1], encoder.encode(TEXTS[::-1]))
+    for text, vector in zip(TEXTS, together, strict=True):
+        assert np.array_equal(encoder.encode([text])[0], vector)
+
+
+def test_a_vector_is_the_same_whether_cached_or_not(encoder: MiniLM, tmp_path: Path) -> None:
+    cache = FeatureCache(encoder.fingerprint, tmp_path)
+    for _ in ("computed", "cached"):
+        assert np.array_equal(encode_cached(encoder, TEXTS, text_content, cache), encoder.encode(TEXTS))
+
+
+def test_a_text_of_any_length_is_embedded(encoder: MiniLM) -> None:
+    assert np.isfinite(encoder.encode(["word " * 5000])).all()
+    assert encoder.encode([]).shape == (0, encoder.dimensions)
+
+
+def test_encoders_are_found_by_their_own_names() -> None:
+    assert {name: made().name for name, made in TEXT_ENCODERS.items()} == {name: name for name in TEXT_ENCODERS}

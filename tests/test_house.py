@@ -1,0 +1,119 @@
+"""The import direction of the four packages (DESIGN 2), read from every module's syntax tree."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("predictor", "actors", "pipelines", "studies")
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+WEB = (
+    *("aiohttp", "bottle", "dash", "django", "falcon", "fastapi", "flask", "gradio", "http.server", "litestar"),
+    *("nicegui", "quart", "sanic", "starlette", "streamlit", "tornado", "uvicorn", "wsgiref"),
+)
+MOST_LINES = 400
+
+
+def imports_of(module: str, path: Path) -> Iterator[str]:
+    """Every dotted name that a module imports anywhere, also inside functions and for type checking."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            parent = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{parent}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield ast.unparse(node.args[0]).strip("'")
+
+
+IMPORTS = {module: frozenset(imports_of(module, path)) for module, path in SOURCES.items()}
+
+
+@pytest.mark.parametrize(
+    "package, allowed",
+    [
+        ("predictor", {"predictor"}),
+        ("actors", {"actors", "predictor"}),
+        ("pipelines", {"pipelines", "actors", "predictor"}),
+        ("studies", {"studies", "pipelines", "predictor"}),
+    ],
+)
+def test_a_package_imports_only_packages_below_it(package: str, allowed: set[str]) -> None:
+    above = set(PACKAGES) - allowed
+
+    assert [found for found in uses(package) if found[1].split(".")[0] in above] == []
+
+
+def test_only_the_pool_imports_ray() -> None:
+    assert {module for package in PACKAGES for module, name in uses(package) if touches(name, "ray")} == {"actors.pool"}
+
+
+def test_only_studies_imports_a_web_framework() -> None:
+    lower = [found for package in ("predictor", "actors", "pipelines") for found in uses(package)]
+
+    assert [found for found in lower if any(touches(found[1], framework) for framework in WEB)] == []
+
+
+def test_studies_never_reach_a_driver_or_ray_by_any_chain_of_imports() -> None:
+    forbidden = {"pipelines.driver", "pipelines.run", "pipelines.cli", "actors.pool", "ray"}
+    chains: dict[str, tuple[str, ...]] = {module: (module,) for module in SOURCES if touches(module, "studies")}
+    waiting = list(chains)
+    while waiting:
+        module = waiting.pop()
+        for name in IMPORTS[module]:
+            found = next((m for m in (name, name.rpartition(".")[0]) if m in SOURCES and m not in chains), None)
+            if found:
+                chains[found] = (*chains[module], found)
+                waiting.append(found)
+
+    reached = [(*chain, name) for chain in chains.values() for name in IMPORTS[chain[-1]]]
+    assert [chain for chain in reached if any(touches(chain[-1], name) for name in forbidden)] == []
+
+
+def test_nothing_is_imported_by_a_name_that_only_the_running_program_knows() -> None:
+    imports = [found for package in PACKAGES for found in uses(package)]
+
+    assert [found for found in imports if not all(part.isidentifier() for part in found[1].split("."))] == []
+
+
+def test_every_import_of_the_house_is_of_a_module_that_is_there() -> None:
+    house = [found for package in PACKAGES for found in uses(package) if found[1].split(".")[0] in PACKAGES]
+
+    assert len(house) > 30
+    assert [found for found in house if found[1] not in SOURCES and found[1].rpartition(".")[0] not in SOURCES] == []
+
+
+def test_no_source_file_is_longer_than_a_reader_takes_in() -> None:
+    files = [*SOURCES.values(), *(ROOT / "tests").rglob("*.py")]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in files}
+
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
+
+    assert [module for module in SOURCES if empty & {*module.split("."), *module.rpartition(".")[2].split("_")}] == []
+
+
+def test_no_module_of_the_house_hides_one_of_the_standard_library() -> None:
+    assert [package for package in PACKAGES if package in sys.stdlib_module_names] == []
+    assert set(PACKAGES) == {module.split(".")[0] for module in SOURCES}
+
+
+def uses(package: str) -> list[tuple[str, str]]:
+    """Who imports what in a package."""
+    return sorted((module, name) for module in SOURCES if touches(module, package) for name in IMPORTS[module])
+
+
+def touches(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
