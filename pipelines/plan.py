@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.messages import Renderer
 from pipelines.prompts import Prompt
+from pipelines.roles import proposer_identity
 from pipelines.search import Protocol, Trajectory, image_seed
 from pipelines.settings import Settings, decisive
 from pipelines.users import NOBODY, Audience
@@ -81,6 +82,7 @@ class Plan:
         return {
             "settings": decisive(self.settings),
             "renderer": dict(self.renderer.identity()),
+            "proposer": proposer_identity(self.settings.proposer),
             "predictor": self.checkpoint_fingerprint,
             "users": {audience.name: list(audience.members) for audience in self.audiences},
             "prompts": {prompt.id: prompt.text for prompt in self.prompts},

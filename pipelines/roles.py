@@ -1,5 +1,6 @@
 """From settings to the classes that do the work: which renderer, proposer and scorer a preset means."""
 
+import hashlib
 from pathlib import Path
 
 from actors.messages import Renderer
@@ -37,6 +38,21 @@ def proposer_role(settings: ProposerSettings) -> Role:
     from actors.lexicon import Lexicon
 
     return _role("proposer", Lexicon, {}, settings)
+
+
+def proposer_identity(settings: ProposerSettings) -> dict[str, str]:
+    """What decides proposals beside the settings: the words of the instruction, wherever they come from.
+
+    Raises
+    ------
+    ValueError
+        The instruction's file is missing, not UTF-8, or lacks a placeholder.
+    """
+    if not isinstance(settings, TransformersSettings):
+        return {}
+    from actors.instruction import load_instruction
+
+    return {"instruction": hashlib.sha256(load_instruction(settings.instruction).encode()).hexdigest()[:16]}
 
 
 def scorer_role(settings: ScorerSettings, checkpoint: Path) -> Role:

@@ -60,7 +60,8 @@ def test_every_candidate_has_an_image_on_disk_and_a_score(finished: Path) -> Non
 
 def test_the_best_of_a_trajectory_never_falls(finished: Path) -> None:
     falls = f"SELECT * FROM '{finished / 'trajectories.parquet'}' WHERE final_score < initial_score"
-    assert duckdb.sql(falls).fetchall() == []
+    with duckdb.connect() as connection:
+        assert connection.execute(falls).fetchall() == []
 
 
 def test_candidates_of_a_prompt_share_one_image_seed(finished: Path) -> None:

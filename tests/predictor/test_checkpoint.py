@@ -52,7 +52,7 @@ def test_users_come_with_their_demographics_and_without_their_profiles(saved: Pa
 
 
 @pytest.mark.parametrize(
-    ("error", "line"), [(OSError("a\nb"), "a"), (ValueError("\n  x  \ny"), "x"), (KeyError(), "KeyError")]
+    ("error", "line"), [(OSError("a\nb"), "a"), (ValueError("\n  x\ny"), "x"), (KeyError(), "KeyError")]
 )
 def test_the_first_line_of_an_error_is_its_gist(error: Exception, line: str) -> None:
     assert first_line(error) == line

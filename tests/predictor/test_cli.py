@@ -1,4 +1,4 @@
-"""The installed command, as a user would type it."""
+"""The command as a user would type it: in this process, and where it matters in its own."""
 
 import csv
 import io
@@ -12,20 +12,33 @@ import pytest
 from PIL import Image
 
 from predictor.checkpoint import FILES
+from predictor.cli import main
 
 Steer = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def steer_predictor(tmp_path: Path) -> Steer:
-    command = str(Path(sys.executable).parent / "steer-predictor")
+def steer_predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Steer:
+    """Call what the console script calls."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [command, *map(str, arguments)], capture_output=True, text=True, timeout=120, cwd=tmp_path
-        )
+        command = ["steer-predictor", *map(str, arguments)]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        status = left.value.code or 0
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(command, status, *capsys.readouterr())
 
     return run
+
+
+def in_its_own_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The installed console script."""
+    command = [Path(sys.executable).parent / "steer-predictor", *arguments]
+    return subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True, timeout=120)
 
 
 def test_from_images_to_scores(steer_predictor: Steer, images: Path, tmp_path: Path) -> None:
@@ -107,11 +120,28 @@ def test_wrong_usage_is_exit_status_2_and_no_traceback(steer_predictor: Steer, a
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help"])
-def test_help_comes_at_once_and_needs_no_torch(steer_predictor: Steer, arguments: str) -> None:
+def test_the_installed_script_scores_as_the_function_does(steer_predictor: Steer, saved: Path, rated: Path) -> None:
+    arguments = ("score", saved, "--user", "u03", rated / "000.png", rated / "001.png")
+    alone = in_its_own_process(*arguments)
+    assert (alone.returncode, alone.stdout) == (0, steer_predictor(*arguments).stdout)
+
+
+def test_the_installed_script_refuses_in_one_line() -> None:
+    refused = in_its_own_process("info", "nowhere")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "steer-predictor: nowhere: no such checkpoint folder; make one by `steer-predictor train`\n"
+    )
+
+
+def test_help_comes_at_once() -> None:
     started = time.monotonic()
-    assert steer_predictor(*arguments.split()).returncode == 0
+    assert in_its_own_process("train", "--help").returncode == 0
     assert time.monotonic() - started < 3  # 0.3 s on a machine at rest
-    imported = "import sys, predictor.cli; print([m for m in ('torch', 'pyarrow', 'duckdb', 'rich.progress', 'PIL') if m in sys.modules])"
-    listed = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True)
+
+
+def test_nothing_heavy_is_imported_before_the_work_begins() -> None:
+    heavy = ("torch", "transformers", "pyarrow", "duckdb", "numpy", "PIL", "rich.progress")
+    listing = f"import sys, predictor.cli; print([name for name in {heavy} if name in sys.modules])"
+    listed = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     assert listed.stdout == "[]\n"

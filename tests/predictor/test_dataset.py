@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_an_error_that_says_where_and_what_to_do(
 def test_an_unknown_split_is_named_with_the_known_ones(tiny: Path) -> None:
     (tiny / "ratings.csv").write_text("user_id,image_id,rating,split\n007,01,2,train\n007,02,2,training\n", "utf-8")
     with pytest.raises(
-        ValueError, match="ratings.csv, row 3: unknown split 'training'; the splits are train, val_seen"
+        ValueError, match=r"ratings.csv, row 3: unknown split 'training'; the splits are train, val_seen"
     ):
         read_dataset(tiny)
 

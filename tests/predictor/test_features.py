@@ -129,13 +129,11 @@ def test_a_killed_writer_loses_nothing_that_it_put_and_leaves_the_cache_usable(t
     process = writer(tmp_path, "killed", 10**9)
     assert process.stdout is not None
     reader = FeatureCache("shared", tmp_path)  # open all the while
-    for line in process.stdout:
-        if int(line) >= 200:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    done = [int(line), *(int(rest) for rest in process.stdout.read().split("\n")[:-1])]
+    told = [int(process.stdout.readline()) for _ in range(200)]
+    os.kill(process.pid, signal.SIGKILL)
+    told += [int(line) for line in process.stdout.read().split("\n")[:-1]]  # a last line may be torn
     assert process.wait(10) == -signal.SIGKILL
-    for number in range(done[-1] + 1):
+    for number in told:
         assert reader.get(text_content(f"killed {number}")) == pytest.approx(np.full(64, number))
     successor = writer(tmp_path, "successor", 5)
     assert successor.communicate(timeout=30) and successor.returncode == 0

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from predictor.dataset import read_dataset
 from predictor.fitting import fit
@@ -32,8 +33,6 @@ def test_the_gain_by_knowing_the_user_is_the_difference_of_the_two_models(predic
 
 
 def test_the_metrics_are_those_of_the_scores_that_the_checkpoint_gives(predictor: PamelaPredictor, rated: Path) -> None:
-    from PIL import Image
-
     dataset = read_dataset(rated)
     rows = dataset.rows("test_seen")
     metadata = dataset.images.to_pylist()
@@ -57,8 +56,6 @@ def test_the_card_shows_the_metrics_and_where_they_come_from(predictor: PamelaPr
 def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_in_training(
     predictor: PamelaPredictor, rated: Path
 ) -> None:
-    from PIL import Image
-
     dataset = read_dataset(rated)
     own = [row for row in dataset.rows("train") if dataset.user[row] == 2]
     features = predictor.image_features([Image.open(dataset.image_paths[dataset.image[row]]) for row in own])
@@ -111,10 +108,10 @@ def test_tokens_left_out_stay_out_in_the_checkpoint(rated: Path) -> None:
     assert fitted.model.config.without == ("prompt", "user")
 
 
-@pytest.mark.parametrize("role", ["image_encoder", "text_encoder"])
-def test_an_unknown_encoder_is_refused_with_the_known_ones(rated: Path, role: str) -> None:
-    with pytest.raises(ValueError, match="unknown encoder 'clip'; known are (efficientnet-lite0|minilm)"):
-        fit(read_dataset(rated), BRIEF, **{role: "clip"})
+@pytest.mark.parametrize(("image", "text"), [("clip", "minilm"), ("efficientnet-lite0", "clip")])
+def test_an_unknown_encoder_is_refused_with_the_known_ones(rated: Path, image: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown encoder 'clip'; known are (efficientnet-lite0|minilm)"):
+        fit(read_dataset(rated), BRIEF, image_encoder=image, text_encoder=text)
 
 
 def test_an_image_that_cannot_be_read_is_named(dataset: Path) -> None:

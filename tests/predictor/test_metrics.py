@@ -30,8 +30,8 @@ def varied(*vectors: np.ndarray) -> bool:
 
 @given(pairs_of_vectors.filter(lambda pair: varied(*pair)))
 def test_correlations_are_scipys(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    assert srocc(*pair) == pytest.approx(stats.spearmanr(*pair).statistic, abs=1e-12)
-    assert plcc(*pair) == pytest.approx(stats.pearsonr(*pair).statistic, abs=1e-12)
+    assert srocc(*pair) == pytest.approx(np.asarray(stats.spearmanr(*pair))[0], abs=1e-12)
+    assert plcc(*pair) == pytest.approx(np.asarray(stats.pearsonr(*pair))[0], abs=1e-12)
 
 
 @given(pairs_of_vectors.filter(lambda pair: varied(*pair)), st.sampled_from([np.exp, np.cbrt, lambda x: 3 * x - 7]))

@@ -96,7 +96,7 @@ def test_ratings_follow_the_true_liking_with_the_raters_bias_and_noise() -> None
 def test_two_peoples_tastes_are_shared_in_part() -> None:
     rng = np.random.default_rng(0)
     prints = PEOPLE[0].ideal + rng.normal(0, 1, (500, len(ATTRIBUTES))) * PEOPLE[0].tolerance
-    likings = np.corrcoef([person.utility(prints) for person in sample_raters(40, seed=1)])
+    likings = np.asarray(np.corrcoef([person.utility(prints) for person in sample_raters(40, seed=1)]))
     assert 0.1 < likings[np.triu_indices(40, 1)].mean() < 0.6
 
 

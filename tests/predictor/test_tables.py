@@ -52,7 +52,7 @@ def test_a_file_name_is_taken_as_it_is_and_never_for_a_pattern(tmp_path: Path, n
 
 
 def test_a_missing_file_an_unknown_ending_and_a_missing_column_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nowhere.csv: no such file"):
+    with pytest.raises(ValueError, match=r"nowhere.csv: no such file"):
         read_table(tmp_path / "nowhere.csv")
     with pytest.raises(ValueError, match=r"ratings.xlsx: .* use one of .csv"):
         read_table(tmp_path / "ratings.xlsx")
@@ -71,7 +71,7 @@ def test_a_file_that_is_no_table_is_one_clear_line(tmp_path: Path, ending: str) 
 
 
 def test_a_table_is_found_by_its_stem_and_has_to_be_there_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'users' is missing; give one of users.csv, users.parquet"):
+    with pytest.raises(ValueError, match=r"'users' is missing; give one of users.csv, users.parquet"):
         find_table(tmp_path, "users")
     path = write(tmp_path / "users.parquet", [{"user_id": "u1"}])
     assert find_table(tmp_path, "users") == path
@@ -121,5 +121,5 @@ def test_a_predicate_can_neither_reach_a_file_nor_bring_a_second_statement(tmp_p
 
 @pytest.mark.parametrize("predicate", ["", "salary > 3", "age >", "user_id", "sum(age) > 3", "age > 'old'"])
 def test_what_is_no_predicate_over_the_users_is_refused_with_their_columns(predicate: str) -> None:
-    with pytest.raises(ValueError, match="columns user_id, age, gender: .*Error"):
+    with pytest.raises(ValueError, match=r"columns user_id, age, gender: .*Error"):
         select(PEOPLE, predicate)

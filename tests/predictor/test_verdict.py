@@ -98,7 +98,7 @@ def test_others_are_those_of_the_same_prompt_and_run() -> None:
         steered("ann", 10, run=1),
         steered("bob", 16, run=1),
     ]
-    other = np.mean([np.mean([liked(2), liked(4), liked(6)]), liked(10)])
+    other = ((liked(2) + liked(4) + liked(6)) / 3 + liked(10)) / 2
     assert verdict_of(*cases).means["other"].value == pytest.approx(other)
 
 
