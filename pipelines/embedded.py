@@ -22,7 +22,7 @@ from actors.messages import ProposalRequest, RenderRequest
 from pipelines.search import derive_seed
 from predictor.features import cache_folder
 
-VERSION = 3
+VERSION = 4
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
 
 Progress = Callable[[str, int, int], None]

@@ -40,7 +40,7 @@ class Dataset:
 
     @property
     def image_paths(self) -> list[Path]:
-        return [self.folder / file for file in self.images["file"].to_pylist()]
+        return image_paths(self.folder, self.images)
 
     @property
     def prompts(self) -> list[str | None]:
@@ -91,6 +91,22 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
         rating=_scaled(ratings_file, ratings, low, high),
         split=_splits(ratings_file, ratings, image, len(images), seed),
     )
+
+
+def image_paths(folder: Path, images: pa.Table) -> list[Path]:
+    """The files of an images table.
+
+    Raises
+    ------
+    ValueError
+        A row names no file, or one outside the folder.
+    """
+    paths = []
+    for row, file in enumerate(images["file"].to_pylist(), start=2):
+        if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+            raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
+        paths.append(folder / file)
+    return paths
 
 
 def split_by_image(image: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:

@@ -89,6 +89,7 @@ def _opened(path: Path) -> lmdb.Environment:
     environment = _ENVIRONMENTS.get(path)
     if environment is None:
         environment = lmdb.open(str(path), map_size=_MAP_SIZE, sync=False, max_readers=1024)
+        environment.reader_check()  # frees the places of readers that were killed
         _ENVIRONMENTS[path] = environment
     return environment
 

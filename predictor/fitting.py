@@ -147,9 +147,8 @@ def _epochs(progress: Progress, what: str, recipe: Recipe) -> Callable[[Epoch], 
 
 
 def _card(dataset: Dataset, recipe: Recipe, metrics: dict[str, Any]) -> str:
-    def line(label: str, values: dict[str, dict[str, float]]) -> str:
-        cells = " | ".join(str(Interval(**values[name])) for name in METRICS)
-        return f"| {label} | {cells} |"
+    def line(label: str, values: dict[str, dict[str, float | None]]) -> str:
+        return f"| {label} | {' | '.join(str(Interval.from_dict(values[name])) for name in METRICS)} |"
 
     return "\n".join(
         [

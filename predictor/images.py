@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.threads import one_thread
+
 
 class EfficientNetLite0:
     """EfficientNet-Lite0 (ImageNet) from the packages that ship it: no download.
@@ -22,7 +24,7 @@ class EfficientNetLite0:
     """
 
     name = "efficientnet-lite0"
-    fingerprint = "efficientnet-lite0-57934424-v2"
+    fingerprint = "efficientnet-lite0-57934424-v3"
     dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
     side = 224
     _STAGES = (0, 2, 4)
@@ -32,7 +34,7 @@ class EfficientNetLite0:
         """Embed each image, resized to 224 x 224 with its whole frame kept; shape (len(images), dimensions)."""
         import torch
 
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             vectors = [self._features(self._pixels(image)).numpy() for image in images]
         return np.stack(vectors) if vectors else np.empty((0, self.dimensions), np.float32)
 

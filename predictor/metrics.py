@@ -4,6 +4,7 @@ Correlations are scipy's. Users whose ratings (or scores) are constant have no c
 left out of the mean and counted.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -22,8 +23,14 @@ class Interval:
     ci_low: float
     ci_high: float
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, which has no nan."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float | None]) -> "Interval":
+        """What `as_dict` gave."""
+        return cls(**{name: math.nan if value is None else value for name, value in values.items()})
 
     def __str__(self) -> str:
         return f"{self.value:+.3f} [{self.ci_low:+.3f}, {self.ci_high:+.3f}]"

@@ -46,6 +46,8 @@ class PamelaModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        if unknown := set(config.without) - {*TOKENS[1:]}:
+            raise ValueError(f"without: unknown token {', '.join(sorted(unknown))}; known are {', '.join(TOKENS[1:])}")
         self.config = config
         width = config.width
         self.image_mean: Tensor

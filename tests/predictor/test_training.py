@@ -133,3 +133,14 @@ def test_the_papers_recipe_is_the_papers() -> None:
     """Section 4: ten epochs of AdamW at 2e-5 after a warm-up, batches of 32."""
     paper = RECIPES["paper"]
     assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.weight_decay) == (10, 32, 2e-5, 0.01)
+
+
+def test_the_weights_do_not_depend_on_the_number_of_threads(table: TrainingTable) -> None:
+    before = torch.get_num_threads()
+    weights = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        weights.append(train(table, QUICK, seed=0).state_dict())
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
