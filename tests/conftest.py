@@ -1,5 +1,6 @@
 """A real browser for the tests that look at pages, a real Ray for those that run actors."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -37,7 +38,12 @@ def ray() -> Iterator[None]:
     import ray
 
     ray.init(
-        address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
+        address="local",
+        num_cpus=2,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
     )
     yield
     ray.shutdown()
