@@ -1,23 +1,23 @@
 """The one file that knows Ray: the cluster, what is asked of it, and pools of actors.
 
 A pool keeps N actors of one role. Each call goes to the least loaded actor that is up; at most
-`in_flight` calls are on an actor at a time, the rest wait in order. An actor that dies or does not
-answer in time is replaced, and the call goes to whichever actor is free, once more. Actors hold
-weights and nothing else, so any of them may be lost at any time.
+`in_flight` calls are on an actor at a time, the rest wait in order. An actor that dies, or whose running
+call does not end in time, is replaced. Actors hold weights and nothing else, so any of them may be lost
+at any time.
 
     call -> wait for an actor below its limit -> remote call -> answer
                  ^                                   |
                  |  second and last attempt          | error, death, or time-out (actor replaced)
                  +-----------------------------------+
 
-Invariant: the load of an actor is the number of calls that wait for its answer; it is given back in
-`finally`, whatever happened.
+Invariant: a call is on one actor at a time, and leaves it in `finally`, whatever happened.
 """
 
 import asyncio
 import logging
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from typing import Any
 
 ATTEMPTS = 2
 _FAILED_STARTS = 3
-"""So many actors in a row that do not come up mean that none will."""
+"""So many starts in a row that fail mean that none will succeed."""
 
 
 class CallFailedError(RuntimeError):
@@ -75,8 +75,9 @@ def connect(address: str | None) -> None:
     if not local:
         _check_reachable(str(address))
     if local:
-        # Before the import: keeps every socket of Ray on loopback.
+        # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     try:
@@ -161,13 +162,32 @@ def check_resources(roles: Sequence[Role]) -> None:
         raise ClusterError(f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset")
 
 
+class _Actor:
+    """A living actor and the calls on it, oldest first: Ray runs them in that order."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.calls: deque[object] = deque()
+        self.head_since = time.monotonic()
+        """Since when the oldest call is the one that runs."""
+        self.lost_by: object | None = None
+        """The call that ran when the actor was lost; the others on it were only in line."""
+
+
 class _Slot:
-    """One place in a pool, and the actor that fills it at present."""
+    """One place in a pool. `given_up` says why no actor comes up in it."""
 
     def __init__(self) -> None:
-        self.actor: Any = None
-        self.load = 0
-        self.up = False
+        self.actor: _Actor | None = None
+        self.given_up: str | None = None
+
+    @property
+    def load(self) -> int:
+        return len(self.actor.calls) if self.actor else 0
+
+
+class _OutOfTimeError(Exception):
+    """The call that runs has run for longer than it may."""
 
 
 class ActorPool:
@@ -180,7 +200,6 @@ class ActorPool:
         self._slots = [_Slot() for _ in range(role.actors)]
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._broken: str | None = None
-        self._failed_starts = 0
         self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -192,11 +211,25 @@ class ActorPool:
             An actor does not come up.
         """
         await asyncio.gather(*(self._fill(slot) for slot in self._slots))
-        if self._broken or not all(slot.up for slot in self._slots):
-            raise PoolBrokenError(self._broken or f"{self.role.name}: an actor did not start")
+        if reasons := self.lost:
+            raise PoolBrokenError(reasons[0])
+
+    @property
+    def lost(self) -> list[str]:
+        """Why some places of the pool stay empty, a line each."""
+        return [slot.given_up for slot in self._slots if slot.given_up]
+
+    async def ask_all(self, method: str) -> list[Any]:
+        """The answer of each actor that is up."""
+        actors = [slot.actor for slot in self._slots if slot.actor]
+        return await asyncio.gather(*(_answer(getattr(actor.handle, method).remote()) for actor in actors))
 
     async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
         """Call a method on some actor.
+
+        An attempt counts when this call erred, ran out of time or was running when its actor died; a call
+        that was only in line behind such a one is made again at once, and free of charge. So what fails
+        does not depend on how many actors there are.
 
         Returns
         -------
@@ -211,25 +244,28 @@ class ActorPool:
         """
         import ray.exceptions
 
-        reasons = []
-        for _ in range(ATTEMPTS):
-            slot = await self._acquire()
-            actor = slot.actor
+        reasons: list[str] = []
+        ahead = False
+        while len(reasons) < ATTEMPTS:
+            call = object()
+            slot, actor = await self._acquire(call, ahead=ahead)
             try:
-                reference = getattr(actor, method).remote(*arguments)
-                answer = await asyncio.wait_for(_answer(reference), self.role.timeout_s)
-            except TimeoutError:
+                reference = getattr(actor.handle, method).remote(*arguments)
+                return reference, await self._in_time(actor, call, reference)
+            except _OutOfTimeError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
-                self._replace(slot, actor)
-            except ray.exceptions.RayActorError as error:
-                reasons.append(f"the actor died ({type(error).__name__})")
-                self._replace(slot, actor)
+                self._lose(slot, actor)
             except ray.exceptions.RayTaskError as error:
                 reasons.append(_gist(error))
-            else:
-                return reference, answer
+            except ray.exceptions.RayActorError as error:
+                self._lose(slot, actor)
+                if actor.lost_by is call:
+                    reasons.append(f"the actor died ({type(error).__name__})")
+            except ray.exceptions.RayError as error:
+                reasons.append(_gist(error))
             finally:
-                self._release(slot)
+                self._finish(actor, call)
+            ahead = True
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
@@ -239,33 +275,49 @@ class ActorPool:
         for task in self._starting:
             task.cancel()
         for slot in self._slots:
-            slot.up = False
             if slot.actor is not None:
-                ray.kill(slot.actor)
+                ray.kill(slot.actor.handle)
                 slot.actor = None
 
-    async def _acquire(self) -> _Slot:
-        """The least loaded actor below its limit; callers are served in the order in which they came."""
-        turn = None
+    async def _acquire(self, call: object, *, ahead: bool) -> tuple[_Slot, _Actor]:
+        """Put the call on the least loaded actor below its limit; callers are served in the order they came."""
         while True:
             if self._broken:
                 raise PoolBrokenError(self._broken)
-            free = [slot for slot in self._slots if slot.up and slot.load < self.role.in_flight]
-            if free and (turn is not None or not self._waiting):
-                slot = min(free, key=lambda slot: slot.load)
-                slot.load += 1
-                return slot
+            free = [(slot, slot.actor) for slot in self._slots if slot.actor and slot.load < self.role.in_flight]
+            if free and (ahead or not self._waiting):
+                slot, actor = min(free, key=lambda pair: pair[0].load)
+                if not actor.calls:
+                    actor.head_since = time.monotonic()
+                actor.calls.append(call)
+                return slot, actor
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter) if turn is None else self._waiting.appendleft(waiter)
-            turn = waiter
+            self._waiting.appendleft(waiter) if ahead else self._waiting.append(waiter)
+            ahead = True
             try:
                 await waiter
             except asyncio.CancelledError:
                 self._wake()  # the turn that this caller does not take is the next one's
                 raise
 
-    def _release(self, slot: _Slot) -> None:
-        slot.load -= 1
+    async def _in_time(self, actor: _Actor, call: object, reference: Any) -> Any:
+        """Wait for the answer; the clock of a call runs only while it is the oldest on its actor."""
+        answer = asyncio.ensure_future(_answer(reference))
+        try:
+            while True:
+                ran = time.monotonic() - actor.head_since if actor.calls[0] is call else 0.0
+                if ran >= self.role.timeout_s:
+                    raise _OutOfTimeError
+                done, _ = await asyncio.wait({answer}, timeout=self.role.timeout_s - ran)
+                if done:
+                    return answer.result()
+        finally:
+            answer.cancel()
+
+    def _finish(self, actor: _Actor, call: object) -> None:
+        if actor.calls[0] is call:
+            actor.head_since = time.monotonic()
+        actor.calls.remove(call)
         self._wake()
 
     def _wake(self) -> None:
@@ -277,40 +329,42 @@ class ActorPool:
                 if not self._broken:
                     break
 
-    def _replace(self, slot: _Slot, actor: Any) -> None:
-        """Fill the slot anew, unless another call has noticed the loss before."""
+    def _lose(self, slot: _Slot, actor: _Actor) -> None:
+        """Replace an actor, unless another call has noticed its loss before."""
         import ray
 
         if slot.actor is not actor:
             return
-        ray.kill(actor)
-        slot.actor, slot.up = None, False
+        actor.lost_by = actor.calls[0]
+        ray.kill(actor.handle)
+        slot.actor = None
         self.replaced += 1
         task = asyncio.create_task(self._fill(slot))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
     async def _fill(self, slot: _Slot) -> None:
+        """Bring up an actor; a place where it fails again and again is given up, and with the last one the pool."""
         import ray
         import ray.exceptions
 
         role = self.role
-        while not self._broken:
-            options = {"num_cpus": role.num_cpus, "num_gpus": role.num_gpus, "resources": dict(role.resources)}
-            slot.actor = ray.remote(role.make).options(**options).remote(**role.arguments)
+        options = {"num_cpus": role.num_cpus, "num_gpus": role.num_gpus, "resources": dict(role.resources)}
+        reason = ""
+        for _ in range(_FAILED_STARTS):
+            handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
             try:
-                await asyncio.wait_for(_answer(slot.actor.setup.remote()), role.setup_timeout_s)
+                await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)
             except (ray.exceptions.RayError, TimeoutError) as error:
-                ray.kill(slot.actor)
-                slot.actor = None
-                self._failed_starts += 1
-                if self._failed_starts >= _FAILED_STARTS:
-                    reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
-                    self._broken = f"{role.name}: no actor comes up: {reason}"
+                ray.kill(handle)
+                reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
             else:
-                slot.up = True
-                self._failed_starts = 0
+                slot.actor = _Actor(handle)
                 break
+        else:
+            slot.given_up = f"{role.name}: no actor comes up: {reason}"
+            if all(other.given_up for other in self._slots):
+                self._broken = slot.given_up
         for _ in range(role.in_flight):
             self._wake()
 

@@ -2,7 +2,6 @@
 
 import io
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 from PIL import Image
 
@@ -13,13 +12,13 @@ from predictor.predictor import PamelaPredictor, Person
 class PamelaScorer:
     """Predicted rating of an image by one person, or by the mean of a group."""
 
-    def __init__(self, checkpoint: str, cache: str | None = None) -> None:
+    def __init__(self, checkpoint: str) -> None:
         self._checkpoint = checkpoint
-        self._cache = Path(cache) if cache else None
         self._person = lru_cache(maxsize=4096)(self._resolve)
 
     def setup(self) -> None:
-        self._person(self._predictor.user_ids[0])
+        """Load predictor and image encoder, and run the encoder once: what is missing shows here."""
+        self._predictor.image_encoder.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
         with Image.open(io.BytesIO(rendering.png)) as image:
@@ -33,7 +32,7 @@ class PamelaScorer:
 
     @cached_property
     def _predictor(self) -> PamelaPredictor:
-        return PamelaPredictor.from_pretrained(self._checkpoint, cache=self._cache)
+        return PamelaPredictor.from_pretrained(self._checkpoint)
 
     def _resolve(self, *users: str) -> Person:
         if not users:

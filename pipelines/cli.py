@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pipelines.plan import Plan
     from pipelines.prepare import Order
-    from pipelines.run import Result
+    from pipelines.report import Result
     from pipelines.run_folder import RunFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
@@ -184,6 +184,8 @@ def _report(console: "Console", result: "Result", folder: Path) -> None:
         console.print(f"True liking (0 to 1) of {result.verdict.raters} raters: {means}", markup=False)
         for name, interval in result.verdict.differences.items():
             console.print(f"  {name:16} {interval}", markup=False)
+        if result.verdict.caveat:
+            console.print(result.verdict.caveat, style="yellow", markup=False)
     for name, reason in result.failures.items():
         console.print(f"failed: {name}: {reason}", markup=False)
     typer.echo(str((folder / "gallery.html").resolve()))

@@ -105,9 +105,9 @@ class Driver:
             raise _first(errors) from None
 
     def _in_flight(self) -> int:
-        """Trajectories at a time: their candidates fill the renderers twice over while one more proposes."""
+        """Trajectories at a time: their candidates fill the renderers twice over while others propose."""
         width = self._renderer.role.actors * self._renderer.role.in_flight
-        return math.ceil(2 * width / self._protocol.candidates) + 1
+        return math.ceil(2 * width / self._protocol.candidates) + self._proposer.role.actors
 
     async def _worker(self, waiting: Iterator[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
         for trajectory in waiting:

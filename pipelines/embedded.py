@@ -21,8 +21,10 @@ from actors.lexicon import Lexicon
 from actors.messages import ProposalRequest, RenderRequest
 from pipelines.search import derive_seed
 from predictor.features import cache_folder
+from predictor.images import EfficientNetLite0
+from predictor.text import MiniLM
 
-VERSION = 4
+VERSION = 5
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
 
 Progress = Callable[[str, int, int], None]
@@ -86,12 +88,17 @@ def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRec
 
 def _place(darkroom: Darkroom, recipe: EmbeddedRecipe) -> Path:
     """Where the checkpoint belongs: its name hashes all that decides it."""
-    decisive = json.dumps([VERSION, asdict(recipe), darkroom.identity()], sort_keys=True)
+    encoders = [EfficientNetLite0.fingerprint, MiniLM.fingerprint]
+    decisive = json.dumps([VERSION, asdict(recipe), darkroom.identity(), encoders], sort_keys=True)
     return cache_folder() / "embedded" / hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
 def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress: Progress) -> None:
-    """Develop each photograph plainly, in first proposals, and in variations of those, as a search would."""
+    """Develop each photograph plainly, once, then in first proposals and in variations of those, as a search would.
+
+    Once, because plain prints are alike but for their grain: more of them would put the same picture into
+    training and test.
+    """
     (dataset / "images").mkdir(parents=True)
     darkroom.setup()
     lexicon = Lexicon()
@@ -101,7 +108,7 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
         subject = subjects[number % len(subjects)]
         seed = derive_seed("embedded", recipe.seed, number)
         prompt = subject
-        for depth in range((number // len(subjects)) % 4):
+        for depth in range(0 if number < len(subjects) else 1 + number % 3):
             request = ProposalRequest(
                 base_prompt=subject, best_prompt=prompt, best_score=0.0, count=1, seed=seed + depth
             )

@@ -6,6 +6,7 @@ Everything that can be refused is refused here, as a ValueError of one line.
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipelines.settings import Settings, decisive
 from pipelines.users import NOBODY, Audience
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A run, settled. `checkpoint` is None as long as the embedded preset has still to make it."""
 
@@ -34,7 +35,7 @@ class Plan:
     def protocol(self) -> Protocol:
         return Protocol(**self.settings.protocol.model_dump())
 
-    @property
+    @cached_property
     def trajectories(self) -> list[Trajectory]:
         """Prompt by prompt, scorer by scorer, run by run, user by user: finished galleries early."""
         settings = self.settings
@@ -73,9 +74,16 @@ class Plan:
         return self.most_renders * self.settings.renderer.seconds_per_call / 3600
 
     @property
-    def most_bytes(self) -> int:
-        """Disk that the most renders would take: photographs hardly compress in PNG."""
-        return self.most_renders * self.settings.renderer.size**2 * 2
+    def least_renders(self) -> int:
+        """If every trajectory stops as early as it may."""
+        protocol = self.settings.protocol
+        rounds = min(protocol.patience, protocol.iterations)
+        return len(self.prompts) + len(self.trajectories) * rounds * protocol.candidates
+
+    @property
+    def image_bytes(self) -> int:
+        """Disk that an image takes, about: photographs hardly compress in PNG."""
+        return self.settings.renderer.size**2 * 2
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the records, as plain values; the same for a run and its continuation."""
@@ -99,7 +107,7 @@ class Plan:
             f"prompts       {len(self.prompts)}: {_some([prompt.id for prompt in self.prompts])}",
             f"trajectories  {trajectories} ({self.settings.runs} run(s); scorers {', '.join(self.settings.scorers)})",
             f"most renders  {self.most_renders:,} at {size} x {size} pixels",
-            f"disk          at most about {self.most_bytes / 1e9:.2f} GB",
+            f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
             f"GPUs          {self.gpus_wanted:g} wanted" + ("" if gpus_there is None else f", {gpus_there:g} there"),
             f"GPU hours     {gpu_hours:.1f} at most, by the preset's {seconds:g} s a render",
         ]
@@ -120,11 +128,11 @@ def check_disk(plan: Plan, out: Path) -> None:
     """
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    if free < plan.most_bytes:
+    least = plan.least_renders * plan.image_bytes
+    if free < least:
         raise ValueError(
-            f"--out {out}: no disk space: up to {plan.most_bytes / 1e6:,.0f} MB wanted for "
-            f"{plan.most_renders:,} images, {free / 1e6:,.0f} MB free; "
-            "name a folder on another disk, or lower --candidates or --iterations"
+            f"--out {out}: no disk space: at least {least / 1e6:,.0f} MB wanted for {plan.least_renders:,} images, "
+            f"{free / 1e6:,.0f} MB free; name a folder on another disk, or lower --candidates or --iterations"
         )
 
 

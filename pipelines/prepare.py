@@ -99,6 +99,8 @@ def _plan(
     renderer = make_renderer(settings.renderer)
     for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)
+    if settings.predictor is None:
+        choose(_raters_to_be())  # a typo is refused before minutes are spent
     checkpoint = checkpoint_folder(settings.predictor) if settings.predictor else _embedded(console, renderer, dry_run)
     table = checkpoint_users(checkpoint) if checkpoint else _raters_to_be()
     audiences = choose(table)

@@ -35,7 +35,7 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("steering", total=total, completed=done, status=self.status())
-        self.warnings: list[str] = []
+        self.warnings: dict[str, None] = {}
 
     def begun(self, trajectory: Trajectory) -> None:
         self._active += 1
@@ -63,7 +63,7 @@ class RunProgress:
 
     def warned(self, warning: str) -> None:
         if warning not in self.warnings:
-            self.warnings.append(warning)
+            self.warnings[warning] = None
             self._console.print(f"warning: {warning}", style="yellow", markup=False)
 
     def status(self) -> str:

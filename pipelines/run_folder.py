@@ -14,6 +14,9 @@ from typing import Any
 from pipelines.image_store import ImageStore, sync_folder
 from pipelines.settings import differences
 
+_BEFORE_A_RUN = frozenset({".lock", ".run.json.tmp"})
+"""What a process that was killed before it wrote run.json may leave: no run yet."""
+
 
 class FolderError(ValueError):
     """A folder that cannot be a run's: in use, not empty, not writable, or not a run."""
@@ -90,6 +93,11 @@ class RunFolder:
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
 
+    @property
+    def truth(self) -> Path:
+        """The taste of simulated raters, where the run has any."""
+        return self.path / "truth.parquet"
+
     def release(self) -> None:
         os.close(self._lock)
 
@@ -104,7 +112,7 @@ def check_free(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise FolderError(f"--out {path}: is a file; name a folder")
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(entry.name not in _BEFORE_A_RUN for entry in path.iterdir()):
         what = "holds another run; continue it with --resume, or" if is_run(path) else "is not empty;"
         raise FolderError(f"--out {path}: {what} name another folder")
 
@@ -132,7 +140,10 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def _acquire(path: Path) -> int:
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be written: {error.strerror}; mend its rights") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

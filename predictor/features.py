@@ -58,8 +58,8 @@ def text_content(text: str) -> bytes:
 class FeatureCache:
     """Content digest -> vector, for one encoder, on disk.
 
-    Commits are not forced to the disk one by one: a killed process loses nothing, a power failure may
-    lose the newest vectors, and they are computed again.
+    A killed process loses nothing; a power failure may lose the newest commit, and its vectors are computed
+    again. The folder has to be on a local disk: LMDB does not work over a network file system.
     """
 
     def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
@@ -88,7 +88,7 @@ class FeatureCache:
 def _opened(path: Path) -> lmdb.Environment:
     environment = _ENVIRONMENTS.get(path)
     if environment is None:
-        environment = lmdb.open(str(path), map_size=_MAP_SIZE, sync=False, max_readers=1024)
+        environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
         environment.reader_check()  # frees the places of readers that were killed
         _ENVIRONMENTS[path] = environment
     return environment

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.dataset import Dataset
 from predictor.features import FeatureCache, encode_cached, image_content, text_content
 from predictor.images import IMAGE_ENCODERS
-from predictor.metrics import METRICS, Interval, mean_over_users, per_user
+from predictor.metrics import METRICS, Interval, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
 from predictor.profiles import describe_image, describe_person
 from predictor.text import TEXT_ENCODERS
@@ -48,6 +49,7 @@ def fit(
         if name not in known:
             raise ValueError(f"unknown encoder {name!r}; known are {', '.join(known)}")
     table = _features(dataset, image_encoder, text_encoder, progress)
+    without = tuple(sorted({*without, *_unknown(table)}))
     report = _epochs(progress, "training", recipe)
     model = train(table, recipe, seed=seed, without=without, on_epoch=report)
     report = _epochs(progress, "training without the user", recipe)
@@ -106,6 +108,17 @@ def _features(dataset: Dataset, image_encoder: str, text_encoder: str, progress:
     )
 
 
+def _unknown(table: TrainingTable) -> set[str]:
+    """Tokens that no training image or user has: nothing can be learnt of them, so they are never used."""
+    rows = table.rows("train")
+    vectors = {
+        "prompt": table.prompt[table.image_index[rows]],
+        "metadata": table.metadata[table.image_index[rows]],
+        "demographics": table.demographics[table.user_index[rows]],
+    }
+    return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
+
+
 def _metrics(dataset: Dataset, table: TrainingTable, scores: dict[str, Any]) -> dict[str, Any]:
     rows = dataset.rows("test_seen")
     user, rating = dataset.user[rows], dataset.rating[rows]
@@ -121,9 +134,23 @@ def _metrics(dataset: Dataset, table: TrainingTable, scores: dict[str, Any]) -> 
     }
     for model, of_metric in values.items():
         measured[model] = {name: mean_over_users(value).as_dict() for name, value in of_metric.items()}
+    measured["n_users_without_correlation"] = int(np.isnan(values["user"]["srocc"]).sum())
+    measured["user_within_prompt"] = {"srocc": _within_prompts(dataset, rows, scores["user"]).as_dict()}
     gain = mean_over_users(values["user"]["srocc"] - values["without_user"]["srocc"])
     measured["user_minus_without_user"] = {"srocc": gain.as_dict()}
     return measured
+
+
+def _within_prompts(dataset: Dataset, rows: NDArray[np.intp], score: NDArray[np.float64]) -> Interval:
+    """SROCC among images of one prompt, averaged within users: the only ranking that steering makes."""
+    prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
+    user, rating = dataset.user[rows], dataset.rating[rows]
+    means = []
+    for u in np.unique(user):
+        own = user == u
+        values = per_user(srocc, prompt[own], rating[own], score[own])
+        means.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
+    return mean_over_users(np.array(means))
 
 
 def _users(dataset: Dataset, table: TrainingTable) -> pa.Table:
@@ -164,6 +191,9 @@ def _card(dataset: Dataset, recipe: Recipe, metrics: dict[str, Any]) -> str:
             line("personal", metrics["user"]),
             line("population (user and demographics hidden)", metrics["population"]),
             line("trained without the user", metrics["without_user"]),
+            "",
+            f"Among images of one prompt, the ranking that steering makes: SROCC "
+            f"{Interval.from_dict(metrics['user_within_prompt']['srocc'])}.",
             "",
             f"Data: {dataset.name}. Load by `PamelaPredictor.from_pretrained(folder)`.",
             "",

@@ -1,7 +1,7 @@
 """How well scores rank one person's ratings, and how sure one can be of a mean over people.
 
 Correlations are scipy's. Users whose ratings (or scores) are constant have no correlation: they are
-left out of the mean and counted.
+left out of the mean; whoever reports a mean reports how many.
 """
 
 import math

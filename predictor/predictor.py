@@ -119,7 +119,7 @@ class PamelaPredictor:
         return list(self._row)
 
     def person(self, user_id: str) -> Person:
-        """A person that the model was trained on.
+        """What is known of a user: the learnt embedding, if there were ratings to learn it from, and demographics.
 
         Raises
         ------
@@ -127,16 +127,17 @@ class PamelaPredictor:
             The checkpoint does not know this user.
         """
         row = self._row[user_id]
-        return Person(name=user_id, user=self.model.users.weight[row].detach(), demographics=self._demographics[row])
+        rated = self.users["n_ratings"][row].as_py() > 0
+        user = self.model.users.weight[row].detach() if rated else None
+        return Person(name=user_id, user=user, demographics=self._demographics[row])
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
         """The mean of several people: mean user embedding and mean demographic profile (paper, section 5)."""
         people = [self.person(user_id) for user_id in user_ids]
-        profiles = [p.demographics for p in people if p.demographics is not None]
         return Person(
             name=name,
-            user=torch.stack([p.user for p in people if p.user is not None]).mean(0),
-            demographics=torch.stack(profiles).mean(0) if profiles else None,
+            user=_mean([p.user for p in people if p.user is not None]),
+            demographics=_mean([p.demographics for p in people if p.demographics is not None]),
         )
 
     def population(self) -> Person:
@@ -224,6 +225,10 @@ def _check_encoders(folder: Path, config: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{folder}: trained on features of {made_with}, but this is {encoder.fingerprint}; train it again"
             )
+
+
+def _mean(vectors: Sequence[Tensor]) -> Tensor | None:
+    return torch.stack(list(vectors)).mean(0) if vectors else None
 
 
 def _rows(vector: Tensor | None, count: int, dimensions: int) -> Tensor:

@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 _READERS = {
-    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0{types})",
-    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0{types})",
+    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = -1{types})",
+    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0, sample_size = -1{types})",
     ".parquet": "read_parquet($path)",
     ".jsonl": "read_json($path, format = 'newline_delimited')",
     ".ndjson": "read_json($path, format = 'newline_delimited')",

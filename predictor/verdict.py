@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from predictor.metrics import Interval, bootstrap_mean
 from predictor.raters import Rater
 
+FEW_RATERS = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steered:
@@ -38,6 +40,13 @@ class Verdict:
     cases: int
     means: Mapping[str, Interval]
     differences: Mapping[str, Interval]
+
+    @property
+    def caveat(self) -> str | None:
+        """What to say beside intervals that rest on few people."""
+        if self.raters >= FEW_RATERS:
+            return None
+        return f"Only {self.raters} raters: a bootstrap over so few people gives intervals that are too narrow."
 
     def as_dict(self) -> dict[str, object]:
         return {

@@ -26,7 +26,7 @@ def study() -> None:
 def truth(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of steer-batch.")],
     truth_file: Annotated[
-        Path | None, typer.Option("--truth", help="truth.parquet; default: the one beside the runs' checkpoint.")
+        Path | None, typer.Option("--truth", help="truth.parquet; default: the one in the run folder.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file, too.")] = None,
 ) -> None:
@@ -34,12 +34,14 @@ def truth(
 
     steer-study truth runs/2026-11-23-101500
     """
-    from studies.truth import judge_runs, truth_of
+    from studies.truth import common_truth, judge_runs
 
-    verdict = judge_runs(runs, truth_file or truth_of(runs[0]))
+    verdict = judge_runs(runs, truth_file or common_truth(runs))
     typer.echo(f"True liking (0 to 1), {verdict.raters} raters, {verdict.cases} steered images, 95% intervals")
     for name, interval in {**verdict.means, **verdict.differences}.items():
         typer.echo(f"  {name:16} {interval}")
+    if verdict.caveat:
+        typer.echo(verdict.caveat)
     if json_file is not None:
         json_file.write_text(json.dumps(verdict.as_dict(), indent=2) + "\n", "utf-8")
 

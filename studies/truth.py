@@ -1,6 +1,5 @@
 """Run folders judged by raters whose taste is known: the proof before people are asked."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,22 +31,31 @@ def judge_runs(folders: Sequence[Path], truth: Path) -> Verdict:
             for part, key in images.items():
                 if key not in attributes:
                     attributes[key] = _measure(folder, row[f"{part}_image"])
-            run = number * 1000 + row["run"]
-            cases.append(Steered(user=row["user"], prompt_id=row["prompt_id"], run=run, **images))
+            prompt_id = f"{number}/{row['prompt_id']}"
+            cases.append(Steered(user=row["user"], prompt_id=prompt_id, run=row["run"], **images))
     verdict = judge(cases, attributes, read_truth(truth))
     if verdict is None:
         raise ValueError(f"{truth}: knows fewer than two of the users that these runs steered for; nothing to compare")
     return verdict
 
 
-def truth_of(folder: Path) -> Path:
-    """The truth.parquet of the checkpoint that a run was steered by."""
+def common_truth(folders: Sequence[Path]) -> Path:
+    """The truth.parquet that all the runs share.
 
-    try:
-        checkpoint = json.loads((folder / "run.json").read_text("utf-8"))["checkpoint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder}: not a run folder, run.json does not read: {error}") from error
-    return Path(checkpoint) / "truth.parquet"
+    Raises
+    ------
+    ValueError
+        A run has none, or the runs were steered for different people.
+    """
+    truths = [folder / "truth.parquet" for folder in folders]
+    for folder, truth in zip(folders, truths, strict=True):
+        if not (folder / "run.json").is_file():
+            raise ValueError(f"{folder}: not a run folder, run.json is missing; name a folder that steer-batch wrote")
+        if not truth.is_file():
+            raise ValueError(f"{truth}: no such file; only runs for simulated raters have a known truth")
+        if truth.read_bytes() != truths[0].read_bytes():
+            raise ValueError(f"{folder} and {folders[0]}: steered for different people; judge them one by one")
+    return truths[0]
 
 
 def _finished(folder: Path) -> list[dict]:

@@ -164,7 +164,7 @@ def test_each_actor_sees_the_gpu_that_it_reserved() -> None:
     async def use(pool: ActorPool) -> list[str]:
         naps = [asyncio.create_task(pool.call("nap", 0.2)) for _ in range(2)]
         await asyncio.gather(*naps)
-        return [(await slot.actor.gpu.remote()) for slot in pool._slots]
+        return await pool.ask_all("gpu")
 
     assert sorted(with_pool(role(actors=2, num_gpus=1), use)) == ["0", "1"]
 
@@ -191,3 +191,32 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
     with pytest.raises(ClusterError, match=r"no Ray cluster at '127.0.0.1:1'"):
         connect("127.0.0.1:1")
     assert time.monotonic() - began < 15
+
+
+def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> list[object]:
+        calls = [pool.call("die", 99) if n == 3 else pool.call("double", n) for n in range(12)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return [type(answer).__name__ if isinstance(answer, BaseException) else answer[1] for answer in answers]
+
+    few, many = (with_pool(role(tmp_path / f"log{n}", actors=n), use) for n in (1, 3))
+    assert few == many
+    assert few[3] == "CallFailedError"
+    assert [answer for n, answer in enumerate(few) if n != 3] == [2 * n for n in range(12) if n != 3]
+
+
+def test_waiting_in_line_does_not_count_towards_the_time_limit() -> None:
+    async def use(pool: ActorPool) -> int:
+        await asyncio.gather(*(pool.call("nap", 0.7) for _ in range(3)))
+        return pool.replaced
+
+    assert with_pool(role(actors=1, in_flight=3, timeout_s=1), use) == 0
+
+
+def test_an_error_that_is_called_a_timeout_does_not_cost_the_actor() -> None:
+    async def use(pool: ActorPool) -> int:
+        with pytest.raises(CallFailedError, match="TimeoutError"):
+            await pool.call("time_out")
+        return pool.replaced
+
+    assert with_pool(role(), use) == 0

@@ -39,6 +39,9 @@ class Worker:
             raise ZeroDivisionError("asked to")
         return "done"
 
+    def time_out(self) -> None:
+        raise TimeoutError("a service of its own did not answer")
+
     def die(self, times: int) -> str:
         if self._count() <= times:
             os._exit(1)

@@ -42,7 +42,7 @@ def candidates(folder: Path) -> list[dict]:
 
 def test_a_run_leaves_what_the_design_lists_and_nothing_half_written(finished: Path) -> None:
     names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
-    assert names - {"truth.json"} == FILES
+    assert names - {"truth.json", "truth.parquet"} == FILES
     assert not list(finished.rglob("*.tmp"))
     about = json.loads((finished / "run.json").read_text())
     assert about["finished"] is not None
@@ -72,7 +72,7 @@ def test_candidates_of_a_prompt_share_one_image_seed(finished: Path) -> None:
 def test_the_same_command_gives_the_same_records_whatever_the_actors(
     finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    placement = ["renderer.actors=1", "renderer.in_flight=1", "scorer.actors=1", "proposer.actors=2"]
+    placement = ["renderer.actors=3", "renderer.in_flight=1", "scorer.actors=2", "proposer.actors=2"]
     overrides = [part for setting in placement for part in ("--set", setting)]
     done = steer(*small(checkpoint, prompts, tmp_path / "run"), *overrides)
     assert done.returncode == 0, done.stderr
@@ -82,7 +82,7 @@ def test_the_same_command_gives_the_same_records_whatever_the_actors(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", [0, 1, 5, 13])
+@pytest.mark.parametrize("lines", [0, 2, 9])
 def test_a_run_that_is_killed_and_resumed_has_the_records_of_an_unbroken_one(
     lines: int, finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def test_a_warning_is_told_once_and_kept() -> None:
         run.warned(warning)
 
     assert output.getvalue() == "warning: no [1] caption\nwarning: too few\n"
-    assert run.warnings == ["no [1] caption", "too few"]
+    assert list(run.warnings) == ["no [1] caption", "too few"]
 
 
 def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_and_at_the_end(clock: Clock) -> None:

@@ -30,7 +30,7 @@ def test_a_language_model_is_chosen_by_its_kind_and_keeps_the_presets_placement(
     assert isinstance(settings.proposer, TransformersSettings)
     role = proposer_role(settings.proposer)
     assert role.make is TransformersProposer
-    assert (role.num_gpus, role.timeout_s) == (0.5, 60)
+    assert (role.num_gpus, role.timeout_s) == (0.5, 300)
     assert role.arguments["temperature"] == 0.7
     assert isinstance(role.make(**role.arguments), TransformersProposer)
 
