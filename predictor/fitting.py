@@ -5,6 +5,8 @@ because only the difference between the two says that a person's taste was learn
 """
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,11 @@ from predictor.dataset import Dataset
 from predictor.features import FeatureCache, encode_cached, image_content, text_content
 from predictor.images import IMAGE_ENCODERS
 from predictor.metrics import METRICS, Interval, mean_over_users, per_user, srocc
+from predictor.model import PamelaModel
 from predictor.predictor import PamelaPredictor
 from predictor.profiles import describe_image, describe_person
 from predictor.text import TEXT_ENCODERS
-from predictor.training import Epoch, Recipe, TrainingTable, predict, train
+from predictor.training import Recipe, TrainingTable, predict, train
 
 WITHOUT_USER = ("demographics", "user")
 
@@ -50,10 +53,7 @@ def fit(
             raise ValueError(f"unknown encoder {name!r}; known are {', '.join(known)}")
     table = _features(dataset, image_encoder, text_encoder, progress)
     without = tuple(sorted({*without, *_unknown(table)}))
-    report = _epochs(progress, "training", recipe)
-    model = train(table, recipe, seed=seed, without=without, on_epoch=report)
-    report = _epochs(progress, "training without the user", recipe)
-    generic = train(table, recipe, seed=seed, without=tuple(sorted({*without, *WITHOUT_USER})), on_epoch=report)
+    model, generic = _train_both(table, recipe, seed, without, progress)
     rows = table.rows("test_seen")
     metrics = _metrics(
         dataset,
@@ -119,6 +119,22 @@ def _unknown(table: TrainingTable) -> set[str]:
     return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
 
 
+def _train_both(
+    table: TrainingTable, recipe: Recipe, seed: int, without: tuple[str, ...], progress: Progress
+) -> tuple[PamelaModel, PamelaModel]:
+    """The personal model here, the one without the user in a process beside it: each takes one thread."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
+        generic = beside.submit(train, table, recipe, seed=seed, without=tuple(sorted({*without, *WITHOUT_USER})))
+        model = train(
+            table,
+            recipe,
+            seed=seed,
+            without=without,
+            on_epoch=lambda epoch: progress("training", epoch.number, recipe.epochs),
+        )
+        return model, generic.result()
+
+
 def _metrics(dataset: Dataset, table: TrainingTable, scores: dict[str, Any]) -> dict[str, Any]:
     rows = dataset.rows("test_seen")
     user, rating = dataset.user[rows], dataset.rating[rows]
@@ -167,10 +183,6 @@ def _users(dataset: Dataset, table: TrainingTable) -> pa.Table:
         counts.append(len(own))
     profile = pa.array(profiles, pa.list_(pa.float32()))
     return dataset.users.append_column("profile", profile).append_column("n_ratings", pa.array(counts, pa.int64()))
-
-
-def _epochs(progress: Progress, what: str, recipe: Recipe) -> Callable[[Epoch], None]:
-    return lambda epoch: progress(what, epoch.number, recipe.epochs)
 
 
 def _card(dataset: Dataset, recipe: Recipe, metrics: dict[str, Any]) -> str:

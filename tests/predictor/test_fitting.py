@@ -79,7 +79,7 @@ def test_progress_is_told_for_every_stage(rated: Path) -> None:
         BRIEF,
         progress=lambda what, done, total: told.setdefault(what, []).append((done, total)),
     )
-    assert list(told) == ["encoding images", "training", "training without the user"]
+    assert list(told) == ["encoding images", "training"]
     assert told["encoding images"] == [(number, 40) for number in range(1, 41)]
     assert told["training"] == [(1, 1)]
 
