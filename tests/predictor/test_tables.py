@@ -123,3 +123,9 @@ def test_a_predicate_can_neither_reach_a_file_nor_bring_a_second_statement(tmp_p
 def test_what_is_no_predicate_over_the_users_is_refused_with_their_columns(predicate: str) -> None:
     with pytest.raises(ValueError, match=r"columns user_id, age, gender: .*Error"):
         select(PEOPLE, predicate)
+
+
+def test_decimals_that_come_late_in_a_long_table_are_not_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("user_id,rating\n" + "u1,3\n" * 21_000 + "u1,3.4\n", "utf-8")
+    assert read_table(path)["rating"][-1].as_py() == 3.4
