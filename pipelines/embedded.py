@@ -52,9 +52,9 @@ def embedded_checkpoint(
 
     Beside the checkpoint's own files it holds `truth.parquet`, the taste of its raters.
     """
-    folder = _place(darkroom, recipe)
     if (existing := existing_checkpoint(darkroom, recipe)) is not None:
         return existing
+    folder = _place(darkroom, recipe)
     announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
     from predictor.dataset import read_dataset
     from predictor.fitting import fit

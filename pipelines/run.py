@@ -18,7 +18,7 @@ from pipelines.progress import RunProgress
 from pipelines.report import Result, conclude, timestamp
 from pipelines.roles import proposer_role, renderer_role, scorer_role
 from pipelines.run_folder import RunFolder
-from pipelines.search import Stop, Trajectory, next_step
+from pipelines.search import Iteration, Stop, Trajectory, next_step
 from pipelines.settings import differences, fingerprint
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def start_or_continue(
     OSError
         The disk is full or broken. What was finished is in the journal.
     """
-    if folder is not None and not _waiting(plan, folder):
+    if folder is not None and not _waiting(plan, _histories(plan, folder)):
         return conclude(plan, folder, (), {}, interrupted=False)
     roles = _roles(plan)
     connect(address)
@@ -87,9 +87,12 @@ class _Ended:
     interrupted: bool
 
 
-def _waiting(plan: Plan, folder: RunFolder) -> list[Trajectory]:
-    """The trajectories that have not come to their end, by the journal."""
-    histories = replay(folder.journal, (t.id for t in plan.trajectories))
+def _histories(plan: Plan, folder: RunFolder) -> dict[str, list[Iteration]]:
+    return replay(folder.journal, (t.id for t in plan.trajectories))
+
+
+def _waiting(plan: Plan, histories: Mapping[str, list[Iteration]]) -> list[Trajectory]:
+    """The trajectories that have not come to their end."""
     return [t for t in plan.trajectories if not isinstance(next_step(histories[t.id], plan.protocol), Stop)]
 
 
@@ -114,8 +117,8 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         await _check_identity(plan, renderer)
         folder = folder or _new_folder(plan, out)
         console.print(f"Run folder: {folder.path}", markup=False)
-        histories = replay(folder.journal, (t.id for t in plan.trajectories))
-        waiting = _waiting(plan, folder)
+        histories = _histories(plan, folder)
+        waiting = _waiting(plan, histories)
         progress = RunProgress(console, len(histories), len(histories) - len(waiting))
         journal = Journal(folder.journal)
         driver = Driver(

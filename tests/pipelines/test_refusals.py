@@ -1,6 +1,7 @@
 """Bad input: one clear line on standard error, exit status 2, and nothing written."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -127,37 +128,36 @@ def test_a_broken_photograph_is_named_and_skipped(
     assert "orange wall" in done.stderr  # the warning that no photograph fits names the nearest
 
 
+@pytest.fixture
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A real disk of the size that the test asks for."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", folder], check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("disk", ["64k"], indirect=True)
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
-    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+    steer: Steer, checkpoint: Path, prompts: Path, disk: Path
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    try:
-        refused(steer(*small(checkpoint, prompts, disk / "run")), "no disk space", "MB wanted", "MB free")
-        assert not (disk / "run").exists()
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    refused(steer(*small(checkpoint, prompts, disk / "run")), "no disk space", "MB wanted", "MB free")
+    assert not (disk / "run").exists()
 
 
+@pytest.mark.parametrize("disk", ["1m"], indirect=True)
 def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_resume_goes_on(
-    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+    steer: Steer, checkpoint: Path, prompts: Path, disk: Path
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    try:
-        run = small(checkpoint, prompts, disk / "run")
-        ballast = disk / "ballast"
-        ballast.write_bytes(b"0" * 310_000)  # leaves what the plan of 66 images wants, but not the tables and the page
-        done = steer(*run)
-        assert done.returncode == 2, done.stderr
-        assert "Traceback" not in done.stderr
-        assert "No space left on device" in done.stderr.strip().splitlines()[-1]
-        ballast.unlink()
-        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-        assert steer("--resume", "--out", disk / "run").returncode == 0
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    run = small(checkpoint, prompts, disk / "run")
+    ballast = disk / "ballast"
+    ballast.write_bytes(b"0" * 310_000)  # leaves what the plan of 66 images wants, but not the tables and the page
+    done = steer(*run)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr.strip().splitlines()[-1]
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    assert steer("--resume", "--out", disk / "run").returncode == 0
