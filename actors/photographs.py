@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from predictor.text import MiniLM
+from predictor.encoders.minilm import MiniLM
 
 _UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 """What Pillow raises for files that are broken, cut off, or no images."""

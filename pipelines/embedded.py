@@ -20,9 +20,9 @@ from actors.darkroom import Darkroom
 from actors.lexicon import Lexicon
 from actors.messages import ProposalRequest, RenderRequest
 from pipelines.search import derive_seed
+from predictor.encoders.efficientnet import EfficientNetLite0
+from predictor.encoders.minilm import MiniLM
 from predictor.features import cache_folder
-from predictor.images import EfficientNetLite0
-from predictor.text import MiniLM
 
 VERSION = 5
 """Raise it whenever the same photographs and recipe would give another checkpoint."""

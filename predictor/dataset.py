@@ -1,10 +1,12 @@
 """The dataset folder (DESIGN 6): ratings, users and images as tables, and dataset.yaml with the scale.
 
 Ratings keep their scale in the files and are brought to 0..1 here, on load. Whatever does not fit –
-a rating out of scale, of an unknown user or image – is an error that names its row: a table that
-was written by `steer-predictor` holds none.
+a rating out of scale, of an unknown user or image, or given twice; a split that lets training see what
+is held out – is an error that names its row: a table that was written by `steer-predictor` holds none.
+Data that is still to be mended goes through `steer-predictor import`, which lists what it refuses.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,8 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from predictor.splits import SPLITS, overlaps, split_by_user_and_image
 from predictor.tables import find_table, read_table
-
-SPLITS = ("train", "val_seen", "val_unseen", "test_seen", "test_unseen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,42 +56,65 @@ class Dataset:
 
 
 def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
-    """Read a dataset folder; ratings without a `split` column are split by `split_by_image`.
+    """Read a dataset folder; ratings without a `split` column are split by `split_by_user_and_image`.
 
     Raises
     ------
     ValueError
-        A file or column is missing, or a rating is out of scale or of an unknown user or image.
+        A file or column is missing; a rating is out of scale, of an unknown user or image, or given twice;
+        a user of an unseen split has ratings in another, or an image of train is also in a seen one. The
+        last is an error and no warning, because the figures on those splits are said to be of unseen images.
     """
-    described = folder / "dataset.yaml"
-    if not described.is_file():
-        raise ValueError(f"{folder}: not a dataset folder, dataset.yaml is missing; see `steer-predictor simulate`")
-    try:
-        about: Any = yaml.safe_load(described.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{described}: cannot be read as YAML: {error}") from error
-    about = about if isinstance(about, dict) else {}
-    missing = [key for key in ("name", "rating_min", "rating_max") if about.get(key) is None]
-    if missing:
-        raise ValueError(f"{described}: {', '.join(missing)} is missing; give the dataset's name and its rating scale")
-    low, high = float(about["rating_min"]), float(about["rating_max"])
-    if not low < high:
-        raise ValueError(f"{described}: rating_min must be below rating_max, got {low} and {high}")
+    about = read_about(folder)
+    low, high = about["rating_min"], about["rating_max"]
     users = read_table(find_table(folder, "users"), required=["user_id"])
     images = read_table(find_table(folder, "images"), required=["image_id", "file"])
     ratings_file = find_table(folder, "ratings")
     ratings = read_table(ratings_file, required=["user_id", "image_id", "rating"])
+    user = _index(ratings_file, ratings, "user_id", users)
     image = _index(ratings_file, ratings, "image_id", images)
+    _refuse_repeated(ratings_file, ratings, user, image)
     return Dataset(
         name=str(about["name"]),
         folder=folder,
         users=users,
         images=images,
-        user=_index(ratings_file, ratings, "user_id", users),
+        user=user,
         image=image,
         rating=_scaled(ratings_file, ratings, low, high),
-        split=_splits(ratings_file, ratings, image, len(images), seed),
+        split=_splits(ratings_file, ratings, user, image, seed),
     )
+
+
+def read_about(folder: Path) -> Mapping[str, Any]:
+    """What dataset.yaml says: name, rating_min and rating_max as numbers, and whatever else is there.
+
+    Raises
+    ------
+    ValueError
+        It is missing, no YAML, lacks the name or the scale, or the scale is none.
+    """
+    described = folder / "dataset.yaml"
+    if not described.is_file():
+        raise ValueError(
+            f"{folder}: not a dataset folder, dataset.yaml is missing; "
+            "see `steer-predictor import` and `steer-predictor simulate`"
+        )
+    try:
+        about: Any = yaml.safe_load(described.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{described}: cannot be read as YAML: {error}") from error
+    about = about if isinstance(about, dict) else {}
+    missing = [key for key in ("name", "rating_min", "rating_max") if about.get(key) is None]
+    if missing:
+        raise ValueError(f"{described}: {', '.join(missing)} is missing; give the dataset's name and its rating scale")
+    try:
+        low, high = float(about["rating_min"]), float(about["rating_max"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{described}: rating_min and rating_max must be numbers: {error}") from error
+    if not low < high:
+        raise ValueError(f"{described}: rating_min must be below rating_max, got {low} and {high}")
+    return {**about, "rating_min": low, "rating_max": high}
 
 
 def image_paths(folder: Path, images: pa.Table) -> list[Path]:
@@ -107,15 +131,6 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
             raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
         paths.append(folder / file)
     return paths
-
-
-def split_by_image(image: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:
-    """Seen users, unseen images: of `count` images 70% are for training, 10% for validation, 20% for test."""
-    order = np.random.default_rng([seed, 0x5B117]).permutation(count)
-    share = np.empty(count)
-    share[order] = (np.arange(count) + 0.5) / count
-    of_image = np.select([share < 0.7, share < 0.8], ["train", "val_seen"], "test_seen")
-    return of_image[image]
 
 
 def _index(file: Path, ratings: pa.Table, column: str, table: pa.Table) -> NDArray[np.int64]:
@@ -146,14 +161,43 @@ def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[n
     return (values - low) / (high - low)
 
 
-def _splits(file: Path, ratings: pa.Table, image: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:
+def _refuse_repeated(file: Path, ratings: pa.Table, user: NDArray[np.int64], image: NDArray[np.int64]) -> None:
+    pair = user * (image.max(initial=0) + 1) + image
+    first = np.unique(pair, return_index=True)[1]
+    repeated = np.setdiff1d(np.arange(len(pair)), first)
+    if len(repeated):
+        row = int(repeated[0])
+        before = int(np.flatnonzero(pair == pair[row])[0])
+        raise ValueError(
+            f"{file}, row {row + 2}: user {ratings['user_id'][row].as_py()!r} rated image "
+            f"{ratings['image_id'][row].as_py()!r} already in row {before + 2} ({len(repeated)} such rows); keep one"
+        )
+
+
+def _splits(
+    file: Path, ratings: pa.Table, user: NDArray[np.int64], image: NDArray[np.int64], seed: int
+) -> NDArray[np.str_]:
     if "split" not in ratings.column_names:
-        return split_by_image(image, count, seed)
+        return split_by_user_and_image(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), seed=seed)
     names = np.array(ratings["split"].to_pylist(), str)
     unknown = np.flatnonzero(~np.isin(names, SPLITS))
     if len(unknown):
         first = int(unknown[0])
         raise ValueError(
             f"{file}, row {first + 2}: unknown split {str(names[first])!r}; the splits are {', '.join(SPLITS)}"
+        )
+    remedy = "mend the column split, or remove it to have splits made"
+    users, images = overlaps(user, image, names)
+    if len(users):
+        first = int(users[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: user {ratings['user_id'][first].as_py()!r} of {names[first]} is in another "
+            f"split as well ({len(users)} such rows); {remedy}"
+        )
+    if len(images):
+        first = int(images[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: image {ratings['image_id'][first].as_py()!r} of {names[first]} is in train as "
+            f"well ({len(images)} such rows); {remedy}"
         )
     return names

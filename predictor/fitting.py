@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.dataset import Dataset
+from predictor.encoders.registry import IMAGE_ENCODERS, TEXT_ENCODERS
 from predictor.features import FeatureCache, encode_cached, image_content, text_content
-from predictor.images import IMAGE_ENCODERS
 from predictor.metrics import METRICS, Interval, mean_over_users, per_user, srocc
 from predictor.model import PamelaModel
 from predictor.predictor import PamelaPredictor
 from predictor.profiles import describe_image, describe_person
-from predictor.text import TEXT_ENCODERS
 from predictor.training import Recipe, TrainingTable, predict, train
 
 WITHOUT_USER = ("demographics", "user")

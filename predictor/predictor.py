@@ -23,11 +23,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from predictor.checkpoint import checkpoint_folder, first_line
+from predictor.encoders.registry import IMAGE_ENCODERS, TEXT_ENCODERS
 from predictor.features import FeatureCache, encode_cached, image_content, text_content
-from predictor.images import IMAGE_ENCODERS
 from predictor.model import Inputs, ModelConfig, PamelaModel
 from predictor.profiles import describe_image, describe_person
-from predictor.text import TEXT_ENCODERS
 from predictor.threads import one_thread
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from predictor.attributes import measure
 from predictor.dataset import image_paths
 from predictor.raters import RATING_MAX, RATING_MIN, Rater, rate, sample_raters, write_truth
+from predictor.splits import split_by_image
 from predictor.tables import find_table, read_table
 
 
@@ -52,11 +53,13 @@ def simulate(
     rng = np.random.default_rng([seed, 0x4A7E])
     chosen = np.stack([rng.permutation(raters)[:ratings_per_image] for _ in files])  # (I, ratings_per_image)
     ids = images["image_id"].to_pylist()
+    splits = split_by_image(np.arange(len(files)), len(files), seed)  # everybody is seen: their taste is known
     rows: list[dict[str, object]] = []
     for number, person in enumerate(people):
         seen = np.flatnonzero((chosen == number).any(1))
         for image, rating in zip(seen, rate(person, attributes[seen], rng), strict=True):
-            rows.append({"user_id": person.user_id, "image_id": ids[image], "rating": rating})
+            split = str(splits[image])
+            rows.append({"user_id": person.user_id, "image_id": ids[image], "rating": rating, "split": split})
     write_truth(people, folder / "truth.parquet")
     pa_csv.write_csv(pa.Table.from_pylist(rows), folder / "ratings.csv")
     pa_csv.write_csv(_users(people), folder / "users.csv")

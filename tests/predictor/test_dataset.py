@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictor.dataset import SPLITS, read_dataset, split_by_image
+from predictor.dataset import read_dataset
+from predictor.splits import split_by_user_and_image
 
 Change = Callable[[Path, str, str], None]
 
@@ -35,24 +36,28 @@ def test_images_without_a_prompt_column_have_no_prompts(tiny: Path) -> None:
     assert read_dataset(tiny).prompts == [None] * 3
 
 
-def test_given_splits_are_kept_and_made_ones_keep_an_image_together(tiny: Path, rated: Path) -> None:
-    (tiny / "ratings.csv").write_text(
-        "user_id,image_id,rating,split\n" + "".join(f"007,01,2,{split}\n" for split in SPLITS), "utf-8"
-    )
+def test_given_splits_are_kept(tiny: Path) -> None:
+    rows = [
+        f"{user},0{number},2,{split}\n"
+        for number, (user, split) in enumerate([("007", "train"), ("007", "val_seen"), ("u2", "test_unseen")], start=1)
+    ]
+    (tiny / "ratings.csv").write_text("user_id,image_id,rating,split\n" + "".join(rows), "utf-8")
     given = read_dataset(tiny)
-    assert given.split.tolist() == list(SPLITS)
-    assert given.rows("test_seen").tolist() == [3]
-    made = read_dataset(rated)
-    for image in np.unique(made.image):
-        assert len(set(made.split[made.image == image])) == 1
+    assert given.split.tolist() == ["train", "val_seen", "test_unseen"]
+    assert given.rows("val_seen").tolist() == [1]
 
 
-def test_made_splits_are_70_10_20_percent_of_the_images_and_follow_the_seed() -> None:
-    images = np.arange(200)
-    split = split_by_image(images, 200, seed=0)
-    assert [int((split == name).sum()) for name in SPLITS] == [140, 20, 0, 40, 0]
-    assert np.array_equal(split, split_by_image(images, 200, seed=0))
-    assert not np.array_equal(split, split_by_image(images, 200, seed=1))
+def test_without_a_column_splits_are_made_of_the_ids_and_the_seed(rated: Path, dataset: Path) -> None:
+    lines = (dataset / "ratings.csv").read_text("utf-8").splitlines()
+    (dataset / "ratings.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", "utf-8")
+    for seed in (0, 1):
+        made = read_dataset(dataset, seed=seed)
+        users = [made.user_ids[user] for user in made.user]
+        images = [made.images["image_id"][image].as_py() for image in made.image.tolist()]
+        assert made.split.tolist() == split_by_user_and_image(users, images, seed=seed).tolist()
+    assert np.array_equal(
+        read_dataset(rated, seed=0).split, read_dataset(rated, seed=1).split
+    )  # simulated ones are given
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,12 @@ def test_made_splits_are_70_10_20_percent_of_the_images_and_follow_the_seed() ->
         ("ratings.csv", "u2,02,5", "u9,02,5", "row 4: unknown user_id 'u9'; add it to its table or drop the rating"),
         ("ratings.csv", "u2,02,5", "u2,99,5", "row 4: unknown image_id '99'; add it to its table or drop the rating"),
         ("ratings.csv", "007,01,1", "7,01,1", "row 2: unknown user_id '7'"),
+        (
+            "ratings.csv",
+            "u2,02,5",
+            "007,03,5",
+            r"row 4: user '007' rated image '03' already in row 3 \(1 such rows\); keep one",
+        ),
         ("ratings.csv", "rating", "stars", "no column rating; the file has user_id, image_id, stars"),
         ("images.csv", "file", "path", "images.csv: no column file"),
         ("users.csv", "user_id", "name", "users.csv: no column user_id"),
@@ -77,6 +88,7 @@ def test_made_splits_are_70_10_20_percent_of_the_images_and_follow_the_seed() ->
         ("dataset.yaml", "rating_min: 1", "", "rating_min is missing; give the dataset's name and its rating scale"),
         ("dataset.yaml", "rating_min: 1", "rating_min:", "rating_min is missing"),
         ("dataset.yaml", "rating_min: 1", "rating_min: 7", "rating_min must be below rating_max, got 7.0 and 5.0"),
+        ("dataset.yaml", "rating_min: 1", "rating_min: low", "rating_min and rating_max must be numbers: .*'low'"),
         ("dataset.yaml", "rating_min: 1", "- [", "dataset.yaml: cannot be read as YAML"),
         ("dataset.yaml", "name: tiny\nrating_min: 1\nrating_max: 5\n", "- a list", "name, rating_min, rating_max is"),
     ],
@@ -94,6 +106,20 @@ def test_an_unknown_split_is_named_with_the_known_ones(tiny: Path) -> None:
     with pytest.raises(
         ValueError, match=r"ratings.csv, row 3: unknown split 'training'; the splits are train, val_seen"
     ):
+        read_dataset(tiny)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["007,01,2,train", "007,02,2,test_unseen"], "row 3: user '007' of test_unseen is in another split as well"),
+        (["007,01,2,val_unseen", "007,02,2,test_unseen"], "row 2: user '007' of val_unseen is in another split"),
+        (["007,01,2,train", "u2,01,2,test_seen"], "row 3: image '01' of test_seen is in train as well"),
+    ],
+)
+def test_splits_that_let_training_see_what_is_held_out_are_refused(tiny: Path, rows: list[str], message: str) -> None:
+    (tiny / "ratings.csv").write_text("\n".join(["user_id,image_id,rating,split", *rows]) + "\n", "utf-8")
+    with pytest.raises(ValueError, match=message + r".*\(1 such rows\); mend the column split, or remove it"):
         read_dataset(tiny)
 
 

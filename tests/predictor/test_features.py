@@ -11,7 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.features import FeatureCache, cache_folder, encode_cached, image_content, text_content
+from predictor.features import (
+    FeatureCache,
+    cache_folder,
+    encode_cached,
+    encode_files,
+    image_content,
+    text_content,
+)
 
 WRITER = """
 import sys
@@ -26,6 +33,25 @@ for number in range(int(sys.argv[3])):
 """
 
 
+ENCODER = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from predictor.features import FeatureCache, encode_cached, text_content
+from tests.predictor.test_features import Letters
+
+class Slow(Letters):
+    batch_size = 2
+    def encode(self, items, /):
+        time.sleep(0.005)
+        print(*items, sep="\\n", flush=True)
+        return super().encode(items)
+
+texts = [str(number) for number in range(10**6)]
+encode_cached(Slow(), texts, text_content, FeatureCache("slow", Path(sys.argv[1])), commit_every=8)
+"""
+
+
 class Letters:
     """An encoder that counts its calls: how often a text is encoded is what a cache is about."""
 
@@ -33,12 +59,39 @@ class Letters:
     fingerprint = "letters-v1"
     dimensions = 32
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
         self.encoded: list[str] = []
+        self.batches: list[int] = []
 
     def encode(self, items: Sequence[str], /) -> NDArray[np.float32]:
         self.encoded += items
+        self.batches.append(len(items))
         return np.array([list(sha256(item.encode()).digest()) for item in items], np.float32)
+
+
+class Colours:
+    """An encoder of images by their mean colour, that counts what it encodes."""
+
+    name = "colours"
+    fingerprint = "colours-v1"
+    dimensions = 3
+
+    def __init__(self, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
+        self.batches: list[int] = []
+
+    def encode(self, items: Sequence[Image.Image], /) -> NDArray[np.float32]:
+        self.batches.append(len(items))
+        return np.array([np.asarray(item.convert("RGB")).mean((0, 1)) for item in items], np.float32)
+
+
+def paintings(folder: Path, count: int) -> list[Path]:
+    """Files of one colour each, of different sizes."""
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (4 + number, 3), (number, 2 * number, 100)).save(path)
+    return paths
 
 
 def writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
@@ -147,3 +200,117 @@ def test_a_full_cache_costs_speed_and_never_the_result(tmp_path: Path, monkeypat
     texts = [str(number) for number in range(3000)]
     assert np.array_equal(encode_cached(encoder, texts, text_content, cache), Letters().encode(texts))
     assert any(cache.get(text_content(text)) is None for text in texts)
+
+
+def test_items_are_encoded_a_batch_at_a_time_and_twins_once(tmp_path: Path) -> None:
+    encoder = Letters(batch_size=3)
+    texts = ["a", "b", "a", "c", "d", "b", "e", "a"]
+    vectors = encode_cached(encoder, texts, text_content, FeatureCache("f", tmp_path))
+    assert encoder.batches == [3, 2]
+    assert encoder.encoded == ["a", "b", "c", "d", "e"]
+    assert np.array_equal(vectors, Letters().encode(texts))
+
+
+def test_progress_counts_every_row_up_to_the_last(tmp_path: Path) -> None:
+    cache, told = FeatureCache("f", tmp_path), []
+    encode_cached(Letters(), ["b"], text_content, cache)
+    encode_cached(
+        Letters(batch_size=2), list("abcad"), text_content, cache, progress=lambda *counts: told.append(counts)
+    )
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_an_entry_of_another_length_is_replaced(tmp_path: Path) -> None:
+    cache, encoder = FeatureCache("f", tmp_path), Letters()
+    cache.put([(text_content("a"), np.ones(7, np.float32))])
+    for _ in range(2):
+        vectors = encode_cached(encoder, ["a"], text_content, cache)
+        assert np.array_equal(vectors, Letters().encode(["a"]))
+    assert encoder.encoded == ["a"]
+
+
+def test_a_vector_that_is_not_finite_is_an_error_and_never_kept(tmp_path: Path) -> None:
+    class Broken(Letters):
+        def encode(self, items: Sequence[str], /) -> NDArray[np.float32]:
+            return super().encode(items) * np.nan
+
+    cache = FeatureCache("f", tmp_path)
+    with pytest.raises(ValueError, match="letters: gave a vector that is not finite"):
+        encode_cached(Broken(), ["a"], text_content, cache)
+    assert cache.get(text_content("a")) is None
+
+
+def test_ctrl_c_loses_nothing_that_was_encoded(tmp_path: Path) -> None:
+    class Interrupted(Letters):
+        def encode(self, items: Sequence[str], /) -> NDArray[np.float32]:
+            if "e" in items:
+                raise KeyboardInterrupt
+            return super().encode(items)
+
+    cache = FeatureCache("f", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        encode_cached(Interrupted(), list("abcdefg"), text_content, cache)
+    assert [text for text in "abcdefg" if cache.get(text_content(text)) is not None] == list("abcd")
+
+
+def test_a_killed_process_loses_at_most_one_commit_of_what_it_encoded(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENCODER, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = [process.stdout.readline().strip() for _ in range(101)]
+    os.kill(process.pid, signal.SIGKILL)
+    told += process.stdout.read().split("\n")[:-1]
+    assert process.wait(10) == -signal.SIGKILL
+    cache = FeatureCache("slow", tmp_path)
+    kept = [text for text in told if cache.get(text_content(text), 32) is not None]
+    assert kept == told[: len(kept)]
+    assert len(told) - 8 - 2 <= len(kept) <= len(told)  # a commit's worth, and the batch that was under way
+    resumed = Letters()
+    assert np.array_equal(encode_cached(resumed, told, text_content, cache), Letters().encode(told))
+    assert resumed.encoded == told[len(kept) :]
+
+
+def test_a_slow_encoder_commits_before_many_vectors_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predictor.features._COMMIT_S", 0.0)
+    cache, seen = FeatureCache("f", tmp_path), []
+
+    class Watching(Letters):
+        def encode(self, items: Sequence[str], /) -> NDArray[np.float32]:
+            seen.append([text for text in "abc" if cache.get(text_content(text)) is not None])
+            return super().encode(items)
+
+    encode_cached(Watching(), ["a", "b", "c"], text_content, cache)
+    assert seen == [[], ["a"], ["a", "b"]]
+
+
+def test_a_second_pass_over_files_neither_decodes_nor_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(batch_size=2), paintings(tmp_path, 5)
+    first = encode_files(encoder, [*paths, paths[1]], cache)
+    assert first == pytest.approx(np.array([[n, 2 * n, 100] for n in (0, 1, 2, 3, 4, 1)]))
+    assert encoder.batches == [2, 2, 1]
+    monkeypatch.setattr("predictor.features.read_image", None)
+    assert np.array_equal(encode_files(encoder, paths[::-1], cache), first[4::-1])
+    assert encoder.batches == [2, 2, 1]
+
+
+def test_a_picture_is_encoded_once_from_a_file_a_copy_and_memory(tmp_path: Path) -> None:
+    cache, encoder, (path,) = FeatureCache("f", tmp_path), Colours(), paintings(tmp_path, 1)
+    with Image.open(path) as image:
+        image.save(tmp_path / "copy.bmp")
+        vectors = [encode_files(encoder, [file], cache)[0] for file in (path, tmp_path / "copy.bmp", path)]
+        vectors.append(encode_cached(encoder, [image], image_content, cache)[0])
+    assert len(np.unique(vectors, axis=0)) == 1
+    assert encoder.batches == [1]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_what_came_before_is_kept(tmp_path: Path) -> None:
+    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(batch_size=2), paintings(tmp_path, 3)
+    (broken := tmp_path / "broken.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"broken.jpg: not an image that can be read: no format that is known"):
+        encode_files(encoder, [*paths, broken], cache)
+    encode_files(encoder, paths[:2], cache)
+    assert encoder.batches == [2]
+
+
+def test_no_file_gives_no_rows(tmp_path: Path) -> None:
+    assert encode_files(Colours(), [], FeatureCache("f", tmp_path)).shape == (0, 3)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.images import EfficientNetLite0
+from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.predictor import PamelaPredictor
 
 

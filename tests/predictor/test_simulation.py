@@ -10,6 +10,7 @@ from predictor.dataset import read_dataset
 from predictor.metrics import srocc
 from predictor.raters import read_truth, sample_raters
 from predictor.simulation import simulate
+from predictor.splits import split_by_image
 from predictor.tables import read_table
 
 WRITTEN = ("users.csv", "ratings.csv", "dataset.yaml", "truth.parquet")
@@ -40,6 +41,13 @@ def test_the_dataset_says_what_it_is(images: Path) -> None:
     assert (about["rating_min"], about["rating_max"]) == (0, 100)
     assert "--raters 4 --per-image 2 --seed 7" in about["source"]
     assert read_table(images / "users.csv").column_names == ["user_id", "age", "gender", "nationality"]
+
+
+def test_everybody_is_seen_and_images_are_split_by_the_seed_of_the_simulation(images: Path) -> None:
+    simulate(images, raters=12, ratings_per_image=12, seed=5)
+    dataset = read_dataset(images, seed=9)
+    assert dataset.split.tolist() == split_by_image(dataset.image, 10, seed=5).tolist()
+    assert set(dataset.split) == {"train", "val_seen", "test_seen"}
 
 
 def test_ratings_follow_the_written_truth(rated: Path) -> None:

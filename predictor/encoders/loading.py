@@ -1,0 +1,50 @@
+"""How downloaded weights are loaded: onto which device, how many items go through at once, without noise.
+
+All cores are used, unlike for the small encoders that ship with their weights: these models are a hundred times
+larger. Last digits may then depend on the number of cores; the cache keeps the vectors that came first.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from predictor.checkpoint import first_line
+
+_CUDA_BATCH = 32
+
+
+def device() -> str:
+    """A GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def batch_size() -> int:
+    """One at a time on a CPU: as fast there, and a vector then never depends on its batch mates.
+
+    On a GPU a batch is many times faster, and a vector may differ by rounding (1e-6 in float32, 1e-2 in
+    bfloat16) with what it was encoded beside; the cache keeps the first, so that it stays what it was.
+    """
+    return _CUDA_BATCH if device() == "cuda" else 1
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Load weights quietly: transformers lists the half of a checkpoint that is left out as unexpected.
+
+    Raises
+    ------
+    ValueError
+        Whatever the libraries raise for a checkpoint that is broken, incomplete, or too large for the device.
+    """
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # the libraries raise a dozen kinds, and a checkpoint's own code any
+        raise ValueError(f"{name}: cannot be loaded: {first_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)

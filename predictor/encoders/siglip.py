@@ -1,0 +1,173 @@
+"""SigLIP and SigLIP2 checkpoints: of fixed resolution (model type `siglip`) or of any aspect ratio (`siglip2`, NaFlex).
+
+Each class loads its own half of the checkpoint alone. The halves share nothing, so that both together cost
+what the whole does, and the image half, which most users want alone, is a quarter of it (93 of 375 million
+parameters in SigLIP2 base, whose text half holds a vocabulary of 256,000).
+
+Vectors have unit length: the two halves were trained to be compared by their cosine, and a profile that is a
+mean of images (paper, section 3.2) then weighs each image by its rating alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from predictor.encoders.loading import batch_size, device, loading
+from predictor.encoders.source import Source
+
+MODEL_TYPES = ("siglip", "siglip2")
+_VERSION = 1
+"""Raise it whenever the same checkpoint and input would give another vector."""
+
+
+@dataclass(frozen=True)
+class SiglipImages:
+    """The vision half: the pooled output of its attention head."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def fingerprint(self) -> str:
+        return f"siglip-images-{self.source.identity}-{self.source.dtype}-v{_VERSION}"
+
+    @property
+    def dimensions(self) -> int:
+        return self._config.vision_config.hidden_size
+
+    @property
+    def batch_size(self) -> int:
+        return batch_size()
+
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed images with their whole frame; unit length, shape (len(images), dimensions)."""
+        import torch
+
+        vectors = np.empty((len(images), self.dimensions), np.float32)
+        size = self.batch_size
+        # A convolution makes the patches, and cuDNN would round its inputs to ten bits.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for start in range(0, len(images), size):
+                pixels = self._pixels(images[start : start + size])
+                vectors[start : start + size] = _unit(self._loaded[1](**pixels).pooler_output)
+        return vectors
+
+    def _pixels(self, images: Sequence[Image.Image]) -> Any:
+        processor, model = self._loaded
+        # Pixels are told apart from channels by their number, which goes wrong where an image is 3 pixels high.
+        settings: dict[str, Any] = {"input_data_format": "channels_last", "return_tensors": "pt"}
+        if self._config.model_type == "siglip2":
+            # Siglip2Processor would override these by 16 and 256, whatever the checkpoint says.
+            settings["patch_size"] = self._config.vision_config.patch_size
+            settings["max_num_patches"] = processor.max_num_patches
+        batch = processor([image.convert("RGB") for image in images], **settings)
+        return batch.to(model.device, model.dtype)
+
+    @cached_property
+    def _config(self) -> Any:
+        return _config(self.source)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        folder = self.source.complete()
+        with loading(self.name):
+            from transformers import AutoImageProcessor, Siglip2VisionModel, SiglipVisionModel
+
+            kind = Siglip2VisionModel if self._config.model_type == "siglip2" else SiglipVisionModel
+            # Pillow's, which is always there: torchvision's resizes to other pixels.
+            return AutoImageProcessor.from_pretrained(folder, backend="pil"), _weights(kind, folder, self.source.dtype)
+
+
+@dataclass(frozen=True)
+class SiglipTexts:
+    """The text half: the projected state of the last token."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def fingerprint(self) -> str:
+        return f"siglip-texts-{self.source.identity}-{self.source.dtype}-v{_VERSION}"
+
+    @property
+    def dimensions(self) -> int:
+        return self._config.text_config.projection_size
+
+    @property
+    def batch_size(self) -> int:
+        return batch_size()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts by their first 64 tokens; unit length, shape (len(texts), dimensions)."""
+        import torch
+
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        size = self.batch_size
+        with torch.inference_mode():
+            for start in range(0, len(texts), size):
+                tokens = self._tokens(texts[start : start + size])
+                vectors[start : start + size] = _unit(self._loaded[1](input_ids=tokens).pooler_output)
+        return vectors
+
+    def _tokens(self, texts: Sequence[str]) -> Any:
+        """Lower case, and padded on the right to full length without a mask: how both versions were trained."""
+        tokenizer, model = self._loaded
+        tokens = tokenizer(
+            [text.lower() for text in texts],
+            padding="max_length",
+            padding_side="right",
+            truncation=True,
+            max_length=self._config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        return tokens["input_ids"].to(model.device)
+
+    @cached_property
+    def _config(self) -> Any:
+        return _config(self.source)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        folder = self.source.complete()
+        with loading(self.name):
+            from transformers import AutoTokenizer, Siglip2TextModel, SiglipTextModel
+
+            kind = Siglip2TextModel if self._config.model_type == "siglip2" else SiglipTextModel
+            return AutoTokenizer.from_pretrained(folder), _weights(kind, folder, self.source.dtype)
+
+
+def _config(source: Source) -> Any:
+    with loading(source.name):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(source.folder)
+
+
+def _weights(kind: Any, folder: Path, dtype: str) -> Any:
+    """One half of the checkpoint, on the device; a weight that is not in it is an error, not a random one."""
+    import torch
+
+    model, report = kind.from_pretrained(
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True
+    )
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
+    return model.eval().to(device())
+
+
+def _unit(pooled: Any) -> NDArray[np.float32]:
+    import torch
+
+    return torch.nn.functional.normalize(pooled.float(), dim=-1).cpu().numpy()

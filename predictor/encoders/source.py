@@ -1,0 +1,145 @@
+"""Where an encoder's files come from: a local folder, or a repository on the hub pinned to one commit.
+
+Invariant: a source that exists can be identified. What cannot be had – no such folder, a gated or missing
+repository, a hub that is out of reach – is an error of one line here, before any weights are read. Weights
+are only ever taken from safetensors: nothing is unpickled.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from predictor.checkpoint import first_line
+
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_SETTINGS = ("*config*.json", "modules.json")
+_SUFFIXES = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja", ".py"})
+"""Of files that decide vectors: settings, weights, vocabularies, chat templates, and code of the checkpoint's own."""
+_OTHER_RUNTIMES = frozenset({"onnx", "openvino"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint's folder with at least its settings; `commit` is None where it is the user's own folder."""
+
+    name: str
+    folder: Path
+    repository: str | None = None
+    commit: str | None = None
+
+    def json(self, file: str) -> Any:
+        """A settings file, or None where there is none.
+
+        Raises
+        ------
+        ValueError
+            It is not JSON.
+        """
+        path = self.folder / file
+        try:
+            return json.loads(path.read_text("utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON: {first_line(error)}; fetch the checkpoint again") from error
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """`config.json`; empty where there is none, as in static embedding models."""
+        return self.json("config.json") or {}
+
+    @property
+    def dtype(self) -> str:
+        """bfloat16 where the weights were saved so, as those of billions of parameters are; else float32.
+
+        By the checkpoint and not by the device, so that the same vectors, but for rounding, come of a
+        GPU and of a CPU, and a predictor trained on the one scores on the other.
+        """
+        saved = self.config.get("dtype") or self.config.get("torch_dtype")
+        return "bfloat16" if saved == "bfloat16" else "float32"
+
+    @cached_property
+    def identity(self) -> str:
+        """A short name of the content, never of the place: the id and commit on the hub, or a digest of the files."""
+        if self.repository is not None and self.commit is not None:
+            return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.repository)[:50].strip('-.')}-{self.commit[:12]}"
+        digest = hashlib.sha256()
+        for path in self._decisive():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def complete(self) -> Path:
+        """The folder with everything in it, weights too: downloaded if it is on the hub."""
+        if self.repository is None:
+            return self.folder
+        patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
+        folder = _download(self.name, self.repository, self.commit, patterns)
+        _check_weights(self.name, folder)
+        return folder
+
+    def _decisive(self) -> list[Path]:
+        """Files that decide vectors, in an order of their own."""
+        found = []
+        for path in self.folder.rglob("*"):
+            folders = path.relative_to(self.folder).parts[:-1]
+            foreign = any(part.startswith(".") or part in _OTHER_RUNTIMES for part in folders)
+            if path.suffix in _SUFFIXES and not path.name.startswith(".") and not foreign and path.is_file():
+                found.append(path)
+        return sorted(found, key=lambda path: path.relative_to(self.folder).as_posix())
+
+
+def find_source(name: str) -> Source:
+    """The source of a local folder or of a hub id (`owner/name`, or `owner/name@revision`).
+
+    Only settings are fetched; a commit that is in the hub's cache already is not asked for again when the
+    hub is out of reach.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, or no such repository that can be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+            raise ValueError(f"{name}: not the folder of an encoder: it has no config.json")
+        _check_weights(name, folder)
+        return Source(name, folder)
+    hub_id = _HUB_ID.fullmatch(name)
+    if hub_id is None or name.startswith((".", "~", "/")):
+        raise ValueError(f"{name}: no such folder; give the folder of a checkpoint, or its hub id (owner/name)")
+    folder = _download(name, hub_id["repository"], hub_id["revision"], list(_SETTINGS))
+    return Source(name, folder, hub_id["repository"], folder.name)
+
+
+def _check_weights(name: str, folder: Path) -> None:
+    pickled = [path for path in folder.rglob("pytorch_model.bin") if not any(path.parent.glob("*.safetensors"))]
+    if pickled or not any(folder.rglob("*.safetensors")):
+        raise ValueError(
+            f"{name}: no weights as safetensors, the only kind that is read; convert them, or take another"
+        )
+
+
+def _download(name: str, repository: str, revision: str | None, patterns: list[str]) -> Path:
+    """The snapshot folder in the hub's cache; its name is the commit."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as error:
+        page = f"https://huggingface.co/{repository}"
+        raise ValueError(f"{name}: gated; ask for access on {page}, then log in by `hf auth login`") from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(f"{name}: neither a folder nor on the hub; if it is private, `hf auth login` first") from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{name}: the hub has no such revision; leave out what follows the @") from error
+    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
+        raise ValueError(
+            f"{name}: neither a folder nor in the hub's cache, and the hub is out of reach "
+            f"({first_line(error)}); give the folder of a copy, or try again with a connection"
+        ) from error
