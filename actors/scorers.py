@@ -18,7 +18,7 @@ class PamelaScorer:
 
     def setup(self) -> None:
         """Load predictor and image encoder, and run the encoder once: what is missing shows here."""
-        self._predictor.image_encoder.encode([Image.new("RGB", (8, 8))])
+        self._predictor.encoders.image.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
         with Image.open(io.BytesIO(rendering.png)) as image:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+NOT_DEMOGRAPHIC = ("profile", "n_ratings", "taste", "level")
+"""Columns of users.parquet that hold what was learnt of a person; the others are user_id and demographics."""
+
 FILES = ("config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md")
 
 
@@ -44,7 +47,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
 def checkpoint_users(folder: Path) -> pa.Table:
     """The people a checkpoint knows: user_id and demographics."""
     users = pq.read_table(folder / "users.parquet")
-    return users.drop_columns([name for name in ("profile", "n_ratings") if name in users.column_names])
+    return users.drop_columns([name for name in NOT_DEMOGRAPHIC if name in users.column_names])
 
 
 def first_line(error: BaseException) -> str:

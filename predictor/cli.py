@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from predictor.encoding import EncoderNames
     from predictor.stages import StageProgress
+    from predictor.training import Recipe
 
 app = typer.Typer(
     add_completion=False,
@@ -71,42 +73,181 @@ def import_(
 
 @app.command()
 def train(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder: ratings, users, images, dataset.yaml.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders, to be learnt from jointly.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
-    recipe: Annotated[str, typer.Option(help="`small` for some thousand ratings, `paper` for the paper's.")] = "small",
-    encoder: Annotated[str, typer.Option(help="Image encoder.")] = "efficientnet-lite0",
+    recipe: Annotated[
+        str, typer.Option(help="`small`: transformer and taste model; `paper`: the transformer alone, as in the paper.")
+    ] = "small",
+    encoder: Annotated[
+        str, typer.Option(help="Image encoder: efficientnet-lite0, or a SigLIP checkpoint (folder or hub id).")
+    ] = "efficientnet-lite0",
+    text_encoder: Annotated[
+        str | None, typer.Option(help="For prompts; by default the text half of a SigLIP encoder, else minilm.")
+    ] = None,
+    profile_encoder: Annotated[
+        str, typer.Option(help="For demographics and metadata: minilm, or any embedding model (folder or hub id).")
+    ] = "minilm",
     without: Annotated[
         str, typer.Option(help="Leave tokens out: text, demographics, metadata, user; joined by +.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same splits and the same checkpoint.", min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
 ) -> None:
-    """Train a predictor on a dataset and write its checkpoint, with what it reaches on unseen images.
+    """Train a predictor on one dataset or several, and write its checkpoint with what it reaches on unseen images.
 
-    steer-predictor train my_dataset --out my_checkpoint
+        steer-predictor train my_dataset --out my_checkpoint
+
+        steer-predictor train pamela lapis para --out joint --recipe paper
+        --encoder google/siglip2-base-patch16-224 --profile-encoder nvidia/llama-embed-nemotron-8b --trust-remote-code
+
+    Stopped, by Ctrl-C or worse, it goes on with --resume, to the very same weights.
     """
-    from predictor.dataset import read_dataset
+    from predictor.dataset import join, read_dataset
     from predictor.fitting import fit
-    from predictor.training import RECIPES
+    from predictor.training_state import FILE
 
-    if recipe not in RECIPES:
-        raise ValueError(f"unknown recipe {recipe!r}; known are {', '.join(RECIPES)}")
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise ValueError(f"--out {out}: is not empty; name a new folder")
+    chosen = _recipe(recipe)
+    _refuse_taken(out, unless=FILE if resume else None)
     tokens = {"text": "prompt", "demographics": "demographics", "metadata": "metadata", "user": "user"}
     dropped = [part for part in without.split("+") if part]
     if unknown := [part for part in dropped if part not in tokens]:
         raise ValueError(f"--without {unknown[0]!r}: known are {', '.join(tokens)}")
+    names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
     with _progress() as advance:
         predictor = fit(
-            read_dataset(dataset, seed=seed),
-            RECIPES[recipe],
+            join([read_dataset(dataset, seed=seed) for dataset in datasets]),
+            chosen,
             seed=seed,
-            image_encoder=encoder,
+            encoders=names,
             without=tuple(tokens[part] for part in dropped),
+            state=out,
             progress=advance,
         )
     predictor.save_pretrained(out)
+    (out / FILE).unlink(missing_ok=True)
     typer.echo(predictor.card)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    split: Annotated[str, typer.Option(help="val_seen, val_unseen, test_seen, test_unseen, or train.")] = "test_seen",
+    context: Annotated[int, typer.Option(help="Ratings by which an unseen user is met (k).", min=0)] = 15,
+    neighbours: Annotated[int, typer.Option(help="Seen users that equation 1 interpolates (K).", min=1)] = 5,
+    tau: Annotated[float, typer.Option(help="Temperature of equation 1.")] = 0.1,
+    strangers: Annotated[
+        str, typer.Option(help="default: shrunken taste; paper: equation 1; none: without their ratings.")
+    ] = "default",
+    images: Annotated[
+        str, typer.Option(help="Which images of unseen users count: unseen, or seen in training (by others).")
+    ] = "unseen",
+    draws: Annotated[int, typer.Option(help="How often every unseen user is met, with other contexts.", min=1)] = 4,
+    json: Annotated[Path | None, typer.Option(help="Write JSON here, with Markdown and figures beside it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the splits, if the dataset has none; default: training's.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
+) -> None:
+    """Measure a checkpoint on one split as the paper does: within users and of mean ratings, beside baselines.
+
+    For unseen users also the curve over k, the grid of equation 1 and the generalisation gap.
+
+        steer-predictor evaluate my_checkpoint my_dataset --split test_unseen --json unseen.json
+    """
+    from predictor.dataset import read_dataset
+    from predictor.evaluation.bench import Question
+    from predictor.evaluation.protocol import evaluate as measure
+    from predictor.evaluation.report import markdown, write_report
+    from predictor.predictor import PamelaPredictor
+
+    question = Question.parsed(
+        split=split, context=context, neighbours=neighbours, tau=tau, rule=strangers, images=images, draws=draws
+    )
+    predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
+    trained = predictor.metrics.get("training", {})
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+    with _progress() as advance:
+        data = read_dataset(dataset, seed=trained.get("seed", 0) if seed is None else seed)
+        result = measure(predictor, data, question, progress=advance)
+    if json is not None:
+        write_report(result, json)
+    typer.echo(markdown(result, {}))
+
+
+@app.command()
+def ablate(
+    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders with seen and unseen test users.")],
+    out: Annotated[Path, typer.Option(help="Folder for the six checkpoints and the table; goes on where it stood.")],
+    recipe: Annotated[str, typer.Option(help="`small` or `paper`.")] = "small",
+    strangers: Annotated[str, typer.Option(help="How unseen users are met: default, paper or none.")] = "default",
+    encoder: Annotated[str, typer.Option(help="Image encoder.")] = "efficientnet-lite0",
+    text_encoder: Annotated[str | None, typer.Option(help="For prompts.")] = None,
+    profile_encoder: Annotated[str, typer.Option(help="For demographics and metadata.")] = "minilm",
+    seed: Annotated[int, typer.Option(help="Of splits and training.", min=0)] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
+) -> None:
+    """Train and measure the predictor without each of its inputs in turn (the paper's Table 3).
+
+    steer-predictor ablate my_dataset --out ablation --strangers paper
+    """
+    from predictor.ablation import ablate as measure
+    from predictor.ablation import table
+    from predictor.dataset import read_dataset
+    from predictor.evaluation.bench import Question
+
+    chosen, question = _recipe(recipe), Question.parsed(rule=strangers, images="unseen")
+    names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
+    data = [read_dataset(dataset, seed=seed) for dataset in datasets]
+    with _progress() as advance:
+        lines = measure(data, chosen, out, rule=question.rule, seed=seed, encoders=names, progress=advance)
+    typer.echo(table(lines))
+
+
+@app.command()
+def enroll(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
+    user: Annotated[str, typer.Option(help="Name of the new person.")],
+    ratings: Annotated[Path, typer.Option(help="Table (CSV, Parquet, JSON lines) with image, a path, and rating.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write; may be the same one.")],
+    scale: Annotated[str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH.")] = "0,100",
+    demographic: Annotated[
+        list[str] | None, typer.Option(help="What is known of the person, such as age=31; repeatable.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
+) -> None:
+    """Add a new person to a checkpoint from a few images that they rated; then steer for them.
+
+    steer-predictor enroll my_checkpoint --user ada --ratings ada.csv --scale 1,7 --out with_ada
+
+    steer-batch --users ada --prompts prompts.txt --predictor with_ada
+    """
+    from predictor.checkpoint import checkpoint_folder
+    from predictor.enrolment import enroll as add
+    from predictor.enrolment import read_ratings
+    from predictor.predictor import PamelaPredictor
+
+    folder = checkpoint_folder(checkpoint)
+    if out.resolve() != folder.resolve():
+        _refuse_taken(out)
+    low, high = _scale(scale)
+    said = dict(_key_value(text) for text in demographic or [])
+    rated = read_ratings(ratings, low=low, high=high)
+    predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    with _progress() as advance:
+        enrolled = add(predictor, user, rated, demographics=said, progress=advance)
+    enrolled.save_pretrained(out)
+    typer.echo(f"{out}: knows {user} by {len(rated.rating)} ratings")
 
 
 @app.command()
@@ -115,28 +256,25 @@ def score(
     images: Annotated[list[Path], typer.Argument(help="Images to score.")],
     user: Annotated[str, typer.Option(help="For whom: a user id, or * for nobody in particular.")],
     prompt: Annotated[str | None, typer.Option(help="What the images were made for.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
 ) -> None:
     """Print image,score for one user: 0 to 1, higher is better.
 
     steer-predictor score my_checkpoint --user u07 *.png
     """
-    from PIL import Image
-
     from predictor.predictor import PamelaPredictor
 
-    predictor = PamelaPredictor.from_pretrained(checkpoint)
+    predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
     if user != "*" and user not in predictor.user_ids:
         raise ValueError(f"unknown user {user!r}; the checkpoint knows {', '.join(predictor.user_ids[:12])}")
     person = predictor.population() if user == "*" else predictor.person(user)
+    seen = predictor.encoders.of_files(images, [prompt] * len(images), [{}] * len(images))
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["image", "score"])
-    for path in images:
-        try:
-            with Image.open(path) as image:
-                scores = predictor.score([image.convert("RGB")], person, prompts=[prompt])
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path}: not an image that can be read: {error}") from error
-        rows.writerow([path, f"{scores[0]:.6f}"])
+    for path, value in zip(images, predictor.score_images(seen, [person])[0], strict=True):
+        rows.writerow([path, f"{value:.6f}"])
 
 
 @app.command()
@@ -166,6 +304,51 @@ def run(commands: Callable[[], object], name: str) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _recipe(name: str) -> "Recipe":
+    from predictor.training import RECIPES
+
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _encoders(image: str, text: str | None, profile: str, trust_remote_code: bool) -> "EncoderNames":
+    """A SigLIP image encoder brings its own text half for the prompts."""
+    from predictor.encoders.registry import IMAGE_ENCODERS
+    from predictor.encoding import EncoderNames
+
+    text = text or ("minilm" if image in IMAGE_ENCODERS else image)
+    return EncoderNames(image=image, text=text, profile=profile, trust_remote_code=trust_remote_code)
+
+
+def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
+    """A folder with something in it is not written to; one that holds `unless`, and nothing finished, may be."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if unless is not None and (out / unless).is_file() and not (out / "config.json").is_file():
+        return
+    from predictor.training_state import FILE
+
+    stopped = out.is_dir() and (out / FILE).is_file() and not (out / "config.json").is_file()
+    remedy = "go on with it by --resume, or name a new folder" if stopped else "name a new folder"
+    raise ValueError(f"--out {out}: is not empty; {remedy}")
+
+
+def _scale(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--scale must be two numbers, LOW,HIGH, got {text!r}") from error
+    return low, high
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--demographic must be NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _progress() -> "StageProgress":

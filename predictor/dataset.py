@@ -6,7 +6,8 @@ is held out – is an error that names its row: a table that was written by `ste
 Data that is still to be mended goes through `steer-predictor import`, which lists what it refuses.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Dataset:
     """Ratings of images by users. R ratings refer to rows of `users` and `images` by index."""
 
     name: str
-    folder: Path
+    image_paths: tuple[Path, ...]
     users: pa.Table
     """user_id and any demographic columns."""
     images: pa.Table
@@ -34,14 +35,12 @@ class Dataset:
     image: NDArray[np.int64]  # (R,)
     rating: NDArray[np.float64]  # (R,), 0..1
     split: NDArray[np.str_]  # (R,), one of SPLITS
+    training_digests: Mapping[str, str]
+    """By the name of each dataset in it, a digest of which ratings are for training."""
 
     @property
     def user_ids(self) -> list[str]:
         return self.users["user_id"].to_pylist()
-
-    @property
-    def image_paths(self) -> list[Path]:
-        return image_paths(self.folder, self.images)
 
     @property
     def prompts(self) -> list[str | None]:
@@ -74,15 +73,17 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     user = _index(ratings_file, ratings, "user_id", users)
     image = _index(ratings_file, ratings, "image_id", images)
     _refuse_repeated(ratings_file, ratings, user, image)
+    split = _splits(ratings_file, ratings, user, image, seed)
     return Dataset(
         name=str(about["name"]),
-        folder=folder,
+        image_paths=tuple(image_paths(folder, images)),
         users=users,
         images=images,
         user=user,
         image=image,
         rating=_scaled(ratings_file, ratings, low, high),
-        split=_splits(ratings_file, ratings, user, image, seed),
+        split=split,
+        training_digests={str(about["name"]): _digest(ratings, split == "train")},
     )
 
 
@@ -117,6 +118,36 @@ def read_about(folder: Path) -> Mapping[str, Any]:
     return {**about, "rating_min": low, "rating_max": high}
 
 
+def join(datasets: Sequence[Dataset]) -> Dataset:
+    """Several datasets as one, to be trained on jointly (paper, section 3.2); one is given back as it is.
+
+    Ids are prefixed by the name of their dataset, `name/id`: nobody is taken for the same person in two.
+
+    Raises
+    ------
+    ValueError
+        Two datasets have the same name.
+    """
+    if len(datasets) == 1:
+        return datasets[0]
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise ValueError(f"datasets to be joined must have different names, got {', '.join(names)}; see dataset.yaml")
+    first_user = np.cumsum([0, *(len(dataset.users) for dataset in datasets)])
+    first_image = np.cumsum([0, *(len(dataset.images) for dataset in datasets)])
+    return Dataset(
+        name=" + ".join(names),
+        image_paths=tuple(path for dataset in datasets for path in dataset.image_paths),
+        users=_stacked([_prefixed(dataset.users, "user_id", dataset.name) for dataset in datasets]),
+        images=_stacked([_prefixed(dataset.images, "image_id", dataset.name) for dataset in datasets]),
+        user=np.concatenate([d.user + first for d, first in zip(datasets, first_user, strict=False)]),
+        image=np.concatenate([d.image + first for d, first in zip(datasets, first_image, strict=False)]),
+        rating=np.concatenate([dataset.rating for dataset in datasets]),
+        split=np.concatenate([dataset.split for dataset in datasets]),
+        training_digests={name: digest for d in datasets for name, digest in d.training_digests.items()},
+    )
+
+
 def image_paths(folder: Path, images: pa.Table) -> list[Path]:
     """The files of an images table.
 
@@ -131,6 +162,34 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
             raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
         paths.append(folder / file)
     return paths
+
+
+def _digest(ratings: pa.Table, chosen: NDArray[np.bool_]) -> str:
+    """Of who rated what among the chosen rows, in whatever order the table has them."""
+    pairs = zip(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), chosen.tolist(), strict=True)
+    said = sorted(f"{user}\t{image}" for user, image, is_chosen in pairs if is_chosen)
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def _prefixed(table: pa.Table, column: str, name: str) -> pa.Table:
+    ids = pa.array([f"{name}/{value}" for value in table[column].to_pylist()], pa.string())
+    return table.set_column(table.column_names.index(column), column, ids)
+
+
+def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other; a column that has different types in two of them becomes text."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1}
+    return pa.concat_tables(
+        [
+            pa.table({n: table[n].cast(pa.string()) if n in mixed else table[n] for n in table.column_names})
+            for table in tables
+        ],
+        promote_options="permissive",
+    )
 
 
 def _index(file: Path, ratings: pa.Table, column: str, table: pa.Table) -> NDArray[np.int64]:

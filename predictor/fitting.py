@@ -1,33 +1,29 @@
-"""From a dataset folder to a checkpoint: features, training, and what the model reaches on unseen images.
+"""From a dataset to a checkpoint: features, both models, what share each has, and what they reach on unseen images."""
 
-Beside the personal model the same model is fitted without the user – neither id nor demographics –
-because only the difference between the two says that a person's taste was learnt.
-"""
-
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from predictor.card import card
+from predictor.checkpoint import NOT_DEMOGRAPHIC
 from predictor.dataset import Dataset
-from predictor.encoders.registry import IMAGE_ENCODERS, TEXT_ENCODERS
-from predictor.features import FeatureCache, encode_cached, image_content, text_content
-from predictor.metrics import METRICS, Interval, mean_over_users, per_user, srocc
-from predictor.model import PamelaModel
+from predictor.encoding import EncoderNames, Encoders, Images, Progress
+from predictor.evaluation.bench import Question
+from predictor.evaluation.protocol import evaluate
+from predictor.metrics import Interval, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
-from predictor.profiles import describe_image, describe_person
-from predictor.training import Recipe, TrainingTable, predict, train
+from predictor.strangers import profile
+from predictor.taste import Ratings, fit_taste
+from predictor.training import Recipe, TrainingTable, train
 
-WITHOUT_USER = ("demographics", "user")
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
+"""Of the transformer, tried on the validation ratings; where there are none, it has no share."""
 
 
 def fit(
@@ -35,71 +31,70 @@ def fit(
     recipe: Recipe,
     *,
     seed: int = 0,
-    image_encoder: str = "efficientnet-lite0",
-    text_encoder: str = "minilm",
-    without: tuple[str, ...] = (),
+    encoders: EncoderNames = EncoderNames(),
+    without: Sequence[str] = (),
+    state: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> PamelaPredictor:
     """Train a predictor on a dataset's `train` split and measure it on `test_seen`.
+
+    Parameters
+    ----------
+    without
+        Tokens of Table 3's ablations: prompt, metadata, demographics, user.
+    state
+        Folder to which training writes where it stands, and from which it goes on.
 
     Raises
     ------
     ValueError
         An image cannot be read, an encoder is unknown, or there is nothing to train on.
     """
-    for name, known in ((image_encoder, IMAGE_ENCODERS), (text_encoder, TEXT_ENCODERS)):
-        if name not in known:
-            raise ValueError(f"unknown encoder {name!r}; known are {', '.join(known)}")
-    table = _features(dataset, image_encoder, text_encoder, progress)
+    if clash := set(NOT_DEMOGRAPHIC) & set(dataset.users.column_names):
+        raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
+    senses = Encoders(encoders)
+    images = senses.of_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+    table = _table(dataset, images, senses.of_people(dataset.users.to_pylist()))
     without = tuple(sorted({*without, *_unknown(table)}))
-    model, generic = _train_both(table, recipe, seed, without, progress)
-    rows = table.rows("test_seen")
-    metrics = _metrics(
-        dataset,
+    model = train(
         table,
-        {
-            "user": predict(model, table, rows),
-            "population": predict(model, table, rows, as_population=True),
-            "without_user": predict(generic, table, rows),
-        },
+        recipe,
+        seed=seed,
+        without=without,
+        state=state,
+        on_epoch=lambda epoch: progress("training", epoch.number, recipe.epochs),
     )
-    return PamelaPredictor(
-        model,
-        _users(dataset, table),
-        image_encoder=image_encoder,
-        text_encoder=text_encoder,
-        metrics=metrics,
-        card=_card(dataset, recipe, metrics),
+    rows = dataset.rows("train")
+    ratings = Ratings(user=dataset.user[rows], image=dataset.image[rows], rating=dataset.rating[rows])
+    progress("learning tastes", 0, 1)
+    taste, tastes, levels = fit_taste(
+        _left_out(images, without), ratings, users=len(dataset.users), parts=senses.image.parts, seed=seed
     )
+    progress("learning tastes", 1, 1)
+    learnt = _Learnt(tastes, levels) if "user" not in without else None
+    share = recipe.transformer_share
+    predictor = PamelaPredictor(
+        model, taste, _users(dataset, images, learnt), senses, share=share or 0.0, metrics={}, card=""
+    )
+    if share is None:
+        predictor.share = _best_share(predictor, dataset, images)
+    predictor.metrics = _metrics(predictor, dataset, images, seed)
+    predictor.card = card(predictor, dataset, recipe)
+    return predictor
 
 
-def _features(dataset: Dataset, image_encoder: str, text_encoder: str, progress: Progress) -> TrainingTable:
-    encoder = IMAGE_ENCODERS[image_encoder]()
-    texts = TEXT_ENCODERS[text_encoder]()
-    cache = FeatureCache(encoder.fingerprint)
-    paths = dataset.image_paths
-    image = np.empty((len(paths), encoder.dimensions), np.float32)
-    for row, path in enumerate(paths):
-        try:
-            with Image.open(path) as opened:
-                image[row] = encode_cached(encoder, [opened.convert("RGB")], image_content, cache)
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path}: not an image that can be read: {error}") from error
-        progress("encoding images", row + 1, len(paths))
-    cache.close()
-    text_cache = FeatureCache(texts.fingerprint)
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    tastes: torch.Tensor  # (U, rank)
+    levels: torch.Tensor  # (U,)
 
-    def encode(descriptions: list[str | None]) -> torch.Tensor:
-        distinct = sorted({text for text in descriptions if text is not None})
-        vectors = dict(zip(distinct, encode_cached(texts, distinct, text_content, text_cache), strict=True))
-        nothing = np.full(texts.dimensions, np.nan, np.float32)
-        return torch.from_numpy(np.stack([nothing if t is None else vectors[t] for t in descriptions]))
 
+def _table(dataset: Dataset, images: Images, demographics: torch.Tensor) -> TrainingTable:
     return TrainingTable(
-        image=torch.from_numpy(image),
-        prompt=encode(dataset.prompts),
-        metadata=encode([describe_image(row) for row in dataset.images.to_pylist()]),
-        demographics=encode([describe_person(row) for row in dataset.users.to_pylist()]),
+        image=images.image,
+        prompt=images.prompt,
+        metadata=images.metadata,
+        demographics=demographics,
         user_index=torch.from_numpy(dataset.user),
         image_index=torch.from_numpy(dataset.image),
         rating=torch.from_numpy(dataset.rating).float(),
@@ -118,95 +113,89 @@ def _unknown(table: TrainingTable) -> set[str]:
     return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
 
 
-def _train_both(
-    table: TrainingTable, recipe: Recipe, seed: int, without: tuple[str, ...], progress: Progress
-) -> tuple[PamelaModel, PamelaModel]:
-    """The personal model here, the one without the user in a process beside it: each takes one thread."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
-        generic = beside.submit(train, table, recipe, seed=seed, without=tuple(sorted({*without, *WITHOUT_USER})))
-        model = train(
-            table,
-            recipe,
-            seed=seed,
-            without=without,
-            on_epoch=lambda epoch: progress("training", epoch.number, recipe.epochs),
-        )
-        return model, generic.result()
+def _left_out(images: Images, without: Sequence[str]) -> Images:
+    """The images without what the taste model is not to know of them either; it then never uses it."""
+    return Images(
+        image=images.image,
+        prompt=torch.full_like(images.prompt, torch.nan) if "prompt" in without else images.prompt,
+        metadata=torch.full_like(images.metadata, torch.nan) if "metadata" in without else images.metadata,
+    )
 
 
-def _metrics(dataset: Dataset, table: TrainingTable, scores: dict[str, Any]) -> dict[str, Any]:
+def _users(dataset: Dataset, images: Images, learnt: _Learnt | None) -> pa.Table:
+    """The users with their profile (paper, section 3.2) and taste; no taste without a training rating."""
+    rows = dataset.rows("train")
+    vectors = images.image.numpy()
+    profiles, counts, tastes, levels = [], [], [], []
+    for number in range(len(dataset.users)):
+        own = rows[dataset.user[rows] == number]
+        profiles.append(profile(vectors[dataset.image[own]], dataset.rating[own]).astype(np.float32))
+        counts.append(len(own))
+        known = learnt is not None and len(own) > 0
+        tastes.append(learnt.tastes[number].tolist() if known else None)
+        levels.append(float(learnt.levels[number]) if known else 0.0)
+    columns = {
+        "profile": pa.array(profiles, pa.list_(pa.float32())),
+        "n_ratings": pa.array(counts, pa.int64()),
+        "taste": pa.array(tastes, pa.list_(pa.float64())),
+        "level": pa.array(levels, pa.float64()),
+    }
+    users = dataset.users
+    for name, column in columns.items():
+        users = users.append_column(name, column)
+    return users
+
+
+def _best_share(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
+    """The transformer's share with the best mean user SROCC on `val_seen`; the smaller of equals."""
+    rows = dataset.rows("val_seen")
+    if not len(rows):
+        return 0.0
+    scores = []
+    for share in (0.0, 1.0):  # both ends: what lies between is their mean
+        predictor.share = share
+        scores.append(_scores(predictor, dataset, images, rows))
+    reached = [
+        mean_over_users(
+            per_user(srocc, dataset.user[rows], dataset.rating[rows], (1 - share) * scores[0] + share * scores[1]),
+            replicates=1,
+        ).value
+        for share in SHARES
+    ]
+    return SHARES[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
+
+
+def _scores(
+    predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Everybody's own score of what they rated, shape (len(rows),)."""
+    scores = np.empty(len(rows))
+    for number in np.unique(dataset.user[rows]):
+        own = np.flatnonzero(dataset.user[rows] == number)
+        person = predictor.person(dataset.user_ids[number])
+        scores[own] = predictor.score_images(images[dataset.image[rows[own]]], [person])[0]
+    return scores
+
+
+def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed: int) -> dict[str, Any]:
+    """What `evaluate` says of the seen users' test images, and which ratings training has seen."""
     rows = dataset.rows("test_seen")
-    user, rating = dataset.user[rows], dataset.rating[rows]
-    values = {
-        model: {name: per_user(metric, user, rating, predicted) for name, metric in METRICS.items()}
-        for model, predicted in scores.items()
-    }
-    measured: dict[str, Any] = {
-        "split": "test_seen",
-        "n_users": len(np.unique(user)),
-        "n_images": len(np.unique(dataset.image[rows])),
-        "n_ratings": len(rows),
-    }
-    for model, of_metric in values.items():
-        measured[model] = {name: mean_over_users(value).as_dict() for name, value in of_metric.items()}
-    measured["n_users_without_correlation"] = int(np.isnan(values["user"]["srocc"]).sum())
-    measured["user_within_prompt"] = {"srocc": _within_prompts(dataset, rows, scores["user"]).as_dict()}
-    gain = mean_over_users(values["user"]["srocc"] - values["without_user"]["srocc"])
-    measured["user_minus_without_user"] = {"srocc": gain.as_dict()}
-    return measured
+    trained = {"seed": seed, "n_ratings": len(dataset.rows("train")), "datasets": dict(dataset.training_digests)}
+    if not len(np.intersect1d(dataset.user[rows], dataset.user[dataset.rows("train")])):
+        counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
+        return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
+    measured = evaluate(predictor, dataset, Question(split="test_seen", details=False), images=images)
+    within = {"srocc": _within_prompts(predictor, dataset, images, rows).as_dict()}
+    return {**measured, "user_within_prompt": within, "training": trained}
 
 
-def _within_prompts(dataset: Dataset, rows: NDArray[np.intp], score: NDArray[np.float64]) -> Interval:
+def _within_prompts(predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]) -> Interval:
     """SROCC among images of one prompt, averaged within users: the only ranking that steering makes."""
     prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
-    user, rating = dataset.user[rows], dataset.rating[rows]
+    user, rating, score = dataset.user[rows], dataset.rating[rows], _scores(predictor, dataset, images, rows)
     means = []
-    for u in np.unique(user):
-        own = user == u
+    for number in np.unique(user):
+        own = user == number
         values = per_user(srocc, prompt[own], rating[own], score[own])
         means.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
     return mean_over_users(np.array(means))
-
-
-def _users(dataset: Dataset, table: TrainingTable) -> pa.Table:
-    """The users with their profile, the rating-weighted mean of the images they rated (paper, section 3.2)."""
-    train_rows = dataset.rows("train")
-    image = table.image.numpy()
-    profiles, counts = [], []
-    for number in range(len(dataset.users)):
-        own = train_rows[dataset.user[train_rows] == number]
-        weight = dataset.rating[own]
-        total = weight.sum()
-        mean = (weight @ image[dataset.image[own]] / total) if total > 0 else np.zeros(image.shape[1])
-        profiles.append(mean.astype(np.float32))
-        counts.append(len(own))
-    profile = pa.array(profiles, pa.list_(pa.float32()))
-    return dataset.users.append_column("profile", profile).append_column("n_ratings", pa.array(counts, pa.int64()))
-
-
-def _card(dataset: Dataset, recipe: Recipe, metrics: dict[str, Any]) -> str:
-    def line(label: str, values: dict[str, dict[str, float | None]]) -> str:
-        return f"| {label} | {' | '.join(str(Interval.from_dict(values[name])) for name in METRICS)} |"
-
-    return "\n".join(
-        [
-            f"# PAMELA predictor: {dataset.name}",
-            "",
-            f"Predicts how each of {len(dataset.users)} people would rate an image (0 to 1). Recipe: {recipe}.",
-            "",
-            f"Unseen images of seen users, {metrics['n_ratings']} ratings of {metrics['n_images']} images by "
-            f"{metrics['n_users']} users; means within users with 95% intervals over users:",
-            "",
-            "| | SROCC | PLCC | pairwise accuracy |",
-            "|---|---|---|---|",
-            line("personal", metrics["user"]),
-            line("population (user and demographics hidden)", metrics["population"]),
-            line("trained without the user", metrics["without_user"]),
-            "",
-            f"Among images of one prompt, the ranking that steering makes: SROCC "
-            f"{Interval.from_dict(metrics['user_within_prompt']['srocc'])}.",
-            "",
-            f"Data: {dataset.name}. Load by `PamelaPredictor.from_pretrained(folder)`.",
-            "",
-        ]
-    )

@@ -7,6 +7,7 @@ missing, and a learnt null token takes its place, so that one model serves known
 groups (a mean of user embeddings) and the population (neither user nor demographics).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ class ModelConfig:
 
     image_dimensions: int
     text_dimensions: int
+    profile_dimensions: int
     users: int
     width: int = 64
     layers: int = 2
@@ -36,8 +38,8 @@ class Inputs:
 
     image: Tensor  # (B, image_dimensions)
     prompt: Tensor  # (B, text_dimensions)
-    metadata: Tensor  # (B, text_dimensions)
-    demographics: Tensor  # (B, text_dimensions)
+    metadata: Tensor  # (B, profile_dimensions)
+    demographics: Tensor  # (B, profile_dimensions)
     user: Tensor  # (B, width): rows of the user table, or any vector in its space
 
 
@@ -58,8 +60,8 @@ class PamelaModel(nn.Module):
             {
                 "image": nn.Sequential(nn.Dropout(config.image_dropout), _mlp(config.image_dimensions, width)),
                 "prompt": _mlp(config.text_dimensions, width),
-                "metadata": _mlp(config.text_dimensions, width),
-                "demographics": _mlp(config.text_dimensions, width),
+                "metadata": _mlp(config.profile_dimensions, width),
+                "demographics": _mlp(config.profile_dimensions, width),
             }
         )
         self.users = nn.Embedding(config.users, width)
@@ -76,18 +78,36 @@ class PamelaModel(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Predicted ratings, shape (B,); 0 to 1 is the scale's range, but nothing is clipped."""
-        batch = len(inputs.image)
-        tokens = [self.cls.expand(batch, -1)]
-        for index, name in enumerate(TOKENS):
-            vectors: Tensor = getattr(inputs, name)
-            missing = torch.isnan(vectors).any(1) if name not in self.config.without else vectors.new_ones(batch).bool()
-            known = torch.where(missing[:, None], 0.0, vectors)
-            if name == "image":
-                known = (known - self.image_mean) / self.image_scale
-            projected = self.project[name](known) if name in self.project else known
-            tokens.append(torch.where(missing[:, None], self.null[index], projected))
-        sequence = torch.stack(tokens, 1) + self.kind  # (B, 6, width)
-        return self.head(self.fusion(sequence)[:, 0]).squeeze(1)
+        return self.fuse([self.token(name, getattr(inputs, name)) for name in TOKENS])
+
+    def token(self, name: str, vectors: Tensor) -> Tensor:
+        """One kind of token for B vectors, shape (B, width); the null token for a row of nan."""
+        index = TOKENS.index(name)
+        if name in self.config.without:
+            return self.null[index].expand(len(vectors), -1)
+        missing = torch.isnan(vectors).any(1)
+        known = torch.where(missing[:, None], 0.0, vectors)
+        if name == "image":
+            known = (known - self.image_mean) / self.image_scale
+        projected = self.project[name](known) if name in self.project else known
+        return torch.where(missing[:, None], self.null[index], projected)
+
+    def fuse(self, tokens: Sequence[Tensor]) -> Tensor:
+        """Predicted ratings, shape (B,), from the tokens in the order of TOKENS, each (B, width)."""
+        sequence = torch.stack([self.cls.expand(len(tokens[0]), -1), *tokens], 1) + self.kind  # (B, 6, width)
+        *before, last = self.fusion.layers
+        for layer in before:
+            sequence = layer(sequence)
+        return self.head(_of_first_token(last, sequence)).squeeze(1)
+
+
+def _of_first_token(layer: nn.Module, sequence: Tensor) -> Tensor:
+    """The layer's output for the first token alone, (B, width): of the last layer, nothing else is looked at."""
+    assert isinstance(layer, nn.TransformerEncoderLayer)
+    normed = layer.norm1(sequence)
+    attended = layer.self_attn(normed[:, :1], normed, normed, need_weights=False)[0]
+    first = sequence[:, :1] + layer.dropout1(attended)
+    return (first + layer._ff_block(layer.norm2(first)))[:, 0]
 
 
 def _mlp(inputs: int, width: int) -> nn.Module:

@@ -1,6 +1,12 @@
-"""A trained PAMELA predictor with its users and its encoders: the checkpoint folder (DESIGN 7).
+"""A trained predictor with its users and its encoders: the checkpoint folder (DESIGN 7).
 
     config.json  model.safetensors  users.parquet  metrics.json  README.md
+
+Two models share the prediction: the transformer of the paper (`model`) and a hierarchical Bayesian model of
+taste (`taste`). The share of the transformer is part of the checkpoint: 1 for the paper's recipe.
+
+    seen by the transformer in training   share * transformer(user) + (1 - share) * (generic + taste of the user)
+    strangers, and nobody in particular   share * transformer(null) + (1 - share) * generic + taste of the person
 
 Loads strictly: a folder that does not fit is an error, and nothing in it is ever unpickled.
 """
@@ -10,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,21 +28,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from predictor.checkpoint import checkpoint_folder, first_line
-from predictor.encoders.registry import IMAGE_ENCODERS, TEXT_ENCODERS
-from predictor.features import FeatureCache, encode_cached, image_content, text_content
-from predictor.model import Inputs, ModelConfig, PamelaModel
-from predictor.profiles import describe_image, describe_person
+from predictor.checkpoint import NOT_DEMOGRAPHIC, checkpoint_folder, first_line
+from predictor.encoding import EncoderNames, Encoders, Images
+from predictor.model import ModelConfig, PamelaModel
+from predictor.taste import Looks, Taste, TasteConfig
 from predictor.threads import one_thread
+
+Config = TypeVar("Config", ModelConfig, TasteConfig)
+
+_AT_ONCE = 1024
+"""Pairs of person and image that go through the transformer together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """What the model is told about whom it scores for; None where it is told nothing."""
+    """What the models are told about whom they score for; None where they are told nothing."""
 
     name: str
-    user: Tensor | None = None  # (width,)
-    demographics: Tensor | None = None  # (text_dimensions,)
+    user: Tensor | None = None  # (width,), the transformer's
+    demographics: Tensor | None = None  # (profile dimensions,)
+    taste: Tensor | None = None  # (rank,), beyond the generic liking
+    level: float = 0.0
 
 
 class PamelaPredictor:
@@ -45,71 +57,83 @@ class PamelaPredictor:
     def __init__(
         self,
         model: PamelaModel,
+        taste: Taste,
         users: pa.Table,
+        encoders: Encoders,
         *,
-        image_encoder: str,
-        text_encoder: str,
+        share: float,
         metrics: Mapping[str, Any],
         card: str,
-        cache: Path | None = None,
     ) -> None:
         self.model = model.eval()
+        self.taste = taste
         self.users = users
+        self.encoders = encoders
+        self.share = share
         self.metrics = metrics
         self.card = card
-        self.image_encoder = IMAGE_ENCODERS[image_encoder]()
-        self.text_encoder = TEXT_ENCODERS[text_encoder]()
-        self._cache = cache
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
         self._exact = PamelaModel(model.config).double().eval()
         self._exact.load_state_dict(model.state_dict())
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, cache: Path | None = None) -> "PamelaPredictor":
+    def from_pretrained(
+        cls, path: str | Path, *, cache: Path | None = None, trust_remote_code: bool = False
+    ) -> "PamelaPredictor":
         """Load a checkpoint folder, or a hub id that names one.
 
         Raises
         ------
         ValueError
-            A file is missing, or the weights, the users and the configuration do not fit each other.
+            A file is missing; the weights, the users and the configuration do not fit each other; or an
+            encoder is not the one that the checkpoint was trained with.
         """
         folder = checkpoint_folder(path)
-        config = json.loads((folder / "config.json").read_text("utf-8"))
         try:
-            model = PamelaModel(_model_config(config["model"]))
-            encoders = {"image_encoder": config["image_encoder"], "text_encoder": config["text_encoder"]}
-            _check_encoders(folder, config)
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            model, taste = PamelaModel(_config(ModelConfig, config)), Taste(_config(TasteConfig, config))
+            weights = load_file(folder / "model.safetensors")
+            _load(model, "model", weights)
+            _load(taste, "taste", weights)
             users = pq.read_table(folder / "users.parquet")
-            known = len(set(users.select(["user_id", *_NOT_DEMOGRAPHIC])["user_id"].to_pylist()))
-        except (KeyError, TypeError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid) as error:
+            known = len(set(users.select(["user_id", *NOT_DEMOGRAPHIC])["user_id"].to_pylist()))
+            names = EncoderNames(
+                image=config["image_encoder"],
+                text=config["text_encoder"],
+                profile=config["profile_encoder"],
+                trust_remote_code=trust_remote_code,
+            )
+            share, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
+            metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        except _DO_NOT_FIT as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
-        if not known == len(users) == model.config.users:
+        if not known == len(users) >= model.config.users:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
-        return cls(
-            model,
-            users,
-            metrics=json.loads((folder / "metrics.json").read_text("utf-8")),
-            card=(folder / "README.md").read_text("utf-8"),
-            cache=cache,
-            **encoders,
+        encoders = _encoders(folder, names, fingerprints, cache)
+        card = (folder / "README.md").read_text("utf-8")
+        return cls(model, taste, users, encoders, share=share, metrics=metrics, card=card)
+
+    def with_users(self, users: pa.Table) -> "PamelaPredictor":
+        """The same predictor with other people added or gone; those that training has seen come first, as before."""
+        return PamelaPredictor(
+            self.model, self.taste, users, self.encoders, share=self.share, metrics=self.metrics, card=self.card
         )
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the checkpoint; config.json comes last, so that a folder without it is not one."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.model.state_dict(), folder / "model.safetensors")
+        weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
         pq.write_table(self.users, folder / "users.parquet")
         (folder / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n", "utf-8")
         (folder / "README.md").write_text(self.card, "utf-8")
         config = {
             "model": asdict(self.model.config),
-            "image_encoder": self.image_encoder.name,
-            "text_encoder": self.text_encoder.name,
-            "fingerprints": {
-                "image_encoder": self.image_encoder.fingerprint,
-                "text_encoder": self.text_encoder.fingerprint,
-            },
+            "taste": asdict(self.taste.config),
+            "transformer_share": self.share,
+            **self.encoders.names,
+            "fingerprints": self.encoders.fingerprints,
         }
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
@@ -118,7 +142,7 @@ class PamelaPredictor:
         return list(self._row)
 
     def person(self, user_id: str) -> Person:
-        """What is known of a user: the learnt embedding, if there were ratings to learn it from, and demographics.
+        """What is known of a user: what was learnt from ratings, if there were any, and demographics.
 
         Raises
         ------
@@ -126,18 +150,18 @@ class PamelaPredictor:
             The checkpoint does not know this user.
         """
         row = self._row[user_id]
-        rated = self.users["n_ratings"][row].as_py() > 0
-        user = self.model.users.weight[row].detach() if rated else None
-        return Person(name=user_id, user=user, demographics=self._demographics[row])
+        taste = self.users["taste"][row].as_py()
+        return Person(
+            name=user_id,
+            user=self._token(row),
+            demographics=self._demographics[row],
+            taste=None if taste is None else torch.tensor(taste, dtype=torch.float64),
+            level=self.users["level"][row].as_py(),
+        )
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
-        """The mean of several people: mean user embedding and mean demographic profile (paper, section 5)."""
-        people = [self.person(user_id) for user_id in user_ids]
-        return Person(
-            name=name,
-            user=_mean([p.user for p in people if p.user is not None]),
-            demographics=_mean([p.demographics for p in people if p.demographics is not None]),
-        )
+        """The mean of several people: mean embedding, taste and demographic profile (paper, section 5)."""
+        return mean_person(name, [self.person(user_id) for user_id in user_ids])
 
     def population(self) -> Person:
         """Nobody in particular: neither user nor demographics (paper, section 4)."""
@@ -153,84 +177,140 @@ class PamelaPredictor:
     ) -> NDArray[np.float64]:
         """Predicted ratings of images for one person, shape (len(images),).
 
-        Computed in double precision and rounded to nine digits, so that the score of an image does
-        not depend on the images it is scored with.
+        Raises
+        ------
+        ValueError
+            `prompts` or `metadata` are not one for each image.
+        """
+        return self.score_images(self.see(images, prompts=prompts, metadata=metadata), [person])[0]
+
+    def see(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        prompts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Images:
+        """The vectors of images, from the cache where it holds them, to be scored for any number of people.
 
         Raises
         ------
         ValueError
             `prompts` or `metadata` are not one for each image.
         """
-        count, dimensions = len(images), self.text_encoder.dimensions
+        count = len(images)
         for name, values in (("prompts", prompts), ("metadata", metadata)):
             if values is not None and len(values) != count:
                 raise ValueError(f"{name} must be one for each image, got {len(values)} for {count} images")
-        said = [describe_image(row) for row in metadata] if metadata else [None] * count
-        inputs = Inputs(
-            image=torch.from_numpy(self.image_features(images)).double(),
-            prompt=self.text_features(prompts or [None] * count).double(),
-            metadata=self.text_features(said).double(),
-            demographics=_rows(person.demographics, count, dimensions),
-            user=_rows(person.user, count, self.model.config.width),
-        )
+        return self.encoders.of_images(images, prompts or [None] * count, metadata or [{}] * count)
+
+    def score_images(
+        self, images: Images, people: Sequence[Person], *, looks: Looks | None = None
+    ) -> NDArray[np.float64]:
+        """Predicted ratings, shape (len(people), len(images)); `looks` where the images were looked at before.
+
+        Computed in double precision and rounded to nine digits, so that the score of an image does not
+        depend on the images and the people that it is scored with.
+        """
+        looks = self.taste.look(images) if looks is None else looks
+        generic = self.taste.config.level + looks.generic
+        weight = [1.0 if person.user is None else 1 - self.share for person in people]
+        taste = [torch.zeros(looks.features.shape[1]) if p.taste is None else p.taste for p in people]
+        level = [0.0 if person.taste is None else person.level for person in people]
+        scores = (1 - self.share) * generic.expand(len(people), -1)
+        if people:
+            personal = (
+                torch.stack(taste).double() @ looks.features.T + torch.tensor(level, dtype=torch.float64)[:, None]
+            )
+            scores = scores + torch.tensor(weight, dtype=torch.float64)[:, None] * personal
+        if self.share > 0 and len(people) and len(images):
+            scores = scores + self.share * self._transformed(images, people)
+        return scores.numpy().round(9)
+
+    def _transformed(self, images: Images, people: Sequence[Person]) -> Tensor:
+        """The transformer's predictions, shape (len(people), len(images))."""
+        config, model = self.model.config, self._exact
+        user = torch.stack([_or_nan(person.user, config.width) for person in people])
+        demographics = torch.stack([_or_nan(person.demographics, config.profile_dimensions) for person in people])
         with one_thread(), torch.inference_mode():
-            return self._exact(inputs).numpy().round(9)
+            of_images = [model.token(n, getattr(images, n).double()) for n in ("image", "prompt", "metadata")]
+            of_people = [model.token("demographics", demographics), model.token("user", user)]
+            pairs = torch.cartesian_prod(torch.arange(len(people)), torch.arange(len(images)))
+            rated = [
+                model.fuse([*(token[i] for token in of_images), *(token[p] for token in of_people)])
+                for p, i in (chunk.unbind(1) for chunk in pairs.split(_AT_ONCE))
+            ]
+        return torch.cat(rated).reshape(len(people), len(images))
 
-    def image_features(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Cached features, shape (len(images), dimensions)."""
-        return encode_cached(self.image_encoder, images, image_content, self._image_cache)
-
-    def text_features(self, texts: Sequence[str | None]) -> Tensor:
-        """Cached features, shape (len(texts), dimensions); a row of nan where the text is None."""
-        known = [text for text in texts if text is not None]
-        features = torch.full((len(texts), self.text_encoder.dimensions), torch.nan)
-        if known:
-            vectors = encode_cached(self.text_encoder, known, text_content, self._text_cache)
-            features[[i for i, text in enumerate(texts) if text is not None]] = torch.from_numpy(vectors)
-        return features
+    def _token(self, row: int) -> Tensor | None:
+        rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
+        return self.model.users.weight[row].detach() if rated and "user" not in self.model.config.without else None
 
     @cached_property
     def _demographics(self) -> list[Tensor | None]:
-        said = [describe_person(row) for row in self.users.drop_columns(_NOT_DEMOGRAPHIC).to_pylist()]
-        features = self.text_features(said)
-        return [features[row] if text is not None else None for row, text in enumerate(said)]
-
-    @cached_property
-    def _image_cache(self) -> FeatureCache:
-        return FeatureCache(self.image_encoder.fingerprint, self._cache)
-
-    @cached_property
-    def _text_cache(self) -> FeatureCache:
-        return FeatureCache(self.text_encoder.fingerprint, self._cache)
+        vectors = self.encoders.of_people(self.users.drop_columns(list(NOT_DEMOGRAPHIC)).to_pylist())
+        return [None if bool(vector.isnan().any()) else vector for vector in vectors]
 
 
-_NOT_DEMOGRAPHIC = ["profile", "n_ratings"]
+def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:
+    """The weighted mean of what is known of people; what is known of none stays unknown."""
+    weight = [1 / len(people)] * len(people) if weights is None else weights
+
+    def mean(vectors: list[Tensor | None]) -> Tensor | None:
+        known = [(w, vector) for w, vector in zip(weight, vectors, strict=True) if vector is not None]
+        if not known:
+            return None
+        return sum(w * vector for w, vector in known) / sum(w for w, _ in known)  # type: ignore[return-value]
+
+    return Person(
+        name=name,
+        user=mean([person.user for person in people]),
+        demographics=mean([person.demographics for person in people]),
+        taste=mean([person.taste for person in people]),
+        level=sum(w * person.level for w, person in zip(weight, people, strict=True)),
+    )
 
 
-def _model_config(values: Mapping[str, Any]) -> ModelConfig:
-    unknown = set(values) - {field.name for field in fields(ModelConfig)}
+_DO_NOT_FIT = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
+_SECTIONS = {ModelConfig: "model", TasteConfig: "taste"}
+
+
+def _config(kind: type[Config], config: Mapping[str, Any]) -> Config:
+    section = _SECTIONS[kind]
+    values = config[section]
+    unknown = set(values) - {field.name for field in fields(kind)}
     if unknown:
-        raise KeyError(f"unknown model setting {', '.join(sorted(unknown))}")
-    return ModelConfig(**{**values, "without": tuple(values.get("without", ()))})
+        raise ValueError(f"unknown {section} setting {', '.join(sorted(unknown))}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
-def _check_encoders(folder: Path, config: Mapping[str, Any]) -> None:
-    for role, encoders in (("image_encoder", IMAGE_ENCODERS), ("text_encoder", TEXT_ENCODERS)):
-        encoder = encoders.get(config[role])
-        if encoder is None:
-            raise ValueError(f"{folder}: unknown {role} {config[role]!r}; known are {', '.join(encoders)}")
-        made_with = config["fingerprints"][role]
-        if made_with != encoder.fingerprint:
+def _load(module: torch.nn.Module, section: str, weights: Mapping[str, Tensor]) -> None:
+    """Strictly: a weight that is missing, unknown or of another shape or type is an error."""
+    expected = module.state_dict()
+    own = {name.removeprefix(f"{section}."): value for name, value in weights.items() if name.startswith(f"{section}.")}
+    for name in expected.keys() | own.keys():
+        have, want = own.get(name), expected.get(name)
+        if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
+            described = [f"{tuple(t.shape)} {t.dtype}" if t is not None else "nothing" for t in (have, want)]
             raise ValueError(
-                f"{folder}: trained on features of {made_with}, but this is {encoder.fingerprint}; train it again"
+                f"{section}.{name}: config.json asks for {described[1]}, model.safetensors has {described[0]}"
             )
+    module.load_state_dict(own)
 
 
-def _mean(vectors: Sequence[Tensor]) -> Tensor | None:
-    return torch.stack(list(vectors)).mean(0) if vectors else None
+def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:
+    try:
+        encoders = Encoders(names, cache)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    for role, fingerprint in encoders.fingerprints.items():
+        made_with = fingerprints.get(role)
+        if made_with != fingerprint:
+            raise ValueError(
+                f"{folder}: trained on features of {made_with}, but this {role} is {fingerprint}; train it again"
+            )
+    return encoders
 
 
-def _rows(vector: Tensor | None, count: int, dimensions: int) -> Tensor:
-    if vector is None:
-        return torch.full((count, dimensions), torch.nan, dtype=torch.float64)
-    return vector.double().expand(count, -1)
+def _or_nan(vector: Tensor | None, dimensions: int) -> Tensor:
+    return torch.full((dimensions,), torch.nan, dtype=torch.float64) if vector is None else vector.double()

@@ -1,11 +1,13 @@
 """Training the PAMELA model on cached features: AdamW, mean squared error, best epoch by validation.
 
-Given the same tables, recipe and seed the result is the same, whatever ran before and however many cores there are.
+Given the same tables, recipe and seed the result is the same, whatever ran before, however many cores there
+are, and however often it was stopped and went on.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from predictor.metrics import mean_over_users, per_user, srocc
 from predictor.model import Inputs, ModelConfig, PamelaModel
 from predictor.threads import one_thread
+from predictor.training_state import TrainingState, identity_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +33,14 @@ class Recipe:
     drop_metadata: float = 0.0
     drop_demographics: float = 0.0
     drop_user: float = 0.0
+    transformer_share: float | None = None
+    """Of the prediction; the taste model has the rest. None: whatever ranks the validation ratings best."""
 
 
 RECIPES = {
-    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5),
+    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5, transformer_share=1.0),
     "small": Recipe(
-        epochs=30,
+        epochs=15,
         batch_size=128,
         learning_rate=1e-3,
         drop_prompt=0.1,
@@ -44,7 +49,7 @@ RECIPES = {
         drop_user=0.05,
     ),
 }
-"""`paper`: section 4, constant rate after a linear warm-up. `small`: for some thousand ratings."""
+"""`paper`: section 4, constant rate after a linear warm-up. `small`: up to some hundred thousand ratings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +58,8 @@ class TrainingTable:
 
     image: Tensor  # (I, image_dimensions)
     prompt: Tensor  # (I, text_dimensions)
-    metadata: Tensor  # (I, text_dimensions)
-    demographics: Tensor  # (U, text_dimensions)
+    metadata: Tensor  # (I, profile_dimensions)
+    demographics: Tensor  # (U, profile_dimensions)
     user_index: Tensor  # (R,)
     image_index: Tensor  # (R,)
     rating: Tensor  # (R,), 0..1
@@ -80,14 +85,18 @@ def train(
     seed: int,
     without: tuple[str, ...] = (),
     width: int = 64,
+    state: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> PamelaModel:
     """Fit a model to the rows of split `train`, keeping the epoch with the best mean user SROCC on `val_seen`.
 
+    After every epoch the state is written to the folder `state`, if one is given; a state that is there is
+    where training goes on.
+
     Raises
     ------
     ValueError
-        There is no rating to train on.
+        There is no rating to train on, or the state belongs to another training.
     """
     rows = table.rows("train")
     if not len(rows):
@@ -96,29 +105,49 @@ def train(
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _new_model(table, rows, width, without)
-        optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-        warmup = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (step + 1) / recipe.warmup_steps))
-        best, best_state = -math.inf, model.state_dict()
-        for number in range(1, recipe.epochs + 1):
-            model.train()
-            total = 0.0
-            for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.batch_size):
-                inputs = _hide(gather(table, batch, model), recipe, generator)
-                loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimiser.step()
-                warmup.step()
-                total += loss.item() * len(batch)
-            reached = validate(model, table)
-            on_epoch(Epoch(number, total / len(rows), reached))
-            if reached > best or best == -math.inf:  # without a validation split, the last epoch
-                best_state = {name: value.clone() for name, value in model.state_dict().items()}
-            if reached > best:
-                best = reached
-        model.load_state_dict(best_state)
+        optimiser = torch.optim.AdamW(
+            model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        reached = TrainingState(model, optimiser, generator, _copied(model), -math.inf)
+        identity = identity_of(table, recipe, seed=seed, without=without, width=width) if state else ""
+        if state is not None and reached.load(state, identity):
+            on_epoch(Epoch(reached.epoch, math.nan, reached.best_srocc))
+        while reached.epoch < recipe.epochs:
+            error = _epoch(table, rows, recipe, reached)
+            validated = validate(model, table)
+            if validated > reached.best_srocc or reached.best_srocc == -math.inf:  # without validation, the last epoch
+                reached.best = _copied(model)
+            if validated > reached.best_srocc:
+                reached.best_srocc = validated
+            reached.epoch += 1
+            if state is not None:
+                reached.save(state, identity)
+            on_epoch(Epoch(reached.epoch, error, validated))
+        model.load_state_dict(reached.best)
     return model.eval()
+
+
+def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, reached: TrainingState) -> float:
+    """One pass over the training rows; the mean squared error on the way."""
+    model, generator = reached.model, reached.generator
+    model.train()
+    total = 0.0
+    for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.batch_size):
+        reached.steps += 1
+        for group in reached.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, reached.steps / recipe.warmup_steps)
+        inputs = _hide(gather(table, batch, model), recipe, generator)
+        loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
+        reached.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        reached.optimiser.step()
+        total += loss.item() * len(batch)
+    return total / len(rows)
+
+
+def _copied(model: PamelaModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def validate(model: PamelaModel, table: TrainingTable) -> float:
@@ -159,6 +188,7 @@ def _new_model(table: TrainingTable, rows: Tensor, width: int, without: tuple[st
     config = ModelConfig(
         image_dimensions=table.image.shape[1],
         text_dimensions=table.prompt.shape[1],
+        profile_dimensions=table.demographics.shape[1],
         users=len(table.demographics),
         width=width,
         without=without,

@@ -27,6 +27,8 @@ class EfficientNetLite0:
     fingerprint = "efficientnet-lite0-57934424-v3"
     dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
     batch_size = 1
+    parts = (1280, 2 * (32 + 16 + 24 + 40))
+    """What the vector is made of: the last stage and the first ones."""
     side = 224
     _STAGES = (0, 2, 4)
     """Blocks whose output is summarised, after the stem: strides 2, 4 and 8."""

@@ -45,6 +45,11 @@ class SiglipImages:
         return self._config.vision_config.hidden_size
 
     @property
+    def parts(self) -> tuple[int]:
+        """One: the vector is of one kind."""
+        return (self.dimensions,)
+
+    @property
     def batch_size(self) -> int:
         return batch_size()
 

@@ -1,0 +1,107 @@
+"""A new person in a checkpoint, from a few rated images: nothing is trained, a row is added to users.parquet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from predictor.checkpoint import NOT_DEMOGRAPHIC
+from predictor.encoding import Progress
+from predictor.predictor import PamelaPredictor, Person
+from predictor.strangers import Context, Strangers, profile
+from predictor.tables import read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedImages:
+    """What a person rated: K files and ratings, 0 to 1, with the prompts that were shown."""
+
+    files: list[Path]
+    rating: NDArray[np.float64]  # (K,)
+    prompts: list[str | None]
+
+
+def read_ratings(file: Path, *, low: float, high: float) -> RatedImages:
+    """Read a table with columns image (a path, from the table's own folder) and rating, and optionally prompt.
+
+    Raises
+    ------
+    ValueError
+        A column or a file is missing, a rating is out of scale, or an image is rated twice.
+    """
+    if not low < high:
+        raise ValueError(f"the rating scale must ascend, got {low:g} to {high:g}")
+    table = read_table(file, required=["image", "rating"])
+    if not len(table):
+        raise ValueError(f"{file}: has no rating; give at least one row of image,rating")
+    files, ratings = [], []
+    for number, row in enumerate(table.to_pylist(), start=2):
+        image = file.parent / str(row["image"] or "")
+        if not image.is_file():
+            raise ValueError(f"{file}, row {number}: no such image {row['image']!r} (paths are from {file.parent})")
+        if image in files:
+            raise ValueError(f"{file}, row {number}: {row['image']!r} is rated already in row {files.index(image) + 2}")
+        rating = row["rating"]
+        if isinstance(rating, bool) or not isinstance(rating, int | float) or not low <= rating <= high:
+            raise ValueError(
+                f"{file}, row {number}: rating must be a number from {low:g} to {high:g}, got {rating!r}; "
+                "give another scale by --scale LOW,HIGH"
+            )
+        files.append(image)
+        ratings.append((rating - low) / (high - low))
+    prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
+    return RatedImages(files=files, rating=np.array(ratings), prompts=prompts)
+
+
+def enroll(
+    predictor: PamelaPredictor,
+    user_id: str,
+    rated: RatedImages,
+    *,
+    demographics: Mapping[str, Any] | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> PamelaPredictor:
+    """The predictor with one more person.
+
+    Raises
+    ------
+    ValueError
+        The name is taken or empty, or a demographic column is not one of the checkpoint's.
+    """
+    if not user_id.strip() or user_id == "*":
+        raise ValueError(f"--user must be a name for the new person, got {user_id!r}")
+    if user_id in predictor.user_ids:
+        raise ValueError(f"--user {user_id}: is in the checkpoint already; name the new person otherwise")
+    said = _typed(predictor.users.schema, demographics or {})
+    images = predictor.encoders.of_files(rated.files, rated.prompts, [{}] * len(rated.files), progress)
+    context = Context(images=images, looks=predictor.taste.look(images), rating=rated.rating)
+    person = Strangers(predictor).meet(Person(name=user_id), context)
+    assert person.taste is not None
+    row = {
+        **said,
+        "user_id": user_id,
+        "profile": profile(images.image.numpy(), rated.rating).tolist(),
+        "n_ratings": len(rated.rating),
+        "taste": person.taste.tolist(),
+        "level": person.level,
+    }
+    added = pa.Table.from_pylist([row], predictor.users.schema)
+    return predictor.with_users(pa.concat_tables([predictor.users, added]))
+
+
+def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
+    """Demographics in the types of the checkpoint's columns."""
+    said = {}
+    known = [name for name in schema.names if name not in ("user_id", *NOT_DEMOGRAPHIC)]
+    for name, value in demographics.items():
+        if name not in known:
+            raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
+        try:
+            said[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
+    return said

@@ -1,0 +1,202 @@
+"""What a predictor reaches on one split of a dataset, as the paper measures it (section 4, 7 and appendix A).
+
+Seen users are scored by what was learnt of them. An unseen user is met with k ratings, and scored on the
+others: the context never counts. Contexts are drawn from the ratings of images that training knows, because
+these cannot be counted anyway, and only then from the others; k is met several times with other contexts,
+and each user's metric is the mean over these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from predictor.dataset import Dataset
+from predictor.encoding import Images, Progress
+from predictor.evaluation.bench import Bench, Question, Scored, mean_of_draws
+from predictor.evaluation.diverging import diverging_preferences
+from predictor.evaluation.levels import compare, population_level, user_level
+from predictor.evaluation.margins import near_tie_curve
+from predictor.metrics import METRICS, means_over_users
+from predictor.predictor import PamelaPredictor
+from predictor.strangers import Rule
+from predictor.threads import one_thread
+
+CURVES: dict[Rule, tuple[int, ...]] = {"default": (0, 1, 2, 5, 10, 15, 25), "paper": (5, 10, 15, 20, 25)}
+"""Numbers of context ratings of the two curves (paper, Figure 12)."""
+
+GRID = ((5, 10, 15, 20, 25), (1, 5, 10), (0.05, 0.1, 0.2))
+"""Context ratings, neighbours and tau of Table 4."""
+
+
+def evaluate(
+    predictor: PamelaPredictor,
+    dataset: Dataset,
+    question: Question,
+    *,
+    images: Images | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Measure a predictor on one split; the result is what `report.write_report` takes.
+
+    Parameters
+    ----------
+    images
+        The vectors of the dataset's images, where they are at hand.
+
+    Raises
+    ------
+    ValueError
+        The split has no ratings, the predictor knows none of its users, or nobody has as many ratings as the
+        context asks for.
+    """
+    if not len(dataset.rows(question.split)):
+        there = ", ".join(sorted(set(dataset.split.tolist())))
+        raise ValueError(f"{dataset.name}: no rating of split {question.split!r}; there are {there}")
+    if images is None:
+        encoders = predictor.encoders
+        images = encoders.of_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+    with one_thread():
+        return _measure(Bench(predictor, dataset, images, question, progress))
+
+
+def _measure(bench: Bench) -> dict[str, Any]:
+    question = bench.question
+    unseen = question.split.endswith("unseen")
+    warnings = _of_training(bench)
+    scored = bench.strangers(warnings) if unseen else [bench.seen(warnings)]
+    result = _levels(bench, scored, warnings)
+    if question.details:
+        result |= _details(bench, scored[0])
+    if unseen and question.details:
+        result["contexts"] = _curves(bench, warnings)
+        result["grid"] = _grid(bench)
+        result["gap"] = _gap(bench, result["user"])
+    settings = {name: value for name, value in asdict(question).items() if name not in ("split", "details")}
+    result["settings"] = settings | {"dataset": bench.dataset.name, "transformer_share": bench.predictor.share}
+    result["warnings"] = warnings
+    return result
+
+
+def _of_training(bench: Bench) -> list[str]:
+    """A warning where the checkpoint was trained on other ratings of this dataset than its split says."""
+    name, digests = bench.dataset.name, bench.predictor.metrics.get("training", {}).get("datasets", {})
+    if digests.get(name) in (None, bench.dataset.training_digests.get(name)):
+        return []
+    return [
+        f"the checkpoint was trained on other ratings of {name} than are split 'train' here: it may have seen what it "
+        "is measured on; give the dataset the splits, or --seed the number, that it was trained with"
+    ]
+
+
+def _curves(bench: Bench, warnings: list[str]) -> list[dict[str, Any]]:
+    """User-level metrics by number of context ratings, all on the same ratings, for both rules."""
+    most, users = bench.largest_context(max(max(ks) for ks in CURVES.values()))
+    everybody = len(bench.met(0))
+    if len(users) < everybody:
+        warnings.append(
+            f"context curves are of the {len(users)} of {everybody} users who have {most} ratings and two more"
+        )
+    points = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
+    nothing = bench.by_context(bench.rule("none"), 0, most, users)
+    lines = []
+    for done, (rule, k) in enumerate(points, start=1):
+        values = bench.by_context(bench.rule(rule), k, most, users)
+        lines.append(
+            {"rule": rule, "k": k}
+            | {name: interval.as_dict() for name, interval in means_over_users(values).items()}
+            | {"gain": compare(values, nothing)["srocc"].as_dict()}
+        )
+        bench.progress("context curves", done, len(points))
+    return lines
+
+
+def _grid(bench: Bench) -> list[dict[str, float | int | None]]:
+    """Table 4: equation 1 for each number of context ratings, neighbours and tau, on the same ratings."""
+    most, users = bench.largest_context(max(GRID[0]))
+    cells = [(k, near, tau) for k in GRID[0] if k <= most for near in GRID[1] for tau in GRID[2]]
+    lines = []
+    for done, (k, near, tau) in enumerate(cells, start=1):
+        rule = replace(bench.rule("paper"), neighbours=near, tau=tau)
+        values = bench.by_context(rule, k, most, users, draws=1)
+        means = {name: _number(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in values.items()}
+        lines.append({"k": k, "neighbours": near, "tau": tau, **means})
+        bench.progress("grid of equation 1", done, len(cells))
+    return lines
+
+
+def _levels(bench: Bench, scored: Sequence[Scored], warnings: list[str]) -> dict[str, Any]:
+    """Both levels of the model and of its baselines."""
+    dataset = bench.dataset
+    names = list(scored[0].scores)
+    values = {
+        name: mean_of_draws(
+            [user_level(dataset.user[each.rows], dataset.rating[each.rows], each.scores[name]) for each in scored]
+        )
+        for name in names
+    }
+    first = scored[0].rows
+    user, image, rating = dataset.user[first], dataset.image[first], dataset.rating[first]
+
+    def both(name: str) -> dict[str, dict[str, dict[str, float | None]]]:
+        levels = {
+            "user": means_over_users(values[name]),
+            "population": population_level(user, image, rating, bench.consensus(name)),
+        }
+        return {level: {metric: i.as_dict() for metric, i in of.items()} for level, of in levels.items()}
+
+    baselines = [name for name in names if name != "model"]
+    if "matrix_factorisation" in names and np.isnan(scored[0].scores["matrix_factorisation"]).all():
+        warnings.append("matrix factorisation has nothing to say: none of these images has a training rating")
+    return {
+        "split": bench.question.split,
+        "n_users": len(np.unique(user)),
+        "n_images": len(np.unique(image)),
+        "n_ratings": len(first),
+        **both("model"),
+        "baselines": {name: both(name) for name in baselines},
+        "differences": {
+            name: {metric: i.as_dict() for metric, i in compare(values["model"], values[name]).items()}
+            for name in baselines
+        },
+        "n_users_without_correlation": int(np.isnan(values["model"]["srocc"]).sum()),
+    }
+
+
+def _details(bench: Bench, scored: Scored) -> dict[str, Any]:
+    """Near-ties (7.2) and diverging preferences (7.1), on the first draw."""
+    dataset, rows = bench.dataset, scored.rows
+    user, image, rating = dataset.user[rows], dataset.image[rows], dataset.rating[rows]
+    drawn = {name: scores for name, scores in scored.scores.items() if not np.isnan(scores).all()}
+    bench.progress("near-ties and diverging preferences", 0, 2)
+    margins = [line.as_dict() for line in near_tie_curve(user, rating, drawn)]
+    bench.progress("near-ties and diverging preferences", 1, 2)
+    image_ids = dataset.images["image_id"].to_pylist()
+    diverging = diverging_preferences(
+        user, image, rating, scored.scores["model"], user_ids=dataset.user_ids, image_ids=image_ids
+    )
+    bench.progress("near-ties and diverging preferences", 2, 2)
+    return {"margins": margins, "diverging": diverging.as_dict()}
+
+
+def _gap(bench: Bench, unseen: dict[str, dict[str, float | None]]) -> dict[str, Any] | None:
+    """Seen users' metrics minus unseen users' (Table 3); None where the dataset has no seen users to compare with."""
+    question = replace(bench.question, split=bench.question.split.replace("unseen", "seen"), details=False)
+    if not len(bench.dataset.rows(question.split)):
+        return None
+    try:
+        seen = evaluate(bench.predictor, bench.dataset, question, images=bench.images)["user"]
+    except ValueError:  # a checkpoint of other data knows none of the seen users
+        return None
+    differences = {
+        name: seen[name]["value"] - unseen[name]["value"]
+        if None not in (seen[name]["value"], unseen[name]["value"])
+        else None
+        for name in METRICS
+    }
+    return {"seen_split": question.split, **differences}
+
+
+def _number(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,60 @@
+"""One image scored for 200 people against one: `python tests/benchmarks/bench_scoring.py CHECKPOINT`.
+
+The checkpoint must know 200 people, such as one trained on the OASIS ratings. Every image is new to the feature
+cache, as a freshly rendered one is. The baseline of the same run is the image encoder alone.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+from PIL import Image
+
+from predictor.predictor import PamelaPredictor, Person
+
+COUNT, PEOPLE = 60, 200
+
+
+def milliseconds(work: Callable[[Image.Image], object], pictures: Sequence[Image.Image]) -> float:
+    """Median over the pictures, after the first five."""
+    times = []
+    for picture in pictures:
+        began = time.perf_counter()
+        work(picture)
+        times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times[5:])
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as cache:
+        predictor = PamelaPredictor.from_pretrained(sys.argv[1], cache=Path(cache))
+        people = [predictor.person(user) for user in predictor.user_ids[:PEOPLE]]
+        if len(people) < PEOPLE:
+            raise SystemExit(f"{sys.argv[1]}: knows {len(people)} people, {PEOPLE} are needed")
+
+        def pictures() -> list[Image.Image]:
+            return [Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)) for _ in range(COUNT)]
+
+        def scored(group: Sequence[Person]) -> float:
+            return milliseconds(
+                lambda p: predictor.score_images(predictor.see([p], prompts=["a cloud"]), group), pictures()
+            )
+
+        encoder = milliseconds(lambda p: predictor.encoders.image.encode([p]), pictures())
+        one, many = scored(people[:1]), scored(people)
+    print("| one new image of 256 x 256, one core | median ms |\n|---|---|")  # noqa: T201
+    print(f"| image encoder alone | {encoder:.1f} |")  # noqa: T201
+    print(f"| scored for 1 person | {one:.1f} |")  # noqa: T201
+    print(f"| scored for {PEOPLE} people | {many:.1f} ({many / one:.2f} times) |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
