@@ -14,7 +14,15 @@ from predictor.predictor import PamelaPredictor
 from predictor.simulation import simulate
 from predictor.training import Recipe
 
-BRIEF = Recipe(epochs=3, batch_size=32, learning_rate=1e-3, warmup_steps=5, drop_prompt=0.1, drop_demographics=0.1)
+BRIEF = Recipe(
+    epochs=3,
+    batch_size=32,
+    learning_rate=1e-3,
+    warmup_steps=5,
+    drop_prompt=0.1,
+    drop_demographics=0.1,
+    transformer_share=0.4,  # both models have their say
+)
 
 
 @pytest.fixture(scope="session")
@@ -103,5 +111,5 @@ def write_images(folder: Path, count: int) -> None:
         clouds = rng.uniform(0, 255, 3) + rng.normal(0, rng.uniform(5, 60), (6, 6, 3))
         small = Image.fromarray(clouds.clip(0, 255).astype(np.uint8))
         small.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
-        lines.append(f"{number:03d},{number:03d}.png,{('a cloud', 'fog')[number % 2]},{('soft', '')[number % 2]}")
+        lines.append(f"{number:03d},{number:03d}.png,{('a cloud', 'fog')[number % 2]},{('soft', 'harsh', '')[number % 3]}")
     (folder / "images.csv").write_text("\n".join(lines) + "\n", "utf-8")

@@ -24,7 +24,7 @@ def test_ratings_come_in_order_scaled_to_0_to_1_with_rows_of_users_and_images(ti
     dataset = read_dataset(tiny)
     assert dataset.name == "tiny"
     assert dataset.user_ids == ["007", "u2"]
-    assert dataset.image_paths == [tiny / "a.png", tiny / "b/b.png", tiny / "c.png"]
+    assert dataset.image_paths == (tiny / "a.png", tiny / "b/b.png", tiny / "c.png")
     assert dataset.prompts == ["a boat", None, "1984"]
     assert dataset.user.tolist() == [0, 0, 1, 1]
     assert dataset.image.tolist() == [0, 2, 1, 0]

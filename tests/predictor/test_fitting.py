@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from predictor.dataset import read_dataset
+from predictor.encoding import EncoderNames
 from predictor.fitting import fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
@@ -19,17 +20,20 @@ def test_metrics_are_of_unseen_images_for_the_person_the_population_and_without_
 ) -> None:
     metrics = predictor.metrics
     assert (metrics["split"], metrics["n_users"], metrics["n_images"], metrics["n_ratings"]) == ("test_seen", 6, 8, 40)
-    for model in ("user", "population", "without_user"):
-        assert set(metrics[model]) == set(METRICS)
-        for interval in metrics[model].values():
+    baselines = metrics["baselines"]
+    assert set(baselines) == {"population", "generic_head", "matrix_factorisation", "population_mean"}
+    told = [metrics["user"], metrics["population"], *(baselines[n]["user"] for n in ("population", "generic_head"))]
+    for model in told:
+        assert set(model) == set(METRICS)
+        for interval in model.values():
             assert -1 <= interval["ci_low"] <= interval["value"] <= interval["ci_high"] <= 1
     assert json.loads(json.dumps(metrics)) == metrics
 
 
 def test_the_gain_by_knowing_the_user_is_the_difference_of_the_two_models(predictor: PamelaPredictor) -> None:
     metrics = predictor.metrics
-    gain = metrics["user"]["srocc"]["value"] - metrics["without_user"]["srocc"]["value"]
-    assert metrics["user_minus_without_user"]["srocc"]["value"] == pytest.approx(gain)
+    gain = metrics["user"]["srocc"]["value"] - metrics["baselines"]["generic_head"]["user"]["srocc"]["value"]
+    assert metrics["differences"]["generic_head"]["srocc"]["value"] == pytest.approx(gain)
 
 
 def test_the_metrics_are_those_of_the_scores_that_the_checkpoint_gives(predictor: PamelaPredictor, rated: Path) -> None:
@@ -51,6 +55,9 @@ def test_the_card_shows_the_metrics_and_where_they_come_from(predictor: PamelaPr
     assert predictor.card.startswith("# PAMELA predictor: simulated-6-raters\n")
     assert "40 ratings of 8 images by 6 users" in predictor.card
     assert f"| personal | {predictor.metrics['user']['srocc']['value']:+.3f} [" in predictor.card
+    generic = predictor.metrics["baselines"]["generic_head"]["user"]["srocc"]["value"]
+    assert f"| generic head: no user at all | {generic:+.3f} [" in predictor.card
+    assert "Share of the transformer in the prediction: 0.4;" in predictor.card
 
 
 def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_in_training(
@@ -58,7 +65,7 @@ def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_i
 ) -> None:
     dataset = read_dataset(rated)
     own = [row for row in dataset.rows("train") if dataset.user[row] == 2]
-    features = predictor.image_features([Image.open(dataset.image_paths[dataset.image[row]]) for row in own])
+    features = predictor.see([Image.open(dataset.image_paths[dataset.image[row]]) for row in own]).image
     expected = np.average(features, axis=0, weights=dataset.rating[own])
     user = predictor.users.to_pylist()[2]
     assert user["n_ratings"] == len(own)
@@ -79,18 +86,22 @@ def test_progress_is_told_for_every_stage(rated: Path) -> None:
         BRIEF,
         progress=lambda what, done, total: told.setdefault(what, []).append((done, total)),
     )
-    assert list(told) == ["encoding images", "training"]
+    assert list(told) == ["encoding images", "training", "learning tastes"]
     assert told["encoding images"] == [(number, 40) for number in range(1, 41)]
     assert told["training"] == [(1, 1)]
+    assert told["learning tastes"] == [(0, 1), (1, 1)]
 
 
-def test_a_user_without_ratings_is_kept_with_an_empty_profile(dataset: Path) -> None:
+def test_a_user_without_ratings_is_kept_with_an_empty_profile_and_no_taste(dataset: Path) -> None:
     with (dataset / "users.csv").open("a", encoding="utf-8") as users:
         users.write("newcomer,33,female,German\n")
     fitted = fit(read_dataset(dataset), BRIEF)
     newcomer = fitted.users.to_pylist()[-1]
     assert (newcomer["user_id"], newcomer["n_ratings"], set(newcomer["profile"])) == ("newcomer", 0, {0.0})
-    assert fitted.person("newcomer").demographics is not None
+    assert (newcomer["taste"], newcomer["level"]) == (None, 0.0)
+    person = fitted.person("newcomer")
+    assert person.demographics is not None
+    assert (person.user, person.taste) == (None, None)
 
 
 def test_a_dataset_without_prompts_metadata_and_demographics_can_be_learnt_from(dataset: Path) -> None:
@@ -108,10 +119,17 @@ def test_tokens_left_out_stay_out_in_the_checkpoint(rated: Path) -> None:
     assert fitted.model.config.without == ("prompt", "user")
 
 
-@pytest.mark.parametrize(("image", "text"), [("clip", "minilm"), ("efficientnet-lite0", "clip")])
-def test_an_unknown_encoder_is_refused_with_the_known_ones(rated: Path, image: str, text: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown encoder 'clip'; known are (efficientnet-lite0|minilm)"):
-        fit(read_dataset(rated), BRIEF, image_encoder=image, text_encoder=text)
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [
+        (EncoderNames(image="clip"), "efficientnet-lite0"),
+        (EncoderNames(text="clip"), "minilm"),
+        (EncoderNames(profile="clip"), "minilm"),
+    ],
+)
+def test_an_unknown_encoder_is_refused_with_the_known_ones(rated: Path, names: EncoderNames, known: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown encoder 'clip'; known are {known}"):
+        fit(read_dataset(rated), BRIEF, encoders=names)
 
 
 def test_an_image_that_cannot_be_read_is_named(dataset: Path) -> None:

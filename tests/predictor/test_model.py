@@ -5,7 +5,7 @@ import torch
 
 from predictor.model import TOKENS, Inputs, ModelConfig, PamelaModel
 
-CONFIG = ModelConfig(image_dimensions=6, text_dimensions=5, users=3, width=8, heads=2)
+CONFIG = ModelConfig(image_dimensions=6, text_dimensions=5, profile_dimensions=4, users=3, width=8, heads=2)
 OPTIONAL = [name for name in TOKENS if name != "image"]
 
 
@@ -22,7 +22,7 @@ def model() -> PamelaModel:
 @pytest.fixture
 def inputs() -> Inputs:
     generator = torch.Generator().manual_seed(1)
-    sizes = {"image": 6, "prompt": 5, "metadata": 5, "demographics": 5, "user": 8}
+    sizes = {"image": 6, "prompt": 5, "metadata": 4, "demographics": 4, "user": 8}
     return Inputs(
         **{name: torch.randn(4, size, generator=generator, dtype=torch.float64) for name, size in sizes.items()}
     )

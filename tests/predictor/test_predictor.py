@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from predictor.checkpoint import NOT_DEMOGRAPHIC
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.predictor import PamelaPredictor
 
@@ -76,13 +77,13 @@ def test_a_missing_file_is_named(checkpoint: Path, name: str) -> None:
         (lambda config: config["model"].update(mixture=2), "unknown model setting mixture"),
         (lambda config: config["model"].pop("users"), "users"),
         (lambda config: config.pop("model"), "'model'"),
-        (lambda config: config.update(image_encoder="clip"), "unknown image_encoder 'clip'; known are efficientnet"),
-        (lambda config: config.update(text_encoder="bert"), "unknown text_encoder 'bert'; known are minilm"),
+        (lambda config: config.update(image_encoder="clip"), "unknown encoder 'clip'; known are efficientnet"),
+        (lambda config: config.update(text_encoder="bert"), "unknown encoder 'bert'; known are minilm"),
         (
             lambda config: config["fingerprints"].update(image_encoder="efficientnet-lite0-v1"),
-            f"features of efficientnet-lite0-v1, but this is {EfficientNetLite0.fingerprint}; train it again",
+            f"features of efficientnet-lite0-v1, but this image_encoder is {EfficientNetLite0.fingerprint}; train it again",
         ),
-        (lambda config: config["fingerprints"].update(text_encoder="x"), "features of x, but this is all-minilm"),
+        (lambda config: config["fingerprints"].update(text_encoder="x"), "features of x, but this text_encoder is all-minilm"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
@@ -101,8 +102,9 @@ def test_a_configuration_that_does_not_fit_is_refused(
         lambda users: pa.concat_tables([users.slice(0, 5), users.slice(0, 1)]),  # six rows, five people
         lambda users: users.drop_columns(["user_id"]),
         lambda users: users.drop_columns(["profile"]),
+        lambda users: users.drop_columns(["taste"]),
     ],
-    ids=["one too few", "one too many", "one twice", "no ids", "no profiles"],
+    ids=["one too few", "one too many", "one twice", "no ids", "no profiles", "no tastes"],
 )
 def test_users_that_do_not_fit_the_model_are_refused(checkpoint: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     edit_users(checkpoint, change)
@@ -163,7 +165,7 @@ def test_a_group_of_one_scores_as_its_person_and_its_order_does_not_matter(
 def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) -> None:
     one, other, both = predictor.person("u01"), predictor.person("u02"), predictor.group("both", ["u01", "u02"])
     assert both.name == "both"
-    for name in ("user", "demographics"):
+    for name in ("user", "demographics", "taste"):
         mean = (getattr(one, name) + getattr(other, name)) / 2
         assert torch.allclose(getattr(both, name), mean, atol=1e-7)
 
@@ -183,7 +185,7 @@ def test_the_population_knows_no_user_and_no_demographics(
 
 
 def test_a_person_of_whom_nothing_is_known_has_no_demographics(checkpoint: Path, pictures: list[Image.Image]) -> None:
-    edit_users(checkpoint, lambda users: users.select(["user_id", "profile", "n_ratings"]))
+    edit_users(checkpoint, lambda users: users.select(["user_id", *NOT_DEMOGRAPHIC]))
     loaded = PamelaPredictor.from_pretrained(checkpoint)
     assert loaded.person("u01").demographics is None
     assert loaded.group("g", ["u01", "u02"]).demographics is None
@@ -210,10 +212,10 @@ def test_an_unknown_user_is_a_key_error_and_no_image_gives_no_score(predictor: P
     assert predictor.score([], predictor.population()).shape == (0,)
 
 
-def test_unknown_texts_are_rows_of_nan(predictor: PamelaPredictor) -> None:
-    features = predictor.text_features(["fog", None, "fog"])
-    assert features.isnan().all(1).tolist() == [False, True, False]
-    assert torch.equal(features[0], features[2])
+def test_unknown_texts_are_rows_of_nan(predictor: PamelaPredictor, pictures: list[Image.Image]) -> None:
+    prompts = predictor.see(pictures[:3], prompts=["fog", None, "fog"]).prompt
+    assert prompts.isnan().all(1).tolist() == [False, True, False]
+    assert torch.equal(prompts[0], prompts[2])
 
 
 def test_two_checkpoints_score_in_one_process(checkpoint: Path, tmp_path: Path, pictures: list[Image.Image]) -> None:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.fitting import WITHOUT_USER
 from predictor.metrics import mean_over_users, per_user, srocc
 from predictor.model import PamelaModel
 from predictor.training import RECIPES, Epoch, Recipe, TrainingTable, gather, predict, train, validate
@@ -50,7 +49,7 @@ def held_out(model: PamelaModel, table: TrainingTable, **options: bool) -> float
 def test_a_persons_taste_is_learnt_and_only_with_the_person(table: TrainingTable) -> None:
     recipe = Recipe(epochs=25, batch_size=64, learning_rate=3e-3, warmup_steps=20, drop_user=0.05)
     personal = train(table, recipe, seed=0)
-    generic = train(table, replace(recipe, epochs=5), seed=0, without=WITHOUT_USER)
+    generic = train(table, replace(recipe, epochs=5), seed=0, without=("user", "demographics"))
     assert held_out(personal, table) > 0.8
     assert held_out(personal, table) > held_out(generic, table) + 0.4
     assert held_out(personal, table) > held_out(personal, table, as_population=True) + 0.4

@@ -1,0 +1,66 @@
+"""On ratings of real people: 600 raters of 660 photographs (OASIS). The data lies beside the project, never in it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from predictor.dataset import Dataset, read_dataset
+from predictor.evaluation.bench import Question
+from predictor.evaluation.protocol import evaluate
+from predictor.fitting import fit
+from predictor.predictor import PamelaPredictor
+from predictor.training import RECIPES
+
+OASIS = Path(__file__).parents[3] / "shared" / "data" / "oasis"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not OASIS.is_dir(), reason=f"the ratings are not there: {OASIS}"),
+]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return read_dataset(OASIS)
+
+
+@pytest.fixture(scope="module")
+def learnt(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> PamelaPredictor:
+    """One epoch of the transformer instead of fifteen, to be quick: the taste model does not know of epochs."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PAMELA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return fit(dataset, replace(RECIPES["small"], epochs=1), seed=0)
+
+
+@pytest.fixture(scope="module")
+def strangers(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
+    return evaluate(learnt, dataset, Question(split="test_unseen", draws=2))
+
+
+def test_seen_people_are_ranked_better_than_without_knowing_them(learnt: PamelaPredictor) -> None:
+    metrics = learnt.metrics
+    assert metrics["n_users"] == 468
+    assert metrics["user"]["srocc"]["value"] > 0.56
+    assert metrics["differences"]["generic_head"]["srocc"]["ci_low"] > 0.05
+    assert metrics["differences"]["population"]["srocc"]["ci_low"] > 0.04
+
+
+def test_a_strangers_fifteen_ratings_beat_both_the_generic_head_and_equation_1(strangers: dict[str, Any]) -> None:
+    assert strangers["n_users"] == 84
+    for baseline in ("generic_head", "population", "equation_1"):
+        assert strangers["differences"][baseline]["srocc"]["ci_low"] > 0
+
+
+def test_more_ratings_never_make_it_worse_than_none(strangers: dict[str, Any]) -> None:
+    curve = {line["k"]: line["gain"] for line in strangers["contexts"] if line["rule"] == "default"}
+    assert set(curve) == {0, 1, 2, 5, 10, 15, 25}
+    assert all(gain["value"] >= 0 for gain in curve.values())
+    assert curve[25]["value"] > curve[15]["value"] > curve[5]["value"] > 0
+
+
+def test_people_who_disagree_are_told_apart(learnt: PamelaPredictor, dataset: Dataset) -> None:
+    diverging = evaluate(learnt, dataset, Question(split="test_seen"))["diverging"]
+    assert diverging["n_preferences"] > 100_000
+    assert diverging["accuracy"]["ci_low"] > 0.55
