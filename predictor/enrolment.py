@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,25 @@ def read_ratings(file: Path, *, low: float, high: float) -> RatedImages:
     table = read_table(file, required=["image", "rating"])
     if not len(table):
         raise ValueError(f"{file}: has no rating; give at least one row of image,rating")
-    files, ratings = [], []
-    for number, row in enumerate(table.to_pylist(), start=2):
-        image = file.parent / str(row["image"] or "")
+    files: list[Path] = []
+    ratings: list[float] = []
+    head = 2 if file.suffix.lower() in (".csv", ".tsv") else 1
+    for number, row in enumerate(table.to_pylist(), start=head):
+        image = (file.parent / str(row["image"] or "")).resolve()
         if not image.is_file():
             raise ValueError(f"{file}, row {number}: no such image {row['image']!r} (paths are from {file.parent})")
         if image in files:
-            raise ValueError(f"{file}, row {number}: {row['image']!r} is rated already in row {files.index(image) + 2}")
+            before = files.index(image) + head
+            raise ValueError(f"{file}, row {number}: {row['image']!r} is rated already in row {before}")
         rating = row["rating"]
-        if isinstance(rating, bool) or not isinstance(rating, int | float) or not low <= rating <= high:
+        if isinstance(rating, bool) or not isinstance(rating, int | float | Decimal) or not low <= rating <= high:
             raise ValueError(
                 f"{file}, row {number}: rating must be a number from {low:g} to {high:g}, got {rating!r}; "
                 "give another scale by --scale LOW,HIGH"
             )
         files.append(image)
-        ratings.append((rating - low) / (high - low))
-    prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
+        ratings.append((float(rating) - low) / (high - low))
+    prompts: list[str | None] = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
     return RatedImages(files=files, rating=np.array(ratings), prompts=prompts)
 
 
@@ -72,8 +76,11 @@ def enroll(
     ValueError
         The name is taken or empty, or a demographic column is not one of the checkpoint's.
     """
-    if not user_id.strip() or user_id == "*":
-        raise ValueError(f"--user must be a name for the new person, got {user_id!r}")
+    if _means_something_else(user_id):
+        raise ValueError(
+            f"--user must be a name for the new person, got {user_id!r}; names have no comma and no space at "
+            "their ends, and are not *, all, group:… or @…, which mean somebody else to steer-batch"
+        )
     if user_id in predictor.user_ids:
         raise ValueError(f"--user {user_id}: is in the checkpoint already; name the new person otherwise")
     said = _typed(predictor.users.schema, demographics or {})
@@ -93,6 +100,11 @@ def enroll(
     return predictor.with_users(pa.concat_tables([predictor.users, added]))
 
 
+def _means_something_else(name: str) -> bool:
+    """Whether `steer-batch --users` would not take it for one person."""
+    return name in ("", "*", "all") or name != name.strip() or "," in name or name.startswith(("group:", "@"))
+
+
 def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
     """Demographics in the types of the checkpoint's columns."""
     said = {}
@@ -102,6 +114,6 @@ def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]
             raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
         try:
             said[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
     return said

@@ -131,9 +131,9 @@ def _users(dataset: Dataset, images: Images, learnt: _Learnt | None) -> pa.Table
         own = rows[dataset.user[rows] == number]
         profiles.append(profile(vectors[dataset.image[own]], dataset.rating[own]).astype(np.float32))
         counts.append(len(own))
-        known = learnt is not None and len(own) > 0
-        tastes.append(learnt.tastes[number].tolist() if known else None)
-        levels.append(float(learnt.levels[number]) if known else 0.0)
+        known = learnt if len(own) else None
+        tastes.append(None if known is None else known.tastes[number].tolist())
+        levels.append(0.0 if known is None else float(known.levels[number]))
     columns = {
         "profile": pa.array(profiles, pa.list_(pa.float32())),
         "n_ratings": pa.array(counts, pa.int64()),

@@ -39,10 +39,20 @@ class FittedKernel:
     nugget: float
 
 
-def rbf(x: Tensor, landmarks: Tensor) -> Tensor:
-    """The kernel between rows in fitted coordinates: (N, D), (M, D) -> (N, M)."""
-    squared = (x * x).sum(1)[:, None] + (landmarks * landmarks).sum(1) - 2 * x @ landmarks.T
+def rbf(x: Tensor, landmarks: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The kernel between rows in fitted coordinates: (N, D), (M, D) -> (N, M).
+
+    `lengths` are the landmarks' squared lengths (M,), where they are at hand: for one image they cost as
+    much as all the rest.
+    """
+    lengths = squared_lengths(landmarks) if lengths is None else lengths
+    squared = squared_lengths(x)[:, None] + lengths - 2 * x @ landmarks.T
     return torch.exp(-0.5 * squared.clamp_min(0))
+
+
+def squared_lengths(x: Tensor) -> Tensor:
+    """Of rows: (N, D) -> (N,)."""
+    return (x * x).sum(1)
 
 
 def fit_kernel(x: Tensor, parts: Sequence[int], liking: Tensor, ratings: Tensor, *, seed: int) -> FittedKernel:
@@ -110,5 +120,5 @@ def _root_mean_square(values: Tensor) -> Tensor:
 
 
 def _squared_distances(x: Tensor) -> Tensor:
-    squared = (x * x).sum(1)
-    return (squared[:, None] + squared - 2 * x @ x.T).clamp_min(0)
+    lengths = squared_lengths(x)
+    return (lengths[:, None] + lengths - 2 * x @ x.T).clamp_min(0)

@@ -12,7 +12,8 @@ Loads strictly: a folder that does not fit is an error, and nothing in it is eve
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +98,9 @@ class PamelaPredictor:
             _load(taste, "taste", weights)
             users = pq.read_table(folder / "users.parquet")
             known = len(set(users.select(["user_id", *NOT_DEMOGRAPHIC])["user_id"].to_pylist()))
+            lengths = {len(own) for own in users["taste"].to_pylist() if own is not None}
+            if lengths - {taste.config.rank}:
+                raise ValueError(f"users.parquet has tastes of length {sorted(lengths)}, the model {taste.config.rank}")
             names = EncoderNames(
                 image=config["image_encoder"],
                 text=config["text_encoder"],
@@ -104,6 +108,8 @@ class PamelaPredictor:
                 trust_remote_code=trust_remote_code,
             )
             share, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
+            if not 0 <= share <= 1:
+                raise ValueError(f"transformer_share must be from 0 to 1, got {share:g}")
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
         except _DO_NOT_FIT as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
@@ -120,14 +126,22 @@ class PamelaPredictor:
         )
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the checkpoint; config.json comes last, so that a folder without it is not one."""
+        """Write the checkpoint; config.json comes last, so that a folder without it is not one.
+
+        Each file is replaced as a whole: one that is written over by the same model with other people is a
+        checkpoint at every moment.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
-        pq.write_table(self.users, folder / "users.parquet")
-        (folder / "metrics.json").write_text(json.dumps(self.metrics, indent=2) + "\n", "utf-8")
-        (folder / "README.md").write_text(self.card, "utf-8")
+        with _replacing(folder / "model.safetensors") as path:
+            save_file(weights, path)
+        with _replacing(folder / "users.parquet") as path:
+            pq.write_table(self.users, path)
+        with _replacing(folder / "metrics.json") as path:
+            path.write_text(json.dumps(self.metrics, indent=2) + "\n", "utf-8")
+        with _replacing(folder / "README.md") as path:
+            path.write_text(self.card, "utf-8")
         config = {
             "model": asdict(self.model.config),
             "taste": asdict(self.taste.config),
@@ -135,7 +149,8 @@ class PamelaPredictor:
             **self.encoders.names,
             "fingerprints": self.encoders.fingerprints,
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        with _replacing(folder / "config.json") as path:
+            path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
     @property
     def user_ids(self) -> list[str]:
@@ -260,7 +275,7 @@ def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | 
         known = [(w, vector) for w, vector in zip(weight, vectors, strict=True) if vector is not None]
         if not known:
             return None
-        return sum(w * vector for w, vector in known) / sum(w for w, _ in known)  # type: ignore[return-value]
+        return torch.stack([w * vector for w, vector in known]).sum(0) / sum(w for w, _ in known)
 
     return Person(
         name=name,
@@ -269,6 +284,17 @@ def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | 
         taste=mean([person.taste for person in people]),
         level=sum(w * person.level for w, person in zip(weight, people, strict=True)),
     )
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A scratch file that takes the place of `path` when it is written."""
+    scratch = path.with_name(f".{path.name}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 _DO_NOT_FIT = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
@@ -281,14 +307,15 @@ def _config(kind: type[Config], config: Mapping[str, Any]) -> Config:
     unknown = set(values) - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"unknown {section} setting {', '.join(sorted(unknown))}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    typed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return kind(**typed)
 
 
 def _load(module: torch.nn.Module, section: str, weights: Mapping[str, Tensor]) -> None:
     """Strictly: a weight that is missing, unknown or of another shape or type is an error."""
     expected = module.state_dict()
     own = {name.removeprefix(f"{section}."): value for name, value in weights.items() if name.startswith(f"{section}.")}
-    for name in expected.keys() | own.keys():
+    for name in sorted(expected.keys() | own.keys()):
         have, want = own.get(name), expected.get(name)
         if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
             described = [f"{tuple(t.shape)} {t.dtype}" if t is not None else "nothing" for t in (have, want)]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from predictor.encoding import Images
-from predictor.kernel import fit_kernel, rbf
+from predictor.kernel import fit_kernel, rbf, squared_lengths
 from predictor.threads import one_thread
 
 _PRIOR_VARIANCE = (0.003, 0.01)
@@ -33,7 +33,12 @@ _PRIOR_VARIANCE = (0.003, 0.01)
 _PRIOR_USERS = 200
 """How many people's word the prior covariance is worth against the covariance seen (inverse Wishart)."""
 
+_LEAST_NOISE = 1e-4
+"""Nobody's ratings are taken to be exacter than to a hundredth of the scale, even where they all are equal."""
+
 _ROUNDS = 10
+_MOST_SWEEPS = 5000
+"""Of two-way means: some ten suffice where images share many raters, hundreds where they share few."""
 _USERS_AT_ONCE = 256
 
 
@@ -90,12 +95,13 @@ class Taste(nn.Module):
         with one_thread(), torch.inference_mode():
             x = vectors(images)
             x = (torch.where(torch.isnan(x), self.centre, x) - self.centre) * self.scale
-            near = rbf(x, self._points)
+            near = rbf(x, *self._points)
             return Looks(generic=near @ self.generic, features=near @ self.basis - self.offset)
 
     @cached_property
-    def _points(self) -> Tensor:
-        return self.landmarks.double()
+    def _points(self) -> tuple[Tensor, Tensor]:
+        points = self.landmarks.double()
+        return points, squared_lengths(points)
 
     def infer(self, looks: Looks, rating: Tensor) -> tuple[Tensor, float]:
         """A person's taste and level from K ratings (0 to 1) of images that were looked at.
@@ -212,10 +218,13 @@ def _two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int) -> tup
     per_image, per_user = np.bincount(image), np.bincount(user, minlength=users)
     liking = np.zeros(len(per_image))
     level = np.zeros(users)
-    for _ in range(20):
+    for _ in range(_MOST_SWEEPS):
+        before = liking
         level = np.bincount(user, rating - liking[image], users) / np.maximum(per_user, 1)
         liking = np.bincount(image, rating - level[user]) / per_image
         liking -= liking[image].mean()
+        if np.abs(liking - before).max() < 1e-10:
+            break
     return liking, np.where(per_user > 0, level, np.nan)
 
 
@@ -263,7 +272,7 @@ def _learn_tastes(
     user, rating = ratings.user, ratings.rating
     centred = rating - level[user]
     count = np.bincount(image)
-    noise = float(np.mean((centred - liking[image]) ** 2 * (count / np.maximum(count - 1, 1))[image]))
+    noise = _noise(centred - liking[image], count[image], otherwise=taste.config.generic_error)
     trust = noise / max(taste.config.generic_error, 1e-6)
     others = np.bincount(image, centred)[image] - centred
     surprise = centred - (others + trust * foretold[image]) / (count[image] - 1 + trust)
@@ -280,7 +289,7 @@ def _learn_tastes(
         second, mean, explained = _expectation(covariance, noise, gram, moment)
         size = float((second.diagonal() / prior).mean()) / len(raters)
         covariance = (second + _PRIOR_USERS * size * torch.diag(prior)) / (len(raters) + _PRIOR_USERS)
-        noise = max((square - explained) / len(user), 1e-6)
+        noise = max((square - explained) / len(user), _LEAST_NOISE)
     taste.covariance.copy_(covariance[1:, 1:])
     taste.config = replace(taste.config, noise=noise)
     tastes, levels = torch.zeros(len(level), rank, dtype=torch.float64), torch.zeros(len(level), dtype=torch.float64)
@@ -288,6 +297,13 @@ def _learn_tastes(
     tastes[rows] = mean[:, 1:]
     levels[rows] = mean[:, 0] + torch.from_numpy(level[raters]) - taste.config.level
     return tastes, levels
+
+
+def _noise(residual: NDArray[np.float64], count: NDArray[np.intp], *, otherwise: float) -> float:
+    """Variance of ratings around their image's mean; an image rated once fits its own mean, and says nothing of it."""
+    shared = count > 1
+    squared = residual[shared] ** 2 * count[shared] / (count[shared] - 1)
+    return max(float(squared.mean()) if len(squared) else otherwise, _LEAST_NOISE)
 
 
 def _evidence(design: Tensor, image: NDArray[np.intp], surprise: NDArray[np.float64]) -> tuple[Tensor, Tensor]:

@@ -60,10 +60,11 @@ class TrainingState:
         try:
             with safe_open(path, "pt") as stored:
                 said = json.loads(stored.metadata()["state"])
+                belongs_to = said["identity"]
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read: {error}; remove it to train from the start") from error
-        if said["identity"] != identity:
+        if belongs_to != identity:
             raise ValueError(
                 f"{path}: belongs to a training with other ratings, recipe, encoders or seed; go on with those, "
                 "or name a new folder"

@@ -50,8 +50,12 @@ class EmbeddingModel:
     def fingerprint(self) -> str:
         return f"embedding-{self.source.identity}-{self.source.dtype}-v{_VERSION}"
 
-    @cached_property
+    @property
     def dimensions(self) -> int:
+        return self._dimensions
+
+    @cached_property
+    def _dimensions(self) -> int:
         """From the settings where they tell, else from the model."""
         return _dimensions(self.source) or int(self._model.get_embedding_dimension() or 0)
 

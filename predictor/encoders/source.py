@@ -108,7 +108,7 @@ def find_source(name: str) -> Source:
         if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
             raise ValueError(f"{name}: not the folder of an encoder: it has no config.json")
         _check_weights(name, folder)
-        return Source(name, folder)
+        return Source(str(folder.resolve()), folder.resolve())  # found again from wherever the predictor is loaded
     hub_id = _HUB_ID.fullmatch(name)
     if hub_id is None or name.startswith((".", "~", "/")):
         raise ValueError(f"{name}: no such folder; give the folder of a checkpoint, or its hub id (owner/name)")

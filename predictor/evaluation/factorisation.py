@@ -65,7 +65,7 @@ def factorise(ratings: Ratings, *, users: int, images: int, seed: int = 0) -> Fa
 def _ridge(factors: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     design = np.column_stack([np.ones(len(target)), factors])
     gram = design.T @ design + np.diag([_PENALTY, *[_PENALTY * _FACTOR_VARIANCE] * factors.shape[1]])
-    return np.linalg.solve(gram, design.T @ target)
+    return np.asarray(np.linalg.solve(gram, design.T @ target), np.float64)
 
 
 _FACTOR_VARIANCE = 0.02

@@ -66,7 +66,7 @@ def _measure(bench: Bench) -> dict[str, Any]:
     unseen = question.split.endswith("unseen")
     warnings = _of_training(bench)
     scored = bench.strangers(warnings) if unseen else [bench.seen(warnings)]
-    result = _levels(bench, scored, warnings)
+    result = _levels(bench, scored)
     if question.details:
         result |= _details(bench, scored[0])
     if unseen and question.details:
@@ -80,8 +80,13 @@ def _measure(bench: Bench) -> dict[str, Any]:
 
 
 def _of_training(bench: Bench) -> list[str]:
-    """A warning where the checkpoint was trained on other ratings of this dataset than its split says."""
+    """A warning where the checkpoint was trained on other ratings than those that are split 'train' here."""
     name, digests = bench.dataset.name, bench.predictor.metrics.get("training", {}).get("datasets", {})
+    if digests and name not in digests and not bench.question.split.endswith("unseen"):
+        return [
+            f"the checkpoint was trained on {', '.join(digests)}, not on {name}: users are taken for the same people "
+            "where their ids are the same"
+        ]
     if digests.get(name) in (None, bench.dataset.training_digests.get(name)):
         return []
     return [
@@ -98,7 +103,7 @@ def _curves(bench: Bench, warnings: list[str]) -> list[dict[str, Any]]:
         warnings.append(
             f"context curves are of the {len(users)} of {everybody} users who have {most} ratings and two more"
         )
-    points = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
+    points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
     nothing = bench.by_context(bench.rule("none"), 0, most, users)
     lines = []
     for done, (rule, k) in enumerate(points, start=1):
@@ -126,7 +131,7 @@ def _grid(bench: Bench) -> list[dict[str, float | int | None]]:
     return lines
 
 
-def _levels(bench: Bench, scored: Sequence[Scored], warnings: list[str]) -> dict[str, Any]:
+def _levels(bench: Bench, scored: Sequence[Scored]) -> dict[str, Any]:
     """Both levels of the model and of its baselines."""
     dataset = bench.dataset
     names = list(scored[0].scores)
@@ -147,8 +152,6 @@ def _levels(bench: Bench, scored: Sequence[Scored], warnings: list[str]) -> dict
         return {level: {metric: i.as_dict() for metric, i in of.items()} for level, of in levels.items()}
 
     baselines = [name for name in names if name != "model"]
-    if "matrix_factorisation" in names and np.isnan(scored[0].scores["matrix_factorisation"]).all():
-        warnings.append("matrix factorisation has nothing to say: none of these images has a training rating")
     return {
         "split": bench.question.split,
         "n_users": len(np.unique(user)),

@@ -13,7 +13,9 @@ from tests.pipelines.console import command, small
 LIKINGS = {"at night, very dark": 5, "washed out, pale": 10, "bright, vivid colours": 95, "golden light, vivid": 90}
 
 
-def test_a_new_person_is_enrolled_and_steered_for(checkpoint: Path, prompts: Path, steer: Steer, tmp_path: Path) -> None:
+def test_a_new_person_is_steered_for_after_four_ratings(
+    checkpoint: Path, prompts: Path, steer: Steer, tmp_path: Path
+) -> None:
     darkroom = Darkroom(size=64)
     darkroom.setup()
     lines = ["image,rating"]

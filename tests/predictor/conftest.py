@@ -45,6 +45,17 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def rated_by_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder without splits: 14 simulated raters, who each rate 70 or so of 100 images. Not to be changed."""
+    folder = tmp_path_factory.mktemp("rated_by_many")
+    write_images(folder, 100)
+    simulate(folder, raters=14, ratings_per_image=10, seed=0)
+    lines = (folder / "ratings.csv").read_text("utf-8").splitlines()
+    (folder / "ratings.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", "utf-8")
+    return folder
+
+
 @pytest.fixture
 def dataset(rated: Path, tmp_path: Path) -> Path:
     """A copy of the dataset folder that a test may change."""
@@ -74,6 +85,14 @@ def saved(predictor: PamelaPredictor, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("saved")
     predictor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def of_many(rated_by_many: Path, cache: Path) -> PamelaPredictor:
+    """Trained on those of the 14 raters who are not held out."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PAMELA_CACHE", str(cache))
+        return fit(read_dataset(rated_by_many), BRIEF, seed=1)
 
 
 @pytest.fixture
@@ -111,5 +130,7 @@ def write_images(folder: Path, count: int) -> None:
         clouds = rng.uniform(0, 255, 3) + rng.normal(0, rng.uniform(5, 60), (6, 6, 3))
         small = Image.fromarray(clouds.clip(0, 255).astype(np.uint8))
         small.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
-        lines.append(f"{number:03d},{number:03d}.png,{('a cloud', 'fog')[number % 2]},{('soft', 'harsh', '')[number % 3]}")
+        lines.append(
+            f"{number:03d},{number:03d}.png,{('a cloud', 'fog')[number % 2]},{('soft', 'harsh', '')[number % 3]}"
+        )
     (folder / "images.csv").write_text("\n".join(lines) + "\n", "utf-8")

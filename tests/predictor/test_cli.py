@@ -13,6 +13,7 @@ from PIL import Image
 
 from predictor.checkpoint import FILES
 from predictor.cli import main
+from predictor.predictor import PamelaPredictor
 
 Steer = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -74,6 +75,33 @@ def test_the_population_can_be_asked_and_a_prompt_be_given(steer_predictor: Stee
     assert len({run.stdout for run in asked}) == 3
 
 
+def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
+    steer_predictor: Steer, checkpoint: Path, rated: Path
+) -> None:
+    file = checkpoint.parent / "ada.csv"
+    file.write_text("image,rating\n" + "".join(f"{rated / f'{n:03d}.png'},{1 + n % 7}\n" for n in range(15)), "utf-8")
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    given = ("--user", "ada", "--ratings", file, "--scale", "1,7", "--demographic", "age=31", "--out", checkpoint)
+    enrolled = steer_predictor("enroll", checkpoint, *given)
+    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 ratings\n"), enrolled.stderr
+    assert (checkpoint / "model.safetensors").read_bytes() == weights
+    assert {path.name for path in checkpoint.iterdir()} == set(FILES)
+    asked = (rated / "020.png", rated / "021.png")
+    scored = steer_predictor("score", checkpoint, "--user", "ada", *asked)
+    assert scored.returncode == 0, scored.stderr
+    scores = [float(row["score"]) for row in csv.DictReader(io.StringIO(scored.stdout))]
+    loaded = PamelaPredictor.from_pretrained(checkpoint)
+    expected = loaded.score([Image.open(path) for path in asked], loaded.person("ada"))
+    assert scores == pytest.approx(expected.tolist(), abs=1e-6)
+    assert loaded.users["age"][-1].as_py() == 31
+    assert "\nada,31,None,None\n" in steer_predictor("info", checkpoint).stdout
+    again = steer_predictor("enroll", checkpoint, *given)
+    assert (again.returncode, again.stderr) == (
+        2,
+        "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -88,6 +116,19 @@ def test_the_population_can_be_asked_and_a_prompt_be_given(steer_predictor: Stee
         ("score {saved} --user u01 {rated}/images.csv", "images.csv: not an image that can be read"),
         ("score {saved} --user u01 {bomb}", "bomb.png: not an image that can be read"),
         ("score {rated} --user u01 x.png", "{rated}: not a whole checkpoint, config.json, model.safetensors"),
+        ("enroll {saved} --user x --ratings x.csv --out {rated}", "--out {rated}: is not empty; name a new folder"),
+        ("enroll {saved} --user x --ratings x.csv --out new", "x.csv: no such file"),
+        (
+            "enroll {saved} --user x --ratings x.csv --out new --scale 5",
+            "--scale must be two numbers, LOW,HIGH, got '5'",
+        ),
+        (
+            "enroll {saved} --user x --ratings x.csv --out new --demographic age",
+            "--demographic must be NAME=VALUE, got 'age'",
+        ),
+        ("evaluate {saved} {rated} --split best", "unknown split 'best'; the splits are train, val_seen"),
+        ("evaluate {saved} {rated} --split test_unseen", "simulated-6-raters: no rating of split 'test_unseen'; there"),
+        ("evaluate {saved} {rated} --strangers twin", "unknown rule for strangers 'twin'; known are default, paper"),
         ("info nowhere", "nowhere: no such checkpoint folder; make one by `steer-predictor train`"),
     ],
 )

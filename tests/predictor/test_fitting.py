@@ -1,15 +1,19 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from predictor.dataset import read_dataset
 from predictor.encoding import EncoderNames
-from predictor.fitting import fit
+from predictor.fitting import SHARES, fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
+from predictor.simulation import simulate
 from predictor.training import Recipe
 
 BRIEF = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
@@ -45,7 +49,7 @@ def test_the_metrics_are_those_of_the_scores_that_the_checkpoint_gives(predictor
         number = dataset.image[row]
         with Image.open(dataset.image_paths[number]) as image:
             person = predictor.person(dataset.user_ids[dataset.user[row]])
-            said = {"prompts": [dataset.prompts[number]], "metadata": [metadata[number]]}
+            said: dict[str, Any] = {"prompts": [dataset.prompts[number]], "metadata": [metadata[number]]}
             scores[position] = predictor.score([image], person, **said)[0]
     values = per_user(srocc, dataset.user[rows], dataset.rating[rows], scores)
     assert mean_over_users(values).as_dict() == pytest.approx(predictor.metrics["user"]["srocc"], abs=1e-9)
@@ -117,6 +121,79 @@ def test_a_dataset_without_prompts_metadata_and_demographics_can_be_learnt_from(
 def test_tokens_left_out_stay_out_in_the_checkpoint(rated: Path) -> None:
     fitted = fit(read_dataset(rated), BRIEF, without=("prompt", "user"))
     assert fitted.model.config.without == ("prompt", "user")
+
+
+def test_without_the_user_nobody_has_a_taste_or_a_level(rated: Path) -> None:
+    fitted = fit(read_dataset(rated), BRIEF, without=("user",))
+    for user in fitted.user_ids:
+        person = fitted.person(user)
+        assert (person.user, person.taste, person.level) == (None, None, 0.0)
+        assert person.demographics is not None
+    ratings = [row["n_ratings"] for row in fitted.users.to_pylist()]
+    assert min(ratings) > 0  # they rated, and it is not used
+
+
+@pytest.mark.parametrize("left_out", ["prompt", "metadata"])
+def test_the_taste_model_does_not_know_either_what_is_left_out(rated: Path, left_out: str) -> None:
+    plain, fitted = (fit(read_dataset(rated), BRIEF, without=without) for without in ((), (left_out,)))
+    picture = [Image.open(rated / "000.png")]
+    said: dict[str, Any] = {"prompts": ["fog"]} if left_out == "prompt" else {"metadata": [{"style": "soft"}]}
+    told = [
+        [model.taste.look(model.see(picture, **given)).generic for given in ({}, said)] for model in (plain, fitted)
+    ]
+    assert not torch.equal(*told[0])
+    assert torch.equal(*told[1])
+
+
+def test_the_share_is_the_recipes_or_what_ranks_the_validation_ratings_best(rated: Path) -> None:
+    data = read_dataset(rated)
+    given = fit(data, replace(BRIEF, transformer_share=0.3))
+    assert given.share == 0.3
+    chosen = fit(data, replace(BRIEF, epochs=8))
+    rows, paths = data.rows("val_seen"), data.image_paths
+    images = chosen.encoders.of_files(paths, data.prompts, data.images.to_pylist())
+    reached = []
+    for share in SHARES:
+        scores = np.empty(len(rows))
+        for position, row in enumerate(rows):
+            shared = PamelaPredictor(
+                chosen.model, chosen.taste, chosen.users, chosen.encoders, share=share, metrics={}, card=""
+            )
+            person = shared.person(data.user_ids[data.user[row]])
+            number = data.image[row]
+            scores[position] = shared.score_images(images[number : number + 1], [person])[0, 0]
+        reached.append(mean_over_users(per_user(srocc, data.user[rows], data.rating[rows], scores)).value)
+    assert reached[SHARES.index(chosen.share)] == pytest.approx(max(reached), abs=1e-9)
+
+
+def test_where_nothing_is_left_to_validate_by_the_transformer_has_no_share(rated: Path) -> None:
+    data = read_dataset(rated)
+    split = np.where(data.split == "val_seen", "test_seen", data.split)
+    assert fit(replace(data, split=split), BRIEF).share == 0.0
+
+
+def test_one_person_alone_can_be_learnt_from(images: Path) -> None:
+    simulate(images, raters=1, ratings_per_image=1, seed=0)
+    fitted = fit(read_dataset(images), BRIEF)
+    picture = [Image.open(path) for path in sorted(images.glob("*.png"))]
+    assert np.isfinite(fitted.score(picture, fitted.person("u01"))).all()
+
+
+def test_people_who_like_everything_alike_can_be_learnt_from(dataset: Path) -> None:
+    lines = (dataset / "ratings.csv").read_text("utf-8").splitlines()
+    alike = [",".join([*line.split(",")[:2], "50", line.split(",")[3]]) for line in lines[1:]]
+    (dataset / "ratings.csv").write_text("\n".join([lines[0], *alike]) + "\n", "utf-8")
+    fitted = fit(read_dataset(dataset), BRIEF)
+    with Image.open(dataset / "000.png") as picture:
+        assert fitted.score([picture], fitted.person("u01"))[0] == pytest.approx(0.5, abs=0.05)
+    assert fitted.metrics["user"]["srocc"]["value"] is None
+
+
+def test_a_demographic_column_of_a_name_that_checkpoints_use_is_refused(dataset: Path) -> None:
+    text = (dataset / "users.csv").read_text("utf-8").replace("nationality", "level", 1)
+    (dataset / "users.csv").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="users have a column 'level', a name that checkpoints use; rename it"):
+        fit(read_dataset(dataset), BRIEF)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from predictor.checkpoint import NOT_DEMOGRAPHIC
 from predictor.encoders.efficientnet import EfficientNetLite0
-from predictor.predictor import PamelaPredictor
+from predictor.predictor import PamelaPredictor, Person
 
 
 def edit_config(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -77,13 +77,22 @@ def test_a_missing_file_is_named(checkpoint: Path, name: str) -> None:
         (lambda config: config["model"].update(mixture=2), "unknown model setting mixture"),
         (lambda config: config["model"].pop("users"), "users"),
         (lambda config: config.pop("model"), "'model'"),
+        (lambda config: config.pop("taste"), "'taste'"),
+        (lambda config: config.pop("transformer_share"), "'transformer_share'"),
+        (lambda config: config.update(transformer_share="half"), "could not convert string to float: 'half'"),
+        (lambda config: config.update(transformer_share=1.5), "transformer_share must be from 0 to 1, got 1.5"),
+        (lambda config: config["taste"].update(rank=3), "taste.basis|taste.offset|taste.covariance"),
+        (lambda config: config["taste"].update(mixture=2), "unknown taste setting mixture"),
         (lambda config: config.update(image_encoder="clip"), "unknown encoder 'clip'; known are efficientnet"),
         (lambda config: config.update(text_encoder="bert"), "unknown encoder 'bert'; known are minilm"),
         (
             lambda config: config["fingerprints"].update(image_encoder="efficientnet-lite0-v1"),
-            f"features of efficientnet-lite0-v1, but this image_encoder is {EfficientNetLite0.fingerprint}; train it again",
+            f"of efficientnet-lite0-v1, but this image_encoder is {EfficientNetLite0.fingerprint}; train it again",
         ),
-        (lambda config: config["fingerprints"].update(text_encoder="x"), "features of x, but this text_encoder is all-minilm"),
+        (
+            lambda config: config["fingerprints"].update(text_encoder="x"),
+            "features of x, but this text_encoder is all-minilm",
+        ),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
@@ -103,12 +112,15 @@ def test_a_configuration_that_does_not_fit_is_refused(
         lambda users: users.drop_columns(["user_id"]),
         lambda users: users.drop_columns(["profile"]),
         lambda users: users.drop_columns(["taste"]),
+        lambda users: users.set_column(users.column_names.index("taste"), "taste", [[[0.1, 0.2]] * len(users)]),
     ],
-    ids=["one too few", "one too many", "one twice", "no ids", "no profiles", "no tastes"],
+    ids=["one too few", "one too many", "one twice", "no ids", "no profiles", "no tastes", "tastes of another model"],
 )
 def test_users_that_do_not_fit_the_model_are_refused(checkpoint: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     edit_users(checkpoint, change)
-    with pytest.raises(ValueError, match=r"users.parquet has . users, the model 6|of this version: .* does not exist"):
+    with pytest.raises(
+        ValueError, match=r"users.parquet has . users, the model 6|of this version: .*(does not exist|tastes of)"
+    ):
         PamelaPredictor.from_pretrained(checkpoint)
 
 
@@ -140,6 +152,60 @@ def test_different_people_score_differently_and_each_as_if_alone(
     again = [predictor.score(pictures, person) for person in reversed(people)][::-1]
     assert np.array_equal(first, again)
     assert len({tuple(scores) for scores in first}) == len(people)
+
+
+def test_two_hundred_people_are_scored_at_once_as_each_alone_to_the_last_bit(
+    predictor: PamelaPredictor, pictures: list[Image.Image]
+) -> None:
+    rng = np.random.default_rng(0)
+    config, known = predictor.model.config, [predictor.person(user) for user in predictor.user_ids]
+
+    def some(dimensions: int) -> torch.Tensor | None:
+        return torch.from_numpy(rng.normal(0, 0.1, dimensions)) if rng.random() < 0.8 else None
+
+    made_up = [
+        Person(
+            name=str(number),
+            user=some(config.width),
+            demographics=some(config.profile_dimensions),
+            taste=some(predictor.taste.config.rank),
+            level=float(rng.normal()),
+        )
+        for number in range(193)
+    ]
+    people = [*known, predictor.population(), *made_up]
+    images = predictor.see(pictures, prompts=["fog", None] * 3)
+    together = predictor.score_images(images, people)
+    assert together.shape == (200, 6)
+    alone = np.concatenate([predictor.score_images(images, [person]) for person in people])
+    assert np.array_equal(together, alone)
+    one_by_one = [predictor.score_images(images[i : i + 1], [people[9]])[0, 0] for i in range(6)]
+    assert np.array_equal(together[9], one_by_one)
+    looked = predictor.score_images(images, people, looks=predictor.taste.look(images))
+    assert np.array_equal(together, looked)
+
+
+def test_the_prediction_is_shared_between_the_two_models_as_the_checkpoint_says(
+    predictor: PamelaPredictor, pictures: list[Image.Image]
+) -> None:
+    def with_share(share: float) -> PamelaPredictor:
+        return PamelaPredictor(
+            predictor.model, predictor.taste, predictor.users, predictor.encoders, share=share, metrics={}, card=""
+        )
+
+    ends = [with_share(share).score(pictures, predictor.person("u01")) for share in (0.0, 1.0)]
+    mixed = 0.6 * ends[0] + 0.4 * ends[1]
+    assert np.allclose(predictor.score(pictures, predictor.person("u01")), mixed, atol=1e-8)
+    person, looks = predictor.person("u01"), predictor.taste.look(predictor.see(pictures))
+    assert person.taste is not None
+    by_taste = predictor.taste.config.level + looks.generic + looks.features @ person.taste + person.level
+    assert np.allclose(ends[0], by_taste.numpy(), atol=1e-8)
+
+
+def test_no_people_and_no_images_have_no_scores(predictor: PamelaPredictor, pictures: list[Image.Image]) -> None:
+    images = predictor.see(pictures)
+    assert predictor.score_images(images, []).shape == (0, 6)
+    assert predictor.score_images(images[:0], [predictor.population()] * 3).shape == (3, 0)
 
 
 def test_scores_are_the_same_whether_features_are_cached_or_not(

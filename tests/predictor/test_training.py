@@ -1,5 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,3 +145,71 @@ def test_the_weights_do_not_depend_on_the_number_of_threads(table: TrainingTable
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+class StoppedError(Exception):
+    """What a test stops a training with."""
+
+
+def stopped_after(epochs: int) -> Callable[[Epoch], None]:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == epochs:
+            raise StoppedError
+
+    return stop
+
+
+@pytest.mark.parametrize("stops", [(2,), (1, 4)], ids=str)
+def test_a_training_that_was_stopped_goes_on_to_the_very_same_weights(
+    table: TrainingTable, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    recipe = replace(QUICK, epochs=5, learning_rate=1e-2)
+    whole = train(table, recipe, seed=3)
+    for stop in stops:
+        with pytest.raises(StoppedError):
+            train(table, recipe, seed=3, state=tmp_path, on_epoch=stopped_after(stop))
+        torch.rand(5)
+    history: list[Epoch] = []
+    resumed = train(table, recipe, seed=3, state=tmp_path, on_epoch=history.append)
+    assert [epoch.number for epoch in history] == list(range(stops[-1], 6))
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
+    finished = train(table, recipe, seed=3, state=tmp_path)  # nothing left to do
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in finished.state_dict().items())
+
+
+def test_without_validation_too_a_stopped_training_goes_on_to_the_same_weights(
+    table: TrainingTable, tmp_path: Path
+) -> None:
+    unvalidated = replace(table, split=np.where(table.split == "val_seen", "test_seen", table.split))
+    with pytest.raises(StoppedError):
+        train(unvalidated, QUICK, seed=3, state=tmp_path, on_epoch=stopped_after(1))
+    whole, resumed = (train(unvalidated, QUICK, seed=3, state=state).state_dict() for state in (None, tmp_path))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_state_changes_nothing_of_what_is_learnt(table: TrainingTable, tmp_path: Path) -> None:
+    plain, kept = (train(table, QUICK, seed=3, state=state).state_dict() for state in (None, tmp_path))
+    assert all(torch.equal(plain[name], kept[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: {"seed": 4},
+        lambda table: {"recipe": replace(QUICK, drop_user=0.2)},
+        lambda table: {"recipe": replace(QUICK, epochs=9)},
+        lambda table: {"without": ("user",)},
+        lambda table: {"width": 32},
+        lambda table: {"table": replace(table, rating=table.rating * 0.99)},
+        lambda table: {"table": replace(table, split=np.where(table.split == "val_seen", "train", table.split))},
+        lambda table: {"table": replace(table, image=table.image.flip(0))},
+    ],
+    ids=["seed", "recipe", "epochs", "tokens", "width", "ratings", "splits", "encoder"],
+)
+def test_another_training_does_not_go_on_from_here(
+    table: TrainingTable, tmp_path: Path, change: Callable[[TrainingTable], dict[str, Any]]
+) -> None:
+    settings: dict[str, Any] = {"table": table, "recipe": QUICK, "seed": 3, "state": tmp_path}
+    train(**settings)
+    with pytest.raises(ValueError, match=r"training.safetensors: belongs to a training with other ratings, recipe,"):
+        train(**settings | change(table))

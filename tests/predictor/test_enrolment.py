@@ -1,0 +1,191 @@
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from predictor.enrolment import RatedImages, enroll, read_ratings
+from predictor.predictor import PamelaPredictor, Person
+from predictor.strangers import Context, Strangers
+
+Table = Callable[[str], Path]
+
+
+@pytest.fixture
+def table(dataset: Path) -> Table:
+    """A ratings table beside the dataset's images; `001.png` and so on are paths from it."""
+
+    def written(text: str, name: str = "ada") -> Path:
+        path = dataset / f"{name}.csv"
+        path.write_text(text, "utf-8")
+        return path
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def liked(rated: Path) -> RatedImages:
+    """Fifteen images, the brighter the better."""
+    files = sorted(rated.glob("*.png"))[:15]
+    light = [float(np.asarray(Image.open(file)).mean()) / 255 for file in files]
+    return RatedImages(files=files, rating=np.array(light), prompts=["fog", None, *["a cloud"] * 13])
+
+
+def test_a_new_person_is_scored_for_as_for_a_stranger_with_those_ratings(
+    predictor: PamelaPredictor, liked: RatedImages, pictures: list[Image.Image]
+) -> None:
+    with_ada = enroll(predictor, "ada", liked)
+    images = predictor.see([Image.open(file) for file in liked.files], prompts=liked.prompts)
+    context = Context(images=images, looks=predictor.taste.look(images), rating=liked.rating)
+    stranger = Strangers(predictor).meet(Person(name="ada"), context)
+    assert np.array_equal(with_ada.score(pictures, with_ada.person("ada")), predictor.score(pictures, stranger))
+    generic = predictor.score(pictures, predictor.population())
+    assert not np.array_equal(with_ada.score(pictures, with_ada.person("ada")), generic)
+    assert with_ada.users.to_pylist()[-1]["n_ratings"] == 15
+    assert with_ada.users.to_pylist()[-1]["profile"] == pytest.approx(
+        np.average(images.image.numpy(), axis=0, weights=liked.rating), abs=1e-5
+    )
+
+
+def test_a_new_person_is_kept_in_the_checkpoint_and_nobody_else_is_changed(
+    predictor: PamelaPredictor, liked: RatedImages, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    with_ada = enroll(predictor, "ada", liked, demographics={"age": "31", "gender": "female"})
+    with_ada.save_pretrained(tmp_path / "with ada")
+    loaded = PamelaPredictor.from_pretrained(tmp_path / "with ada")
+    assert loaded.user_ids == [*predictor.user_ids, "ada"]
+    assert loaded.users.equals(with_ada.users)
+    assert loaded.users.schema.equals(predictor.users.schema)
+    assert loaded.users.slice(0, 6).equals(predictor.users)
+    for name in ("ada", "u01", "u06"):
+        assert np.array_equal(
+            loaded.score(pictures, loaded.person(name)), with_ada.score(pictures, with_ada.person(name))
+        )
+    for name in predictor.user_ids:
+        assert np.array_equal(
+            loaded.score(pictures, loaded.person(name)), predictor.score(pictures, predictor.person(name))
+        )
+    assert "ada" not in predictor.user_ids
+
+
+def test_demographics_are_kept_in_the_types_of_the_checkpoint_and_count(
+    predictor: PamelaPredictor, liked: RatedImages, pictures: list[Image.Image]
+) -> None:
+    said = enroll(predictor, "ada", liked, demographics={"age": "31", "nationality": "German"})
+    row = said.users.to_pylist()[-1]
+    assert (row["age"], row["gender"], row["nationality"]) == (31, None, "German")
+    silent = enroll(predictor, "ada", liked)
+    assert silent.person("ada").demographics is None
+    assert not np.array_equal(said.score(pictures, said.person("ada")), silent.score(pictures, silent.person("ada")))
+
+
+def test_two_new_people_are_each_as_if_alone(
+    predictor: PamelaPredictor, liked: RatedImages, pictures: list[Image.Image]
+) -> None:
+    contrary = RatedImages(files=liked.files, rating=1 - liked.rating, prompts=liked.prompts)
+    both = enroll(enroll(predictor, "ada", liked), "bob", contrary)
+    alone = enroll(predictor, "bob", contrary)
+    assert np.array_equal(both.score(pictures, both.person("bob")), alone.score(pictures, alone.person("bob")))
+    assert both.group("both", ["ada", "bob", "u01"]).taste is not None
+
+
+def test_enrolling_by_15_cached_images_takes_less_than_a_second(predictor: PamelaPredictor, liked: RatedImages) -> None:
+    enroll(predictor, "ada", liked)
+    started = time.monotonic()
+    enroll(predictor, "ada", liked)
+    assert time.monotonic() - started < 1  # 0.02 s on a machine at rest
+
+
+@pytest.mark.parametrize(
+    ("name", "demographics", "message"),
+    [
+        ("u01", {}, "--user u01: is in the checkpoint already; name the new person otherwise"),
+        ("*", {}, r"--user must be a name for the new person, got '\*'"),
+        ("", {}, "--user must be a name for the new person, got ''"),
+        ("  ", {}, "--user must be a name for the new person"),
+        ("ada", {"shoe": "38"}, "unknown demographic 'shoe'; the checkpoint has age, gender, nationality"),
+        ("ada", {"taste": "1"}, "unknown demographic 'taste'"),
+        ("ada", {"user_id": "eve"}, "unknown demographic 'user_id'"),
+        ("ada", {"age": "old"}, "age must be a int64, got 'old'"),
+    ],
+)
+def test_who_cannot_be_enrolled_is_refused(
+    predictor: PamelaPredictor, liked: RatedImages, name: str, demographics: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        enroll(predictor, name, liked, demographics=demographics)
+
+
+def test_a_table_gives_files_from_its_own_folder_scaled_ratings_and_prompts(dataset: Path, table: Table) -> None:
+    file = table("image,rating,prompt\n001.png,1,fog\n002.png,7,\n003.png,2.5,1984\n")
+    read = read_ratings(file, low=1, high=7)
+    assert read.files == [dataset / "001.png", dataset / "002.png", dataset / "003.png"]
+    assert read.rating.tolist() == [0, 1, 0.25]
+    assert read.prompts == ["fog", None, "1984"]
+    assert read_ratings(table(f"image,rating\n{dataset / '001.png'},3\n"), low=1, high=7).prompts == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,rating\n001.png,3\n002.png,8\n", "row 3: rating must be a number from 1 to 7, got 8; give another"),
+        ("image,rating\n001.png,3\n002.png,0\n", "row 3: rating must be a number from 1 to 7, got 0"),
+        ("image,rating\n001.png,good\n002.png,3\n", "row 2: rating must be a number from 1 to 7, got 'good'"),
+        ("image,rating\n001.png,nan\n002.png,3.5\n", "row 2: rating must be a number from 1 to 7, got nan"),
+        ("image,rating\n001.png,\n002.png,3\n", "row 2: rating must be a number from 1 to 7, got None"),
+        ("image,rating\n001.png,true\n002.png,false\n", "row 2: rating must be a number from 1 to 7, got True"),
+        ("image,rating\n001.png,3\nnowhere.png,3\n", r"row 3: no such image 'nowhere.png' \(paths are from /"),
+        ("image,rating\n001.png,3\n,3\n", "row 3: no such image None"),
+        ("image,rating\n001.png,3\n002.png,3\n001.png,4\n", "row 4: '001.png' is rated already in row 2"),
+        ("image,rating\n001.png,3\n./001.png,4\n", "row 3: './001.png' is rated already in row 2"),
+        ("image,rating\n", "has no rating; give at least one row of image,rating"),
+        ("image,stars\n001.png,3\n", "no column rating; the file has image, stars"),
+        ("file,rating\n001.png,3\n", "no column image; the file has file, rating"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_with_its_row(table: Table, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_ratings(table(text), low=1, high=7)
+
+
+@pytest.mark.parametrize(("low", "high"), [(7, 1), (3, 3), (float("nan"), 5)])
+def test_a_scale_that_does_not_ascend_is_refused(table: Table, low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="the rating scale must ascend"):
+        read_ratings(table("image,rating\n001.png,3\n"), low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    "again", ["{folder}/../{folder.name}/001.png", "{folder}/001.png"], ids=["way round", "absolute"]
+)
+def test_an_image_that_is_named_in_two_ways_is_rated_twice_all_the_same(
+    table: Table, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    folder = table("").parent
+    file = table(f"image,rating\n001.png,3\n{again.format(folder=folder)},4\n")
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match=r"row 3: .* is rated already in row 2"):
+        read_ratings(Path(file.name), low=1, high=7)
+
+
+def test_json_lines_have_no_header_to_be_counted(table: Table) -> None:
+    file = table("").with_name("ada.jsonl")
+    file.write_text('{"image": "001.png", "rating": 3}\n{"image": "002.png", "rating": 8}\n', "utf-8")
+    with pytest.raises(ValueError, match=r"ada.jsonl, row 2: rating must be"):
+        read_ratings(file, low=1, high=7)
+
+
+def test_ratings_may_be_decimals_of_a_parquet_file(table: Table) -> None:
+    file = table("").with_name("ada.parquet")
+    pq.write_table(pa.table({"image": ["001.png"], "rating": [Decimal("2.5")]}), file)
+    assert read_ratings(file, low=1, high=7).rating.tolist() == [0.25]
+
+
+def test_a_file_that_is_no_image_is_refused_by_its_name(predictor: PamelaPredictor, table: Table) -> None:
+    file = table("image,rating\n001.png,3\nimages.csv,5\n")
+    with pytest.raises(ValueError, match=r"images\.csv: not an image that can be read"):
+        enroll(predictor, "ada", read_ratings(file, low=1, high=7))
