@@ -13,8 +13,14 @@ export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
 
+# The predictor's tests share nothing and go two at a time; the others start Ray, which wants both cores.
 test: $(VENV)/.installed-dev
+ifdef TESTS
 	$(BIN)/pytest $(TESTS)
+else
+	$(BIN)/pytest -n 2 --dist loadscope tests/predictor
+	$(BIN)/pytest --ignore tests/predictor
+endif
 
 check: lint types
 

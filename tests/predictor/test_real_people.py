@@ -36,7 +36,7 @@ def learnt(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pamela
 
 @pytest.fixture(scope="module")
 def strangers(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
-    return evaluate(learnt, dataset, Question(split="test_unseen", draws=2))
+    return evaluate(learnt, dataset, Question(split="test_unseen", draws=1))
 
 
 def test_seen_people_are_ranked_better_than_without_knowing_them(learnt: PamelaPredictor) -> None:
