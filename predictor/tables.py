@@ -1,7 +1,7 @@
 """Every table that comes in is read here, by DuckDB: CSV, Parquet or JSON lines, told by the file's ending."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -19,8 +19,13 @@ _TEXT = frozenset({"user_id", "image_id", "prompt_id", "prompt", "file", "captio
 """Columns that are never taken for numbers: 007 is a name."""
 
 
-def read_table(path: Path, *, required: Sequence[str] = ()) -> pa.Table:
+def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str] = ()) -> pa.Table:
     """Read one table, in the order of its rows.
+
+    Parameters
+    ----------
+    text
+        Columns that hold names besides those that always do; 007 in them stays 007.
 
     Raises
     ------
@@ -36,10 +41,12 @@ def read_table(path: Path, *, required: Sequence[str] = ()) -> pa.Table:
     with duckdb.connect() as connection:
         try:
             columns = connection.sql(f"FROM {reader.format(types='')}", params=literal).columns
-            text = {name: "VARCHAR" for name in columns if name in _TEXT}
-            query = f"FROM {reader.format(types=f', types = {text}' if text else '')}"
-            if text:  # Parquet and JSON lines have types of their own
-                query = f"SELECT * REPLACE ({', '.join(f'{name}::VARCHAR AS {name}' for name in text)}) {query}"
+            names = [name for name in columns if name in _TEXT or name in text]
+            types = ", ".join(_quoted(name, "'") + ": 'VARCHAR'" for name in names)
+            query = f"FROM {reader.format(types=f', types = {{{types}}}' if names else '')}"
+            if names:  # Parquet and JSON lines have types of their own
+                casts = ", ".join(f"{_quoted(name)}::VARCHAR AS {_quoted(name)}" for name in names)
+                query = f"SELECT * REPLACE ({casts}) {query}"
             table = connection.sql(query, params=literal).to_arrow_table()
         except duckdb.Error as error:
             hint = "; a field that holds a comma has to be quoted" if path.suffix.lower() == ".csv" else ""
@@ -73,6 +80,10 @@ def select(table: pa.Table, predicate: str) -> pa.Table:
         except duckdb.Error as error:
             columns = ", ".join(table.column_names)
             raise ValueError(f"group:{predicate}: no predicate over the columns {columns}: {_reason(error)}") from error
+
+
+def _quoted(name: str, mark: str = '"') -> str:
+    return mark + name.replace(mark, 2 * mark) + mark
 
 
 def _reason(error: duckdb.Error) -> str:

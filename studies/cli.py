@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from predictor.cli import run
+from studies.elo_cli import elo
 
 app = typer.Typer(
     add_completion=False,
@@ -44,6 +45,9 @@ def truth(
         typer.echo(verdict.caveat)
     if json_file is not None:
         json_file.write_text(json.dumps(verdict.as_dict(), indent=2) + "\n", "utf-8")
+
+
+app.command()(elo)
 
 
 def main() -> None:

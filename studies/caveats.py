@@ -1,0 +1,140 @@
+"""What limits the conclusions, in plain words: each caveat is one sentence that a reader without statistics follows."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from studies.comparison_graph import dominances
+from studies.covariance import Covariance
+from studies.pair_counts import Counts
+from studies.reliability import Retest
+from studies.side_bias import SideBias
+from studies.votes import Votes
+
+LEAST_PARTICIPANTS = 20
+LEAST_PROMPTS = 10
+LEAST_VOTES = 10
+"""Of one participant, or on one prompt."""
+MOST_SHARE = 0.25
+"""Of all votes by one participant, when there are `LEAST_PARTICIPANTS` or more."""
+LEAST_RETEST = 0.7
+
+
+def caveats(
+    votes: Votes,
+    method: str,
+    total: Counts,
+    prior: float,
+    covariance: Covariance,
+    without_fit: Mapping[str, tuple[int, int]],
+    side: SideBias,
+    retested: Retest | None,
+) -> tuple[str, ...]:
+    """All caveats, the gravest first."""
+    return (
+        *_of_fit(votes, total, prior, covariance, method, without_fit),
+        *_of_people(votes, method),
+        *_of_balance(votes, side),
+        *_of_reliability(votes, retested),
+    )
+
+
+def _of_fit(
+    votes: Votes,
+    total: Counts,
+    prior: float,
+    covariance: Covariance,
+    method: str,
+    without_fit: Mapping[str, tuple[int, int]],
+) -> Iterator[str]:
+    dominant = dominances(total, votes.conditions)
+    if dominant:
+        yield (
+            f"The votes are separable: {'; '.join(dominant)}. Without the prior no finite Elo would fit them, so how "
+            "far these conditions lie from the others is set by the prior and not by the votes."
+        )
+    if prior > 0:
+        yield f"A prior of {prior:g} wins to each side of every pair is part of the fit; it draws all Elo together."
+    for name, (missing, replicates) in without_fit.items():
+        if missing:
+            share = missing / replicates
+            yield (
+                f"{missing:,} of {replicates:,} replicates of the {name} bootstrap have no finite fit, because a "
+                "condition won or lost all its votes in them; they count as beyond both ends of its intervals"
+                + (", so those have open ends." if share > 0.025 else ".")
+            )
+    if covariance.correction == "CR1" and covariance.clusters > 1:
+        yield (
+            "Without one of the participants some conditions would not be compared at all, so the cluster-robust "
+            "intervals use the plain correction (CR1), which is too narrow when people vote unequally often."
+        )
+
+
+def _of_people(votes: Votes, method: str) -> Iterator[str]:
+    people, prompts = len(votes.participants), len(votes.prompts)
+    if people == 1:
+        yield (
+            "All votes come from one participant: they say what this person prefers, and nothing about others; "
+            "intervals by participant can't be given."
+        )
+    elif people < LEAST_PARTICIPANTS:
+        yield (
+            f"Only {people} participants voted, fewer than {LEAST_PARTICIPANTS}: how people differ is hardly known. "
+            "The cluster-robust interval still holds about its 95%; the bootstraps' are too narrow, the iid one most."
+        )
+    if method == "iid":
+        yield "The iid intervals take every vote for another person's; they are too narrow if people voted often."
+    if method == "two-way" and prompts < LEAST_PROMPTS:
+        yield f"Only {prompts} prompts were shown: intervals over other prompts rest on very few."
+    yield from _few(np.bincount(votes.participant), "participant", "gave", votes.participants)
+    yield from _few(np.bincount(votes.prompt), "prompt", "got", votes.prompts)
+    most = np.bincount(votes.participant)
+    if people >= LEAST_PARTICIPANTS and most.max() > MOST_SHARE * len(votes):
+        name = votes.participants[int(most.argmax())]
+        yield f"Participant {name} alone gave {most.max() / len(votes):.0%} of all votes."
+
+
+def _few(count: np.ndarray, what: str, verb: str, names: tuple[str, ...]) -> Iterator[str]:
+    few = np.flatnonzero(count < LEAST_VOTES)
+    if len(few):
+        who = ", ".join(names[n] for n in few[:3]) + (", …" if len(few) > 3 else "")
+        plural = "" if len(few) == 1 else "s"
+        yield (
+            f"{len(few):,} of {len(names):,} {what}s {verb} fewer than {LEAST_VOTES} votes ({who}): "
+            f"the Elo of {'this' if len(few) == 1 else 'these'} {what}{plural} says little."
+        )
+
+
+def _of_balance(votes: Votes, side: SideBias) -> Iterator[str]:
+    count = len(votes.conditions)
+    left, both = np.bincount(votes.left, minlength=count), np.bincount(votes.right, minlength=count)
+    both = both + left
+    uneven = [n for n in range(count) if both[n] >= 20 and not 0.4 <= left[n] / both[n] <= 0.6]
+    if uneven:
+        told = ", ".join(f"{votes.conditions[n]} {left[n] / both[n]:.0%}" for n in uneven)
+        yield (
+            f"The sides are not balanced (on the left: {told}): a liking for one side would pass for a liking "
+            "for these conditions."
+        )
+    if side.p is not None and side.p < 0.05:
+        share = side.left_share.value
+        yield f"People favour a side: the left image won {share:.0%} of the decided votes (p = {side.p:.2g})."
+
+
+def _of_reliability(votes: Votes, retested: Retest | None) -> Iterator[str]:
+    if retested is not None:
+        if retested.unmatched:
+            yield f"{retested.unmatched:,} repeated trials lack a first vote by the same person; they are left out."
+        if retested.repeats and retested.same.value < LEAST_RETEST:
+            yield (
+                f"People contradicted themselves: only {retested.same.value:.0%} of {retested.repeats:,} repeated "
+                "trials got the same answer again."
+            )
+    if votes.trial is not None:
+        key = votes.participant * (int(votes.trial.max(initial=0)) + 1) + votes.trial
+        twice = len(key) - len(np.unique(key))
+        if twice:
+            yield (
+                f"{twice:,} votes are a participant's second or later one on the same trial and not marked as repeats; "
+                "they count."
+            )

@@ -1,0 +1,127 @@
+"""Whether counts have a finite maximum of the likelihood at all, for one study or many replicates at once.
+
+Conditions are the nodes. Plain Bradley–Terry has a unique finite maximum if and only if every condition is
+reached from every other by edges "was not beaten by" (Ford 1957, "Solution of a ranking problem from binary
+comparisons", Am. Math. Monthly 64): if not, some conditions always won against all the others. Davidson's tie
+parameter asks for more; see `has_finite_ties`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studies.pair_counts import FIRST, SECOND, TIED, Counts, members
+
+Mask = NDArray[np.bool_]
+
+
+def refuse_disconnected(counts: Counts, conditions: Sequence[str]) -> None:
+    """Counts (P, 3) of conditions that no chain of comparisons joins.
+
+    Raises
+    ------
+    ValueError
+        There are several parts; the message names them.
+    """
+    compared = _edges(counts.sum(-1)[None], len(conditions), both=True)
+    parts = _parts(_reachable(compared)[0])
+    if len(parts) > 1:
+        names = "; ".join(f"({number}) {_listed(conditions, part)}" for number, part in enumerate(parts, 1))
+        raise ValueError(
+            f"the comparisons fall into {len(parts)} parts that nobody compared with each other: {names}; "
+            "collect votes between the parts, or report one part with --conditions"
+        )
+
+
+def dominances(counts: Counts, conditions: Sequence[str]) -> list[str]:
+    """In words, which conditions always won against which; empty if every maximum is finite. Counts (P, 3)."""
+    reach = _reachable(_not_lost(counts[None], len(conditions)))[0]
+    parts = _parts(reach & reach.T)
+    if len(parts) == 1:
+        return []
+    told = []
+    for part in parts:
+        outside = [n for n in range(len(conditions)) if n not in part]
+        always = not reach[np.ix_(outside, part)].any()
+        never = not reach[np.ix_(part, outside)].any()
+        if always or never:
+            told.append(f"{_listed(conditions, part)} {'never lost' if always else 'never won'} against any other")
+    return told
+
+
+def has_finite_fit(counts: Counts, conditions: int) -> Mask:
+    """Which replicates (B, P, 3) have a finite Bradley–Terry fit; shape (B,)."""
+    return _all_true(_reachable(_not_lost(counts, conditions)))
+
+
+def has_finite_ties(counts: Counts, conditions: int) -> Mask:
+    """Which replicates (B, P, 3), of those with a finite Bradley–Terry fit, have finite log ties ν, too; shape (B,).
+
+    The likelihood rises for ever along ln ν → ∞ if strengths exist that lie 2 or more apart, in the right order,
+    wherever a vote was decided, and 2 or less wherever it was a tie. Such differences exist if and only if the graph
+    with weight −2 for a win and +2 for a tie has no negative cycle. Replicates without ties count as finite: ν is 0.
+    """
+    first, second = members(conditions)
+    both_won = (counts[..., FIRST] > 0) & (counts[..., SECOND] > 0)
+    finite = np.asarray(both_won.any(-1) | ~(counts[..., TIED] > 0).any(-1))
+    rest = np.flatnonzero(~finite)
+    if len(rest):
+        least = np.full((len(rest), conditions, conditions), np.inf)
+        for winner, loser, outcome in ((first, second, FIRST), (second, first, SECOND)):
+            tie = np.where(counts[rest][..., TIED] > 0, 2.0, np.inf)
+            least[:, winner, loser] = np.where(counts[rest][..., outcome] > 0, -2.0, tie)
+        for via in range(conditions):
+            least = np.minimum(least, least[:, :, via, None] + least[:, via, None, :])
+        finite[rest] = (np.diagonal(least, axis1=1, axis2=2) < 0).any(1)
+    return finite
+
+
+def _not_lost(counts: Counts, conditions: int) -> Mask:
+    """(B, C, C): the row beat the column, or tied with it, at least once."""
+    first, second = members(conditions)
+    edges = np.zeros((len(counts), conditions, conditions), bool)
+    tied = counts[..., TIED] > 0
+    edges[:, first, second] = (counts[..., FIRST] > 0) | tied
+    edges[:, second, first] = (counts[..., SECOND] > 0) | tied
+    return edges
+
+
+def _edges(weight: NDArray[np.float64], conditions: int, *, both: bool) -> Mask:
+    first, second = members(conditions)
+    edges = np.zeros((len(weight), conditions, conditions), bool)
+    edges[:, first, second] = weight > 0
+    if both:
+        edges[:, second, first] = weight > 0
+    return edges
+
+
+def connected_without(rest: NDArray[np.float64], conditions: int) -> Mask:
+    """Which comparison graphs hang together, given the votes on each pair (B, P); shape (B,)."""
+    return _all_true(_reachable(_edges(rest, conditions, both=True)))
+
+
+def _reachable(edges: Mask) -> Mask:
+    """(B, C, C): there is a path from row to column; every node reaches itself."""
+    reach = edges | np.eye(edges.shape[-1], dtype=bool)
+    undecided = np.flatnonzero(~_all_true(reach))
+    for _ in range(max(1, edges.shape[-1] - 1).bit_length()):
+        if not len(undecided):
+            break
+        step = reach[undecided].astype(np.float32)
+        reach[undecided] = step @ step > 0
+        undecided = undecided[~_all_true(reach[undecided])]
+    return reach
+
+
+def _all_true(matrices: Mask) -> Mask:
+    return np.asarray(matrices.all((1, 2)))
+
+
+def _parts(mutual: Mask) -> list[list[int]]:
+    """Classes of an equivalence relation (C, C), in the order of their first members."""
+    return [np.flatnonzero(row).tolist() for n, row in enumerate(mutual) if np.argmax(row) == n]
+
+
+def _listed(conditions: Sequence[str], part: Sequence[int]) -> str:
+    return ", ".join(conditions[n] for n in part)

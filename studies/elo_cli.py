@@ -1,0 +1,112 @@
+"""`steer-study elo`: votes in, a table on the terminal and a report folder out."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from studies.elo import Report
+    from studies.votes import Votes
+
+_MOST_PAIRS_TOLD = 28
+
+
+def elo(
+    source: Annotated[Path, typer.Argument(metavar="STUDY|FILE", help="A study folder, or a file of votes.")],
+    columns: Annotated[
+        str, typer.Option(help="Columns of the file by ours: left=model_x,right=model_y,…", show_default=False)
+    ] = "",
+    ties: Annotated[str, typer.Option(help="half (a tie is half a win to each) or davidson.")] = "half",
+    intervals: Annotated[
+        str, typer.Option(help="cluster (robust, by participant), participant, iid or two-way (bootstraps).")
+    ] = "cluster",
+    prior: Annotated[
+        float, typer.Option(help="Wins added to each side of every pair; 0: plain maximum likelihood.", min=0)
+    ] = 0.0,
+    replicates: Annotated[int, typer.Option(help="Of each bootstrap.", min=2)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstraps.", min=0)] = 0,
+    conditions: Annotated[str | None, typer.Option(help="Only votes between these: own,initial,…")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
+) -> None:
+    """Who prefers what: Bradley–Terry on the Elo scale, with intervals by participant.
+
+    A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie).
+
+        steer-study elo votes.csv --columns left=model_x,right=model_y --out report
+    """
+    from studies.elo import Options, analyse
+    from studies.elo_records import write_json
+    from studies.elo_report import write_report
+
+    options = Options(
+        ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
+        intervals=intervals,  # pyright: ignore[reportArgumentType]
+        prior=prior,
+        replicates=replicates,
+        seed=seed,
+        conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
+    )
+    report = analyse(votes_of(source, columns), options)
+    typer.echo(table_of(report))
+    if out is not None:
+        typer.echo(f"\n{write_report(report, out)}")
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, json_file)
+
+
+def votes_of(source: Path, columns: str = "") -> "Votes":
+    """The votes of a study folder or of a file.
+
+    Raises
+    ------
+    ValueError
+        There are none that can be read.
+    """
+    from studies.vote_files import column_mapping, read_votes
+
+    if source.is_dir():
+        raise ValueError(f"{source}: a folder; name the file that holds its votes")
+    return read_votes(source, column_mapping(columns))
+
+
+def table_of(report: "Report") -> str:
+    """The report in a few lines of plain text, caveats first."""
+    lines = [f"! {warning}" for warning in report.warnings]
+    lines += [""] * bool(lines)
+    lines.append(
+        f"Elo (mean 1000) of {report.votes:,} votes by {len(report.participants):,} participants on "
+        f"{len(report.prompts):,} prompts, 95% intervals: {report.options.intervals}"
+    )
+    width = max(len(c.condition) for c in report.conditions)
+    ranks = {r.condition: str(r.best) if r.best == r.worst else f"{r.best}–{r.worst}" for r in report.ranks}
+    lines.append(f"  {'':{width}}    Elo  95% interval    rank     wins   losses     ties")
+    for c in report.conditions:
+        interval = f"[{_end(c.ci_low)}, {_end(c.ci_high)}]"
+        lines.append(
+            f"  {c.condition:{width}}  {c.elo:5.0f}  {interval:14}  {ranks[c.condition]:>5}"
+            f"  {c.wins:7,}  {c.losses:7,}  {c.ties:7,}"
+        )
+    lines.append("Differences (p by Holm)")
+    pairs = [(f"{p.a} − {p.b}", p) for p in report.pairs[:_MOST_PAIRS_TOLD]]
+    width = max(len(name) for name, _ in pairs)
+    for name, p in pairs:
+        interval = f"[{_end(p.ci_low)}, {_end(p.ci_high)}]"
+        lines.append(f"  {name:{width}}  {p.difference:5.0f}  {interval:14}  {p_value(p.p_holm)}")
+    if len(report.pairs) > len(pairs):
+        lines.append(f"  and {len(report.pairs) - len(pairs):,} more: --out or --json has all")
+    return "\n".join(lines)
+
+
+def p_value(p: float) -> str:
+    """A p value as it is written: never 0."""
+    if math.isnan(p):
+        return "no p value"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _end(value: float) -> str:
+    return f"{value:.0f}" if math.isfinite(value) else "none" if math.isnan(value) else "open"

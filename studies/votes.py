@@ -1,0 +1,221 @@
+"""Votes: who saw which two conditions on which side, and which of them won.
+
+A vote is five integers; names are kept once, sorted, so that neither the order of the rows nor that of first
+sight decides anything. Everything that is wrong with a table is told here, with the rows where it is wrong;
+whoever holds `Votes` need not look again. Where a table comes from, and what a condition means, is left to others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported, so type checkers don't know them
+Codes = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+OUTCOMES = ("left", "right", "tie")
+"""What `winner` may say; `Votes.outcome` is the position in it."""
+LEFT, RIGHT, TIE = range(3)
+
+NAMES = ("participant", "prompt_id", "left", "right", "winner")
+"""The columns that a table of votes must have."""
+OPTIONAL_NAMES = ("trial_id", "left_image", "right_image")
+OPTIONAL_NUMBERS = ("response_ms", "left_score", "right_score")
+COLUMNS = (*NAMES, *OPTIONAL_NAMES, *OPTIONAL_NUMBERS, "repeat")
+
+_MOST_ROWS_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Votes:
+    """Integer-coded votes; arrays have shape (n,), one entry a vote, in the order of the table.
+
+    Example:
+
+        Votes.from_table(pa.table({"participant": ["ann"], "prompt_id": ["p1"],
+                                   "left": ["own"], "right": ["initial"], "winner": ["left"]}))
+    """
+
+    participants: tuple[str, ...]
+    prompts: tuple[str, ...]
+    conditions: tuple[str, ...]
+    participant: Codes
+    prompt: Codes
+    left: Codes
+    """Condition on the left, as its position in `conditions`."""
+    right: Codes
+    outcome: Codes
+    """LEFT, RIGHT or TIE."""
+    repeat: NDArray[np.bool_]
+    """The trial was shown to this participant before: for test–retest, never for a fit."""
+    trial: Codes | None = None
+    """Equal numbers are the same trial."""
+    left_image: Codes | None = None
+    """Equal numbers, also on the other side, are the same image."""
+    right_image: Codes | None = None
+    response_ms: Numbers | None = None
+    left_score: Numbers | None = None
+    """The reward model's score of the left image for this voter; nan where there is none."""
+    right_score: Numbers | None = None
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    @classmethod
+    def from_table(cls, table: pa.Table, *, place: Callable[[int], str] | None = None) -> "Votes":
+        """Votes of a table with the columns `NAMES`, and any of the optional ones.
+
+        Parameters
+        ----------
+        place
+            Says where a row (from 0) stands, for messages; default: "row N", from 1.
+
+        Raises
+        ------
+        ValueError
+            A column is missing, a value is missing or unknown, or both sides show the same condition; the
+            message has the rows.
+        """
+        missing = [name for name in NAMES if name not in table.column_names]
+        if missing:
+            raise ValueError(
+                f"votes: no column {', '.join(missing)}; the table has {', '.join(table.column_names)}; "
+                f"name the columns that stand for them with --columns {missing[0]}=…"
+            )
+        text = {name: _text(table, name) for name in (*NAMES, *OPTIONAL_NAMES) if name in table.column_names}
+        _refuse_bad_rows(text, place or (lambda row: f"row {row + 1}"))
+        participants, (participant,) = _coded(text["participant"])
+        prompts, (prompt,) = _coded(text["prompt_id"])
+        conditions, (left, right) = _coded(text["left"], text["right"])
+        images = [text[name] for name in ("left_image", "right_image") if name in text]
+        left_image, right_image = _coded(*images)[1] if len(images) == 2 else (None, None)
+        return cls(
+            participants=participants,
+            prompts=prompts,
+            conditions=conditions,
+            participant=participant,
+            prompt=prompt,
+            left=left,
+            right=right,
+            outcome=_positions(text["winner"]),
+            repeat=_truths(table, len(participant)),
+            trial=_coded(text["trial_id"])[1][0] if "trial_id" in text else None,
+            left_image=left_image,
+            right_image=right_image,
+            **{name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names},
+        )
+
+    def select(self, rows: NDArray[np.bool_]) -> "Votes":
+        """Some of the votes; names that no vote has any more are dropped."""
+        arrays = {
+            field.name: value[rows]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray)
+        }
+        participants, (participant,) = _compact(self.participants, arrays["participant"])
+        prompts, (prompt,) = _compact(self.prompts, arrays["prompt"])
+        conditions, (left, right) = _compact(self.conditions, arrays["left"], arrays["right"])
+        arrays |= {"participant": participant, "prompt": prompt, "left": left, "right": right}
+        return replace(self, participants=participants, prompts=prompts, conditions=conditions, **arrays)
+
+    def among(self, conditions: Sequence[str]) -> "Votes":
+        """The votes between these conditions.
+
+        Raises
+        ------
+        ValueError
+            No vote has one of them.
+        """
+        unknown = [name for name in conditions if name not in self.conditions]
+        if unknown:
+            raise ValueError(
+                f"no votes on condition {', '.join(map(repr, unknown))}; there are {', '.join(self.conditions)}"
+            )
+        wanted = np.isin(self.conditions, conditions)
+        return self.select(wanted[self.left] & wanted[self.right])
+
+    def counted(self) -> "Votes":
+        """The votes that a fit may use: repeated trials are left out."""
+        return self.select(~self.repeat) if self.repeat.any() else self
+
+
+def _text(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return (
+        pa.concat_arrays(column.cast(pa.large_string()).chunks)
+        if column.num_chunks
+        else pa.array([], pa.large_string())
+    )
+
+
+def _refuse_bad_rows(text: dict[str, pa.Array], place: Callable[[int], str]) -> None:
+    for name in NAMES:
+        blank = pc.or_kleene(pc.is_null(text[name]), pc.equal(pc.utf8_trim_whitespace(text[name]), ""))
+        _refuse(blank, place, lambda _, name=name: f"{name} is missing", "fill it in, or leave the row out")
+    winner = text["winner"]
+    unknown = pc.invert(pc.is_in(winner, pa.array(OUTCOMES, winner.type)))
+    _refuse(unknown, place, lambda row: f"winner is {winner[row].as_py()!r}", f"use {', '.join(OUTCOMES)}")
+    left, right = text["left"], text["right"]
+    _refuse(
+        pc.equal(left, right),
+        place,
+        lambda row: f"left and right are both {left[row].as_py()!r}",
+        "a condition can't be compared with itself; leave such rows out",
+    )
+
+
+def _refuse(bad: pa.Array, place: Callable[[int], str], what: Callable[[int], str], remedy: str) -> None:
+    rows = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
+    if len(rows):
+        told = "; ".join(f"{place(int(row))}: {what(int(row))}" for row in rows[:_MOST_ROWS_TOLD])
+        rest = f"; and {len(rows) - _MOST_ROWS_TOLD:,} rows more" if len(rows) > _MOST_ROWS_TOLD else ""
+        raise ValueError(f"votes: {told}{rest}; {remedy}")
+
+
+def _coded(*columns: pa.Array) -> tuple[tuple[str, ...], list[Codes]]:
+    """The sorted names of all the columns together, and each column as positions in them; null is −1."""
+    coded = pa.chunked_array(columns).dictionary_encode().unify_dictionaries()
+    names = coded.chunk(0).dictionary.to_pylist() if coded.num_chunks else []
+    order = sorted(range(len(names)), key=names.__getitem__)
+    position = np.empty(len(names) + 1, np.int64)
+    position[order] = np.arange(len(names))
+    position[-1] = -1
+    codes = [position[pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)] for chunk in coded.chunks]
+    return tuple(names[n] for n in order), codes or [np.empty(0, np.int64) for _ in columns]
+
+
+def _compact(names: tuple[str, ...], *columns: Codes) -> tuple[tuple[str, ...], list[Codes]]:
+    used = np.zeros(len(names), bool)
+    for column in columns:
+        used[column] = True
+    position = np.cumsum(used) - 1
+    return tuple(name for name, kept in zip(names, used, strict=True) if kept), [position[column] for column in columns]
+
+
+def _positions(winner: pa.Array) -> Codes:
+    return pc.index_in(winner, pa.array(OUTCOMES, winner.type)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _truths(table: pa.Table, count: int) -> NDArray[np.bool_]:
+    if "repeat" not in table.column_names:
+        return np.zeros(count, bool)
+    try:
+        column = table.column("repeat").cast(pa.bool_())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"votes: repeat must be true or false: {error}") from error
+    return pc.fill_null(column, False).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def _numbers(table: pa.Table, name: str) -> Numbers:
+    try:
+        column = table.column(name).cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"votes: {name} must be a number: {error}") from error
+    return column.to_numpy(zero_copy_only=False).astype(np.float64)
