@@ -8,12 +8,15 @@ import duckdb
 import pyarrow as pa
 
 _READERS = {
-    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = -1{types})",
-    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0, sample_size = -1{types})",
+    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = {sample}{types})",
+    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0, sample_size = {sample}{types})",
     ".parquet": "read_parquet($path)",
     ".jsonl": "read_json($path, format = 'newline_delimited')",
     ".ndjson": "read_json($path, format = 'newline_delimited')",
 }
+
+_FEW, _ALL = 1000, -1
+"""Rows that DuckDB looks at before it settles on the columns' types."""
 
 _TEXT = frozenset({"user_id", "image_id", "prompt_id", "prompt", "file", "caption", "split"})
 """Columns that are never taken for numbers: 007 is a name."""
@@ -40,10 +43,11 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
     literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     with duckdb.connect() as connection:
         try:
-            columns = connection.sql(f"FROM {reader.format(types='')}", params=literal).columns
+            columns = connection.sql(f"FROM {reader.format(sample=_FEW, types='')}", params=literal).columns
             names = [name for name in columns if name in _TEXT or name in text]
             types = ", ".join(_quoted(name, "'") + ": 'VARCHAR'" for name in names)
-            query = f"FROM {reader.format(types=f', types = {{{types}}}' if names else '')}"
+            sample = _ALL if len(names) < len(columns) else _FEW  # nothing to find out where all is text
+            query = f"FROM {reader.format(sample=sample, types=f', types = {{{types}}}' if names else '')}"
             if names:  # Parquet and JSON lines have types of their own
                 casts = ", ".join(f"{_quoted(name)}::VARCHAR AS {_quoted(name)}" for name in names)
                 query = f"SELECT * REPLACE ({casts}) {query}"

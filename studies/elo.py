@@ -136,6 +136,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     by_participant, by_prompt = elo_by_group(people, fit), elo_by_group(prompts, fit)
     order = sorted(range(len(counted.conditions)), key=lambda n: (-fit.elo[n], n))
     names = counted.conditions
+    ranks = rank_sets(names, fit, covariance, seed=options.seed)
     side, retested = side_bias(counted), retest(shown)
     intervals: dict[Method, tuple[Numbers, Numbers]] = {"cluster": _cluster_interval(fit, covariance)}
     intervals.update((method, drawn.interval(drawn.elo)) for method, drawn in replicates.items())
@@ -158,7 +159,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         prompts=counted.prompts,
         clusters=covariance.clusters,
         correction=covariance.correction,
-        ranks=tuple(rank_sets(names, fit, covariance, seed=options.seed)[n] for n in order),
+        ranks=tuple(ranks[n] for n in order),
         intervals={
             method: {names[n]: (float(low[n]), float(high[n])) for n in order}
             for method, (low, high) in intervals.items()

@@ -15,12 +15,13 @@ MINUS = "\N{MINUS SIGN}"
 
 _STYLE = """
   .elo text { font: 15px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #64635f; }
-  .elo .name { fill: #1b1b1a; } .elo .value { fill: #1b1b1a; font-weight: 600; }
+  .elo .name { fill: #1b1b1a; }
+  .elo .value { fill: #1b1b1a; font-weight: 600; paint-order: stroke; stroke: #fdfdfc; stroke-width: 5px; }
   .elo .grid { stroke: #e3e2de; } .elo .mean { stroke: #64635f; stroke-dasharray: 4 4; }
   .elo .bar { stroke: #1c6640; stroke-width: 3; stroke-linecap: round; }
   .elo .dot { fill: #1c6640; } .elo .curve { fill: none; stroke: #1c6640; stroke-width: 1.5; }
   @media (prefers-color-scheme: dark) {
-    .elo text { fill: #a5a49e; } .elo .name, .elo .value { fill: #ebeae7; }
+    .elo text { fill: #a5a49e; } .elo .name, .elo .value { fill: #ebeae7; } .elo .value { stroke: #161615; }
     .elo .grid { stroke: #353431; } .elo .mean { stroke: #a5a49e; }
     .elo .bar, .elo .curve { stroke: #8cd2a4; } .elo .dot { fill: #8cd2a4; }
   }
@@ -92,10 +93,9 @@ def calibration_figure(found: Alignment) -> str:
             if math.isfinite(share.ci_low):
                 yield _line("bar", at, y(share.ci_low), at, y(share.ci_high))
             yield f'<circle class="dot" cx="{at:.1f}" cy="{y(share.value):.1f}" r="6"/>'
-        for n in range(5):
-            margin = most * n / 4
-            anchor = "end" if n == 4 else "middle"
-            yield f'<text x="{x(margin):.1f}" y="{y(low) + 24:.1f}" text-anchor="{anchor}">{margin:.2g}</text>'
+        step = _step(most / 5)
+        for n in range(math.floor(most / step) + 1):
+            yield f'<text x="{x(n * step):.1f}" y="{y(low) + 24:.1f}" text-anchor="middle">{n * step:.4g}</text>'
         yield f'<text x="{width}" y="{y(low) + 48:.1f}" text-anchor="end">score margin</text>'
 
     told = "; ".join(f"{b.margin_mean:.2g}: {b.higher_won.value:.0%}" for b in found.bins)
@@ -147,10 +147,14 @@ def _range(values: Sequence[float]) -> tuple[float, float, float]:
     """Ends and step of an axis that holds all finite values."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite), max(finite)
-    rough = max((high - low) / 5, 4)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    step = _step(max((high - low) / 5, 4))
     return step * math.floor(low / step), step * math.ceil(high / step), step
+
+
+def _step(least: float) -> float:
+    """The least of 1, 2, 5, 10 times a power of ten that is no smaller than `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
 def _shortened(name: str) -> str:

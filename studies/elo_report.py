@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from studies.elo import METHODS, ConditionElo, PairTest, Report
+from studies.elo_cli import p_value
 from studies.elo_figure import MINUS, calibration_figure, elo_figure
 from studies.elo_records import settings_of, write_json, write_parquet
 from studies.spread import GroupElo
@@ -80,7 +81,10 @@ def render(report: Report, figure: str, examples: Sequence[Example] = (), *, tit
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"elo": _elo, "change": _change, "share": _share, "p": _p, "number": _number}
+    digits = _digits(report.alignment.bins[-1].margin_high) if report.alignment else 0
+    environment.filters["margin"] = lambda value: f"{value:.{digits}f}"
+    environment.filters |= {"elo": _elo, "change": _change, "share": _share, "number": _number}
+    environment.filters |= {"p": _p, "p_value": p_value}
     return environment.get_template("elo_report.html.j2").render(
         title=title or "Who prefers what",
         report=report,
@@ -105,16 +109,16 @@ def lede(report: Report) -> str:
     lead = next(p for p in report.pairs if (p.a, p.b) == (best.condition, second.condition))
     chance = 1 / (1 + 10 ** (-lead.difference / 400))
     sentence = (
-        f"{best.condition} comes first with {_elo(best.elo)} Elo{_between(best)}. It would be preferred to "
-        f"{second.condition}, the next, {chance:.0%} of the time"
+        f"“{best.condition}” comes first with {_elo(best.elo)} Elo{_between(best)}. It would be preferred to "
+        f"“{second.condition}”, the next, {chance:.0%} of the time"
     )
     if math.isnan(lead.p_holm):
         return f"{sentence}; one participant can't tell how far that holds for others."
     if lead.p_holm < 0.05:
-        return f"{sentence}: more than chance explains ({_p(lead.p_holm)})."
+        return f"{sentence}: more than chance explains ({p_value(lead.p_holm)})."
     clear = _clear_of(report.pairs, best)
-    behind = f" What it clearly beats: {', '.join(clear)}." if clear else " It clearly beats none of the others."
-    return f"{sentence}, which chance alone could explain ({_p(lead.p_holm)}).{behind}"
+    beaten = ", ".join(f"“{name}”" for name in clear) or "none of the others"
+    return f"{sentence}, which chance alone could explain ({p_value(lead.p_holm)}). It clearly beats {beaten}."
 
 
 def _clear_of(pairs: Sequence[PairTest], best: ConditionElo) -> list[str]:
@@ -156,6 +160,11 @@ def _shown(example: Example) -> tuple[str, str, str]:
     return example.prompt, example.condition, f"data:image/webp;base64,{data}"
 
 
+def _digits(most: float) -> int:
+    """Decimals that tell margins apart of which this is the largest."""
+    return max(0, 2 - math.floor(math.log10(most)))
+
+
 def _elo(value: float) -> str:
     if math.isnan(value):
         return "none"
@@ -175,6 +184,7 @@ def _number(value: float) -> str:
 
 
 def _p(value: float | None) -> str:
+    """A p value in a column of them."""
     if value is None or math.isnan(value):
-        return "no p value"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+        return "none"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

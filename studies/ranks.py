@@ -12,7 +12,7 @@ from studies.pair_counts import members
 
 Numbers = NDArray[np.float64]
 
-_DRAWS = 20_000
+_DRAWS = 10_000
 _CHUNK = 1 << 22
 
 

@@ -23,7 +23,7 @@ from studies.pair_counts import PairCounts, members
 
 Numbers = NDArray[np.float64]
 
-MOST_CELLS = 1 << 23
+MOST_CELLS = 1 << 21
 """More groups × conditions² than this are not fitted one by one."""
 _LEAST_SPREAD = 1e-6
 
