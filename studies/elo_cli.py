@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from studies.ballots import Ballots
     from studies.elo import Report
-    from studies.votes import Votes
 
 _MOST_PAIRS_TOLD = 28
 
@@ -30,13 +30,24 @@ def elo(
     conditions: Annotated[str | None, typer.Option(help="Only votes between these: own,initial,…")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
+    predictor: Annotated[
+        str | None, typer.Option(help="Studies: does this checkpoint's score agree with the votes?")
+    ] = None,
+    drop_failed: Annotated[
+        bool, typer.Option("--drop-failed", help="Studies: leave out who failed an attention check.")
+    ] = False,
 ) -> None:
     """Who prefers what: Bradley–Terry on the Elo scale, with intervals by participant.
 
-    A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie).
+    A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie). A study may be
+    running meanwhile.
+
+        steer-study elo my_study --out report
 
         steer-study elo votes.csv --columns left=model_x,right=model_y --out report
     """
+    from dataclasses import replace
+
     from studies.elo import Options, analyse
     from studies.elo_records import write_json
     from studies.elo_report import write_report
@@ -49,28 +60,30 @@ def elo(
         seed=seed,
         conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
     )
-    report = analyse(votes_of(source, columns), options)
+    given = _ballots(source, columns, drop_failed=drop_failed, predictor=predictor)
+    report = analyse(given.votes, options)
+    report = replace(report, warnings=(*report.warnings, *given.caveats))
     typer.echo(table_of(report))
     if out is not None:
-        typer.echo(f"\n{write_report(report, out)}")
+        typer.echo(f"\n{write_report(report, out, given.examples, title=given.title)}")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, json_file)
 
 
-def votes_of(source: Path, columns: str = "") -> "Votes":
-    """The votes of a study folder or of a file.
-
-    Raises
-    ------
-    ValueError
-        There are none that can be read.
-    """
+def _ballots(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "Ballots":
+    """The votes of a study folder or of a file."""
+    from studies.ballots import Ballots, ballots
+    from studies.study import read_study
     from studies.vote_files import column_mapping, read_votes
 
     if source.is_dir():
-        raise ValueError(f"{source}: a folder; name the file that holds its votes")
-    return read_votes(source, column_mapping(columns))
+        if columns:
+            raise ValueError(f"--columns {columns}: is for files; a study has names of its own")
+        return ballots(read_study(source), drop_failed=drop_failed, predictor=predictor)
+    if drop_failed or predictor is not None:
+        raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
+    return Ballots(votes=read_votes(source, column_mapping(columns)))
 
 
 def table_of(report: "Report") -> str:

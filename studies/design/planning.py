@@ -1,0 +1,72 @@
+"""What a study will ask of people, before anybody is asked: trials, minutes, and how much it can tell apart."""
+
+import math
+
+from studies.design.offers import Offers
+from studies.design.pairs import design_pairs
+from studies.power import plan_study
+from studies.study import StudySettings
+
+WELCOME_S = 90.0
+"""Consent and the questions about oneself."""
+
+
+def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, difference: float, pace_s: float) -> str:
+    """A pairwise study in a few lines of text.
+
+    Parameters
+    ----------
+    difference
+        Elo to be told apart at 80% power.
+    pace_s
+        Seconds a trial takes.
+    """
+    design = design_pairs(offers, others=others, block=settings.block, practice=settings.practice, seed=settings.seed)
+    practice = sum(trial.kind == "practice" for trial in design.trials)
+    by_block: dict[int, int] = {}
+    own: dict[str | None, set[int]] = {}
+    for trial in design.trials:
+        if trial.kind == "trial":
+            by_block[trial.block] = by_block.get(trial.block, 0) + 1
+            own.setdefault(trial.user, set()).add(trial.block)
+    conditions = ["initial", *(["own", "other"] if offers.users else []), *offers.generic]
+    lines = [f"{len(conditions)} conditions ({', '.join(conditions)}), {len(offers.offers)} prompts and passes"]
+    steered = {user: blocks for user, blocks in own.items() if user is not None}
+    if steered:
+        blocks = max(map(len, steered.values()))
+        trials = max(sum(by_block[block] for block in found) for found in steered.values())
+        sitting = _sitting(trials, blocks, practice, settings, pace_s)
+        lines.append(f"{len(steered)} people whom images were steered for, each {sitting}")
+    if None in own:
+        blocks = min(settings.blocks_each, len(own[None]))
+        trials = sum(sorted((by_block[block] for block in own[None]), reverse=True)[:blocks])
+        lines.append(f"anybody else: {_sitting(trials, blocks, practice, settings, pace_s)}")
+    votes = max(sum(by_block[b] for b in found) for found in (steered or own).values())
+    lines.append(str(plan_study(difference, conditions=len(conditions), votes_each=votes)))
+    lines += [f"left out, {count} times: {what}" for what, count in design.left_out.items()]
+    return "\n".join(lines)
+
+
+def plan_rating(images: int, settings: StudySettings, *, pace_s: float) -> str:
+    """A rating study in a few lines of text; `pace_s` seconds a rating."""
+    rated = images - settings.practice
+    wanted = settings.ratings_per_image or 1
+    each = min(settings.images_each or rated, rated)
+    participants = max(wanted, math.ceil(rated * wanted / each))
+    blocks = math.ceil(each / settings.block)
+    return "\n".join(
+        [
+            f"{rated} images, {wanted} ratings each: {rated * wanted:,} ratings",
+            f"{participants} participants, each {_sitting(each, blocks, settings.practice, settings, pace_s)}",
+        ]
+    )
+
+
+def _sitting(trials: int, blocks: int, practice: int, settings: StudySettings, pace_s: float) -> str:
+    size = trials / blocks
+    extra = round(settings.repeats * size) * blocks + settings.attention * blocks
+    minutes = (WELCOME_S + (trials + extra + practice) * pace_s) / 60
+    return (
+        f"{trials} trials and {extra + practice} for practice, repeats and attention in {blocks} "
+        f"block{'' if blocks == 1 else 's'}: about {minutes:.0f} minutes at {pace_s:g} s a trial"
+    )

@@ -1,0 +1,130 @@
+"""The trials of a rating study (paper, B.1): one image each, handed out while it runs.
+
+Which participant sees which image is decided when they come (see `studies.store`): those that lack ratings most go
+first. Here the images are taken in, and some are set aside for practice.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from predictor.dataset import image_paths, read_about
+from predictor.tables import find_table, read_table
+from studies.study import ANCHORS, PRACTICE, Item, Trial
+
+ATTENTION_TRIALS = 6
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rateable:
+    """An image that is to be rated."""
+
+    image_id: str
+    file: Path
+    prompt: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingDesign:
+    """Trials and items of a rating study that is being made, with each item's file."""
+
+    trials: list[Trial]
+    items: dict[str, Item]
+    files: dict[str, Path]
+
+
+def read_images(folder: Path) -> list[Rateable]:
+    """The images of a dataset folder (images.csv|parquet, whose metadata is kept), or all in a plain folder.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, it holds no images, or an id is there twice.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; name a folder of images or a dataset folder")
+    if any((folder / f"images{suffix}").is_file() for suffix in (".csv", ".parquet", ".jsonl", ".tsv", ".ndjson")):
+        return _of_dataset(folder)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise ValueError(f"{folder}: holds no images; known endings are {', '.join(sorted(_SUFFIXES))}")
+    return [Rateable(image_id=str(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
+
+
+def design_rating(images: Sequence[Rateable], *, practice: int, seed: int) -> RatingDesign:
+    """Make a trial of each image, but for some that are set aside for practice.
+
+    Raises
+    ------
+    ValueError
+        So few images are there that practice would leave none.
+    """
+    if practice >= len(images):
+        raise ValueError(
+            f"{practice} practice trials need more than {practice} images, there are {len(images)}; lower --practice"
+        )
+    rng = Random(f"{seed}/design")
+    items: dict[str, Item] = {}
+    files: dict[str, Path] = {}
+    trials: list[Trial] = []
+    aside = set(rng.sample(range(len(images)), practice))
+    for number, image in enumerate(images):
+        condition = PRACTICE if number in aside else "rated"
+        item = _item(image, condition)
+        items[item.item_id], files[item.item_id] = item, image.file
+        trials.append(_trial(image, item, "practice" if number in aside else "trial", None))
+    pool = sorted(aside) or list(range(len(images)))
+    for number in range(ATTENTION_TRIALS):
+        image = images[rng.choice(pool)]
+        item = _item(image, PRACTICE)
+        items[item.item_id], files[item.item_id] = item, image.file
+        trials.append(_trial(image, item, "attention", (ANCHORS[0], ANCHORS[-1])[number % 2]))
+    return RatingDesign(trials=trials, items=items, files=files)
+
+
+def _item(image: Rateable, condition: str) -> Item:
+    return Item(
+        item_id=secrets.token_hex(16),
+        prompt_id=image.image_id,
+        image=image.image_id,
+        condition=condition,
+        user=None,
+        metadata=image.metadata,
+    )
+
+
+def _trial(image: Rateable, item: Item, kind: Any, expected: str | None) -> Trial:
+    return Trial(
+        trial_id=secrets.token_hex(8),
+        block=1 if kind == "trial" else 0,
+        prompt_id=image.image_id,
+        prompt=image.prompt,
+        image=item.item_id,
+        kind=kind,
+        expected=expected,
+    )
+
+
+def _of_dataset(folder: Path) -> list[Rateable]:
+    if (folder / "dataset.yaml").is_file():
+        read_about(folder)
+    table = read_table(find_table(folder, "images"), required=["image_id", "file"])
+    images = [
+        Rateable(
+            image_id=str(row.pop("image_id")),
+            file=file,
+            prompt=str(row.pop("prompt", None) or ""),
+            metadata={name: value for name, value in row.items() if name != "file" and value is not None},
+        )
+        for row, file in zip(table.to_pylist(), image_paths(folder, table), strict=True)
+    ]
+    names = [image.image_id for image in images]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{folder}: image_id {twice!r} is there twice; ids must be unique")
+    return images

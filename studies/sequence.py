@@ -1,0 +1,43 @@
+"""The order in which one participant meets a block: shuffled, with repeats and attention checks put in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from studies.study import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """A trial as one participant is to meet it."""
+
+    trial_id: str
+    block: int
+    swapped: bool = False
+    """Whether left and right are exchanged."""
+    repeat: bool = False
+
+
+def arrange(
+    trials: Sequence[Trial], checks: Sequence[Trial], *, block: int, repeats: float, swapped: bool, seed: str
+) -> list[Assigned]:
+    """Put a block in order; the same arguments give the same order.
+
+    Parameters
+    ----------
+    checks
+        Attention checks to put somewhere between.
+    repeats
+        Share of the trials that come twice, the second time with the sides exchanged. They are taken from the first
+        third and come again in the last, so that nobody answers from short memory.
+    """
+    rng = Random(seed)
+    order = [Assigned(trial_id=t.trial_id, block=block, swapped=swapped) for t in rng.sample(list(trials), len(trials))]
+    third = len(order) // 3
+    again = rng.sample(order[:third], min(third, round(repeats * len(order))))
+    for first in again:
+        second = Assigned(trial_id=first.trial_id, block=block, swapped=not first.swapped, repeat=True)
+        order.insert(rng.randint(len(trials) - third, len(order)), second)
+    for check in checks:
+        order.insert(rng.randint(min(1, len(order)), len(order)), Assigned(trial_id=check.trial_id, block=block))
+    return order

@@ -1,0 +1,240 @@
+"""The study folder (DESIGN 8): study.json, trials.parquet, items.parquet and assets, as one value.
+
+`items.parquet` is the key that tells which image stands for which condition. It is read by the analysis and by the
+researcher's page, and nothing of it is ever sent to a participant: they get assets, whose names are random.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predictor.tables import read_table
+
+Kind = Literal["pairs", "rating"]
+STEERED = "steered"
+INITIAL = "initial"
+PRACTICE = "practice"
+ANCHORS = ("bad", "poor", "fair", "good", "excellent")
+"""At 0, 25, 50, 75 and 100 on the slider of a rating study (paper, B.1)."""
+
+_TRIALS = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("block", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        ("image", pa.string()),
+        ("kind", pa.string()),
+        ("user", pa.string()),
+        ("expected", pa.string()),
+    ]
+)
+_ITEM_COLUMNS = ("item_id", "prompt_id", "image", "condition", "user")
+
+
+class StudySettings(BaseModel):
+    """study.json: what was decided when the study was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    title: str = "Which images do you like?"
+    question: str
+    notice: str
+    """Where the images come from; every participant reads it before they agree."""
+    about: str = ""
+    """The researcher's own words for the consent page; paragraphs are parted by blank lines."""
+    contact: str = ""
+    seed: int = Field(default=0, ge=0)
+    block: int = Field(default=40, ge=1)
+    """Trials between two breaks, repeats and attention checks not counted."""
+    repeats: float = Field(default=0.1, ge=0, le=0.5)
+    """Share of a block's trials that come a second time (test–retest)."""
+    attention: int = Field(default=1, ge=0)
+    """Attention checks in each block."""
+    practice: int = Field(default=3, ge=0)
+    tie: bool = False
+    show_prompt: bool = False
+    blocks_each: int = Field(default=1, ge=1)
+    """Blocks that a participant takes who is nobody in particular."""
+    images_each: int | None = None
+    """Rating studies: how many images one participant is asked to rate."""
+    ratings_per_image: int | None = None
+    completion_code: str
+    completion_url: str | None = None
+    sources: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = {}
+    """What was not made into a trial, and how often."""
+    created: str = ""
+
+    @classmethod
+    def checked(cls, told: Mapping[str, Any]) -> "StudySettings":
+        """From untyped values.
+
+        Raises
+        ------
+        ValueError
+            A value is missing, unknown or out of range; names it in one line.
+        """
+        try:
+            return cls.model_validate(told)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "settings"
+            raise ValueError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An image as it stands in the study, under one condition."""
+
+    item_id: str
+    """Random, and the name of its asset."""
+    prompt_id: str
+    image: str
+    """The image's key in its run, or its image_id in a dataset."""
+    condition: str
+    user: str | None
+    """For whom it was steered."""
+    metadata: Mapping[str, Any]
+
+    def condition_for(self, voter: str | None) -> str:
+        """`own`, `other`, `initial`, or the generic scorer's name, as seen from the voter."""
+        if self.condition != STEERED:
+            return self.condition
+        return "own" if voter is not None and voter == self.user else "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One question: which of two images, or how much one is liked."""
+
+    trial_id: str
+    block: int
+    """0 for practice and attention checks, which every participant meets."""
+    prompt_id: str
+    prompt: str
+    left: str | None = None
+    right: str | None = None
+    image: str | None = None
+    """Item ids: of two images, or of one."""
+    kind: Literal["trial", "practice", "attention"] = "trial"
+    user: str | None = None
+    """Whose block it is; None: anybody's."""
+    expected: str | None = None
+    """Attention checks: what the participant is asked to answer (left, right; bad, excellent)."""
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        return tuple(item for item in (self.left, self.right, self.image) if item is not None)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as it lies on the disk; its votes are the store's."""
+
+    folder: Path
+    settings: StudySettings
+    trials: Mapping[str, Trial]
+    items: Mapping[str, Item]
+
+    @cached_property
+    def blocks(self) -> Mapping[int, Sequence[Trial]]:
+        """The trials of each block, in the order of the file."""
+        blocks: dict[int, list[Trial]] = defaultdict(list)
+        for trial in self.trials.values():
+            if trial.kind == "trial":
+                blocks[trial.block].append(trial)
+        return blocks
+
+    def blocks_of(self, user: str | None) -> list[int]:
+        """The blocks that were made for a user (None: for anybody), in order."""
+        return [number for number, trials in self.blocks.items() if trials[0].user == user]
+
+    def blocks_expected(self, user: str | None) -> int:
+        """How many blocks a participant takes, as far as there is something left to ask."""
+        settings = self.settings
+        if settings.kind == "rating":
+            return -(-(settings.images_each or len(self.of_kind("trial"))) // settings.block)
+        if user in self.users:
+            return len(self.blocks_of(user))
+        return min(settings.blocks_each, len(self.blocks_of(None)))
+
+    def of_kind(self, kind: str) -> list[Trial]:
+        return [trial for trial in self.trials.values() if trial.kind == kind]
+
+    @cached_property
+    def users(self) -> list[str]:
+        """Users who have blocks of their own."""
+        return sorted({trials[0].user for trials in self.blocks.values() if trials[0].user is not None})
+
+    def asset(self, item_id: str) -> Path:
+        return self.folder / "assets" / f"{item_id}.png"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "votes.sqlite"
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study folder.
+
+    Raises
+    ------
+    ValueError
+        It is no study folder, or one of its files does not read.
+    """
+    described = folder / "study.json"
+    if not described.is_file():
+        raise ValueError(
+            f"{folder}: not a study folder, study.json is missing; make one by `steer-study pairs` or `rating`"
+        )
+    try:
+        settings = StudySettings.checked(json.loads(described.read_bytes()))
+    except ValueError as error:
+        raise ValueError(f"{described}: {error}") from error
+    trials = [Trial(**row) for row in read_table(folder / "trials.parquet", required=["trial_id"]).to_pylist()]
+    rows = read_table(folder / "items.parquet", required=list(_ITEM_COLUMNS)).to_pylist()
+    items = [
+        Item(
+            **{name: row.pop(name) for name in _ITEM_COLUMNS}, metadata={k: v for k, v in row.items() if v is not None}
+        )
+        for row in rows
+    ]
+    return Study(
+        folder=folder,
+        settings=settings,
+        trials={trial.trial_id: trial for trial in trials},
+        items={item.item_id: item for item in items},
+    )
+
+
+def write_study(study: Study) -> None:
+    """Write all but the assets and votes; study.json last, so that a folder without it is not yet a study."""
+    rows = [{name: getattr(trial, name) for name in _TRIALS.names} for trial in study.trials.values()]
+    pq.write_table(pa.Table.from_pylist(rows, _TRIALS), study.folder / "trials.parquet")
+    pq.write_table(_items_table(list(study.items.values())), study.folder / "items.parquet")
+    described = json.dumps(study.settings.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (study.folder / "study.json").write_text(described + "\n", "utf-8")
+
+
+def _items_table(items: Sequence[Item]) -> pa.Table:
+    more = dict.fromkeys(name for item in items for name in item.metadata)
+    columns: dict[str, pa.Array] = {
+        name: pa.array([getattr(item, name) for item in items], pa.string()) for name in _ITEM_COLUMNS
+    }
+    for name in more:
+        values = [item.metadata.get(name) for item in items]
+        mixed = len({type(value) for value in values if value is not None}) > 1
+        columns[name] = pa.array([None if v is None else str(v) for v in values] if mixed else values)
+    return pa.table(columns)

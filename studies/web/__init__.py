@@ -1,0 +1,1 @@
+"""The study as people take it, in a browser."""

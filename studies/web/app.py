@@ -1,0 +1,100 @@
+"""The web application of a study: which address leads where.
+
+/                     whatever comes next for this participant
+/join/TOKEN           an invitation; /?PROLIFIC_PID=… where `serve --prolific` allows it
+/consent /about /continue /answer /withdraw     what a participant sends
+/assets/NAME.png      an image; NAME is random
+/researcher …         behind the researcher's token
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+
+from studies.conduct import Conduct
+from studies.web import participant, researcher
+from studies.web.guards import MOST_BODY, RateLimit, SameOrigin, SecurityHeaders
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What the handlers need to know of the study that is served."""
+
+    conduct: Conduct
+    templates: Jinja2Templates
+    researcher_token: str
+    prolific: bool
+
+
+def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = False) -> Starlette:
+    """The application that serves one study.
+
+    Parameters
+    ----------
+    prolific
+        Whether anybody who comes with a PROLIFIC_PID may take part without an invitation.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["study"] = conduct.study.settings
+    app = Starlette(
+        routes=[
+            Route("/", participant.home),
+            Route("/join/{token}", participant.join),
+            Route("/consent", participant.consent, methods=["POST"]),
+            Route("/about", participant.about, methods=["POST"]),
+            Route("/continue", participant.go_on, methods=["POST"]),
+            Route("/answer", participant.answer, methods=["POST"]),
+            Route("/withdraw", participant.withdraw, methods=["GET", "POST"]),
+            Route("/assets/{name}.png", participant.asset),
+            Route("/researcher", researcher.overview),
+            Route("/researcher/login", researcher.login, methods=["POST"]),
+            Route("/researcher/images", researcher.images, methods=["GET", "POST"]),
+            Route("/researcher/{table}.csv", researcher.export),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
+        ],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(RateLimit, cookies=(f"{participant.COOKIE}=", f"{researcher.COOKIE}=")),
+            Middleware(SameOrigin),
+        ],
+        exception_handlers={HTTPException: _refusal, 404: _refusal, 405: _refusal},
+        max_body_size=MOST_BODY,
+    )
+    app.state.served = Served(
+        conduct=conduct,
+        templates=Jinja2Templates(env=environment),
+        researcher_token=researcher_token,
+        prolific=prolific,
+    )
+    return app
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Every refusal as a page in plain words."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = {
+        403: "You cannot see this page.",
+        404: "There is no such page.",
+        405: "This page cannot be asked for in this way.",
+        413: "What was sent is too large.",
+    }
+    detail = error.detail if isinstance(error, HTTPException) and status in (400, 401, 403, 409) else ""
+    words = detail or said.get(status, "Something went wrong.")
+    return request.app.state.served.templates.TemplateResponse(request, "refusal.html", {"words": words}, status)

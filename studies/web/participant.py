@@ -1,0 +1,212 @@
+"""What participants see and send. Nothing here reads a condition, and no page holds more than the trial at hand."""
+
+import math
+import re
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from studies.conduct import Standing
+from studies.store import Participant
+from studies.study import ANCHORS
+
+COOKIE = "study"
+_MONTH_S = 30 * 24 * 3600
+_PROLIFIC_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_MOST_WORDS = 80
+"""Characters of a demographic answer."""
+_MOST_MS = 24 * 3600 * 1000
+
+GENDERS = ("woman", "man", "non-binary")
+EDUCATION = (
+    "no school certificate",
+    "secondary school",
+    "vocational training",
+    "bachelor’s degree",
+    "master’s degree",
+    "doctorate",
+)
+ART_EXPERIENCE = ("none", "a hobby", "some training", "a profession")
+
+
+async def home(request: Request) -> Response:
+    """The page of the stage at which the participant stands."""
+    served = request.app.state.served
+    if "PROLIFIC_PID" in request.query_params:
+        return await _join_from_prolific(request)
+    participant = await _who(request)
+    if participant is None:
+        return _page(request, "invitation.html", {})
+    standing = await run_in_threadpool(served.conduct.standing, participant)
+    return _stage_page(request, standing)
+
+
+async def join(request: Request) -> Response:
+    """An invitation's link: begins a session on this device, and leaves the address bar without the secret."""
+    session = await run_in_threadpool(request.app.state.served.conduct.store.join, request.path_params["token"])
+    if session is None:
+        raise HTTPException(404, "This invitation is not known; please copy the whole link.")
+    return _with_session(request, session)
+
+
+async def consent(request: Request) -> Response:
+    """Consent was given."""
+    participant = await _participant(request)
+    form = await request.form()
+    if form.get("agreed") != "yes":
+        raise HTTPException(400, "Please tick the box if you agree to take part; otherwise just close this page.")
+    await run_in_threadpool(request.app.state.served.conduct.store.consent, participant.participant)
+    return _onward()
+
+
+async def about(request: Request) -> Response:
+    """Demographics, each of which may be declined."""
+    participant = await _participant(request, consented=True)
+    said = _demographics(await request.form())
+    await run_in_threadpool(request.app.state.served.conduct.store.describe, participant.participant, said)
+    return _onward()
+
+
+async def go_on(request: Request) -> Response:
+    """The next block, after a break."""
+    participant = await _participant(request, consented=True)
+    await run_in_threadpool(request.app.state.served.conduct.next_block, participant)
+    return _onward()
+
+
+async def answer(request: Request) -> Response:
+    """One vote or rating; answered only after it is on the disk."""
+    participant = await _participant(request, consented=True)
+    form = await request.form()
+    conduct = request.app.state.served.conduct
+    position = _whole(form, "position")
+    if position is None:
+        raise HTTPException(400, "This answer does not say which trial it is for; please reload the page.")
+    response_ms = _whole(form, "response_ms")
+    response_ms = None if response_ms is None or response_ms > _MOST_MS else response_ms
+    try:
+        if conduct.study.settings.kind == "pairs":
+            winner = str(form.get("winner", ""))
+            await run_in_threadpool(conduct.vote, participant.participant, position, winner, response_ms)
+        else:
+            await run_in_threadpool(conduct.rate, participant.participant, position, _rating(form), response_ms)
+    except ValueError as error:
+        raise HTTPException(409, f"This answer could not be taken: {error}. Please reload the page.") from error
+    return _onward()
+
+
+async def withdraw(request: Request) -> Response:
+    """Asks whether all answers are to be deleted, and does it."""
+    participant = await _participant(request)
+    if request.method == "GET":
+        return _page(request, "withdraw.html", {})
+    await run_in_threadpool(request.app.state.served.conduct.store.withdraw, participant.participant)
+    page = _page(request, "withdrawn.html", {})
+    page.delete_cookie(COOKIE)
+    return page
+
+
+async def asset(request: Request) -> Response:
+    """An image, to whoever has a session; its headers are the same for every image but for the length."""
+    from studies.web.researcher import is_researcher
+
+    conduct = request.app.state.served.conduct
+    name = request.path_params["name"]
+    allowed = is_researcher(request)
+    if not allowed and not conduct.unreviewed and name not in conduct.rejected:
+        allowed = await _who(request) is not None
+    if not allowed or name not in conduct.study.items:
+        raise HTTPException(404)
+    content = await run_in_threadpool(conduct.study.asset(name).read_bytes)
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
+
+
+async def _join_from_prolific(request: Request) -> Response:
+    served = request.app.state.served
+    name = request.query_params["PROLIFIC_PID"]
+    if not served.prolific:
+        raise HTTPException(403, "This study is open by invitation only.")
+    if _PROLIFIC_ID.fullmatch(name) is None:
+        raise HTTPException(400, "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again.")
+    user = name if name in served.conduct.study.users else None
+    return _with_session(request, await run_in_threadpool(served.conduct.store.join_from_prolific, name, user))
+
+
+async def _who(request: Request) -> Participant | None:
+    session = request.cookies.get(COOKIE)
+    if not session:
+        return None
+    return await run_in_threadpool(request.app.state.served.conduct.store.participant, session)
+
+
+async def _participant(request: Request, *, consented: bool = False) -> Participant:
+    participant = await _who(request)
+    if participant is None:
+        raise HTTPException(403, "You are not signed in on this device; please open your invitation's link again.")
+    if consented and not participant.consented:
+        raise HTTPException(409, "Please read and agree to the first page before.")
+    return participant
+
+
+def _stage_page(request: Request, standing: Standing) -> Response:
+    question = standing.question
+    if question is None:
+        return _page(request, f"{standing.stage}.html", {"standing": standing, **_choices()})
+    settings = request.app.state.served.conduct.study.settings
+    name = "pair.html" if settings.kind == "pairs" else "rating.html"
+    return _page(request, name, {"question": question, "trial": question.trial, "anchors": ANCHORS})
+
+
+def _choices() -> dict[str, Any]:
+    return {"genders": GENDERS, "education": EDUCATION, "art_experience": ART_EXPERIENCE}
+
+
+def _page(request: Request, name: str, context: dict[str, Any]) -> Response:
+    return request.app.state.served.templates.TemplateResponse(request, name, context)
+
+
+def _with_session(request: Request, session: str) -> Response:
+    response = _onward()
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, session, max_age=_MONTH_S, httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+def _onward() -> Response:
+    return RedirectResponse("/", 303)
+
+
+def _demographics(form: FormData) -> dict[str, str]:
+    """What was told; an answer that is none of the choices, or out of range, was not given."""
+    said: dict[str, str] = {}
+    age = _whole(form, "age")
+    if age is not None and 16 <= age <= 120:
+        said["age"] = str(age)
+    for name, choices in (("gender", GENDERS), ("education", EDUCATION), ("art_experience", ART_EXPERIENCE)):
+        chosen = str(form.get(name, ""))
+        if chosen in choices:
+            said[name] = chosen
+    for name, field in (("gender", "gender_other"), ("nationality", "nationality")):
+        words = " ".join(str(form.get(field, "")).split())[:_MOST_WORDS]
+        if words and name not in said:
+            said[name] = words
+    return said
+
+
+def _whole(form: FormData, name: str) -> int | None:
+    text = str(form.get(name, ""))
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _rating(form: FormData) -> float:
+    try:
+        rating = float(str(form.get("rating", "")))
+    except ValueError:
+        rating = math.nan
+    if not math.isfinite(rating):
+        raise ValueError("the slider was not moved")
+    return rating

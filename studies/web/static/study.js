@@ -1,0 +1,114 @@
+// Sends answers without leaving the page, again and again until they are saved; keys; response times; the untouched slider.
+// Everything but the slider works without it.
+"use strict";
+
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const MOST_PATIENCE_MS = 30000;
+let shownAt = null;
+
+function say(words) {
+  document.getElementById("status").textContent = words;
+}
+
+// Response time counts from the moment when every image of the trial can be seen.
+async function begin() {
+  const form = document.querySelector("form[data-trial]");
+  if (!form) return;
+  shownAt = null;
+  const images = [...form.querySelectorAll("img")];
+  form.classList.add("loading", "busy");
+  try {
+    await Promise.all(images.map((image) => image.decode()));
+  } catch {
+    say("An image could not be loaded. Please check your connection and reload the page.");
+    return;
+  }
+  form.classList.remove("loading", "busy");
+  shownAt = performance.now();
+  for (const name of form.dataset.ahead.split(" ").filter(Boolean)) new Image().src = `/assets/${name}.png`;
+}
+
+function show(html, url) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  document.title = page.title;
+  document.getElementById("main").replaceWith(page.getElementById("main"));
+  history.replaceState(null, "", new URL(url).pathname);
+  say("");
+  scrollTo(0, 0);
+  document.getElementById("main").focus({ preventScroll: true });
+  begin();
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// The server counts an answer once, however often it arrives.
+async function send(form, body) {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const waits = new AbortController();
+      const timer = setTimeout(() => waits.abort(), MOST_PATIENCE_MS);
+      const answer = await fetch(form.action, { method: "POST", body, signal: waits.signal });
+      const html = await answer.text();
+      clearTimeout(timer);
+      if (answer.status < 500 && answer.status !== 429) return show(html, answer.url);
+    } catch {
+      // No connection: the same as a server that is starting again.
+    }
+    say("Not saved yet – trying again…");
+    await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("form[data-trial]")) return;
+  event.preventDefault();
+  if (form.classList.contains("busy") || shownAt === null) return;
+  if (form.querySelector("[data-untouched]")) return;
+  form.classList.add("busy");
+  form.elements.response_ms.value = Math.round(performance.now() - shownAt);
+  const body = new URLSearchParams(new FormData(form));
+  if (event.submitter?.name) {
+    body.set(event.submitter.name, event.submitter.value);
+    event.submitter.classList.add("chosen");
+  }
+  send(form, body);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.repeat) return;
+  const chosen = document.querySelector(`form.pair button[aria-keyshortcuts="${event.key}"]`);
+  if (chosen) {
+    event.preventDefault();
+    chosen.click();
+    return;
+  }
+  const slider = document.querySelector("form.rating input[type=range]");
+  if (!slider) return;
+  if (document.activeElement !== slider && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+    event.preventDefault();
+    slider.focus();
+    slider.value = Number(slider.value) + (event.key === "ArrowRight" ? 1 : -1);
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  } else if (event.key === "Enter" && document.activeElement === slider) {
+    event.preventDefault();
+    slider.form.requestSubmit(slider.form.querySelector("button[type=submit]:enabled") ?? undefined);
+  }
+});
+
+function touch(slider) {
+  slider.closest(".slider").removeAttribute("data-untouched");
+  slider.form.querySelector("button[type=submit]").disabled = false;
+  const words = [...document.querySelectorAll("#anchor-words li")].map((word) => word.textContent);
+  const nearest = words[Math.round((Number(slider.value) / 100) * (words.length - 1))];
+  slider.setAttribute("aria-valuetext", `${Math.round(slider.value)} of 100, ${nearest}`);
+}
+
+// A click on the very middle changes no value, but is an answer.
+for (const kind of ["input", "change", "pointerup"]) {
+  document.addEventListener(kind, (event) => {
+    if (event.target.matches?.(".slider input[type=range]")) touch(event.target);
+  });
+}
+
+addEventListener("pageshow", begin);

@@ -1,0 +1,148 @@
+"""A finished run in the real layout, made in milliseconds: greys instead of renders, raters who like one grey each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.records import outcome, write_records
+from pipelines.search import Candidate, Iteration, Protocol, Trajectory
+from predictor.attributes import measure
+from predictor.raters import Rater, write_truth
+from studies.design.making import make_pairs, make_rating
+from studies.design.offers import read_offers
+from studies.design.rating import read_images
+from studies.study import Study
+
+PROMPTS = {"p1": "a grey wall", "p2": "a <b>grey</b> & foggy day"}
+GREYS = {"u1": 60, "u2": 100, "u3": 160, "u4": 210}
+INITIAL, GENERIC = 135, 250
+
+Build = Callable[..., Path]
+
+
+def picture(grey: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ramp = np.add.outer(np.arange(32), np.arange(48)) % 16
+    Image.fromarray((np.clip(grey - 8 + ramp, 0, 255)).astype(np.uint8)).convert("RGB").save(path)
+
+
+def rater(user: str, grey: int, tmp: Path) -> Rater:
+    """Likes pictures of this grey best, and the less the further they are from it."""
+    file = tmp / "ideal.png"
+    picture(grey, file)
+    with Image.open(file) as image:
+        ideal = measure(image)
+    only_luminance = np.array([1.0, 0, 0, 0, 0, 0, 0])
+    return Rater(
+        user_id=user,
+        age=40,
+        gender="female",
+        nationality="Indian",
+        ideal=ideal,
+        tolerance=np.full(7, 15.0),
+        weight=only_luminance,
+        bias=0.0,
+        noise=3.0,
+    )
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Build:
+    """Build a run: `run_folder(users=…, generic=…, passes=…)`."""
+
+    def build(
+        name: str = "run",
+        *,
+        users: dict[str, int] = GREYS,
+        generic: dict[str, int] | None = None,
+        prompts: dict[str, str] = PROMPTS,
+        passes: int = 1,
+        failed: tuple[str, ...] = (),
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.json").write_text("{}\n")
+        outcomes = []
+        for prompt_id, prompt in prompts.items():
+            for number in range(1, passes + 1):
+                for who, grey, scorer in (
+                    *((user, grey, "pamela") for user, grey in users.items()),
+                    *(("*", grey, scorer) for scorer, grey in (generic or {}).items()),
+                ):
+                    trajectory = Trajectory(
+                        user=who,
+                        members=(who,),
+                        prompt_id=prompt_id,
+                        base_prompt=prompt,
+                        scorer=scorer,
+                        run=number,
+                        image_seed=1,
+                        seed=0,
+                    )
+                    keys = [f"{prompt_id}-{INITIAL}", *(f"{prompt_id}-{grey + k + number - 1}" for k in (12, 6, 0))]
+                    for key in keys:
+                        picture(int(key.rpartition("-")[2]), folder / "images" / key[:2] / f"{key}.png")
+                    history = [
+                        Iteration(number=0, candidates=(Candidate(prompt=prompt, image=keys[0], score=0.1),)),
+                        Iteration(
+                            number=1,
+                            candidates=tuple(
+                                Candidate(prompt=f"{prompt}, {key}", image=key, score=score)
+                                for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
+                            ),
+                        ),
+                    ]
+                    failure = "renderer gone" if who in failed else None
+                    outcomes.append(outcome(trajectory, history, Protocol(iterations=1), failure))
+        write_records(outcomes, folder)
+        write_truth([rater(user, grey, tmp_path) for user, grey in users.items()], folder / "truth.parquet")
+        return folder
+
+    return build
+
+
+@pytest.fixture
+def pair_study(run_folder: Build, tmp_path: Path) -> Study:
+    """Four users, two prompts, a generic scorer; blocks of at most 12 trials."""
+    run = run_folder(generic={"hpsv3": GENERIC})
+    return make_pairs(
+        read_offers([run]),
+        [run],
+        tmp_path / "study",
+        others=2,
+        choices={"block": 12, "practice": 2, "attention": 1, "repeats": 0.2, "completion_code": "THANKYOU"},
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A dataset folder's images, without ratings: twelve greys with prompts and metadata."""
+    folder = tmp_path / "images"
+    lines = ["image_id,file,prompt,style"]
+    for number in range(12):
+        picture(20 + 19 * number, folder / f"{number}.png")
+        lines.append(f'i{number:02d},{number}.png,"grey, number {number}",{"dark" if number < 6 else "light"}')
+    (folder / "images.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+@pytest.fixture
+def rating_study(images: Path, tmp_path: Path) -> Study:
+    """Ten images to rate by three people each, two for practice."""
+    return make_rating(
+        read_images(images),
+        images,
+        tmp_path / "ratings",
+        choices={
+            "block": 5,
+            "practice": 2,
+            "attention": 1,
+            "repeats": 0.2,
+            "ratings_per_image": 3,
+            "images_each": 10,
+            "completion_code": "THANKYOU",
+        },
+    )

@@ -1,0 +1,138 @@
+"""The trials of a pairwise study."""
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studies.design.offers import Offer, Offers, Picture
+from studies.design.pairs import PairDesign, conditions_of, design_pairs
+from studies.study import STEERED
+
+HERE = Path(__file__)
+
+
+def offers_of(users: int, prompts: int, generic: int = 1, same: bool = False) -> Offers:
+    names = [f"u{number}" for number in range(users)]
+    made = []
+    for p in range(prompts):
+
+        def pictured(condition: str, user: str | None = None, p: int = p) -> Picture:
+            key = f"{p}-same" if same else f"{p}-{condition}-{user}"
+            return Picture(key=key, file=HERE, condition=condition, user=user)
+
+        made.append(
+            Offer(
+                prompt_id=f"p{p}",
+                prompt=f"prompt {p}",
+                initial=pictured("initial"),
+                generic=tuple(pictured(f"g{g}") for g in range(generic)),
+                steered={name: pictured(STEERED, name) for name in names},
+            )
+        )
+    return Offers(offers=tuple(made), spare={}, unfinished=0)
+
+
+def made(offers: Offers, *, others: int = 5, block: int = 40, seed: int = 0) -> PairDesign:
+    return design_pairs(offers, others=others, block=block, practice=0, seed=seed)
+
+
+def seen_pairs(design: PairDesign, voter: str | None) -> Counter[tuple[str, str]]:
+    return Counter(
+        (design.items[t.left or ""].condition_for(voter), design.items[t.right or ""].condition_for(voter))
+        for t in design.trials
+        if t.kind == "trial" and t.user == voter
+    )
+
+
+def test_the_papers_study_asks_each_user_all_pairs_of_conditions_for_each_prompt() -> None:
+    design = made(offers_of(users=6, prompts=18, generic=2))
+    counts = Counter(frozenset(pair) for pair in seen_pairs(design, "u0").elements())
+    assert counts[frozenset({"own", "initial"})] == 18
+    assert counts[frozenset({"own", "other"})] == 18 * 5
+    assert counts[frozenset({"other", "initial"})] == 18 * 5
+    assert counts[frozenset({"g0", "g1"})] == 18
+    assert sum(counts.values()) == 18 * 26
+
+
+@settings(max_examples=30, deadline=None)
+@given(users=st.integers(0, 5), prompts=st.integers(1, 5), generic=st.integers(0, 2), seed=st.integers(0, 99))
+def test_every_pair_of_conditions_comes_once_a_prompt_and_left_is_balanced(
+    users: int, prompts: int, generic: int, seed: int
+) -> None:
+    if users + generic == 0:
+        return
+    offers = offers_of(users, prompts, generic)
+    design = made(offers, others=1, seed=seed)
+    for voter in (*offers.users, None):
+        pairs = seen_pairs(design, voter)
+        shown = conditions_of(offers.offers[0], 0, voter, offers.users, 1)
+        for a, b in combinations(shown, 2):
+            assert pairs[a, b] + pairs[b, a] == prompts
+            assert abs(pairs[a, b] - pairs[b, a]) <= 1
+        assert sum(pairs.values()) == prompts * len(list(combinations(shown, 2)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(users=st.integers(2, 7), others=st.integers(1, 3), index=st.integers(0, 20))
+def test_every_users_image_is_met_as_other_equally_often(users: int, others: int, index: int) -> None:
+    offers = offers_of(users, 1)
+    met = Counter(
+        picture.user
+        for voter in offers.users
+        for picture in conditions_of(offers.offers[0], index, voter, offers.users, others)["other"]
+    )
+    assert set(met.values()) == {min(others, users - 1)}
+    assert len(met) == users
+
+
+def test_blocks_hold_at_most_the_length_that_was_chosen_and_differ_by_one_trial() -> None:
+    design = made(offers_of(users=3, prompts=7), block=10)
+    sizes = Counter(trial.block for trial in design.trials if trial.kind == "trial")
+    assert max(sizes.values()) <= 10
+    by_user: dict[str | None, list[int]] = {}
+    for trial in design.trials:
+        if trial.kind == "trial":
+            by_user.setdefault(trial.user, []).append(trial.block)
+    for blocks in by_user.values():
+        counted = Counter(blocks).values()
+        assert max(counted) - min(counted) <= 1
+
+
+def test_the_same_seed_gives_the_same_trials_but_never_the_same_names() -> None:
+    def plain(design: PairDesign) -> list[tuple[object, ...]]:
+        images = {item_id: item.image for item_id, item in design.items.items()}
+        return [
+            (t.block, t.prompt_id, images[t.left or ""], images[t.right or ""], t.user, t.kind) for t in design.trials
+        ]
+
+    one, two, other = (made(offers_of(4, 4), seed=seed) for seed in (3, 3, 4))
+    assert plain(one) == plain(two) != plain(other)
+    assert not set(one.items) & set(two.items)
+    assert not {t.trial_id for t in one.trials} & {t.trial_id for t in two.trials}
+
+
+def test_pairs_of_identical_images_are_not_asked_but_counted() -> None:
+    offers = offers_of(2, 1, generic=0)
+    first = offers.offers[0]
+    unmoved = Picture(key=first.initial.key, file=HERE, condition=STEERED, user="u0")
+    offers = Offers(
+        offers=(
+            Offer(
+                prompt_id="p0", prompt="p", initial=first.initial, generic=(), steered={**first.steered, "u0": unmoved}
+            ),
+        ),
+        spare={},
+        unfinished=0,
+    )
+    design = made(offers)
+    assert design.left_out["both images are the same: initial and own"] == 1
+    assert seen_pairs(design, "u0") == Counter({("other", "own"): 1}) or sum(seen_pairs(design, "u0").values()) == 1
+
+
+def test_a_study_in_which_nothing_differs_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to compare"):
+        made(offers_of(2, 1, same=True))

@@ -1,0 +1,50 @@
+"""The trials of a rating study."""
+
+from pathlib import Path
+
+import pytest
+
+from studies.design.rating import design_rating, read_images
+from tests.studies.conftest import picture
+
+
+def test_a_dataset_folders_images_keep_id_prompt_and_metadata(images: Path) -> None:
+    found = read_images(images)
+    assert [image.image_id for image in found] == [f"i{number:02d}" for number in range(12)]
+    assert found[0].prompt == "grey, number 0"
+    assert found[0].metadata == {"style": "dark"}
+
+
+def test_a_plain_folder_gives_every_image_in_it_by_its_path(tmp_path: Path) -> None:
+    picture(10, tmp_path / "b" / "x.png")
+    picture(10, tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    assert [image.image_id for image in read_images(tmp_path)] == ["a.png", "b/x.png"]
+
+
+def test_practice_images_are_not_rated_and_every_other_one_is_once(images: Path) -> None:
+    design = design_rating(read_images(images), practice=3, seed=0)
+    shown = {
+        kind: {design.items[t.image or ""].image for t in design.trials if t.kind == kind}
+        for kind in ("trial", "practice")
+    }
+    assert len(shown["trial"]) == 9
+    assert len(shown["practice"]) == 3
+    assert not shown["trial"] & shown["practice"]
+
+
+def test_practice_that_leaves_no_image_is_refused(images: Path) -> None:
+    with pytest.raises(ValueError, match=r"12 practice trials need more than 12 images.*lower --practice"):
+        design_rating(read_images(images), practice=12, seed=0)
+
+
+def test_folders_without_images_and_ids_given_twice_are_refused(tmp_path: Path, images: Path) -> None:
+    with pytest.raises(ValueError, match="no such folder"):
+        read_images(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        read_images(tmp_path / "empty")
+    table = images / "images.csv"
+    table.write_text(table.read_text() + "i00,0.png,again,dark\n")
+    with pytest.raises(ValueError, match="'i00' is there twice"):
+        read_images(images)

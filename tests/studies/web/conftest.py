@@ -1,0 +1,59 @@
+"""A served study without a network: the real application, driven by a client that keeps cookies as a browser does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from starlette.testclient import TestClient
+
+from studies.conduct import Conduct
+from studies.simulation import Page
+from studies.store import Store
+from studies.study import Study
+from studies.web.app import create_app
+
+TOKEN = "a-token-of-the-researcher"
+
+
+@dataclass
+class Site:
+    """One served study."""
+
+    study: Study
+    conduct: Conduct
+    visitor: Callable[[], TestClient]
+    """A browser of its own."""
+
+    def invited(self, user: str | None = None) -> TestClient:
+        """Somebody who has opened their invitation."""
+        client = self.visitor()
+        (_, token) = self.conduct.store.invite([user])[0]
+        assert client.get(f"/join/{token}").status_code == 200
+        return client
+
+    def begun(self, user: str | None = None) -> TestClient:
+        """Somebody who stands at the first trial."""
+        client = self.invited(user)
+        client.post("/consent", data={"agreed": "yes"})
+        client.post("/about", data={})
+        return client
+
+
+Serve = Callable[..., Site]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    def serve(study: Study, *, approve_all: bool = True, prolific: bool = False) -> Site:
+        conduct = Conduct(study, Store(study.database), approve_all=approve_all)
+        app = create_app(conduct, researcher_token=TOKEN, prolific=prolific)
+        return Site(study, conduct, lambda: TestClient(app))
+
+    return serve
+
+
+def answer(client: TestClient, **said: str) -> Page:
+    """Answer the trial at hand, by default with left, and give the page that follows."""
+    page = Page(client.get("/").text)
+    assert page.action == "/answer"
+    return Page(client.post("/answer", data={**page.fields, "winner": "left", **said}).text)
