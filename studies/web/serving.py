@@ -23,6 +23,8 @@ def serve(app: Starlette, *, host: str, port: int) -> None:
     server = uvicorn.Server(_config(app, host, port))
     try:
         server.run()
+    except KeyboardInterrupt:  # uvicorn has answered what was under way, and passes the signal on
+        return
     except SystemExit as error:  # uvicorn's way of saying that the address is taken
         raise ValueError(f"port {port} on {host} cannot be taken; name another by --port") from error
     if not server.started:

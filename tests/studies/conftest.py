@@ -45,7 +45,7 @@ def rater(user: str, grey: int, tmp: Path) -> Rater:
         tolerance=np.full(7, 15.0),
         weight=only_luminance,
         bias=0.0,
-        noise=3.0,
+        noise=60.0,
     )
 
 

@@ -1,0 +1,124 @@
+"""steer-study as it is typed: what it makes, and what it refuses in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from studies.study import Study, read_study
+from tests.studies.conftest import Build
+
+SCRIPT = str(Path(sys.executable).parent / "steer-study")
+
+
+def steer_study(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, *map(str, arguments)], check=False, capture_output=True, text=True)
+
+
+def refused(*arguments: object) -> str:
+    """The one line by which a command refuses."""
+    done = steer_study(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("steer-study: ")
+    return line
+
+
+def test_a_run_becomes_a_study_and_invitations_are_printed_once(run_folder: Build, tmp_path: Path) -> None:
+    run, out = run_folder(), tmp_path / "s"
+    made = steer_study("pairs", run, "--out", out, "--others", 2, "--title", "Walls", "--completion-code", "DONE")
+    assert made.returncode == 0, made.stderr
+    assert "over initial, own, other" in made.stdout
+    study = read_study(out)
+    assert study.settings.title == "Walls"
+    assert study.settings.sources == (str(run.resolve()),)
+    invited = steer_study("invite", out, "--users", "u1,u3", "--count", 2, "--url", "https://study.example.org/")
+    lines = invited.stdout.splitlines()
+    assert lines[0] == "participant,user,link"
+    assert [line.split(",")[1] for line in lines[1:]] == ["u1", "u3", "", ""]
+    assert all(",https://study.example.org/join/" in line for line in lines[1:])
+
+
+def test_a_plan_says_what_a_study_asks_of_people_and_writes_nothing(
+    run_folder: Build, images: Path, tmp_path: Path
+) -> None:
+    pairs = steer_study("pairs", run_folder(), "--plan", "--difference", 40).stdout
+    assert "3 conditions (initial, own, other)" in pairs
+    assert "minutes" in pairs
+    assert "To tell 40 Elo between two of 3 conditions at 80% power" in pairs
+    rating = steer_study("rating", "--images", images, "--plan", "--per-image", 4).stdout
+    assert "9 images, 4 ratings each: 36 ratings" in rating
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"run", "images"}
+
+
+@pytest.mark.parametrize("command", [["--help"], ["pairs", "--help"], ["serve", "--help"], ["elo", "--help"]])
+def test_help_comes_without_loading_a_model_or_a_server(command: list[str]) -> None:
+    heavy = {"torch", "transformers", "starlette", "uvicorn", "matplotlib", "scipy", "duckdb"}
+    code = (
+        "import sys; sys.argv = ['steer-study', *sys.argv[1:]]\n"
+        "from studies.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_what_is_no_run_study_or_image_folder_is_refused(tmp_path: Path, images: Path) -> None:
+    assert "not a run folder" in refused("pairs", tmp_path, "--out", tmp_path / "s")
+    for command in (["serve"], ["invite", "--count", 1], ["export", "--answers", "x.csv"], ["simulate"], ["elo"]):
+        assert "not a study folder" in refused(command[0], tmp_path, *command[1:])
+    assert "no such folder" in refused("rating", "--images", tmp_path / "none", "--out", tmp_path / "s")
+    assert "lower --practice" in refused("rating", "--images", images, "--out", tmp_path / "s", "--practice", 50)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_that_is_taken_is_never_written_to(run_folder: Build, pair_study: Study) -> None:
+    before = sorted(pair_study.folder.rglob("*"))
+    assert "is there already, and may hold people's answers" in refused(
+        "pairs", run_folder("r2"), "--out", pair_study.folder
+    )
+    assert sorted(pair_study.folder.rglob("*")) == before
+    assert "--out is missing" in refused("pairs", run_folder("r3"))
+
+
+def test_commands_of_one_kind_refuse_studies_of_the_other(
+    pair_study: Study, rating_study: Study, tmp_path: Path
+) -> None:
+    for study in (pair_study, rating_study):
+        assert steer_study("invite", study.folder, "--count", 1).returncode == 0
+    assert "kind 'pairs'" in refused("export", pair_study.folder, "--dataset", tmp_path / "d")
+    assert "kind 'rating'" in refused("elo", rating_study.folder)
+    assert "holds no rating yet" in refused("export", rating_study.folder, "--dataset", tmp_path / "d")
+    assert "no votes yet" in refused("elo", pair_study.folder)
+    assert not (tmp_path / "d").exists()
+
+
+def test_wrong_values_are_named_with_what_would_do(run_folder: Build, pair_study: Study, tmp_path: Path) -> None:
+    assert "unknown user 'u9'" in refused("invite", pair_study.folder, "--users", "u1,u9")
+    assert "nobody to invite" in refused("invite", pair_study.folder)
+    assert "at least 16 characters, got 5" in refused("serve", pair_study.folder, "--token", "short")
+    assert "nothing to export" in refused("export", pair_study.folder)
+    assert "no votes yet" in refused("export", pair_study.folder, "--answers", tmp_path / "x.csv")
+    steer_study("invite", pair_study.folder, "--count", 1)
+    assert "use one of .csv, .parquet, .jsonl" in refused("export", pair_study.folder, "--answers", tmp_path / "x.xlsx")
+    assert "cannot be read as text" in refused("pairs", run_folder("r"), "--out", tmp_path / "s", "--consent", tmp_path)
+
+
+def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:
+    described = pair_study.folder / "study.json"
+    text = described.read_text()
+    described.write_text(text.replace('"block": 12', '"block": 0'))
+    assert "study.json: block: Input should be greater than or equal to 1, got 0" in refused("serve", pair_study.folder)
+    described.write_text(text[:40])
+    assert "study.json" in refused("serve", pair_study.folder)
+    described.write_text(text.replace('"seed"', '"sede"'))
+    assert "sede: Extra inputs are not permitted" in refused("serve", pair_study.folder)
+
+
+def test_simulation_needs_raters_with_a_known_taste(pair_study: Study, run_folder: Build) -> None:
+    (pair_study.folder.parent / "run" / "truth.parquet").unlink()
+    assert "name their truth.parquet by --truth" in refused("simulate", pair_study.folder)
