@@ -7,6 +7,7 @@ Data that is still to be mended goes through `steer-predictor import`, which lis
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,10 @@ def read_about(folder: Path) -> Mapping[str, Any]:
         low, high = float(about["rating_min"]), float(about["rating_max"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{described}: rating_min and rating_max must be numbers: {error}") from error
-    if not low < high:
-        raise ValueError(f"{described}: rating_min must be below rating_max, got {low} and {high}")
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(
+            f"{described}: rating_min must be below rating_max, and both finite numbers, got {low} and {high}"
+        )
     return {**about, "rating_min": low, "rating_max": high}
 
 
@@ -198,6 +201,8 @@ def _index(file: Path, ratings: pa.Table, column: str, table: pa.Table) -> NDArr
     if len(position) < len(ids):
         repeated = next(name for i, name in enumerate(ids) if position[name] != i)
         raise ValueError(f"{file.parent}: {column} {repeated!r} is there twice; ids must be unique")
+    if blank := [row for row, name in enumerate(ids, start=2) if not name]:
+        raise ValueError(f"{file.parent}: {column} is empty in row {blank[0]} of its table; name it or drop the row")
     names = ratings[column].to_pylist()
     for row, name in enumerate(names, start=2):
         if name not in position:
