@@ -4,7 +4,7 @@ Every variant is trained afresh and kept, so that a run that was stopped goes on
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from predictor.evaluation.bench import Question
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
 from predictor.metrics import METRICS
+from predictor.output_folder import holds_something
 from predictor.predictor import PamelaPredictor
 from predictor.strangers import Rule
 from predictor.training import Recipe
@@ -28,6 +29,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no demographics, no metadata": ("demographics", "metadata"),
     "no user": ("user",),
 }
+
+SPLITS = ("test_seen", "test_unseen")
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,14 @@ def ablate(
     Raises
     ------
     ValueError
-        A dataset has no seen or no unseen test users, or cannot be trained on.
+        A dataset has no seen or no unseen test users, or cannot be trained on; or `out` holds an ablation of
+        other data or other settings.
     """
+    for data in datasets:
+        for split in SPLITS:
+            if not len(data.rows(split)):
+                raise ValueError(f"{data.name}: no rating of split {split!r}, which an ablation is measured on")
+    _belongs(out, _settings(datasets, recipe, seed, encoders))
     lines = []
     for number, (name, without) in enumerate(VARIANTS.items()):
         progress("variants", number, len(VARIANTS))
@@ -76,7 +86,7 @@ def ablate(
             (folder / FILE).unlink(missing_ok=True)
         measured = {
             split: [evaluate(predictor, data, Question(split=split, rule=rule, details=False)) for data in datasets]
-            for split in ("test_seen", "test_unseen")
+            for split in SPLITS
         }
         lines.append(
             Variant(name=name, seen=_averaged(measured["test_seen"]), unseen=_averaged(measured["test_unseen"]))
@@ -96,6 +106,27 @@ def table(lines: Sequence[Variant]) -> str:
         values = [*(line.seen[name] for name in METRICS), *(line.unseen[name] for name in METRICS), *gap]
         rows.append([line.name, *(f"{value:.4f}" for value in values)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _settings(datasets: Sequence[Dataset], recipe: Recipe, seed: int, encoders: EncoderNames) -> dict[str, Any]:
+    """What decides the checkpoints of an ablation."""
+    digests = {name: digest for data in datasets for name, digest in data.training_digests.items()}
+    return {"recipe": asdict(recipe), "seed": seed, "encoders": asdict(encoders), "datasets": digests}
+
+
+def _belongs(out: Path, settings: Mapping[str, Any]) -> None:
+    """Checkpoints that are there are used again, so that they must be of this ablation."""
+    file = out / SETTINGS
+    if not holds_something(out):
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+        return
+    try:
+        before = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"--out {out}: is not empty, and no ablation to go on with; name a new folder") from error
+    if other := [name for name in settings if before.get(name) != settings[name]]:
+        raise ValueError(f"--out {out}: holds an ablation with other {' and '.join(other)}; name a new folder")
 
 
 def _under(name: str, progress: Progress) -> Progress:

@@ -45,9 +45,32 @@ def checkpoint_fingerprint(folder: Path) -> str:
 
 
 def checkpoint_users(folder: Path) -> pa.Table:
-    """The people a checkpoint knows: user_id and demographics."""
-    users = pq.read_table(folder / "users.parquet")
+    """The people a checkpoint knows: user_id and demographics.
+
+    Raises
+    ------
+    ValueError
+        The table cannot be read.
+    """
+    try:
+        users = pq.read_table(folder / "users.parquet")
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
     return users.drop_columns([name for name in NOT_DEMOGRAPHIC if name in users.column_names])
+
+
+def checkpoint_card(folder: Path) -> str:
+    """The model card.
+
+    Raises
+    ------
+    ValueError
+        It is no text.
+    """
+    try:
+        return (folder / "README.md").read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder / 'README.md'}: is no UTF-8 text: {error}; train it again") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """`steer-predictor`: learn people's taste from ratings. Heavy imports wait until the work begins."""
 
 import csv
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,16 +108,17 @@ def train(
     """
     from predictor.dataset import join, read_dataset
     from predictor.fitting import fit
+    from predictor.output_folder import output_folder
     from predictor.training_state import FILE
 
     chosen = _recipe(recipe)
-    _refuse_taken(out, unless=FILE if resume else None)
     tokens = {"text": "prompt", "demographics": "demographics", "metadata": "metadata", "user": "user"}
     dropped = [part for part in without.split("+") if part]
     if unknown := [part for part in dropped if part not in tokens]:
         raise ValueError(f"--without {unknown[0]!r}: known are {', '.join(tokens)}")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with _progress() as advance:
+    with output_folder(out), _progress() as advance:
+        _refuse_taken(out, unless=FILE if resume else None)
         predictor = fit(
             join([read_dataset(dataset, seed=seed) for dataset in datasets]),
             chosen,
@@ -126,8 +128,8 @@ def train(
             state=out,
             progress=advance,
         )
-    predictor.save_pretrained(out)
-    (out / FILE).unlink(missing_ok=True)
+        predictor.save_pretrained(out)
+        (out / FILE).unlink(missing_ok=True)
     typer.echo(predictor.card)
 
 
@@ -172,6 +174,8 @@ def evaluate(
     predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
     trained = predictor.metrics.get("training", {})
     if json is not None:
+        if json.is_dir():
+            raise ValueError(f"--json {json}: is a folder; name a file in it")
         json.parent.mkdir(parents=True, exist_ok=True)
     with _progress() as advance:
         data = read_dataset(dataset, seed=trained.get("seed", 0) if seed is None else seed)
@@ -203,11 +207,12 @@ def ablate(
     from predictor.ablation import table
     from predictor.dataset import read_dataset
     from predictor.evaluation.bench import Question
+    from predictor.output_folder import output_folder
 
     chosen, question = _recipe(recipe), Question.parsed(rule=strangers, images="unseen")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    data = [read_dataset(dataset, seed=seed) for dataset in datasets]
-    with _progress() as advance:
+    with output_folder(out), _progress() as advance:
+        data = [read_dataset(dataset, seed=seed) for dataset in datasets]
         lines = measure(data, chosen, out, rule=question.rule, seed=seed, encoders=names, progress=advance)
     typer.echo(table(lines))
 
@@ -235,18 +240,19 @@ def enroll(
     from predictor.checkpoint import checkpoint_folder
     from predictor.enrolment import enroll as add
     from predictor.enrolment import read_ratings
+    from predictor.output_folder import output_folder
     from predictor.predictor import PamelaPredictor
 
     folder = checkpoint_folder(checkpoint)
-    if out.resolve() != folder.resolve():
-        _refuse_taken(out)
     low, high = _scale(scale)
     said = dict(_key_value(text) for text in demographic or [])
-    rated = read_ratings(ratings, low=low, high=high)
-    predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    with _progress() as advance:
+    with output_folder(out), _progress() as advance:
+        if out.resolve() != folder.resolve():
+            _refuse_taken(out)
+        rated = read_ratings(ratings, low=low, high=high)
+        predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         enrolled = add(predictor, user, rated, demographics=said, progress=advance)
-    enrolled.save_pretrained(out)
+        enrolled.save_pretrained(out)
     typer.echo(f"{out}: knows {user} by {len(rated.rating)} ratings")
 
 
@@ -280,11 +286,11 @@ def score(
 @app.command()
 def info(checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]) -> None:
     """Print a checkpoint's model card and its users."""
-    from predictor.checkpoint import checkpoint_folder, checkpoint_users
+    from predictor.checkpoint import checkpoint_card, checkpoint_folder, checkpoint_users
 
     folder = checkpoint_folder(checkpoint)
-    typer.echo((folder / "README.md").read_text("utf-8"))
-    users = checkpoint_users(folder)
+    card, users = checkpoint_card(folder), checkpoint_users(folder)
+    typer.echo(card)
     typer.echo(",".join(users.column_names))
     for row in users.to_pylist():
         typer.echo(",".join(str(value) for value in row.values()))
@@ -296,11 +302,15 @@ def main() -> None:
 
 
 def run(commands: Callable[[], object], name: str) -> None:
-    """Run a command line; a ValueError is what the user has to mend."""
+    """Run a command line; what the user has to mend is a ValueError, or the system's refusal to read or write."""
     try:
         commands()
     except ValueError as error:
         typer.secho(f"{name}: {' '.join(str(error).split())}", fg="red", err=True)
+        sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be read or written
+        where = f"{error.filename}: " if error.filename else ""
+        typer.secho(f"{name}: {where}{error.strerror or error}; mend that, and try again", fg="red", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -325,7 +335,9 @@ def _encoders(image: str, text: str | None, profile: str, trust_remote_code: boo
 
 def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
     """A folder with something in it is not written to; one that holds `unless`, and nothing finished, may be."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    from predictor.output_folder import holds_something
+
+    if not holds_something(out):
         return
     if unless is not None and (out / unless).is_file() and not (out / "config.json").is_file():
         return
@@ -341,6 +353,8 @@ def _scale(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--scale must be two numbers, LOW,HIGH, got {text!r}") from error
+    if not math.isfinite(high - low):
+        raise ValueError(f"--scale must be two finite numbers, LOW,HIGH, got {text!r}")
     return low, high
 
 

@@ -26,13 +26,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import NOT_DEMOGRAPHIC, checkpoint_folder, first_line
+from predictor.checkpoint import NOT_DEMOGRAPHIC, checkpoint_card, checkpoint_folder, first_line
 from predictor.encoding import EncoderNames, Encoders, Images
 from predictor.model import ModelConfig, PamelaModel
 from predictor.taste import Looks, Taste, TasteConfig
+from predictor.tensor_file import save_tensors
 from predictor.threads import one_thread
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
@@ -111,12 +112,12 @@ class PamelaPredictor:
             if not 0 <= share <= 1:
                 raise ValueError(f"transformer_share must be from 0 to 1, got {share:g}")
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+            card = checkpoint_card(folder)
         except _DO_NOT_FIT as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
         if not known == len(users) >= model.config.users:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         encoders = _encoders(folder, names, fingerprints, cache)
-        card = (folder / "README.md").read_text("utf-8")
         return cls(model, taste, users, encoders, share=share, metrics=metrics, card=card)
 
     def with_users(self, users: pa.Table) -> "PamelaPredictor":
@@ -135,7 +136,7 @@ class PamelaPredictor:
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
         with _replacing(folder / "model.safetensors") as path:
-            save_file(weights, path)
+            save_tensors(weights, path)
         with _replacing(folder / "users.parquet") as path:
             pq.write_table(self.users, path)
         with _replacing(folder / "metrics.json") as path:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from predictor.model import PamelaModel
+from predictor.tensor_file import save_tensors
 
 FILE = "training.safetensors"
 
@@ -41,7 +41,7 @@ class TrainingState:
         said = {"identity": identity, "epoch": self.epoch, "steps": self.steps, "best_srocc": self.best_srocc}
         folder.mkdir(parents=True, exist_ok=True)
         scratch = folder / f".{FILE}"
-        save_file({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
+        save_tensors({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
         scratch.replace(folder / FILE)

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,12 +124,23 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
             "--scale must be two numbers, LOW,HIGH, got '5'",
         ),
         (
+            "enroll {saved} --user x --ratings x.csv --out new --scale 1,inf",
+            "--scale must be two finite numbers, LOW,HIGH, got '1,inf'",
+        ),
+        (
             "enroll {saved} --user x --ratings x.csv --out new --demographic age",
             "--demographic must be NAME=VALUE, got 'age'",
         ),
         ("evaluate {saved} {rated} --split best", "unknown split 'best'; the splits are train, val_seen"),
         ("evaluate {saved} {rated} --split test_unseen", "simulated-6-raters: no rating of split 'test_unseen'; there"),
         ("evaluate {saved} {rated} --strangers twin", "unknown rule for strangers 'twin'; known are default, paper"),
+        ("evaluate {saved} {rated} --json {rated}", "--json {rated}: is a folder; name a file in it"),
+        (
+            "evaluate {saved} {rated} --json {rated}/users.csv/x.json",
+            "users.csv: File exists; mend that, and try again",
+        ),
+        ("train {rated} --out {rated}/users.csv/x", "users.csv/x: cannot be written to: Not a directory; name another"),
+        ("ablate {rated} --out new", "simulated-6-raters: no rating of split 'test_unseen', which an ablation is"),
         ("info nowhere", "nowhere: no such checkpoint folder; make one by `steer-predictor train`"),
     ],
 )
@@ -144,6 +156,46 @@ def test_what_cannot_be_done_is_one_line_on_stderr_and_exit_status_2(
     assert refused.stderr.startswith("steer-predictor: ")
     assert refused.stderr.count("\n") == 1, refused.stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("users.parquet", "cannot be read: .*; train it again"), ("README.md", "is no UTF-8 text: ")]
+)
+def test_a_checkpoint_that_cannot_be_shown_is_one_line(
+    steer_predictor: Steer, checkpoint: Path, name: str, message: str
+) -> None:
+    (checkpoint / name).write_bytes(b"\xff")
+    for command in (("info", checkpoint), ("score", checkpoint, "--user", "u01", "x.png")):
+        refused = steer_predictor(*command)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused.stderr
+    assert re.search(f"{checkpoint / name}: {message}", steer_predictor("info", checkpoint).stderr)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk that is too small for a checkpoint."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_checkpoint(
+    steer_predictor: Steer, rated: Path, saved: Path, disk: Path
+) -> None:
+    file = disk.parent / "ada.csv"
+    file.write_text(f"image,rating\n{rated / '000.png'},3\n{rated / '001.png'},4\n", "utf-8")
+    for command in (
+        ("train", rated, "--out", disk / "new"),
+        ("enroll", saved, "--user", "ada", "--ratings", file, "--scale", "1,7", "--out", disk / "new"),
+    ):
+        refused = steer_predictor(*command)
+        assert refused.returncode == 2, refused.stderr
+        assert "safetensors: No space left on device" in refused.stderr.splitlines()[-1]
+        assert refused.stderr.splitlines()[-1].endswith("; mend that, and try again")
+        assert not (disk / "new" / "config.json").exists()
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff", b"a: [1\n"], ids=["binary", "text"])
