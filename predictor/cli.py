@@ -3,7 +3,8 @@
 import csv
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,7 +118,7 @@ def train(
     if unknown := [part for part in dropped if part not in tokens]:
         raise ValueError(f"--without {unknown[0]!r}: known are {', '.join(tokens)}")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with output_folder(out), _progress() as advance:
+    with output_folder(out), _stopped("Stopped. Go on with the same command and --resume."), _progress() as advance:
         _refuse_taken(out, unless=FILE if resume else None)
         predictor = fit(
             join([read_dataset(dataset, seed=seed) for dataset in datasets]),
@@ -211,7 +212,7 @@ def ablate(
 
     chosen, question = _recipe(recipe), Question.parsed(rule=strangers, images="unseen")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with output_folder(out), _progress() as advance:
+    with output_folder(out), _stopped("Stopped. The same command goes on where it stood."), _progress() as advance:
         data = [read_dataset(dataset, seed=seed) for dataset in datasets]
         lines = measure(data, chosen, out, rule=question.rule, seed=seed, encoders=names, progress=advance)
     typer.echo(table(lines))
@@ -346,6 +347,16 @@ def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
     stopped = out.is_dir() and (out / FILE).is_file() and not (out / "config.json").is_file()
     remedy = "go on with it by --resume, or name a new folder" if stopped else "name a new folder"
     raise ValueError(f"--out {out}: is not empty; {remedy}")
+
+
+@contextmanager
+def _stopped(remedy: str) -> Iterator[None]:
+    """Ctrl-C ends the work, and says how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(remedy, err=True)
+        raise
 
 
 def _scale(text: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """People whom training has not seen, from a few of their ratings: three rules.
 
 default   their taste is inferred under the prior that was learnt from everybody's ratings (`taste`);
-          with no rating, or with one, they are predicted as anybody is
+          with no rating they are predicted as anybody is; with one they are ranked so, at their own level
 paper     equation 1: the mean of the K most similar seen users, weighted by exp(similarity / tau)
 none      their ratings are not used; their demographics are, as under the other rules
 """

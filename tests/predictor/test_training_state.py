@@ -114,6 +114,20 @@ def test_an_identity_follows_every_array_and_setting() -> None:
     assert identity_of(table(), recipe, seed=0) in identities
 
 
+def test_ctrl_c_ends_a_training_and_says_how_to_go_on(rated: Path, tmp_path: Path) -> None:
+    command = [Path(sys.executable).parent / "steer-predictor", "train", rated, "--out", tmp_path / "new"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "new" / FILE).is_file() and time.monotonic() < until:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "Stopped. Go on with the same command and --resume."
+    assert "Traceback" not in said
+    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=120)
+
+
 @pytest.mark.slow
 def test_a_command_killed_in_training_goes_on_to_the_same_checkpoint(rated: Path, tmp_path: Path) -> None:
     command = [Path(sys.executable).parent / "steer-predictor", "train", rated, "--seed", "2", "--out"]
