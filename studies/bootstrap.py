@@ -3,7 +3,8 @@
 iid        votes are drawn one by one: right only if no participant gives more than one
 participant whole participants are drawn, with all their votes
 two-way    participants and prompts are drawn, and a vote counts as often as both of its own together
-           (Owen and Eckles 2012, Ann. Appl. Stat. 6): for claims about other people and other prompts
+           (Owen and Eckles 2012, Ann. Appl. Stat. 6): for claims about other people and other prompts. It is
+           cautious: chance in single votes counts up to three times, so where that prevails it covers 99%, not 95%
 
 A replicate whose votes have no finite fit is never left out in silence: it counts as −∞ for the lower end and as +∞
 for the upper, and the number of such replicates is reported.

@@ -230,13 +230,7 @@ def _maximise(outcomes: Counts, conditions: int, start: Numbers | None) -> tuple
         own, difference = outcomes[open_], strength[open_][:, first] - strength[open_][:, second]
         value = log_likelihood(own, difference, log_tie[open_])
         worse = value < best[open_] - 1e-10 * np.abs(best[open_])
-        terms = terms_of(own, difference, log_tie[open_, None])
-        gradient = gradient_of(terms, conditions, ties=with_ties)
-        information = fixed(information_of(terms, conditions, ties=with_ties), conditions)
-        if with_ties:  # a replicate where nobody tied has no tie parameter to move
-            information[tied[open_] == 0, -1, -1] = 1
-        newton = np.linalg.solve(information, gradient[..., None])[..., 0]
-        newton *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(newton).max(1), 1e-300))[:, None]
+        newton = _newton_step(own, difference, log_tie[open_], conditions, ties=with_ties)
         back = move[open_] / 2
         change = np.where(worse[:, None], -back, newton)
         move[open_] = np.where(worse[:, None], back, newton)
@@ -250,3 +244,14 @@ def _maximise(outcomes: Counts, conditions: int, start: Numbers | None) -> tuple
             f"{len(open_)} of {len(outcomes)} Bradley–Terry fits have not converged in {_MOST_STEPS} steps"
         )
     return strength, log_tie
+
+
+def _newton_step(outcomes: Counts, difference: Numbers, log_tie: Numbers, conditions: int, *, ties: bool) -> Numbers:
+    """Newton's step (B, K), no entry of it longer than `_LONGEST_STEP`."""
+    terms = terms_of(outcomes, difference, log_tie[:, None])
+    information = fixed(information_of(terms, conditions, ties=ties), conditions)
+    if ties:  # a replicate where nobody tied has no tie parameter to move
+        information[np.isneginf(log_tie), -1, -1] = 1
+    step = np.linalg.solve(information, gradient_of(terms, conditions, ties=ties)[..., None])[..., 0]
+    longest = np.abs(step).max(1, keepdims=True)
+    return step * np.minimum(1, _LONGEST_STEP / np.maximum(longest, 1e-300))

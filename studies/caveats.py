@@ -1,6 +1,7 @@
 """What limits the conclusions, in plain words: each caveat is one sentence that a reader without statistics follows."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,52 +19,59 @@ LEAST_VOTES = 10
 MOST_SHARE = 0.25
 """Of all votes by one participant, when there are `LEAST_PARTICIPANTS` or more."""
 LEAST_RETEST = 0.7
+LEAST_STANDARD_ERROR = 1e-6
+"""Of a log strength; below it is rounding."""
 
 
-def caveats(
-    votes: Votes,
-    method: str,
-    total: Counts,
-    prior: float,
-    covariance: Covariance,
-    without_fit: Mapping[str, tuple[int, int]],
-    side: SideBias,
-    retested: Retest | None,
-) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the caveats of an analysis are judged by."""
+
+    votes: Votes
+    total: Counts
+    """(P, 3)"""
+    method: str
+    """Of the intervals that lead."""
+    prior: float
+    covariance: Covariance
+    without_fit: Mapping[str, tuple[int, int]]
+    """Replicates without a finite fit, and all of them, by bootstrap."""
+    side: SideBias
+    retest: Retest | None
+
+
+def caveats(evidence: Evidence) -> tuple[str, ...]:
     """All caveats, the gravest first."""
     return (
-        *_of_fit(votes, total, prior, covariance, method, without_fit),
-        *_of_people(votes, method),
-        *_of_balance(votes, side),
-        *_of_reliability(votes, retested),
+        *_of_fit(evidence),
+        *_of_people(evidence.votes, evidence.method),
+        *_of_balance(evidence.votes, evidence.side),
+        *_of_reliability(evidence.votes, evidence.retest),
     )
 
 
-def _of_fit(
-    votes: Votes,
-    total: Counts,
-    prior: float,
-    covariance: Covariance,
-    method: str,
-    without_fit: Mapping[str, tuple[int, int]],
-) -> Iterator[str]:
-    dominant = dominances(total, votes.conditions)
+def _of_fit(evidence: Evidence) -> Iterator[str]:
+    dominant = dominances(evidence.total, evidence.votes.conditions)
     if dominant:
         yield (
             f"The votes are separable: {'; '.join(dominant)}. Without the prior no finite Elo would fit them, so how "
             "far these conditions lie from the others is set by the prior and not by the votes."
         )
-    if prior > 0:
-        yield f"A prior of {prior:g} wins to each side of every pair is part of the fit; it draws all Elo together."
-    for name, (missing, replicates) in without_fit.items():
+    if evidence.prior > 0:
+        yield f"A prior of {evidence.prior:g} wins to each side of every pair is part of the fit; it evens out all Elo."
+    for name, (missing, replicates) in evidence.without_fit.items():
         if missing:
-            share = missing / replicates
+            ends = ", so those have open ends" if missing > 0.025 * replicates else ""
             yield (
                 f"{missing:,} of {replicates:,} replicates of the {name} bootstrap have no finite fit, because a "
-                "condition won or lost all its votes in them; they count as beyond both ends of its intervals"
-                + (", so those have open ends." if share > 0.025 else ".")
+                f"condition won or lost all its votes in them; they count as beyond both ends of its intervals{ends}."
             )
-    if covariance.correction == "CR1" and covariance.clusters > 1:
+    if evidence.covariance.clusters > 1 and evidence.covariance.standard_error.max() < LEAST_STANDARD_ERROR:
+        yield (
+            "All participants voted in the same proportions, so how people differ can't be seen: intervals by "
+            "participant have no width, and p values mean nothing."
+        )
+    if evidence.covariance.correction == "CR1" and evidence.covariance.clusters > 1:
         yield (
             "Without one of the participants some conditions would not be compared at all, so the cluster-robust "
             "intervals use the plain correction (CR1), which is too narrow when people vote unequally often."
@@ -84,6 +92,8 @@ def _of_people(votes: Votes, method: str) -> Iterator[str]:
         )
     if method == "iid":
         yield "The iid intervals take every vote for another person's; they are too narrow if people voted often."
+    if method == "two-way":
+        yield "The two-way intervals are cautious: where chance in single votes prevails they cover 99%, not 95%."
     if method == "two-way" and prompts < LEAST_PROMPTS:
         yield f"Only {prompts} prompts were shown: intervals over other prompts rest on very few."
     yield from _few(np.bincount(votes.participant), "participant", "gave", votes.participants)

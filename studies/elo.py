@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from studies.alignment import Alignment, alignment
 from studies.bootstrap import Replicates, Resampling, bootstrap
 from studies.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts
-from studies.caveats import caveats
+from studies.caveats import Evidence, caveats
 from studies.clustered import t_quantile
 from studies.covariance import Covariance, cluster_covariance
 from studies.pair_counts import TIED, Counts, PairCounts, members, square
@@ -145,14 +145,16 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         conditions=_conditions(names, order, fit, intervals[options.intervals], total),
         pairs=_pairs(names, order, fit, covariance, replicates.get(options.intervals)),
         warnings=caveats(
-            counted,
-            options.intervals,
-            total,
-            options.prior,
-            covariance,
-            {method: (drawn.without_fit, len(drawn.elo)) for method, drawn in replicates.items()},
-            side,
-            retested,
+            Evidence(
+                votes=counted,
+                total=total,
+                method=options.intervals,
+                prior=options.prior,
+                covariance=covariance,
+                without_fit={method: (drawn.without_fit, len(drawn.elo)) for method, drawn in replicates.items()},
+                side=side,
+                retest=retested,
+            )
         ),
         votes=len(counted),
         participants=counted.participants,

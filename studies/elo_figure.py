@@ -29,8 +29,9 @@ _STYLE = """
 _LEFT, _TOP, _HEIGHT = 56, 34, 300
 _LONGEST_LEVEL_NAME = 11
 _MOST_LEVEL_NAMES = 6
-_LONGEST_NAME = 26
-_LETTER_PX = 7.6
+_LONGEST_NAME = 20
+_LETTER_PX = 9
+"""As wide as a letter of the widest usual font."""
 
 
 def elo_figure(report: Report) -> str:
@@ -40,9 +41,11 @@ def elo_figure(report: Report) -> str:
     labels = [_shortened(c.condition) for c in conditions]
     turned = len(labels) > _MOST_LEVEL_NAMES or max(map(len, labels)) > _LONGEST_LEVEL_NAME
     column = 92 if not turned else 46
-    width = _LEFT + max(column * len(labels), 300) + 16
-    column = (width - _LEFT - 16) / len(labels)
-    foot = 24 + (0.72 * _LETTER_PX * max(map(len, labels)) if turned else 10)
+    reach = [0.71 * _LETTER_PX * len(label) * turned for label in labels]
+    left = max(_LEFT, *(own - column * (n + 0.5) for n, own in enumerate(reach)))
+    width = left + max(column * len(labels), 300) + 16
+    column = (width - left - 16) / len(labels)
+    foot = 34 + max(reach)
 
     def y(value: float) -> float:
         return _TOP + _HEIGHT * (high - min(max(value, low), high)) / (high - low)
@@ -52,12 +55,12 @@ def elo_figure(report: Report) -> str:
         for n in range(round((high - low) / step) + 1):
             tick = low + n * step
             kind = "mean" if tick == 1000 else "grid"
-            yield _line(kind, _LEFT, y(tick), width, y(tick))
-            yield f'<text x="{_LEFT - 10}" y="{y(tick) + 5:.1f}" text-anchor="end">{tick:.0f}</text>'
+            yield _line(kind, left, y(tick), width, y(tick))
+            yield f'<text x="{left - 10:.1f}" y="{y(tick) + 5:.1f}" text-anchor="end">{tick:.0f}</text>'
         for n, (condition, label) in enumerate(zip(conditions, labels, strict=True)):
-            yield from _dot(condition, _LEFT + column * (n + 0.5), y)
-            at = f'x="{_LEFT + column * (n + 0.5):.1f}" y="{_TOP + _HEIGHT + 26}"'
-            turn = f' transform="rotate(-45 {_LEFT + column * (n + 0.5):.1f} {_TOP + _HEIGHT + 22})"' if turned else ""
+            yield from _dot(condition, left + column * (n + 0.5), y)
+            at = f'x="{left + column * (n + 0.5):.1f}" y="{_TOP + _HEIGHT + 26}"'
+            turn = f' transform="rotate(-45 {left + column * (n + 0.5):.1f} {_TOP + _HEIGHT + 22})"' if turned else ""
             anchor = "end" if turned else "middle"
             yield f'<text class="name" {at} text-anchor="{anchor}"{turn}>{escape(label)}</text>'
 

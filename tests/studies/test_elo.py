@@ -19,6 +19,7 @@ from studies.elo import METHODS, Options, analyse
 from studies.elo_records import as_dict
 from studies.elo_report import Example, write_report
 from studies.votes import LEFT, RIGHT, TIE, Votes
+from tests.benchmarks.bench_elo import large_files
 from tests.studies.voters import Population
 
 
@@ -151,6 +152,25 @@ def test_replicates_without_a_fit_are_counted() -> None:
         report.warnings
     )
     assert not np.isfinite([*report.intervals["iid"].values()]).all()
+
+
+def test_people_who_all_voted_alike_are_said_to_show_no_spread() -> None:
+    votes = few(*["a>b", "b>a", "a>b"] * 2, participant=["u1"] * 3 + ["u2"] * 3)
+
+    assert "All participants voted in the same proportions" in told(votes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_votes_that_tell_little_still_make_a_report(tmp_path: Path, method) -> None:
+    votes = few("a>b", "a>b", "b>c", "b<c", "a=b")
+    path = write_report(analyse(votes, Options(intervals=method, prior=0.5, replicates=50)), tmp_path)
+    open_ended = few(*["a>b"] * 5, "b>a", "b>c", "c>b", "a>c", "c>a")
+    write_report(analyse(open_ended, Options(intervals=method, replicates=50)), tmp_path / "open")
+
+    assert "All votes come from one participant" in path.read_text("utf-8")
+    for folder in (tmp_path, tmp_path / "open"):
+        written = "".join((folder / name).read_text("utf-8") for name in ("report.html", "elo.svg"))
+        assert not [word for word in (">nan", " nan", '"nan', ">inf", " inf", '"inf') if word in written]
 
 
 def test_a_condition_that_stood_on_one_side_only_is_said() -> None:
@@ -305,3 +325,17 @@ def test_a_hundred_conditions_make_a_report(tmp_path: Path) -> None:
 
     assert write_report(report, tmp_path).stat().st_size < 3e6
     assert set(report.intervals) == {"cluster"}
+
+
+@pytest.mark.slow
+def test_a_million_votes_fit_into_memory(tmp_path: Path) -> None:
+    path, _ = large_files(tmp_path)
+    code = "import resource; from studies.cli import app; app(standalone_mode=False); print(resource.getrusage(0)[2])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "elo", str(path), "--json", str(tmp_path / "elo.json")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "and 4,922 more" in done.stdout
+    assert int(done.stdout.split()[-1]) < 1024**2
+    assert len(json.loads((tmp_path / "elo.json").read_text())["conditions"]) == 100
