@@ -222,9 +222,13 @@ def ablate(
 def enroll(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
     user: Annotated[str, typer.Option(help="Name of the new person.")],
-    ratings: Annotated[Path, typer.Option(help="Table (CSV, Parquet, JSON lines) with image, a path, and rating.")],
+    ratings: Annotated[
+        Path, typer.Option(help="Table with image (a path) and rating; or a dataset folder that knows the person.")
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write; may be the same one.")],
-    scale: Annotated[str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH.")] = "0,100",
+    scale: Annotated[
+        str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; a dataset has its own.")
+    ] = "0,100",
     demographic: Annotated[
         list[str] | None, typer.Option(help="What is known of the person, such as age=31; repeatable.")
     ] = None,
@@ -236,11 +240,13 @@ def enroll(
 
     steer-predictor enroll my_checkpoint --user ada --ratings ada.csv --scale 1,7 --out with_ada
 
+    steer-predictor enroll my_checkpoint --user p-1f0c2a --ratings my_dataset --out with_them
+
     steer-batch --users ada --prompts prompts.txt --predictor with_ada
     """
     from predictor.checkpoint import checkpoint_folder
+    from predictor.enrolment import demographic_columns, read_person, read_ratings
     from predictor.enrolment import enroll as add
-    from predictor.enrolment import read_ratings
     from predictor.output_folder import output_folder
     from predictor.predictor import PamelaPredictor
 
@@ -250,8 +256,12 @@ def enroll(
     with output_folder(out), _progress() as advance:
         if out.resolve() != folder.resolve():
             _refuse_taken(out)
-        rated = read_ratings(ratings, low=low, high=high)
+        if ratings.is_dir():
+            rated, told = read_person(ratings, user)
+        else:
+            rated, told = read_ratings(ratings, low=low, high=high), {}
         predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        said = {**{name: told[name] for name in demographic_columns(predictor.users.schema) if name in told}, **said}
         enrolled = add(predictor, user, rated, demographics=said, progress=advance)
         enrolled.save_pretrained(out)
     typer.echo(f"{out}: knows {user} by {len(rated.rating)} ratings")

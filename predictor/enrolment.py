@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from predictor.checkpoint import NOT_DEMOGRAPHIC
+from predictor.dataset import read_dataset
 from predictor.encoding import Progress
 from predictor.predictor import PamelaPredictor, Person
 from predictor.strangers import Context, Strangers, profile
@@ -61,6 +62,32 @@ def read_ratings(file: Path, *, low: float, high: float) -> RatedImages:
     return RatedImages(files=files, rating=np.array(ratings), prompts=prompts)
 
 
+def read_person(folder: Path, user_id: str) -> tuple[RatedImages, dict[str, str]]:
+    """All ratings of one person of a dataset folder, whatever their split, and what is told of the person.
+
+    The scale is the dataset's own.
+
+    Raises
+    ------
+    ValueError
+        The folder is no sound dataset, or has no rating by this person.
+    """
+    data = read_dataset(folder)
+    if user_id not in data.user_ids:
+        raise ValueError(f"{folder}: no user {user_id!r}; there are {', '.join(data.user_ids[:12])}")
+    row = data.user_ids.index(user_id)
+    rows = np.flatnonzero(data.user == row)
+    if not len(rows):
+        raise ValueError(f"{folder}: user {user_id!r} has no rating; nothing to enrol them by")
+    rated = RatedImages(
+        files=[data.image_paths[image] for image in data.image[rows]],
+        rating=data.rating[rows],
+        prompts=[data.prompts[image] for image in data.image[rows]],
+    )
+    told = data.users.slice(row, 1).to_pylist()[0]
+    return rated, {name: str(value) for name, value in told.items() if name != "user_id" and value is not None}
+
+
 def enroll(
     predictor: PamelaPredictor,
     user_id: str,
@@ -100,6 +127,11 @@ def enroll(
     return predictor.with_users(pa.concat_tables([predictor.users, added]))
 
 
+def demographic_columns(schema: pa.Schema) -> list[str]:
+    """What a checkpoint's users.parquet can tell of a person."""
+    return [name for name in schema.names if name not in ("user_id", *NOT_DEMOGRAPHIC)]
+
+
 def _means_something_else(name: str) -> bool:
     """Whether `steer-batch --users` would not take it for one person."""
     return name in ("", "*", "all") or name != name.strip() or "," in name or name.startswith(("group:", "@"))
@@ -108,7 +140,7 @@ def _means_something_else(name: str) -> bool:
 def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
     """Demographics in the types of the checkpoint's columns."""
     said = {}
-    known = [name for name in schema.names if name not in ("user_id", *NOT_DEMOGRAPHIC)]
+    known = demographic_columns(schema)
     for name, value in demographics.items():
         if name not in known:
             raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")

@@ -3,10 +3,14 @@
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.pipelines.console import command, environment
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -29,6 +33,16 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` runs: twelve raters x four prompts, the paper's protocol, 256 x 256. Minutes, once a session."""
+    run = tmp_path_factory.mktemp("demo") / "run"
+    arguments = command("--users", "all", "--prompts", Path(__file__).parents[1] / "prompts.txt", "--out", run)
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,9 @@ import pytest
 
 from actors.darkroom import Darkroom
 from pipelines.embedded import embedded_checkpoint
-from tests.pipelines.console import command, environment
+from tests.pipelines.console import command
 
 pytestmark = pytest.mark.slow
-
-PROMPTS = Path(__file__).parents[2] / "prompts.txt"
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve raters x four prompts, the paper's protocol, 256 x 256."""
-    run = tmp_path_factory.mktemp("demo") / "run"
-    arguments = command("--users", "all", "--prompts", PROMPTS, "--out", run)
-    done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment())
-    assert done.returncode == 0, done.stderr
-    return run
 
 
 def test_the_embedded_predictor_has_learnt_each_persons_taste_from_ratings() -> None:

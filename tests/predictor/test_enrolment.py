@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from predictor.enrolment import RatedImages, enroll, read_ratings
+from predictor.dataset import read_dataset
+from predictor.enrolment import RatedImages, enroll, read_person, read_ratings
 from predictor.predictor import PamelaPredictor, Person
 from predictor.strangers import Context, Strangers
 
@@ -189,3 +190,15 @@ def test_a_file_that_is_no_image_is_refused_by_its_name(predictor: PamelaPredict
     file = table("image,rating\n001.png,3\nimages.csv,5\n")
     with pytest.raises(ValueError, match=r"images\.csv: not an image that can be read"):
         enroll(predictor, "ada", read_ratings(file, low=1, high=7))
+
+
+def test_a_person_of_a_dataset_folder_is_known_by_all_their_ratings_and_what_they_told(dataset: Path) -> None:
+    data = read_dataset(dataset)
+    user = data.user_ids[0]
+    rated, told = read_person(dataset, user)
+    rows = data.user == 0
+    assert rated.rating.tolist() == data.rating[rows].tolist()
+    assert rated.files == [data.image_paths[image] for image in data.image[rows]]
+    assert set(told) <= set(data.users.column_names) - {"user_id"}
+    with pytest.raises(ValueError, match="no user 'nobody'; there are"):
+        read_person(dataset, "nobody")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, ViewportSize, expect
 
 from studies.answers import participants_table, ratings_table, votes_table
 from studies.conduct import Conduct
@@ -14,8 +14,8 @@ from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 800}
 READY = "form[data-trial]:not(.busy)"
 
 

@@ -1,0 +1,66 @@
+"""Steer, export, serve, vote, report: the whole chain, judged against the raters' known taste."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from actors.darkroom import Darkroom
+from pipelines.embedded import embedded_checkpoint
+from predictor.checkpoint import checkpoint_users
+
+pytestmark = pytest.mark.slow
+
+BIN = Path(sys.executable).parent
+
+
+def run(name: str, *arguments: object) -> str:
+    done = subprocess.run([str(BIN / name), *map(str, arguments)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_simulated_people_prefer_own_over_other_over_initial_as_the_truth_does(demo: Path, tmp_path: Path) -> None:
+    study, report = tmp_path / "study", tmp_path / "report"
+    run("steer-study", "pairs", demo, "--out", study, "--others", 11)
+    run("steer-study", "simulate", study)
+    run("steer-study", "elo", study, "--out", report, "--predictor", embedded_checkpoint(Darkroom()))
+    elo = json.loads((report / "elo.json").read_text())
+    assert [condition["condition"] for condition in elo["conditions"]] == ["own", "other", "initial"]
+    truth = json.loads((demo / "truth.json").read_text())["means"]
+    assert truth["own"]["value"] > truth["other"]["value"] > truth["initial"]["value"]
+    tests = {(pair["a"], pair["b"]): pair for pair in elo["pairs"]}
+    assert tests["own", "other"]["ci_low"] > 0
+    assert tests["own", "initial"]["ci_low"] > 0
+    assert sum(condition["n"] for condition in elo["conditions"]) == 2 * 12 * 4 * (1 + 11 + 11)
+    assert any("simulated raters, not people" in warning for warning in elo["warnings"])
+    assert any("fewer than 20" in warning for warning in elo["warnings"])
+    assert elo["alignment"]["accuracy"]["value"] > 0.7  # the reward model agrees with the votes
+    page = (report / "report.html").read_text()
+    assert "steered for u01" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_rating_study_makes_a_person_for_whom_the_predictor_scores(demo: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, file in enumerate(sorted((demo / "images").rglob("*.png"))[::90][:40]):
+        with Image.open(file) as image:
+            image.save(images / f"{number:02d}.png")
+    study, dataset, enrolled = tmp_path / "ratings", tmp_path / "dataset", tmp_path / "with_them"
+    run("steer-study", "rating", "--images", images, "--out", study, "--per-image", 2, "--practice", 2)
+    run("steer-study", "simulate", study, "--truth", demo / "truth.parquet", "--participants", 2)
+    exported = run("steer-study", "export", study, "--dataset", dataset)
+    assert "2 users" in exported
+    user = (dataset / "users.csv").read_text().splitlines()[1].split(",")[0]
+    checkpoint = embedded_checkpoint(Darkroom())
+    said = run("steer-predictor", "enroll", checkpoint, "--user", user, "--ratings", dataset, "--out", enrolled)
+    assert f"knows {user} by" in said
+    (person,) = (row for row in checkpoint_users(enrolled).to_pylist() if row["user_id"] == user)
+    assert person["age"] is not None  # as they told the study
+    scored = run("steer-predictor", "score", enrolled, "--user", user, *sorted((dataset / "images").iterdir())[:3])
+    assert scored.startswith("image,score\n")
+    assert len(scored.splitlines()) == 4
