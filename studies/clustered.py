@@ -48,10 +48,9 @@ def clustered_share(cluster: Codes, hit: Numbers) -> Interval:
     """
     if not len(hit):
         return Interval(math.nan, math.nan, math.nan)
-    _, cluster = np.unique(cluster, return_inverse=True)
     size, share = np.bincount(cluster), float(np.mean(hit))
     residual = np.bincount(cluster, hit) - share * size
-    groups = len(size)
+    groups = int(np.count_nonzero(size))
     if groups < 2:
         return Interval(share, math.nan, math.nan)
     half = t_quantile(groups) * math.sqrt(groups / (groups - 1) * float(residual @ residual)) / len(hit)
@@ -85,8 +84,7 @@ def clustered_logistic(
             break
     else:
         return None
-    _, cluster = np.unique(cluster, return_inverse=True)
-    groups = int(cluster.max()) + 1
+    groups = int(np.count_nonzero(np.bincount(cluster)))
     residual = weight * (hit - chance)
     score = np.stack([np.bincount(cluster, residual * column) for column in design.T], 1)
     influence = np.linalg.solve(curvature, score.T)

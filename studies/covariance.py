@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from studies.bradley_terry import (
     Fit,
+    Terms,
     as_outcomes,
     fixed,
     information_of,
@@ -93,23 +94,27 @@ def _influence(counts: PairCounts, fit: Fit, correction: Correction) -> tuple[Nu
     if correction == "CR1" or counts.groups < 2 or not _stays_connected(counts, fit.prior):
         return np.linalg.solve(whole, score.T).T, "CR1"
     influence = np.empty_like(score)
-    step = max(1, _CHUNK // max(pair_count(counts.conditions) * 3, whole.size))
+    step = max(1, _CHUNK // max(pair_count(counts.conditions), whole.size))
     for low in range(0, counts.groups, step):
         groups = slice(low, min(low + step, counts.groups))
-        own = information_of(
-            terms_of(as_outcomes(_dense(counts, groups), fit.ties), difference, fit.log_tie),
-            counts.conditions,
-            ties=ties,
-        )
+        own = information_of(_dense(terms, counts, groups), counts.conditions, ties=ties)
         influence[groups] = np.linalg.solve(whole - own, score[groups][..., None])[..., 0]
     return influence, "CR3"
 
 
-def _dense(counts: PairCounts, groups: slice) -> Numbers:
+def _dense(terms: Terms, counts: PairCounts, groups: slice) -> Terms:
+    """Curvatures of the cells (M,) as those of some groups and all pairs (G, P); gradients are left at 0."""
+    shape = groups.stop - groups.start, pair_count(counts.conditions)
     rows = slice(*np.searchsorted(counts.group, [groups.start, groups.stop]))
-    dense = np.zeros((groups.stop - groups.start, pair_count(counts.conditions), 3))
-    dense[counts.group[rows] - groups.start, counts.pair[rows]] = counts.count[rows]
-    return dense
+    at = counts.group[rows] - groups.start, counts.pair[rows]
+
+    def spread(values: Numbers) -> Numbers:
+        dense = np.zeros(shape)
+        dense[at] = values[rows]
+        return dense
+
+    none = np.broadcast_to(0.0, shape)
+    return Terms(none, none, *map(spread, (terms.curvature, terms.curvature_mixed, terms.curvature_tie)))
 
 
 def _stays_connected(counts: PairCounts, prior: float) -> bool:
