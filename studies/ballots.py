@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from predictor.predictor import PamelaPredictor
 from studies.answers import attention_checks, participants_table, votes_table
-from studies.elo_report import Example
+from studies.elo.report import Example
+from studies.elo.votes import Votes
 from studies.study import INITIAL, PRACTICE, STEERED, Item, Study
-from studies.votes import Votes
 
 MOST_EXAMPLE_PROMPTS = 6
 MOST_EXAMPLE_USERS = 3

@@ -1,6 +1,5 @@
 """`steer-study elo`: votes in, a table on the terminal and a report folder out."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,9 +7,6 @@ import typer
 
 if TYPE_CHECKING:
     from studies.ballots import Ballots
-    from studies.elo import Report
-
-_MOST_PAIRS_TOLD = 28
 
 
 def elo(
@@ -48,9 +44,10 @@ def elo(
     """
     from dataclasses import replace
 
-    from studies.elo import Options, analyse
-    from studies.elo_records import write_json
-    from studies.elo_report import write_report
+    from studies.elo.analysis import Options, analyse
+    from studies.elo.records import write_json
+    from studies.elo.report import write_report
+    from studies.elo.text import table_of
 
     options = Options(
         ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
@@ -74,8 +71,8 @@ def elo(
 def _ballots(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "Ballots":
     """The votes of a study folder or of a file."""
     from studies.ballots import Ballots, ballots
+    from studies.elo.vote_files import column_mapping, read_votes
     from studies.study import read_study
-    from studies.vote_files import column_mapping, read_votes
 
     if source.is_dir():
         if columns:
@@ -84,42 +81,3 @@ def _ballots(source: Path, columns: str, *, drop_failed: bool, predictor: str | 
     if drop_failed or predictor is not None:
         raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
     return Ballots(votes=read_votes(source, column_mapping(columns)))
-
-
-def table_of(report: "Report") -> str:
-    """The report in a few lines of plain text, caveats first."""
-    lines = [f"! {warning}" for warning in report.warnings]
-    lines += [""] * bool(lines)
-    lines.append(
-        f"Elo (mean 1000) of {report.votes:,} votes by {len(report.participants):,} participants on "
-        f"{len(report.prompts):,} prompts, 95% intervals: {report.options.intervals}"
-    )
-    width = max(len(c.condition) for c in report.conditions)
-    ranks = {r.condition: str(r.best) if r.best == r.worst else f"{r.best}–{r.worst}" for r in report.ranks}
-    lines.append(f"  {'':{width}}    Elo  95% interval    rank     wins   losses     ties")
-    for c in report.conditions:
-        interval = f"[{_end(c.ci_low)}, {_end(c.ci_high)}]"
-        lines.append(
-            f"  {c.condition:{width}}  {c.elo:5.0f}  {interval:14}  {ranks[c.condition]:>5}"
-            f"  {c.wins:7,}  {c.losses:7,}  {c.ties:7,}"
-        )
-    lines.append("Differences (p by Holm)")
-    pairs = [(f"{p.a} − {p.b}", p) for p in report.pairs[:_MOST_PAIRS_TOLD]]
-    width = max(len(name) for name, _ in pairs)
-    for name, p in pairs:
-        interval = f"[{_end(p.ci_low)}, {_end(p.ci_high)}]"
-        lines.append(f"  {name:{width}}  {p.difference:5.0f}  {interval:14}  {p_value(p.p_holm)}")
-    if len(report.pairs) > len(pairs):
-        lines.append(f"  and {len(report.pairs) - len(pairs):,} more: --out or --json has all")
-    return "\n".join(lines)
-
-
-def p_value(p: float) -> str:
-    """A p value as it is written: never 0."""
-    if math.isnan(p):
-        return "no p value"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def _end(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "none" if math.isnan(value) else "open"

@@ -4,7 +4,7 @@ import math
 
 from studies.design.offers import Offers
 from studies.design.pairs import design_pairs
-from studies.power import plan_study
+from studies.elo.power import plan_study
 from studies.study import StudySettings
 
 WELCOME_S = 90.0

@@ -40,10 +40,10 @@ def replicates_table() -> None:
     import choix
     import evalica
 
-    from studies.bootstrap import bootstrap
-    from studies.bradley_terry import fit_counts
-    from studies.pair_counts import PairCounts, square
-    from tests.studies.voters import Population
+    from studies.elo.bootstrap import bootstrap
+    from studies.elo.bradley_terry import fit_counts
+    from studies.elo.pair_counts import PairCounts, square
+    from tests.studies.elo.voters import Population
 
     rng = np.random.default_rng(0)
     votes = Population(votes_each=1275).study(6, rng)
@@ -113,8 +113,8 @@ def large_files(folder: Path) -> list[Path]:
 def analyse_one(path: Path) -> None:
     """What the process of one file does: from the file to fit, intervals and tests."""
     began = time.perf_counter()
-    from studies.elo import analyse
-    from studies.vote_files import read_votes
+    from studies.elo.analysis import analyse
+    from studies.elo.vote_files import read_votes
 
     imported = time.perf_counter()
     votes = read_votes(path)

@@ -13,13 +13,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from studies.bootstrap import Resampling, bootstrap
-from studies.bradley_terry import fit_counts, to_elo
-from studies.clustered import t_quantile
-from studies.covariance import Correction, cluster_covariance
-from studies.pair_counts import PairCounts
-from studies.votes import Votes
-from tests.studies.voters import Population
+from studies.elo.bootstrap import Resampling, bootstrap
+from studies.elo.bradley_terry import fit_counts, to_elo
+from studies.elo.clustered import t_quantile
+from studies.elo.covariance import Correction, cluster_covariance
+from studies.elo.pair_counts import PairCounts
+from studies.elo.votes import Votes
+from tests.studies.elo.voters import Population
 
 CORRECTIONS: tuple[Correction, ...] = ("CR1", "CR3")
 RESAMPLINGS: tuple[Resampling, ...] = ("participant", "iid", "two-way")

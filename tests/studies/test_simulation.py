@@ -8,7 +8,7 @@ from predictor.dataset import read_dataset
 from predictor.raters import read_truth
 from studies.answers import attention_checks, ratings_table, votes_table
 from studies.ballots import ballots
-from studies.elo import analyse
+from studies.elo.analysis import analyse
 from studies.export import export_dataset, write_table
 from studies.rehearsal import rehearse, truth_of
 from studies.study import Study

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.bradley_terry import (
+from studies.elo.bradley_terry import (
     Fit,
     Terms,
     as_outcomes,
@@ -22,8 +22,8 @@ from studies.bradley_terry import (
     terms_of,
     with_prior,
 )
-from studies.comparison_graph import connected_without
-from studies.pair_counts import PairCounts, members, pair_count
+from studies.elo.comparison_graph import connected_without
+from studies.elo.pair_counts import PairCounts, members, pair_count
 
 Numbers = NDArray[np.float64]
 Correction = Literal["CR1", "CR3"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.bradley_terry import ELO_PER_LOG_STRENGTH, fit_replicates
-from studies.pair_counts import members
-from studies.votes import LEFT, RIGHT, TIE, Votes
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, fit_replicates
+from studies.elo.pair_counts import members
+from studies.elo.votes import LEFT, RIGHT, TIE, Votes
 
 Numbers = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from studies.bradley_terry import (
+from studies.elo.bradley_terry import (
     as_outcomes,
     fit_counts,
     fit_replicates,
@@ -18,8 +18,8 @@ from studies.bradley_terry import (
     log_likelihood,
     terms_of,
 )
-from studies.comparison_graph import has_finite_fit
-from studies.pair_counts import Counts, members, pair_count, square
+from studies.elo.comparison_graph import has_finite_fit
+from studies.elo.pair_counts import Counts, members, pair_count, square
 
 NAMES = string.ascii_uppercase
 

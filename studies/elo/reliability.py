@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
-from studies.clustered import clustered_share
-from studies.pair_counts import FIRST, SECOND, TIED, outcomes_of
-from studies.votes import LEFT, TIE, Votes
+from studies.elo.clustered import clustered_share
+from studies.elo.pair_counts import FIRST, SECOND, TIED, outcomes_of
+from studies.elo.votes import LEFT, TIE, Votes
 
 Codes = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.metrics import Interval
-from studies.clustered import Coefficient, clustered_logistic, clustered_share
-from studies.votes import LEFT, TIE, Votes
+from studies.elo.clustered import Coefficient, clustered_logistic, clustered_share
+from studies.elo.votes import LEFT, TIE, Votes
 
 _MOST_BINS = 8
 _LEAST_IN_BIN = 30

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.bradley_terry import Fit
-from studies.clustered import t_p_value
-from studies.covariance import Covariance
-from studies.pair_counts import members
+from studies.elo.bradley_terry import Fit
+from studies.elo.clustered import t_p_value
+from studies.elo.covariance import Covariance
+from studies.elo.pair_counts import members
 
 Numbers = NDArray[np.float64]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.comparison_graph import dominances
-from studies.covariance import Covariance
-from studies.pair_counts import Counts
-from studies.reliability import Retest
-from studies.side_bias import SideBias
-from studies.votes import Votes
+from studies.elo.comparison_graph import dominances
+from studies.elo.covariance import Covariance
+from studies.elo.pair_counts import Counts
+from studies.elo.reliability import Retest
+from studies.elo.side_bias import SideBias
+from studies.elo.votes import Votes
 
 LEAST_PARTICIPANTS = 20
 LEAST_PROMPTS = 10

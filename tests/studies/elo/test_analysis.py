@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
-from studies.elo import METHODS, Options, analyse
-from studies.elo_records import as_dict
-from studies.elo_report import Example, write_report
-from studies.votes import LEFT, RIGHT, TIE, Votes
+from studies.elo.analysis import METHODS, Options, analyse
+from studies.elo.records import as_dict
+from studies.elo.report import Example, write_report
+from studies.elo.votes import LEFT, RIGHT, TIE, Votes
 from tests.benchmarks.bench_elo import large_files
-from tests.studies.voters import Population
+from tests.studies.elo.voters import Population
 
 
 def study(participants: int = 24, seed: int = 0, **population) -> Votes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.bradley_terry import (
+from studies.elo.bradley_terry import (
     ELO_PER_LOG_STRENGTH,
     Fit,
     as_outcomes,
@@ -19,7 +19,7 @@ from studies.bradley_terry import (
     terms_of,
     to_elo,
 )
-from studies.pair_counts import PairCounts, members
+from studies.elo.pair_counts import PairCounts, members
 
 Numbers = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.votes import LEFT, TIE, Codes, Votes
+from studies.elo.votes import LEFT, TIE, Codes, Votes
 
 Counts = NDArray[np.float64]
 """(…, P, 3): wins of the pair's first condition, wins of its second, ties."""

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.elo import analyse
-from studies.vote_files import column_mapping, read_votes
-from studies.votes import LEFT, RIGHT, TIE, Votes
+from studies.elo.analysis import analyse
+from studies.elo.vote_files import column_mapping, read_votes
+from studies.elo.votes import LEFT, RIGHT, TIE, Votes
 
 ROWS = [
     ("ann", "p1", "own", "initial", "left"),

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
-from studies.bradley_terry import ELO_PER_LOG_STRENGTH
-from studies.clustered import Coefficient, clustered_logistic, clustered_share
-from studies.votes import LEFT, TIE, Votes
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
+from studies.elo.clustered import Coefficient, clustered_logistic, clustered_share
+from studies.elo.votes import LEFT, TIE, Votes
 
 _MOST_NUMBERS = 1 << 24
 """A design with more numbers than this is not made."""

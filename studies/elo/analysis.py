@@ -13,18 +13,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.alignment import Alignment, alignment
-from studies.bootstrap import Replicates, Resampling, bootstrap
-from studies.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts
-from studies.caveats import Evidence, caveats
-from studies.clustered import t_quantile
-from studies.covariance import Covariance, cluster_covariance
-from studies.pair_counts import TIED, Counts, PairCounts, members, square
-from studies.ranks import RankSet, holm, rank_sets, wald_p_values
-from studies.reliability import Agreement, Retest, agreement, retest
-from studies.side_bias import SideBias, side_bias
-from studies.spread import GroupElo, elo_by_group
-from studies.votes import Votes
+from studies.elo.alignment import Alignment, alignment
+from studies.elo.bootstrap import Replicates, Resampling, bootstrap
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts
+from studies.elo.caveats import Evidence, caveats
+from studies.elo.clustered import t_quantile
+from studies.elo.covariance import Covariance, cluster_covariance
+from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
+from studies.elo.ranks import RankSet, holm, rank_sets, wald_p_values
+from studies.elo.reliability import Agreement, Retest, agreement, retest
+from studies.elo.side_bias import SideBias, side_bias
+from studies.elo.spread import GroupElo, elo_by_group
+from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]
 Method = Literal["cluster", "participant", "iid", "two-way"]

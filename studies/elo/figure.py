@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from studies.alignment import Alignment
-from studies.elo import ConditionElo, Report
+from studies.elo.alignment import Alignment
+from studies.elo.analysis import ConditionElo, Report
 
 MINUS = "\N{MINUS SIGN}"
 

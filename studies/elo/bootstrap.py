@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.bradley_terry import Fit, fit_replicates, to_elo, with_prior
-from studies.pair_counts import Counts, PairCounts, pair_count
-from studies.votes import Votes
+from studies.elo.bradley_terry import Fit, fit_replicates, to_elo, with_prior
+from studies.elo.pair_counts import Counts, PairCounts, pair_count
+from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]
 Resampling = Literal["iid", "participant", "two-way"]

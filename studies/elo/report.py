@@ -15,11 +15,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from studies.elo import METHODS, ConditionElo, PairTest, Report
-from studies.elo_cli import p_value
-from studies.elo_figure import MINUS, calibration_figure, elo_figure
-from studies.elo_records import settings_of, write_json, write_parquet
-from studies.spread import GroupElo
+from studies.elo.analysis import METHODS, ConditionElo, PairTest, Report
+from studies.elo.figure import MINUS, calibration_figure, elo_figure
+from studies.elo.records import settings_of, write_json, write_parquet
+from studies.elo.spread import GroupElo
+from studies.elo.text import p_value
 
 THUMBNAIL_PX = 320
 MOST_PAIRS_SHOWN = 200
@@ -75,7 +75,7 @@ def write_report(report: Report, folder: Path, examples: Sequence[Example] = (),
 def render(report: Report, figure: str, examples: Sequence[Example] = (), *, title: str = "") -> str:
     """The page as HTML."""
     environment = Environment(
-        loader=PackageLoader("studies", ""),
+        loader=PackageLoader("studies.elo", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -85,7 +85,7 @@ def render(report: Report, figure: str, examples: Sequence[Example] = (), *, tit
     environment.filters["margin"] = lambda value: f"{value:.{digits}f}"
     environment.filters |= {"elo": _elo, "change": _change, "share": _share, "number": _number}
     environment.filters |= {"p": _p, "p_value": p_value}
-    return environment.get_template("elo_report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         title=title or "Who prefers what",
         report=report,
         figure=Markup(figure),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.bradley_terry import ELO_PER_LOG_STRENGTH
-from studies.pair_counts import members
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
+from studies.elo.pair_counts import members
 
 DEFAULT_SPREAD_ELO = 35.0
 """Between people, in one condition's Elo, as measured on people who rated the same images."""

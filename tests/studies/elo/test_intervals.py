@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from studies.bootstrap import Replicates, Resampling, bootstrap
-from studies.bradley_terry import Fit, fit_counts, fit_replicates, to_elo
-from studies.clustered import clustered_logistic, clustered_share, t_quantile
-from studies.covariance import cluster_covariance
-from studies.pair_counts import PairCounts, members
-from studies.power import plan_study, power_of
-from studies.ranks import critical_value, holm, rank_sets, wald_p_values
-from studies.votes import Votes
-from tests.studies.voters import Population
+from studies.elo.bootstrap import Replicates, Resampling, bootstrap
+from studies.elo.bradley_terry import Fit, fit_counts, fit_replicates, to_elo
+from studies.elo.clustered import clustered_logistic, clustered_share, t_quantile
+from studies.elo.covariance import cluster_covariance
+from studies.elo.pair_counts import PairCounts, members
+from studies.elo.power import plan_study, power_of
+from studies.elo.ranks import critical_value, holm, rank_sets, wald_p_values
+from studies.elo.votes import Votes
+from tests.studies.elo.voters import Population
 
 
 def counted(votes: Votes) -> tuple[PairCounts, Fit]:

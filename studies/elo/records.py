@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studies.elo import Report
-from studies.spread import GroupElo
+from studies.elo.analysis import Report
+from studies.elo.spread import GroupElo
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.pair_counts import FIRST, SECOND, TIED, Counts, members
+from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, members
 
 Mask = NDArray[np.bool_]
 

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.comparison_graph import dominances, has_finite_fit, has_finite_ties, refuse_disconnected
-from studies.pair_counts import FIRST, SECOND, TIED, Counts, members
+from studies.elo.comparison_graph import dominances, has_finite_fit, has_finite_ties, refuse_disconnected
+from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, members
 
 Numbers = NDArray[np.float64]
 Ties = Literal["half", "davidson"]
