@@ -38,7 +38,7 @@ VOTES = pa.schema(
     [
         *_SHARED,
         *[(name, pa.string()) for name in ("left", "right", "winner", "left_image", "right_image")],
-        *[(name, pa.string()) for name in ("left_item", "right_item", "expected")],
+        *[(name, pa.string()) for name in ("left_item", "right_item", "expected", "layout")],
     ]
 )
 RATINGS = pa.schema(

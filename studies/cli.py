@@ -1,6 +1,8 @@
 """`steer-study`: who prefers what. Heavy imports wait until the work begins."""
 
+import csv
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,14 +52,16 @@ def invite(
     from studies.study import read_study
 
     made = read_study(folder)
-    names = _users(users, made.users)
-    wanted = [*names, *[None] * count]
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"--url {url}: must begin with https:// or http://")
+    wanted = [*_users(users, made.users), *[None] * count]
     if not wanted:
         raise ValueError("nobody to invite: give --users all, or --count 20")
     store = Store(made.database)
-    typer.echo("participant,user,link")
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["participant", "user", "link"])
     for (participant, token), user in zip(store.invite(wanted), wanted, strict=True):
-        typer.echo(f"{participant},{user or ''},{url.rstrip('/')}/join/{token}")
+        rows.writerow([participant, user or "", f"{url.rstrip('/')}/join/{token}"])
     store.close()
 
 
@@ -77,6 +81,9 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="STEER_STUDY_TOKEN", help="Of the researcher's page; default: a new one.")
     ] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Believe a proxy on this machine about who asks, and HTTPS.")
+    ] = False,
 ) -> None:
     """Let people take a study in their browsers, until Ctrl-C. Every answer is on the disk before it is confirmed.
 
@@ -85,23 +92,31 @@ def serve(
     import secrets
 
     from studies.conduct import Conduct
+    from studies.sole_server import sole_server
     from studies.store import Store
     from studies.study import read_study
     from studies.web.app import create_app
-    from studies.web.serving import serve as listen
+    from studies.web.serving import listen
+    from studies.web.serving import serve as serve_app
 
     if token is not None and len(token) < 16:
         raise ValueError(f"--token must have at least 16 characters, got {len(token)}")
     token = token or secrets.token_urlsafe(24)
     made = read_study(folder)
-    conduct = Conduct(made, Store(made.database), approve_all=approve_all)
-    address = f"http://{host}:{port}"
-    typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
-    typer.echo(f"Researcher's page: {address}/researcher?token={token}")
-    if conduct.unreviewed:
-        typer.echo(f"{len(conduct.unreviewed)} images wait to be approved there before anybody can begin.")
-    listen(create_app(conduct, researcher_token=token, prolific=prolific), host=host, port=port)
-    conduct.store.close()
+    missing = [item for item in made.items if not made.asset(item).is_file()]
+    if missing:
+        raise ValueError(
+            f"{made.asset(missing[0])}: missing, as are {len(missing) - 1} more; copy the study folder whole"
+        )
+    with sole_server(folder), listen(host, port) as listening:
+        conduct = Conduct(made, Store(made.database), approve_all=approve_all)
+        address = f"http://{host}:{port}"
+        typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
+        typer.echo(f"Researcher's page: {address}/researcher?token={token}")
+        if conduct.unreviewed:
+            typer.echo(f"{len(conduct.unreviewed)} images wait to be approved there before anybody can begin.")
+        app = create_app(conduct, researcher_token=token, prolific=prolific)
+        serve_app(app, listening, behind_proxy=behind_proxy)
     typer.echo(f"Stopped; every answer is in {made.database}. Start again to go on.")
 
 
@@ -128,6 +143,8 @@ def simulate(
     from studies.study import read_study
 
     made = read_study(folder)
+    if truth_file is not None and not truth_file.is_file():
+        raise ValueError(f"--truth {truth_file}: no such file; it lies in a run folder of simulated raters")
     raters = list(read_truth(truth_file or truth_of(made)).values())
     with StageProgress(stderr_console()) as advance:
         answers = rehearse(
@@ -208,10 +225,12 @@ def _users(spec: str | None, known: list[str]) -> list[str]:
         return []
     if not known:
         raise ValueError(f"--users {spec}: this study was made for nobody in particular; give --count instead")
-    names = known if spec == "all" else [name.strip() for name in spec.split(",")]
+    names = known if spec == "all" else [spec] if spec in known else [name.strip() for name in spec.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"--users: unknown user {unknown[0]!r}; the study was made for {', '.join(known[:12])}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--users {spec}: names somebody twice; one invitation is enough for a person")
     return names
 
 

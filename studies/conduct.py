@@ -15,8 +15,8 @@ from studies.sequence import Assigned, arrange
 from studies.store import Participant, Store
 from studies.study import Study, Trial
 
-GIVEN_UP_AFTER = timedelta(hours=3)
-"""A rating that was handed out so long ago is given to somebody else as well."""
+GIVEN_UP_AFTER = timedelta(minutes=30)
+"""What was handed out to somebody who has done nothing for so long is given to others as well."""
 
 Stage = Literal["consent", "about", "trial", "break", "done", "full", "waiting"]
 
@@ -79,15 +79,20 @@ class Conduct:
             raise ValueError(f"no such image in this study: {unknown[0]!r}")
         self.store.review(item_ids, approved=approved)
         self._reviews = self.store.reviews()
-        rejected = self.rejected
-        self.store.drop(t.trial_id for t in self.study.trials.values() if not rejected.isdisjoint(t.items))
+        rejected, touched = self.rejected, set(item_ids)
+        trials = [trial for trial in self.study.trials.values() if not touched.isdisjoint(trial.items)]
+        if approved:
+            self.store.restore(trial.trial_id for trial in trials if rejected.isdisjoint(trial.items))
+        else:
+            self.store.drop(trial.trial_id for trial in trials)
 
     def standing(self, participant: Participant) -> Standing:
         """Where the participant stands; hands out the first block to who has told about themselves."""
         if self.unreviewed:
             return Standing(stage="waiting")
         if not participant.consented:
-            return Standing(stage="consent")
+            begun = self.store.blocks(participant.participant)
+            return Standing(stage="consent" if self._blocks_ahead(participant, begun) else "full")
         if participant.about is None:
             return Standing(stage="about")
         place = self.store.place(participant.participant)
@@ -100,7 +105,8 @@ class Conduct:
             if not self.next_block(participant):
                 return Standing(stage="full")
             place = self.store.place(participant.participant)
-            assert place is not None, "a block has trials"
+            if place is None:  # withdrawn meanwhile, by another of their devices
+                return Standing(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
         left, right = self._sides(place.assigned)
         return Standing(
@@ -113,7 +119,7 @@ class Conduct:
                 image=trial.image,
                 done=place.answered,
                 total=place.total,
-                ahead=tuple(item for a in place.ahead for item in self.study.trials[a.trial_id].items),
+                ahead=tuple(item for a in place.ahead for item in self._shown_by(a)),
             ),
         )
 
@@ -137,7 +143,9 @@ class Conduct:
                 self.store.assign(name, [*practice, *sequence])
             return bool(sequence)
 
-    def vote(self, participant: str, position: int, winner: str, response_ms: int | None) -> None:
+    def vote(
+        self, participant: str, position: int, winner: str, response_ms: int | None, layout: str | None = None
+    ) -> None:
         """Record who won at a position; what was answered there before stands.
 
         Raises
@@ -160,6 +168,7 @@ class Conduct:
             right=right,
             winner=winner,
             response_ms=response_ms,
+            layout=layout,
         )
 
     def rate(self, participant: str, position: int, rating: float, response_ms: int | None) -> None:
@@ -187,6 +196,11 @@ class Conduct:
         if assigned is None or (place is not None and position > place.position):
             raise ValueError(f"trial {position} was not asked yet")
         return assigned
+
+    def _shown_by(self, assigned: Assigned) -> list[str]:
+        """Images in the order in which they will stand on the page."""
+        image = self.study.trials[assigned.trial_id].image
+        return [item for item in (*self._sides(assigned), image) if item is not None]
 
     def _sides(self, assigned: Assigned) -> tuple[str | None, str | None]:
         trial = self.study.trials[assigned.trial_id]
@@ -248,5 +262,7 @@ class Conduct:
         settings = self.study.settings
         seed = f"{settings.seed}/{participant.number}/{block}"
         checks = self._shown("attention")
-        checks = Random(f"{seed}/checks").sample(checks, min(settings.attention, len(checks)))
+        Random(f"{settings.seed}/{participant.number}/checks").shuffle(checks)
+        met = len([b for b in self.store.blocks(participant.participant) if b]) * settings.attention
+        checks = checks[met : met + settings.attention]
         return arrange(trials, checks, block=block, repeats=repeats, swapped=swapped, seed=seed)

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS participants (
 CREATE TABLE IF NOT EXISTS sessions (
     session_hash  TEXT PRIMARY KEY,
     participant   TEXT NOT NULL REFERENCES participants (participant),
+    may_withdraw  INTEGER NOT NULL,
     started_at    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS assignments (
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS votes (
     right         TEXT NOT NULL,
     winner        TEXT NOT NULL CHECK (winner IN ('left', 'right', 'tie')),
     response_ms   INTEGER,
+    layout        TEXT CHECK (layout IN ('side', 'stacked')),
     answered_at   TEXT NOT NULL,
     PRIMARY KEY (participant, position),
     FOREIGN KEY (participant, position) REFERENCES assignments
@@ -83,10 +85,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
         db.executescript(_SCHEMA)
     except sqlite3.Error as error:
         raise ValueError(
-            f"{path}: cannot be opened as the study's votes: {error}; is it another kind of file?"
+            f"{path}: cannot be opened as the study's votes: {error}; its folder must be writable"
         ) from error
     return db
 
@@ -101,9 +104,21 @@ def read_rows(path: Path, query: str) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no votes yet; invite participants and run `steer-study serve {path.parent}`")
+    wal = path.with_name(f"{path.name}-wal")
+    whole = not wal.is_file() or not wal.stat().st_size
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(query)]
+        return _rows(path, query, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not whole:  # what is not in the file yet needs a folder where SQLite may work
+            raise ValueError(
+                f"{path}: cannot be read: {error}; copy the whole folder to where you may write"
+            ) from error
+        return _rows(path, query, "mode=ro&immutable=1")
     except sqlite3.Error as error:
         raise ValueError(f"{path}: cannot be read as the study's votes: {error}") from error
+
+
+def _rows(path: Path, query: str, how: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(query)]

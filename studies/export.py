@@ -1,19 +1,21 @@
 """What goes out of a study: votes or ratings, participants, and a dataset folder that `steer-predictor` takes."""
 
+import csv
+import io
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import yaml
 
 from studies.answers import DEMOGRAPHICS, participants_table, ratings_table, votes_table
+from studies.folder_at_once import folder_at_once
 from studies.study import Study
-
-_ENDINGS = {".csv": "FORMAT csv, HEADER", ".parquet": "FORMAT parquet", ".jsonl": "FORMAT json"}
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -24,16 +26,32 @@ def write_table(table: pa.Table, path: Path) -> None:
     ValueError
         The ending is none of these, or the file cannot be written.
     """
-    how = _ENDINGS.get(path.suffix.lower())
-    if how is None:
-        raise ValueError(f"{path}: cannot be told by its ending; use one of {', '.join(_ENDINGS)}")
-    with duckdb.connect() as connection:
-        try:
-            connection.from_arrow(table).create_view("answers")
-            target = str(path).replace("'", "''")
-            connection.execute(f"COPY answers TO '{target}' ({how})")
-        except duckdb.Error as error:
-            raise ValueError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet", ".jsonl"):
+        raise ValueError(f"{path}: cannot be told by its ending; use one of .csv, .parquet, .jsonl")
+    try:
+        if ending == ".csv":
+            path.write_text(csv_of(table), "utf-8")
+        elif ending == ".parquet":
+            pq.write_table(table, path)
+        else:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            path.write_text("".join(lines), "utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror or error}; mend that, and try again") from error
+
+
+def csv_of(table: pa.Table) -> str:
+    """A table as CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(table.column_names)
+    rows.writerows([_harmless(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def answers_table(study: Study) -> pa.Table:
@@ -56,8 +74,6 @@ def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Ma
     ValueError
         The study is one of pairs, nobody has rated, two people would have the same id, or the folder is taken.
     """
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise ValueError(f"--dataset {out}: is there already; name another folder")
     rows = ratings_table(study).to_pylist()
     kept = [row for row in rows if row["kind"] == "trial" and not row["repeat"]]
     if not kept:
@@ -66,16 +82,31 @@ def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Ma
     ids = {p["participant"]: p["user"] or (external_ids and p["external_id"]) or p["participant"] for p in people}
     present = sorted({row["participant"] for row in kept}, key=[p["participant"] for p in people].index)
     _refuse_shared(ids, present)
-    (out / "images").mkdir(parents=True)
-    files = _copy_images(study, {row["item_id"] for row in kept}, out)
-    pa_csv.write_csv(_users(people, ids, present), out / "users.csv")
-    pa_csv.write_csv(_images(study, files), out / "images.csv")
+    with folder_at_once(out, option="--dataset") as folder:
+        files = _write_dataset(study, folder, kept, people, ids, present)
+    left_out = {kind: sum(row["kind"] == kind for row in rows) for kind in ("practice", "attention")}
+    repeats = sum(row["kind"] == "trial" and row["repeat"] for row in rows)
+    return {"users": len(present), "images": len(files), "ratings": len(kept), **left_out, "repeat": repeats}
+
+
+def _write_dataset(
+    study: Study,
+    folder: Path,
+    kept: list[dict[str, Any]],
+    people: list[dict[str, Any]],
+    ids: Mapping[str, str],
+    present: list[str],
+) -> dict[str, str]:
+    (folder / "images").mkdir()
+    files = _copy_images(study, {row["item_id"] for row in kept}, folder)
+    pa_csv.write_csv(_users(people, ids, present), folder / "users.csv")
+    pa_csv.write_csv(_images(study, files), folder / "images.csv")
     names = {item: study.items[item].image for item in files}
     ratings = [
         {"user_id": ids[row["participant"]], "image_id": names[row["item_id"]], "rating": round(row["rating"], 3)}
         for row in kept
     ]
-    pa_csv.write_csv(pa.Table.from_pylist(ratings), out / "ratings.csv")
+    pa_csv.write_csv(pa.Table.from_pylist(ratings), folder / "ratings.csv")
     about = {
         "name": study.settings.title,
         "rating_min": 0.0,
@@ -83,10 +114,8 @@ def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Ma
         "licence": "as the study's participants agreed to",
         "source": f"steer-study export, study of {study.settings.created}",
     }
-    (out / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False, allow_unicode=True), "utf-8")
-    left_out = {kind: sum(row["kind"] == kind for row in rows) for kind in ("practice", "attention")}
-    repeats = sum(row["kind"] == "trial" and row["repeat"] for row in rows)
-    return {"users": len(present), "images": len(files), "ratings": len(kept), **left_out, "repeat": repeats}
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False, allow_unicode=True), "utf-8")
+    return files
 
 
 def _refuse_shared(ids: Mapping[str, str], present: list[str]) -> None:

@@ -13,7 +13,7 @@ _Contact = Annotated[str | None, typer.Option(help="Whom participants may write 
 _Code = Annotated[str | None, typer.Option(help="Code shown at the end; default: a random one.")]
 _Url = Annotated[str | None, typer.Option(help="Where participants are sent at the end, instead of a code.")]
 _Block = Annotated[int, typer.Option(help="Trials between two breaks.", min=1)]
-_Repeats = Annotated[float, typer.Option(help="Share of trials that come twice (test–retest).", min=0, max=0.5)]
+_Repeats = Annotated[float, typer.Option(help="Share of trials that come twice (test–retest).", min=0, max=0.33)]
 _Attention = Annotated[int, typer.Option(help="Attention checks in each block.", min=0)]
 _Practice = Annotated[int, typer.Option(help="Practice trials at the beginning.", min=0)]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same trials and orders.", min=0)]
@@ -28,8 +28,8 @@ def pairs(
     ],
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
     others: Annotated[
-        int, typer.Option(help="How many other users' images each voter meets for each prompt.", min=0)
-    ] = 5,
+        int, typer.Option(help="How many other users' images each voter meets for each prompt; 5 in the paper.", min=0)
+    ] = 1,
     tie: Annotated[bool, typer.Option("--tie", help="Offer `no preference`.")] = False,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt above the images.")] = False,
     blocks_each: Annotated[int, typer.Option(help="Blocks for a participant whom nothing was steered for.", min=1)] = 1,
@@ -76,14 +76,15 @@ def pairs(
         return
     with StageProgress(stderr_console()) as advance:
         study = make_pairs(offers, runs, _named(out), others=others, choices=choices, progress=advance)
-    conditions = ["initial", *(["own", "other"] if study.users else []), *offers.generic]
+    steered = ["own", "other"] if study.users and others else ["own"] if study.users else []
+    conditions = ["initial", *steered, *offers.generic]
     typer.echo(
         f"{out}: {len(study.of_kind('trial'))} trials in {len(study.blocks)} blocks over {', '.join(conditions)}"
     )
     for what, count in study.settings.left_out.items():
         typer.echo(f"  left out, {count} times: {what}")
-    if practice and not study.of_kind("practice"):
-        typer.echo("  no practice trials: the runs have no images that are not compared")
+    if (practice or attention) and not (study.of_kind("practice") or study.of_kind("attention")):
+        typer.echo("  no practice and no attention checks: the runs have no images that are not compared")
 
 
 def rating(

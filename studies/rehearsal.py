@@ -6,7 +6,9 @@ from pathlib import Path
 
 from predictor.raters import Rater
 from studies.conduct import Conduct
+from studies.database import read_rows
 from studies.simulation import Guest, take_study
+from studies.sole_server import sole_server
 from studies.store import Store
 from studies.study import Study
 from studies.web.app import create_app
@@ -27,9 +29,20 @@ def rehearse(
     Returns
     -------
     How many answers they gave.
+
+    Raises
+    ------
+    ValueError
+        People were invited to this study already, or it is served at the moment.
     """
-    store = Store(study.database)
-    try:
+    with sole_server(study.folder):
+        store = Store(study.database)
+        people = read_rows(study.database, "SELECT count(*) AS n FROM participants WHERE source <> 'simulated'")[0]["n"]
+        if people:
+            store.close()
+            raise ValueError(
+                f"{study.folder}: {people} people are invited to it; rehearse on a copy, so that no answers mix"
+            )
         users = [r.user_id if r.user_id in study.users and not strangers else None for r in raters]
         invited = store.invite(users, source="simulated")
         app = create_app(Conduct(study, store, approve_all=True), researcher_token=secrets.token_urlsafe(24))
@@ -39,8 +52,6 @@ def rehearse(
                 for rater, (_, token) in zip(raters, invited, strict=True)
             ]
             return take_study(guests, seed=seed, at_once=at_once, progress=progress)
-    finally:
-        store.close()
 
 
 def truth_of(study: Study) -> Path:

@@ -130,7 +130,7 @@ def _answer(
                 looked_at[image] = measure(opened)
     seen = np.stack([looked_at[image] for image in page.images])
     told = re.search(
-        r"Attention check: please (?:choose the (left|right)|move the slider to “(bad|excellent))", page.words
+        r"Attention check: please (?:choose the\s+(left|right)|move the slider to “(bad|excellent))", page.words
     )
     if len(page.images) == 1:
         rating = float(rate(rater, seen, rng)[0])

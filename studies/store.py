@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ _UNANSWERED = (
     "NOT EXISTS (SELECT 1 FROM votes v WHERE v.participant = a.participant AND v.position = a.position) "
     "AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.participant = a.participant AND r.position = a.position)"
 )
+
+_TAKES_PART = "SELECT count(*) FROM participants WHERE participant = ? AND withdrawn_at IS NULL"
 
 Source = Literal["invitation", "prolific", "simulated"]
 
@@ -43,7 +45,8 @@ class Participant:
     consented: bool
     about: Mapping[str, str] | None
     """Demographics as given; None before they were asked."""
-    withdrawn: bool
+    may_withdraw: bool
+    """Whether this session may take back what was said: not one that was opened by a name that others may know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,9 @@ class Store:
         self._db = open_for_writing(path)
 
     def close(self) -> None:
-        with self._lock:
+        """Bring everything into the one file, and let it go; closing again does nothing."""
+        with self._lock, suppress(sqlite3.ProgrammingError):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
 
     @contextmanager
@@ -102,27 +107,41 @@ class Store:
         """A new session for whoever holds this invitation; None where it is not known."""
         with self.transaction():
             row = self._row("SELECT participant FROM participants WHERE token_hash = ?", _hash(token))
-            return None if row is None else self._new_session(row["participant"])
+            return None if row is None else self._new_session(row["participant"], may_withdraw=True)
 
-    def join_from_prolific(self, external_id: str, user: str | None) -> str:
-        """A new session for a participant of Prolific, who is the same person whenever they come."""
+    def join_from_prolific(self, external_id: str) -> str | None:
+        """A new session for a participant of Prolific, who is the same person whenever they come.
+
+        The id is no secret. So whoever comes by it takes part as nobody in particular, and only the device that came
+        first may withdraw. Who has withdrawn is not let in again: None.
+        """
         with self.transaction():
             row = self._row(
-                "SELECT participant FROM participants WHERE source = 'prolific' AND external_id = ?", external_id
+                "SELECT participant, withdrawn_at FROM participants "
+                "WHERE source = 'prolific' AND external_id IN (?, ?)",
+                external_id,
+                _hash(external_id),
             )
-            name = self._new_participant(user, "prolific", external_id, None) if row is None else row["participant"]
-            return self._new_session(name)
+            if row is None:
+                name = self._new_participant(None, "prolific", external_id, None)
+            elif row["withdrawn_at"] is not None:
+                return None
+            else:
+                name = row["participant"]
+            return self._new_session(name, may_withdraw=row is None)
 
     def participant(self, session: str) -> Participant | None:
         row = self._row(
-            "SELECT p.* FROM sessions s JOIN participants p USING (participant) WHERE s.session_hash = ?",
+            "SELECT p.*, s.may_withdraw FROM sessions s JOIN participants p USING (participant) "
+            "WHERE s.session_hash = ?",
             _hash(session),
         )
         return None if row is None else _participant(row)
 
     def consent(self, participant: str) -> None:
         self._run(
-            "UPDATE participants SET consented_at = coalesce(consented_at, ?) WHERE participant = ?",
+            "UPDATE participants SET consented_at = coalesce(consented_at, ?) "
+            "WHERE participant = ? AND withdrawn_at IS NULL",
             _now(),
             participant,
         )
@@ -130,24 +149,36 @@ class Store:
     def describe(self, participant: str, about: Mapping[str, str]) -> None:
         """Keep the demographics that were given; what was declined is not in them."""
         text = json.dumps(dict(about), ensure_ascii=False, sort_keys=True)
-        self._run("UPDATE participants SET about = coalesce(about, ?) WHERE participant = ?", text, participant)
+        self._run(
+            "UPDATE participants SET about = coalesce(about, ?) WHERE participant = ? AND withdrawn_at IS NULL",
+            text,
+            participant,
+        )
 
     def withdraw(self, participant: str) -> None:
-        """Take back everything that this person said; only that there was somebody stays."""
+        """Take back everything that this person said; that somebody was there stays, and what they were handed.
+
+        Of a recruiting platform's id a hash stays, so that they are not taken for somebody new.
+        """
         with self.transaction():
-            for table in ("votes", "ratings", "assignments", "sessions"):
+            row = self._row("SELECT external_id FROM participants WHERE participant = ?", participant)
+            known = None if row is None or row["external_id"] is None else _hash(row["external_id"])
+            for table in ("votes", "ratings", "sessions"):
                 self._db.execute(f"DELETE FROM {table} WHERE participant = ?", (participant,))
+            self._db.execute("UPDATE assignments SET dropped = 1 WHERE participant = ?", (participant,))
             self._db.execute(
-                "UPDATE participants SET withdrawn_at = ?, about = NULL, external_id = NULL, token_hash = NULL "
-                "WHERE participant = ?",
-                (_now(), participant),
+                "UPDATE participants SET withdrawn_at = ?, user = NULL, about = NULL, external_id = ?, "
+                "token_hash = NULL WHERE participant = ?",
+                (_now(), known, participant),
             )
 
     # What they are asked, and say
 
     def assign(self, participant: str, sequence: Sequence[Assigned]) -> None:
-        """Add trials behind those that the participant has already."""
+        """Add trials behind those that the participant has already; nothing, where they have withdrawn meanwhile."""
         with self.transaction():
+            if not self._number(_TAKES_PART, participant):
+                return
             first = self._number(
                 "SELECT coalesce(max(position) + 1, 0) FROM assignments WHERE participant = ?", participant
             )
@@ -202,11 +233,12 @@ class Store:
         right: str,
         winner: str,
         response_ms: int | None,
+        layout: str | None = None,
     ) -> bool:
         """Record a vote; False where this position was answered before, and that answer stands."""
         return self._insert(
-            "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            *(participant, position, trial_id, left, right, winner, response_ms, _now()),
+            "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            *(participant, position, trial_id, left, right, winner, response_ms, layout, _now()),
         )
 
     def rate(
@@ -224,11 +256,15 @@ class Store:
         return {row["block"]: row["n"] for row in rows}
 
     def trial_counts(self, *, since: str) -> dict[str, int]:
-        """Ratings by trial: those given, and those that were handed out since a time and may still come."""
+        """Ratings by trial: those given, and those that may still come from people who did something since a time."""
         rows = self._rows(
+            "WITH active AS ("
+            "  SELECT participant FROM ratings GROUP BY participant HAVING max(answered_at) >= :since"
+            "  UNION SELECT participant FROM assignments GROUP BY participant HAVING max(assigned_at) >= :since) "
             "SELECT a.trial_id, count(*) AS n FROM assignments a LEFT JOIN ratings r USING (participant, position) "
-            "WHERE NOT a.dropped AND NOT a.repeat AND (r.rating IS NOT NULL OR a.assigned_at >= ?) GROUP BY a.trial_id",
-            since,
+            "WHERE NOT a.repeat AND (r.rating IS NOT NULL OR NOT a.dropped AND a.participant IN active) "
+            "GROUP BY a.trial_id",
+            {"since": since},
         )
         return {row["trial_id"]: row["n"] for row in rows}
 
@@ -245,6 +281,15 @@ class Store:
     def reviews(self) -> dict[str, bool]:
         """What has been decided about which item."""
         return {row["item_id"]: bool(row["approved"]) for row in self._rows("SELECT item_id, approved FROM reviews")}
+
+    def restore(self, trial_ids: Iterable[str]) -> None:
+        """Ask about these trials again, those who still take part."""
+        with self.transaction():
+            self._db.executemany(
+                "UPDATE assignments SET dropped = 0 WHERE trial_id = ? AND participant IN "
+                "(SELECT participant FROM participants WHERE withdrawn_at IS NULL)",
+                [(trial_id,) for trial_id in trial_ids],
+            )
 
     def drop(self, trial_ids: Iterable[str]) -> int:
         """Ask nobody any more about these trials; answers that were given stay. Returns how many were still open."""
@@ -268,13 +313,18 @@ class Store:
         )
         return name
 
-    def _new_session(self, participant: str) -> str:
+    def _new_session(self, participant: str, *, may_withdraw: bool) -> str:
         session = secrets.token_urlsafe(24)
-        self._db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (_hash(session), participant, _now()))
+        self._db.execute(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?)", (_hash(session), participant, may_withdraw, _now())
+        )
         return session
 
-    def _insert(self, statement: str, *values: object) -> bool:
+    def _insert(self, statement: str, participant: str, *values: object) -> bool:
         with self.transaction():
+            if not self._number(_TAKES_PART, participant):
+                raise ValueError("you have withdrawn from this study")
+            values = (participant, *values)
             return self._db.execute(statement, values).rowcount == 1
 
     def _run(self, statement: str, *values: object) -> None:
@@ -282,8 +332,9 @@ class Store:
             self._db.execute(statement, values)
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        given = values[0] if values and isinstance(values[0], dict) else values
         with self._lock:
-            return self._db.execute(query, values).fetchall()
+            return self._db.execute(query, given).fetchall()
 
     def _row(self, query: str, *values: object) -> sqlite3.Row | None:
         with self._lock:
@@ -303,7 +354,7 @@ def _participant(row: sqlite3.Row) -> Participant:
         source=row["source"],
         consented=row["consented_at"] is not None,
         about=None if row["about"] is None else json.loads(row["about"]),
-        withdrawn=row["withdrawn_at"] is not None,
+        may_withdraw=bool(row["may_withdraw"]),
     )
 
 

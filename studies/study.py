@@ -4,10 +4,12 @@
 researcher's page, and nothing of it is ever sent to a participant: they get assets, whose names are random.
 """
 
+import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +26,13 @@ INITIAL = "initial"
 PRACTICE = "practice"
 ANCHORS = ("bad", "poor", "fair", "good", "excellent")
 """At 0, 25, 50, 75 and 100 on the slider of a rating study (paper, B.1)."""
+
+MOST_REPEATS = 1 / 3
+"""Repeats come from the first third of a block, again in its last."""
+
+_ITEM_ID = re.compile(r"[0-9a-f]{32}")
+_METADATA = "metadata."
+"""What comes before the name of a dataset's own column in items.parquet, so that none can take the place of the key."""
 
 _TRIALS = pa.schema(
     [
@@ -48,8 +57,8 @@ class StudySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    title: str = "Which images do you like?"
-    question: str
+    title: str = Field(default="Which images do you like?", min_length=1)
+    question: str = Field(min_length=1)
     notice: str
     """Where the images come from; every participant reads it before they agree."""
     about: str = ""
@@ -58,7 +67,7 @@ class StudySettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     block: int = Field(default=40, ge=1)
     """Trials between two breaks, repeats and attention checks not counted."""
-    repeats: float = Field(default=0.1, ge=0, le=0.5)
+    repeats: float = Field(default=0.1, ge=0, le=MOST_REPEATS)
     """Share of a block's trials that come a second time (test–retest)."""
     attention: int = Field(default=1, ge=0)
     """Attention checks in each block."""
@@ -71,7 +80,7 @@ class StudySettings(BaseModel):
     """Rating studies: how many images one participant is asked to rate."""
     ratings_per_image: int | None = None
     completion_code: str
-    completion_url: str | None = None
+    completion_url: str | None = Field(default=None, pattern=r"^https?://")
     sources: tuple[str, ...] = ()
     left_out: Mapping[str, int] = {}
     """What was not made into a trial, and how often."""
@@ -170,6 +179,12 @@ class Study:
             return len(self.blocks_of(user))
         return min(settings.blocks_each, len(self.blocks_of(None)))
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells this study from others, and nothing else of it."""
+        told = f"{self.settings.created}/{self.settings.completion_code}/{next(iter(self.items), '')}"
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
     def of_kind(self, kind: str) -> list[Trial]:
         return [trial for trial in self.trials.values() if trial.kind == kind]
 
@@ -203,14 +218,24 @@ def read_study(folder: Path) -> Study:
         settings = StudySettings.checked(json.loads(described.read_bytes()))
     except ValueError as error:
         raise ValueError(f"{described}: {error}") from error
-    trials = [Trial(**row) for row in read_table(folder / "trials.parquet", required=["trial_id"]).to_pylist()]
-    rows = read_table(folder / "items.parquet", required=list(_ITEM_COLUMNS)).to_pylist()
+    names = [field.name for field in fields(Trial)]
+    rows = read_table(folder / "trials.parquet", required=names).to_pylist()
+    trials = [Trial(**{name: row[name] for name in names}) for row in rows]
+    rows = read_table(folder / "items.parquet", required=_ITEM_COLUMNS).to_pylist()
     items = [
         Item(
-            **{name: row.pop(name) for name in _ITEM_COLUMNS}, metadata={k: v for k, v in row.items() if v is not None}
+            **{name: row[name] for name in _ITEM_COLUMNS},
+            metadata={
+                k.removeprefix(_METADATA): v for k, v in row.items() if k.startswith(_METADATA) and v is not None
+            },
         )
         for row in rows
     ]
+    if wrong := [item.item_id for item in items if not _ITEM_ID.fullmatch(item.item_id)]:
+        raise ValueError(f"{folder / 'items.parquet'}: {wrong[0]!r} is no item_id; they are 32 hexadecimal digits")
+    known = {item.item_id for item in items}
+    if lost := [name for trial in trials for name in trial.items if name not in known]:
+        raise ValueError(f"{folder / 'trials.parquet'}: {lost[0]!r} is not in items.parquet; make the study anew")
     return Study(
         folder=folder,
         settings=settings,
@@ -236,5 +261,5 @@ def _items_table(items: Sequence[Item]) -> pa.Table:
     for name in more:
         values = [item.metadata.get(name) for item in items]
         mixed = len({type(value) for value in values if value is not None}) > 1
-        columns[name] = pa.array([None if v is None else str(v) for v in values] if mixed else values)
+        columns[f"{_METADATA}{name}"] = pa.array([None if v is None else str(v) for v in values] if mixed else values)
     return pa.table(columns)

@@ -1,10 +1,12 @@
-"""The images that participants get: decoded and encoded anew, so that a file is a function of its pixels alone.
+"""The images that participants get: decoded and encoded anew, and brought to one length, so that a file tells nothing.
 
 No metadata, encoder's habit, time stamp or name of the source is left. Images of one prompt are brought to one size,
 since a condition could else be told by its dimensions.
 """
 
 import os
+import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,9 @@ from predictor.image_files import read_image
 
 LARGEST = 2048
 """Longest edge in pixels of what is sent to a participant's browser."""
+
+_END = 12
+"""Bytes of the last chunk of a PNG, IEND."""
 
 
 def write_assets(
@@ -31,7 +36,8 @@ def write_assets(
     sources
         By item id.
     groups
-        Item id -> name of the images that are shown together; those are brought to the smallest size among them.
+        Item id -> name of the images that may be told apart by size; those are brought to the smallest size among
+        them, and their files to the longest length.
 
     Returns
     -------
@@ -57,7 +63,22 @@ def write_assets(
             resized += job.result()
             done += 1
             progress("images for participants", done, len(jobs))
+    _pad(folder, groups)
     return resized
+
+
+def _pad(folder: Path, groups: Mapping[str, str]) -> None:
+    """Bring the files of each group to one length, by a chunk that every decoder skips (PNG, section 4.7.2)."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for item, group in groups.items():
+        files[group].append(folder / f"{item}.png")
+    for together in files.values():
+        lengths = [file.stat().st_size for file in together]
+        for file, length in zip(together, lengths, strict=True):
+            content = file.read_bytes()
+            filler = b"paDd" + bytes(max(lengths) - length)
+            chunk = struct.pack(">I", len(filler) - 4) + filler + struct.pack(">I", zlib.crc32(filler))
+            file.write_bytes(content[:-_END] + chunk + content[-_END:])
 
 
 def _size(source: Path) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from studies.design.assets import write_assets
 from studies.design.offers import Offers
 from studies.design.pairs import PairDesign, design_pairs
 from studies.design.rating import Rateable, design_rating
-from studies.study import Study, StudySettings, write_study
+from studies.folder_at_once import folder_at_once
+from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 
 Progress = Callable[[str, int, int], None]
 
@@ -46,17 +47,32 @@ def make_pairs(
         The folder is taken, a choice is out of range, there is nothing to compare, or an image cannot be read.
     """
     settings = settle("pairs", choices, sources=runs)
-    _refuse_taken(out)
-    design = design_pairs(offers, others=others, block=settings.block, practice=settings.practice, seed=settings.seed)
-    left_out = dict(design.left_out)
-    if offers.unfinished:
-        left_out["trajectory did not reach its end"] = offers.unfinished
+    design = design_of(offers, settings, others=others)
     files = {item: picture.file for item, picture in design.pictures.items()}
-    groups = {item_id: item.prompt_id for item_id, item in design.items.items()}
-    resized = write_assets(out / "assets", files, groups, progress)
-    if resized:
-        left_out["pixels of an image that was larger than others of its prompt"] = resized
-    return _written(out, settings.model_copy(update={"left_out": left_out}), design)
+    groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
+    with folder_at_once(out) as temporary:
+        resized = write_assets(temporary / "assets", files, groups, progress)
+        left_out = {
+            **design.left_out,
+            "a trajectory that did not reach its end": offers.unfinished,
+            "an image of a generic scorer's further pass": offers.further_passes,
+            "pixels of an image that was larger than others of its prompt": resized,
+        }
+        settings = settings.model_copy(update={"left_out": {what: n for what, n in left_out.items() if n}})
+        write_study(_study(temporary, settings, design.trials, design.items))
+    return _study(out, settings, design.trials, design.items)
+
+
+def design_of(offers: Offers, settings: StudySettings, *, others: int) -> PairDesign:
+    """The trials that these settings mean."""
+    return design_pairs(
+        offers,
+        others=others,
+        block=settings.block,
+        practice=settings.practice,
+        attention=settings.attention,
+        seed=settings.seed,
+    )
 
 
 def make_rating(
@@ -70,12 +86,14 @@ def make_rating(
         The folder is taken, a choice is out of range, there are too few images, or one cannot be read.
     """
     settings = settle("rating", choices, sources=[source])
-    _refuse_taken(out)
-    design = design_rating(images, practice=settings.practice, seed=settings.seed)
-    write_assets(out / "assets", design.files, {item: item for item in design.files}, progress)
-    study = Study(out, settings, {t.trial_id: t for t in design.trials}, design.items)
-    write_study(study)
-    return study
+    blocks = -(-(settings.images_each or len(images)) // settings.block)
+    design = design_rating(
+        images, practice=settings.practice, attention=settings.attention * blocks, seed=settings.seed
+    )
+    with folder_at_once(out) as temporary:
+        write_assets(temporary / "assets", design.files, {item: item for item in design.files}, progress)
+        write_study(_study(temporary, settings, design.trials, design.items))
+    return _study(out, settings, design.trials, design.items)
 
 
 def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) -> StudySettings:
@@ -96,12 +114,5 @@ def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) ->
     )
 
 
-def _written(out: Path, settings: StudySettings, design: PairDesign) -> Study:
-    study = Study(out, settings, {t.trial_id: t for t in design.trials}, design.items)
-    write_study(study)
-    return study
-
-
-def _refuse_taken(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"--out {out}: is there already, and may hold people's answers; name another folder")
+def _study(folder: Path, settings: StudySettings, trials: Sequence[Trial], items: Mapping[str, Item]) -> Study:
+    return Study(folder, settings, {trial.trial_id: trial for trial in trials}, items)

@@ -47,8 +47,10 @@ class Offers:
     offers: tuple[Offer, ...]
     spare: Mapping[str, Sequence[Picture]]
     """By prompt: images that were rendered on the way and kept by nobody, for practice."""
-    unfinished: int
+    unfinished: int = 0
     """Trajectories that did not reach their end and are left out."""
+    further_passes: int = 0
+    """Images by generic scorers in passes in which nothing was steered for users; left out."""
 
     @property
     def users(self) -> list[str]:
@@ -78,6 +80,9 @@ def read_offers(folders: Sequence[Path]) -> Offers:
     ValueError
         A folder holds no run or no finished trajectory, more than one scorer steered for users, or an image is missing.
     """
+    twice = [folder for n, folder in enumerate(folders) if folder.resolve() in {f.resolve() for f in folders[:n]}]
+    if twice:
+        raise ValueError(f"{twice[0]}: is named twice; every vote on it would count double")
     bases: dict[tuple[str, str], _Base] = {}
     spare: dict[str, dict[str, Picture]] = defaultdict(dict)
     unfinished, personal, used = 0, Counter[str](), set[str]()
@@ -109,10 +114,14 @@ def read_offers(folders: Sequence[Path]) -> Offers:
             f"more than one scorer steered for users ({', '.join(scorers)}), so that `own` would mean two things; "
             "make a study for each"
         )
+    passes = {key: _passes(base) for key, base in bases.items()}
     return Offers(
-        offers=tuple(offer for base in bases.values() for offer in _passes(base)),
+        offers=tuple(offer for made in passes.values() for offer in made),
         spare={p: [picture for key, picture in found.items() if key not in used] for p, found in spare.items()},
         unfinished=unfinished,
+        further_passes=sum(
+            max(0, len(found) - len(passes[key])) for key, base in bases.items() for found in base.by_scorer.values()
+        ),
     )
 
 

@@ -17,9 +17,6 @@ from random import Random
 from studies.design.offers import Offer, Offers, Picture
 from studies.study import INITIAL, PRACTICE, Item, Trial
 
-ATTENTION_TRIALS = 6
-"""Different attention checks in a study; a participant meets some of them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -64,7 +61,9 @@ class PairDesign:
         return self._known[key]
 
 
-def design_pairs(offers: Offers, *, others: int, block: int, practice: int, seed: int) -> PairDesign:
+def design_pairs(
+    offers: Offers, *, others: int, block: int, practice: int, seed: int, attention: int = 0
+) -> PairDesign:
     """Lay out a pairwise study.
 
     Parameters
@@ -74,6 +73,8 @@ def design_pairs(offers: Offers, *, others: int, block: int, practice: int, seed
         equally often.
     block
         Trials in a block at most; a voter's blocks are of equal length to within one trial.
+    attention
+        Attention checks in each block; nobody meets one twice.
 
     Raises
     ------
@@ -82,22 +83,19 @@ def design_pairs(offers: Offers, *, others: int, block: int, practice: int, seed
     """
     design = PairDesign()
     rng = Random(f"{seed}/design")
-    number = 1
+    number = most = 0
     for voter in (*offers.users, None):
-        compared = [
-            c
-            for index, offer in enumerate(offers.offers)
-            for c in _compare(offers, offer, index, voter, others, design)
-        ]
-        for trials in _blocks(_sided(compared, rng), block, rng):
-            design.trials += [_trial(design, comparison, number) for comparison in trials]
+        blocks = _blocks(list(_compare(offers, voter, others, design)), block, rng)
+        most = max(most, len(blocks))
+        for trials in _sided(blocks, rng):
             number += 1
+            design.trials += [_trial(design, comparison, number) for comparison in trials]
     if not design.trials:
         raise ValueError(
             "nothing to compare: in every pair of conditions both images are the same; steer further first"
         )
     design.trials += _practice(design, offers, practice, rng)
-    design.trials += _attention(design, offers, rng)
+    design.trials += _attention(design, offers, attention * most, rng)
     return design
 
 
@@ -118,40 +116,44 @@ def conditions_of(
     return {condition: pictures for condition, pictures in shown.items() if pictures}
 
 
-def _compare(
-    offers: Offers, offer: Offer, index: int, voter: str | None, others: int, design: PairDesign
-) -> Iterator[Comparison]:
-    shown = conditions_of(offer, index, voter, offers.users, others)
-    met: set[frozenset[str]] = set()
-    for a, b in combinations(shown, 2):
-        for one, two in product(shown[a], shown[b]):
-            pair = frozenset((one.key, two.key))
-            if len(pair) == 1:
-                design.left_out[f"both images are the same: {a} and {b}"] += 1
-            elif pair in met:
-                design.left_out["the voter meets the same two images already"] += 1
-            else:
-                met.add(pair)
-                yield Comparison(offer=offer, left=one, right=two, voter=voter)
-
-
-def _sided(comparisons: list[Comparison], rng: Random) -> list[Comparison]:
-    """Each pair of conditions has either of them on the left half of the time, to within one trial."""
-    flips = {pair: rng.random() < 0.5 for pair in dict.fromkeys(c.conditions for c in comparisons)}
-    sided = []
-    for comparison in rng.sample(comparisons, len(comparisons)):
-        pair = comparison.conditions
-        one, two = comparison.left, comparison.right
-        left, right = (two, one) if flips[pair] else (one, two)
-        flips[pair] = not flips[pair]
-        sided.append(replace(comparison, left=left, right=right))
-    return sided
+def _compare(offers: Offers, voter: str | None, others: int, design: PairDesign) -> Iterator[Comparison]:
+    """All pairs of conditions of all prompts for one voter, any two images once."""
+    met: set[tuple[str, frozenset[str]]] = set()
+    for index, offer in enumerate(offers.offers):
+        shown = conditions_of(offer, index, voter, offers.users, others)
+        for a, b in combinations(shown, 2):
+            for one, two in product(shown[a], shown[b]):
+                pair = (offer.prompt_id, frozenset((one.key, two.key)))
+                if one.key == two.key:
+                    design.left_out[f"both images are the same: {a} and {b}"] += 1
+                elif pair in met:
+                    design.left_out["the voter meets the same two images already"] += 1
+                else:
+                    met.add(pair)
+                    yield Comparison(offer=offer, left=one, right=two, voter=voter)
 
 
 def _blocks(comparisons: list[Comparison], size: int, rng: Random) -> list[list[Comparison]]:
     count = math.ceil(len(comparisons) / size)
     mixed = rng.sample(comparisons, len(comparisons))
     return [mixed[number::count] for number in range(count)]
+
+
+def _sided(blocks: list[list[Comparison]], rng: Random) -> list[list[Comparison]]:
+    """Of each pair of conditions either is on the left half of the time, to within one trial, in every block."""
+    flips: dict[tuple[str, str], bool] = {}
+    sided = []
+    for block in blocks:
+        trials = []
+        for comparison in block:
+            pair = comparison.conditions
+            flip = flips.setdefault(pair, rng.random() < 0.5)
+            flips[pair] = not flip
+            one, two = comparison.left, comparison.right
+            left, right = (two, one) if flip else (one, two)
+            trials.append(replace(comparison, left=left, right=right))
+        sided.append(trials)
+    return sided
 
 
 def _trial(design: PairDesign, comparison: Comparison, block: int) -> Trial:
@@ -169,27 +171,24 @@ def _trial(design: PairDesign, comparison: Comparison, block: int) -> Trial:
 
 def _practice(design: PairDesign, offers: Offers, count: int, rng: Random) -> list[Trial]:
     """Pairs of images that come nowhere else, so that nobody meets a trial's image before its trial."""
-    pool = [
-        (offer, offers.spare[offer.prompt]) for offer in offers.offers if len(offers.spare.get(offer.prompt, ())) > 1
+    return [_extra(design, *spare, kind=PRACTICE, expected=None) for spare in _spare_pairs(offers, count, rng)]
+
+
+def _attention(design: PairDesign, offers: Offers, count: int, rng: Random) -> list[Trial]:
+    """Pairs with an instruction instead of the question, of images that are compared nowhere."""
+    return [
+        _extra(design, *spare, kind="attention", expected=("left", "right")[number % 2])
+        for number, spare in enumerate(_spare_pairs(offers, count, rng))
     ]
-    trials = []
-    for number in range(count if pool else 0):
-        offer, spare = pool[number % len(pool)]
-        left, right = rng.sample(list(spare), 2)
-        trials.append(_extra(design, offer, left, right, kind=PRACTICE, expected=None))
-    return trials
 
 
-def _attention(design: PairDesign, offers: Offers, rng: Random) -> list[Trial]:
-    """Pairs with an instruction instead of the question; any images do, since nobody's liking is asked."""
-    trials = []
-    for number in range(ATTENTION_TRIALS):
-        offer = rng.choice(offers.offers)
-        spare = list(offers.spare.get(offer.prompt, ()))
-        shown = rng.sample(spare, 2) if len(spare) > 1 else [offer.initial, offer.initial]
-        left, right = (Picture(key=p.key, file=p.file, condition=PRACTICE) for p in shown)
-        trials.append(_extra(design, offer, left, right, kind="attention", expected=("left", "right")[number % 2]))
-    return trials
+def _spare_pairs(offers: Offers, count: int, rng: Random) -> list[tuple[Offer, Picture, Picture]]:
+    """Pairs of spare images of one prompt, prompts in turn; none where the runs have no spare images."""
+    pool = [(offer, list(offers.spare.get(offer.prompt, ()))) for offer in offers.offers]
+    pool = [(offer, spare) for offer, spare in pool if len(spare) > 1]
+    turns = [pool[number % len(pool)] for number in range(count if pool else 0)]
+    drawn = [(offer, rng.sample(spare, 2)) for offer, spare in turns]
+    return [(offer, left, right) for offer, (left, right) in drawn]
 
 
 def _extra(

@@ -2,8 +2,8 @@
 
 import math
 
+from studies.design.making import design_of
 from studies.design.offers import Offers
-from studies.design.pairs import design_pairs
 from studies.elo.power import plan_study
 from studies.study import StudySettings
 
@@ -21,7 +21,7 @@ def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, differen
     pace_s
         Seconds a trial takes.
     """
-    design = design_pairs(offers, others=others, block=settings.block, practice=settings.practice, seed=settings.seed)
+    design = design_of(offers, settings, others=others)
     practice = sum(trial.kind == "practice" for trial in design.trials)
     by_block: dict[int, int] = {}
     own: dict[str | None, set[int]] = {}
@@ -32,16 +32,18 @@ def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, differen
     conditions = ["initial", *(["own", "other"] if offers.users else []), *offers.generic]
     lines = [f"{len(conditions)} conditions ({', '.join(conditions)}), {len(offers.offers)} prompts and passes"]
     steered = {user: blocks for user, blocks in own.items() if user is not None}
+    votes = 0
     if steered:
         blocks = max(map(len, steered.values()))
         trials = max(sum(by_block[block] for block in found) for found in steered.values())
+        votes = trials
         sitting = _sitting(trials, blocks, practice, settings, pace_s)
         lines.append(f"{len(steered)} people whom images were steered for, each {sitting}")
     if None in own:
         blocks = min(settings.blocks_each, len(own[None]))
         trials = sum(sorted((by_block[block] for block in own[None]), reverse=True)[:blocks])
+        votes = votes or trials
         lines.append(f"anybody else: {_sitting(trials, blocks, practice, settings, pace_s)}")
-    votes = max(sum(by_block[b] for b in found) for found in (steered or own).values())
     lines.append(str(plan_study(difference, conditions=len(conditions), votes_each=votes)))
     lines += [f"left out, {count} times: {what}" for what, count in design.left_out.items()]
     return "\n".join(lines)
@@ -49,7 +51,9 @@ def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, differen
 
 def plan_rating(images: int, settings: StudySettings, *, pace_s: float) -> str:
     """A rating study in a few lines of text; `pace_s` seconds a rating."""
-    rated = images - settings.practice
+    rated = images - max(settings.practice, settings.attention > 0)
+    if rated < 1:
+        raise ValueError(f"{settings.practice} practice trials leave none of {images} images; lower --practice")
     wanted = settings.ratings_per_image or 1
     each = min(settings.images_each or rated, rated)
     participants = max(wanted, math.ceil(rated * wanted / each))
@@ -63,8 +67,8 @@ def plan_rating(images: int, settings: StudySettings, *, pace_s: float) -> str:
 
 
 def _sitting(trials: int, blocks: int, practice: int, settings: StudySettings, pace_s: float) -> str:
-    size = trials / blocks
-    extra = round(settings.repeats * size) * blocks + settings.attention * blocks
+    sizes = [len(range(number, trials, blocks)) for number in range(blocks)]
+    extra = sum(min(size // 3, round(settings.repeats * size)) + settings.attention for size in sizes)
     minutes = (WELCOME_S + (trials + extra + practice) * pace_s) / 60
     return (
         f"{trials} trials and {extra + practice} for practice, repeats and attention in {blocks} "

@@ -15,7 +15,6 @@ from predictor.dataset import image_paths, read_about
 from predictor.tables import find_table, read_table
 from studies.study import ANCHORS, PRACTICE, Item, Trial
 
-ATTENTION_TRIALS = 6
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -56,15 +55,15 @@ def read_images(folder: Path) -> list[Rateable]:
     return [Rateable(image_id=str(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
 
 
-def design_rating(images: Sequence[Rateable], *, practice: int, seed: int) -> RatingDesign:
-    """Make a trial of each image, but for some that are set aside for practice.
+def design_rating(images: Sequence[Rateable], *, practice: int, seed: int, attention: int = 0) -> RatingDesign:
+    """Make a trial of each image, but for some that are set aside for practice and for `attention` attention checks.
 
     Raises
     ------
     ValueError
         So few images are there that practice would leave none.
     """
-    if practice >= len(images):
+    if max(practice, attention > 0) >= len(images):
         raise ValueError(
             f"{practice} practice trials need more than {practice} images, there are {len(images)}; lower --practice"
         )
@@ -72,15 +71,16 @@ def design_rating(images: Sequence[Rateable], *, practice: int, seed: int) -> Ra
     items: dict[str, Item] = {}
     files: dict[str, Path] = {}
     trials: list[Trial] = []
-    aside = set(rng.sample(range(len(images)), practice))
+    aside = rng.sample(range(len(images)), max(practice, attention > 0))
     for number, image in enumerate(images):
-        condition = PRACTICE if number in aside else "rated"
-        item = _item(image, condition)
+        if number in aside[practice:]:
+            continue
+        kind = "practice" if number in aside else "trial"
+        item = _item(image, PRACTICE if kind == "practice" else "rated")
         items[item.item_id], files[item.item_id] = item, image.file
-        trials.append(_trial(image, item, "practice" if number in aside else "trial", None))
-    pool = sorted(aside) or list(range(len(images)))
-    for number in range(ATTENTION_TRIALS):
-        image = images[rng.choice(pool)]
+        trials.append(_trial(image, item, kind, None))
+    for number in range(attention):
+        image = images[aside[number % len(aside)]]
         item = _item(image, PRACTICE)
         items[item.item_id], files[item.item_id] = item, image.file
         trials.append(_trial(image, item, "attention", (ANCHORS[0], ANCHORS[-1])[number % 2]))

@@ -7,6 +7,8 @@
 /researcher …         behind the researcher's token
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp
 
 from studies.conduct import Conduct
 from studies.web import participant, researcher
-from studies.web.guards import MOST_BODY, RateLimit, SameOrigin, SecurityHeaders
+from studies.web.guards import MOST_BODY, PlainPosts, RateLimit, SecurityHeaders
 
 _HERE = Path(__file__).parent
 
@@ -36,9 +39,18 @@ class Served:
     researcher_token: str
     prolific: bool
 
+    @property
+    def cookie(self) -> str:
+        """Of participants' sessions; named after the study, because cookies don't know ports."""
+        return f"study-{self.conduct.study.fingerprint}"
 
-def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = False) -> Starlette:
-    """The application that serves one study.
+    @property
+    def researcher_cookie(self) -> str:
+        return f"researcher-{self.conduct.study.fingerprint}"
+
+
+def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = False) -> ASGIApp:
+    """The application that serves one study; closes the study's store when it is shut down.
 
     Parameters
     ----------
@@ -53,6 +65,18 @@ def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = Fals
         lstrip_blocks=True,
     )
     environment.globals["study"] = conduct.study.settings
+    served = Served(
+        conduct=conduct,
+        templates=Jinja2Templates(env=environment),
+        researcher_token=researcher_token,
+        prolific=prolific,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        conduct.store.close()
+
     app = Starlette(
         routes=[
             Route("/", participant.home),
@@ -69,21 +93,14 @@ def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = Fals
             Route("/researcher/{table}.csv", researcher.export),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
-        middleware=[
-            Middleware(SecurityHeaders),
-            Middleware(RateLimit, cookies=(f"{participant.COOKIE}=", f"{researcher.COOKIE}=")),
-            Middleware(SameOrigin),
-        ],
-        exception_handlers={HTTPException: _refusal, 404: _refusal, 405: _refusal},
+        middleware=[Middleware(RateLimit, cookie=served.cookie), Middleware(PlainPosts)],
+        exception_handlers={HTTPException: _refusal, Exception: _refusal},
         max_body_size=MOST_BODY,
+        lifespan=lifespan,
     )
-    app.state.served = Served(
-        conduct=conduct,
-        templates=Jinja2Templates(env=environment),
-        researcher_token=researcher_token,
-        prolific=prolific,
-    )
-    return app
+    app.router.redirect_slashes = False
+    app.state.served = served
+    return SecurityHeaders(app)  # outside, so that refusals and failures carry them too
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

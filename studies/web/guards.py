@@ -5,7 +5,6 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -13,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BODY = 16 * 1024
 """Bytes of a request's body; the largest form (a researcher's review of 100 images) has 4 KiB."""
+
+_FORM = "application/x-www-form-urlencoded"
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -50,20 +51,22 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers)
 
 
-class SameOrigin:
-    """Refuses posts that another site's page makes in a participant's name."""
+class PlainPosts:
+    """Refuses posts that another site's page makes in a participant's name, and those that are no plain form."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["method"] not in ("GET", "HEAD")
-            and not _same_origin(Headers(scope=scope))
-        ):
-            await PlainTextResponse("This request came from another site.", 403)(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            headers = Headers(scope=scope)
+            kind = headers.get("content-type", _FORM).replace(" ", "").lower()
+            if not _same_origin(headers):
+                await PlainTextResponse("This request came from another site.", 403)(scope, receive, send)
+                return
+            if kind not in (_FORM, f"{_FORM};charset=utf-8"):
+                await PlainTextResponse("Only plain forms are understood here.", 415)(scope, receive, send)
+                return
         await self.app(scope, receive, send)
 
 
@@ -75,39 +78,44 @@ def _same_origin(headers: Headers) -> bool:
     return origin is None or origin.split("://", 1)[-1] == headers.get("host", "")
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled_at: float
+class TokenBucket:
+    """So many requests at once, then so many a second, for each of many names; the oldest names are forgotten."""
+
+    def __init__(
+        self, *, per_second: float, burst: float, most: int = 20_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_second, self._burst, self._most, self._clock = per_second, burst, most, clock
+        self._filled: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str) -> float:
+        """Take a token; 0, or the seconds until there is one again."""
+        now = self._clock()
+        tokens, at = self._filled.pop(name, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - at) * self._per_second)
+        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
+        self._filled[name] = (tokens - 1 if tokens >= 1 else tokens, now)
+        while len(self._filled) > self._most:
+            self._filled.popitem(last=False)
+        return wait_s
 
 
 class RateLimit:
-    """A token bucket for each participant's session, and for each address that has none.
+    """Limits each address, each session, and – far below – what could be used to guess a secret.
 
-    Who asks faster is answered 429 with the seconds to wait. A lab behind one address shares a bucket only until its
-    people have joined.
+    Every request is charged to its address, whatever cookies it sends, with room for a lab of a hundred people behind
+    one address. Who asks faster is answered 429 with the seconds to wait.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        per_second: float = 40.0,
-        burst: float = 200.0,
-        cookies: tuple[str, ...] = (),
-        most_buckets: int = 20_000,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, cookie: str) -> None:
         self.app = app
-        self._per_second, self._burst = per_second, burst
-        self._cookies = cookies
-        self._most = most_buckets
-        self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._cookie = f"{cookie}="
+        self._addresses = TokenBucket(per_second=200, burst=2000)
+        self._sessions = TokenBucket(per_second=40, burst=200)
+        self._guesses = TokenBucket(per_second=5, burst=150)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            wait_s = self._take(self._who(scope))
+            wait_s = self._wait_s(scope)
             if wait_s > 0:
                 answer = PlainTextResponse(
                     "Too many requests; please wait a moment.", 429, {"Retry-After": str(math.ceil(wait_s))}
@@ -116,24 +124,12 @@ class RateLimit:
                 return
         await self.app(scope, receive, send)
 
-    def _who(self, scope: Scope) -> str:
-        """The address, and the session where one is sent."""
-        cookie = Headers(scope=scope).get("cookie", "")
-        session = (
-            next((part for part in cookie.split("; ") if part.startswith(self._cookies)), "") if self._cookies else ""
-        )
+    def _wait_s(self, scope: Scope) -> float:
         address = scope["client"][0] if scope.get("client") else ""
-        return hashlib.sha256(f"{address}\n{session}".encode()).hexdigest()
-
-    def _take(self, who: str) -> float:
-        now = self._clock()
-        bucket = self._buckets.pop(who, None) or _Bucket(self._burst, now)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled_at) * self._per_second)
-        bucket.filled_at = now
-        self._buckets[who] = bucket
-        while len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)
-        if bucket.tokens < 1:
-            return (1 - bucket.tokens) / self._per_second
-        bucket.tokens -= 1
-        return 0.0
+        wait_s = self._addresses.take(address)
+        cookies = Headers(scope=scope).get("cookie", "").split("; ")
+        session = next((part for part in cookies if part.startswith(self._cookie)), None)
+        if session is not None:
+            wait_s = max(wait_s, self._sessions.take(hashlib.sha256(session.encode()).hexdigest()))
+        secret = scope["path"].startswith(("/join/", "/researcher/login")) or b"=" in scope["query_string"]
+        return max(wait_s, self._guesses.take(address)) if secret else wait_s

@@ -1,6 +1,5 @@
 """What participants see and send. Nothing here reads a condition, and no page holds more than the trial at hand."""
 
-import math
 import re
 from typing import Any
 
@@ -14,11 +13,12 @@ from studies.conduct import Standing
 from studies.store import Participant
 from studies.study import ANCHORS
 
-COOKIE = "study"
 _MONTH_S = 30 * 24 * 3600
 _PROLIFIC_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _MOST_WORDS = 80
 """Characters of a demographic answer."""
+_NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?")
+_LAYOUTS = ("side", "stacked")
 _MOST_MS = 24 * 3600 * 1000
 
 GENDERS = ("woman", "man", "non-binary")
@@ -49,7 +49,7 @@ async def join(request: Request) -> Response:
     """An invitation's link: begins a session on this device, and leaves the address bar without the secret."""
     session = await run_in_threadpool(request.app.state.served.conduct.store.join, request.path_params["token"])
     if session is None:
-        raise HTTPException(404, "This invitation is not known; please copy the whole link.")
+        raise HTTPException(403, "This invitation is not known; please copy the whole link.")
     return _with_session(request, session)
 
 
@@ -90,8 +90,9 @@ async def answer(request: Request) -> Response:
     response_ms = None if response_ms is None or response_ms > _MOST_MS else response_ms
     try:
         if conduct.study.settings.kind == "pairs":
-            winner = str(form.get("winner", ""))
-            await run_in_threadpool(conduct.vote, participant.participant, position, winner, response_ms)
+            winner, layout = str(form.get("winner", "")), str(form.get("layout", ""))
+            layout = layout if layout in _LAYOUTS else None
+            await run_in_threadpool(conduct.vote, participant.participant, position, winner, response_ms, layout)
         else:
             await run_in_threadpool(conduct.rate, participant.participant, position, _rating(form), response_ms)
     except ValueError as error:
@@ -102,16 +103,20 @@ async def answer(request: Request) -> Response:
 async def withdraw(request: Request) -> Response:
     """Asks whether all answers are to be deleted, and does it."""
     participant = await _participant(request)
+    if not participant.may_withdraw:
+        raise HTTPException(
+            403, "Answers can be withdrawn on the device where you began; or write to the people behind this study."
+        )
     if request.method == "GET":
         return _page(request, "withdraw.html", {})
     await run_in_threadpool(request.app.state.served.conduct.store.withdraw, participant.participant)
     page = _page(request, "withdrawn.html", {})
-    page.delete_cookie(COOKIE)
+    page.delete_cookie(request.app.state.served.cookie)
     return page
 
 
 async def asset(request: Request) -> Response:
-    """An image, to whoever has a session; its headers are the same for every image but for the length."""
+    """An image, to whoever has a session; its headers are the same for every image of a prompt."""
     from studies.web.researcher import is_researcher
 
     conduct = request.app.state.served.conduct
@@ -121,7 +126,10 @@ async def asset(request: Request) -> Response:
         allowed = await _who(request) is not None
     if not allowed or name not in conduct.study.items:
         raise HTTPException(404)
-    content = await run_in_threadpool(conduct.study.asset(name).read_bytes)
+    try:
+        content = await run_in_threadpool(conduct.study.asset(name).read_bytes)
+    except FileNotFoundError as error:
+        raise HTTPException(404) from error
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
@@ -132,12 +140,14 @@ async def _join_from_prolific(request: Request) -> Response:
         raise HTTPException(403, "This study is open by invitation only.")
     if _PROLIFIC_ID.fullmatch(name) is None:
         raise HTTPException(400, "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again.")
-    user = name if name in served.conduct.study.users else None
-    return _with_session(request, await run_in_threadpool(served.conduct.store.join_from_prolific, name, user))
+    session = await run_in_threadpool(served.conduct.store.join_from_prolific, name)
+    if session is None:
+        raise HTTPException(403, "You have withdrawn from this study. Thank you all the same.")
+    return _with_session(request, session)
 
 
 async def _who(request: Request) -> Participant | None:
-    session = request.cookies.get(COOKIE)
+    session = request.cookies.get(request.app.state.served.cookie)
     if not session:
         return None
     return await run_in_threadpool(request.app.state.served.conduct.store.participant, session)
@@ -172,7 +182,8 @@ def _page(request: Request, name: str, context: dict[str, Any]) -> Response:
 def _with_session(request: Request, session: str) -> Response:
     response = _onward()
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, session, max_age=_MONTH_S, httponly=True, samesite="lax", secure=secure)
+    cookie = request.app.state.served.cookie
+    response.set_cookie(cookie, session, max_age=_MONTH_S, httponly=True, samesite="lax", secure=secure)
     return response
 
 
@@ -184,7 +195,7 @@ def _demographics(form: FormData) -> dict[str, str]:
     """What was told; an answer that is none of the choices, or out of range, was not given."""
     said: dict[str, str] = {}
     age = _whole(form, "age")
-    if age is not None and 16 <= age <= 120:
+    if age is not None and 18 <= age <= 120:
         said["age"] = str(age)
     for name, choices in (("gender", GENDERS), ("education", EDUCATION), ("art_experience", ART_EXPERIENCE)):
         chosen = str(form.get(name, ""))
@@ -203,10 +214,7 @@ def _whole(form: FormData, name: str) -> int | None:
 
 
 def _rating(form: FormData) -> float:
-    try:
-        rating = float(str(form.get("rating", "")))
-    except ValueError:
-        rating = math.nan
-    if not math.isfinite(rating):
+    text = str(form.get("rating", ""))
+    if not _NUMBER.fullmatch(text):
         raise ValueError("the slider was not moved")
-    return rating
+    return float(text)

@@ -1,9 +1,7 @@
 """The researcher's pages: how the study goes, images to approve, and the answers as tables."""
 
-import csv
 import hashlib
 import hmac
-import io
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -11,15 +9,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from studies.answers import participants_table, ratings_table, votes_table
+from studies.export import csv_of
 from studies.progress import progress
 
-COOKIE = "researcher"
 PER_PAGE = 60
 
 
 def is_researcher(request: Request) -> bool:
-    token = request.app.state.served.researcher_token
-    return hmac.compare_digest(request.cookies.get(COOKIE, ""), _pass(token))
+    served = request.app.state.served
+    shown = request.cookies.get(served.researcher_cookie, "")
+    return hmac.compare_digest(shown.encode(), _pass(served.researcher_token).encode())
 
 
 async def overview(request: Request) -> Response:
@@ -41,22 +40,34 @@ async def login(request: Request) -> Response:
 
 
 async def images(request: Request) -> Response:
-    """Images that nobody has seen yet, to be approved or rejected; a page of them at a time."""
+    """Images to be approved or rejected, a page at a time: those that nobody has reviewed, or with `all` every one."""
     _refuse_others(request)
     conduct = request.app.state.served.conduct
+    every = "all" in request.query_params
     if request.method == "POST":
         form = await request.form()
-        approved = [str(v) for k, v in form.multi_items() if k == "shown" and form.get(f"reject-{v}") is None]
-        rejected = [str(v) for k, v in form.multi_items() if k == "shown" and form.get(f"reject-{v}") is not None]
+        shown = [str(value) for key, value in form.multi_items() if key == "shown"]
+        rejected = [item for item in shown if f"reject-{item}" in form]
+        approved = [item for item in shown if f"reject-{item}" not in form]
         try:
             await run_in_threadpool(conduct.review, approved, approved=True)
             await run_in_threadpool(conduct.review, rejected, approved=False)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        return RedirectResponse("/researcher/images" if conduct.unreviewed else "/researcher", 303)
-    waiting = conduct.unreviewed
-    shown = [conduct.study.items[item] for item in waiting[:PER_PAGE]]
-    context = {"shown": shown, "waiting": len(waiting)}
+        more = conduct.unreviewed and not every
+        return RedirectResponse("/researcher/images" if more else "/researcher", 303)
+    waiting = list(conduct.study.items) if every else conduct.unreviewed
+    pages = max(1, -(-len(waiting) // PER_PAGE))
+    number = request.query_params.get("page", "1")
+    page = min(pages, max(1, int(number))) if number.isdecimal() else 1
+    context = {
+        "shown": [conduct.study.items[item] for item in waiting[(page - 1) * PER_PAGE : page * PER_PAGE]],
+        "rejected": conduct.rejected,
+        "waiting": len(conduct.unreviewed),
+        "every": every,
+        "page": page,
+        "pages": pages,
+    }
     return request.app.state.served.templates.TemplateResponse(request, "images.html", context)
 
 
@@ -71,17 +82,8 @@ async def export(request: Request) -> Response:
         table = await run_in_threadpool(read, request.app.state.served.conduct.study)
     except ValueError as error:
         raise HTTPException(409, str(error)) from error
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(table.column_names)
-    rows.writerows(_unfolded(row.values()) for row in table.to_pylist())
     headers = {"Content-Disposition": f'attachment; filename="{request.path_params["table"]}.csv"'}
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _unfolded(values) -> list[object]:
-    """Text that a spreadsheet would take for a formula gets an apostrophe."""
-    return [f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t", "\r") else v for v in values]
+    return Response(csv_of(table), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _sign_in(request: Request, token: str) -> Response:
@@ -90,7 +92,7 @@ def _sign_in(request: Request, token: str) -> Response:
         return served.templates.TemplateResponse(request, "login.html", {"wrong": True}, 401)
     response = RedirectResponse("/researcher", 303)
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, _pass(token), httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(served.researcher_cookie, _pass(token), httponly=True, samesite="strict", secure=secure)
     return response
 
 

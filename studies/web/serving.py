@@ -1,38 +1,46 @@
 """A study on a port: one process, until it is told to stop."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 START_TIMEOUT_S = 30.0
 
 
-def serve(app: Starlette, *, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests under way are answered first.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, before anything is promised to anybody.
 
     Raises
     ------
     ValueError
-        The port cannot be taken.
+        The port cannot be taken, or there is no such address here.
     """
-    server = uvicorn.Server(_config(app, host, port))
     try:
-        server.run()
-    except KeyboardInterrupt:  # uvicorn has answered what was under way, and passes the signal on
-        return
-    except SystemExit as error:  # uvicorn's way of saying that the address is taken
-        raise ValueError(f"port {port} on {host} cannot be taken; name another by --port") from error
-    if not server.started:
-        raise ValueError(f"port {port} on {host} cannot be taken; name another by --port")
+        return socket.create_server((host, port), backlog=2048, family=_family(host))
+    except OSError as error:
+        raise ValueError(f"port {port} on {host} cannot be taken: {error.strerror or error}; name another") from error
+
+
+def serve(app: ASGIApp, listening: socket.socket, *, behind_proxy: bool = False) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests under way are answered first.
+
+    Parameters
+    ----------
+    behind_proxy
+        Whether a proxy on this machine says who asks (X-Forwarded-For, X-Forwarded-Proto), and is believed.
+    """
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on
+        uvicorn.Server(_config(app, behind_proxy=behind_proxy)).run(sockets=[listening])
 
 
 @contextmanager
-def serving(app: Starlette) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """Serve on a free port of this machine while the block runs; gives the address.
 
     Raises
@@ -40,8 +48,11 @@ def serving(app: Starlette) -> Iterator[str]:
     RuntimeError
         The server did not start in time.
     """
-    server = uvicorn.Server(_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="study-server", daemon=True)
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(_config(app))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[listening])), name="study-server", daemon=True
+    )
     thread.start()
     deadline = time.monotonic() + START_TIMEOUT_S
     while not server.started:
@@ -49,13 +60,23 @@ def serving(app: Starlette) -> Iterator[str]:
             raise RuntimeError("the study's server did not start")
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(START_TIMEOUT_S)
 
 
-def _config(app: Starlette, host: str, port: int) -> uvicorn.Config:
+def _config(app: ASGIApp, *, behind_proxy: bool = False) -> uvicorn.Config:
     return uvicorn.Config(
-        app, host=host, port=port, access_log=False, log_level="warning", server_header=False, timeout_keep_alive=60
+        app,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=behind_proxy,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=30,
     )
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

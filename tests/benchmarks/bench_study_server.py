@@ -49,9 +49,7 @@ def a_study(folder: Path) -> Study:
             )
         )
     choices = {"blocks_each": 3, "block": 40, "practice": 0}
-    return make_pairs(
-        Offers(offers=tuple(offers), spare={}, unfinished=0), [], folder / "study", others=0, choices=choices
-    )
+    return make_pairs(Offers(offers=tuple(offers), spare={}), [], folder / "study", others=0, choices=choices)
 
 
 async def participant(

@@ -108,6 +108,36 @@ def test_wrong_values_are_named_with_what_would_do(run_folder: Build, pair_study
     assert "cannot be read as text" in refused("pairs", run_folder("r"), "--out", tmp_path / "s", "--consent", tmp_path)
 
 
+def test_a_refusal_leaves_nothing_behind_so_that_the_next_try_works(images: Path, tmp_path: Path) -> None:
+    (images / "7.png").write_bytes((images / "7.png").read_bytes()[:60])
+    assert "7.png: not an image that can be read" in refused("rating", "--images", images, "--out", tmp_path / "s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+    assert "practice trials leave none" in refused("rating", "--images", images, "--plan", "--practice", 20)
+    assert "completion_url" in refused(
+        "rating", "--images", images, "--out", tmp_path / "s", "--completion-url", "javascript:1"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+def test_nobody_is_rehearsed_among_people_or_invited_twice(pair_study: Study) -> None:
+    assert "names somebody twice" in refused("invite", pair_study.folder, "--users", "u1,u1")
+    assert "must begin with https://" in refused("invite", pair_study.folder, "--count", 1, "--url", "javascript:x")
+    assert steer_study("invite", pair_study.folder, "--count", 1).returncode == 0
+    assert "1 people are invited to it; rehearse on a copy" in refused("simulate", pair_study.folder)
+    assert "no such file" in refused("simulate", pair_study.folder, "--truth", "/nonexistent")
+
+
+def test_a_study_that_lost_its_images_or_key_is_not_served(pair_study: Study) -> None:
+    name = next(iter(pair_study.items))
+    pair_study.asset(name).unlink()
+    assert "missing, as are 0 more; copy the study folder whole" in refused("serve", pair_study.folder)
+    import pyarrow.parquet as pq
+
+    items = pq.read_table(pair_study.folder / "items.parquet")
+    pq.write_table(items.slice(1), pair_study.folder / "items.parquet")
+    assert "is not in items.parquet" in refused("serve", pair_study.folder)
+
+
 def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:
     described = pair_study.folder / "study.json"
     text = described.read_text()

@@ -1,6 +1,7 @@
 """What a participant meets next."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -178,3 +179,48 @@ def test_a_full_rating_study_says_so_to_who_comes_late(rating_study: Study) -> N
     for _ in range(3):
         take(conducted, somebody(conducted))
     assert conducted.standing(who(conducted, somebody(conducted))).stage == "full"
+
+
+def test_who_comes_too_late_is_told_before_they_agree_to_anything(rating_study: Study) -> None:
+    conducted = conduct(rating_study)
+    (_, token) = conducted.store.invite([None])[0]
+    session = conducted.store.join(token) or ""
+    assert conducted.standing(who(conducted, session)).stage == "consent"
+    for _ in range(3):
+        take(conducted, somebody(conducted))
+    assert conducted.standing(who(conducted, session)).stage == "full"
+
+
+def test_what_somebody_was_handed_and_left_is_given_to_others(rating_study: Study) -> None:
+    conducted = conduct(rating_study)
+    for _ in range(3):  # three people take the first block and are never seen again
+        conducted.standing(who(conducted, somebody(conducted)))
+        conducted.standing(who(conducted, somebody(conducted)))
+    assert conducted.standing(who(conducted, somebody(conducted))).stage == "full"
+    conducted.store._run("UPDATE assignments SET assigned_at = ?", "2020-01-01T00:00:00.000+00:00")
+    assert conducted.standing(who(conducted, somebody(conducted))).stage == "trial"
+
+
+def test_an_image_that_is_approved_after_all_is_asked_about_again(pair_study: Study) -> None:
+    conducted = conduct(pair_study)
+    session = somebody(conducted, "u1")
+    before = conducted.standing(who(conducted, session)).question
+    assert before is not None and before.left is not None
+    conducted.review([before.left], approved=False)
+    conducted.review([before.left], approved=True)
+    assert conducted.standing(who(conducted, session)).question == before
+
+
+def test_images_ahead_are_named_in_the_order_in_which_they_will_stand(pair_study: Study) -> None:
+    conducted = conduct(pair_study)
+    met = take(conducted, somebody(conducted, "u1"))
+    for question, following in pairwise(met):
+        if question.ahead:
+            assert question.ahead[:2] == (following.left, following.right)
+
+
+def test_nobody_meets_an_attention_check_twice(pair_study: Study) -> None:
+    conducted = conduct(pair_study)
+    met = take(conducted, somebody(conducted, "u1"))
+    checks = [q.trial.trial_id for q in met if q.trial.kind == "attention"]
+    assert len(checks) == len(set(checks)) == len(pair_study.blocks_of("u1"))

@@ -74,7 +74,7 @@ def test_a_dataset_holds_the_names_of_known_people_and_platform_ids_only_if_aske
     rating_study: Study, tmp_path: Path
 ) -> None:
     store = Store(rating_study.database)
-    store.join_from_prolific("5f3e0a77", None)
+    store.join_from_prolific("5f3e0a77")
     store.close()
     from studies.answers import participants_table
 

@@ -1,5 +1,7 @@
 """votes.sqlite: what is committed stays, once; secrets are not in it."""
 
+import os
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -90,7 +92,7 @@ def test_trials_that_are_dropped_are_not_asked_but_their_answers_stay(store: Sto
 
 
 def test_who_withdraws_leaves_nothing_but_that_they_were_there(store: Store, tmp_path: Path) -> None:
-    session = store.join_from_prolific("5f3e0a", None)
+    session = store.join_from_prolific("5f3e0a") or ""
     found = store.participant(session)
     assert found is not None
     store.consent(found.participant)
@@ -102,14 +104,48 @@ def test_who_withdraws_leaves_nothing_but_that_they_were_there(store: Store, tmp
     assert read_rows(tmp_path / "votes.sqlite", "SELECT * FROM votes") == []
     (person,) = read_rows(tmp_path / "votes.sqlite", "SELECT * FROM participants")
     assert person["withdrawn_at"]
-    assert (person["about"], person["external_id"], person["token_hash"]) == (None, None, None)
+    assert (person["about"], person["user"], person["token_hash"]) == (None, None, None)
+    assert "5f3e0a" not in str(person)
+    assert store.join_from_prolific("5f3e0a") is None  # and is not taken for somebody new
 
 
 def test_somebody_from_prolific_is_the_same_person_whenever_they_come(store: Store) -> None:
-    first, again = (store.participant(store.join_from_prolific("5f3e0a", None)) for _ in range(2))
-    other = store.participant(store.join_from_prolific("99", None))
+    first, again = (store.participant(store.join_from_prolific("5f3e0a") or "") for _ in range(2))
+    other = store.participant(store.join_from_prolific("99") or "")
     assert first is not None and again is not None and other is not None
     assert first.participant == again.participant != other.participant
+    assert (first.may_withdraw, again.may_withdraw) == (True, False)  # the id is no secret
+
+
+def test_nothing_is_kept_of_who_has_withdrawn_meanwhile(store: Store, tmp_path: Path) -> None:
+    who = somebody(store)
+    store.withdraw(who)
+    store.consent(who)
+    store.describe(who, {"age": "30"})
+    store.assign(who, [Assigned(trial_id="t9", block=2)])
+    with pytest.raises(ValueError, match="you have withdrawn"):
+        vote(store, who, 0)
+    (person,) = read_rows(tmp_path / "votes.sqlite", "SELECT * FROM participants")
+    assert (person["about"], person["consented_at"]) == (None, None)
+    assert store.place(who) is None
+
+
+def test_after_closing_one_file_holds_everything_and_can_be_read_where_nothing_can_be_written(
+    store: Store, tmp_path: Path
+) -> None:
+    who = somebody(store)
+    vote(store, who, 0)
+    store.close()
+    store.close()
+    alone = tmp_path / "elsewhere" / "votes.sqlite"
+    alone.parent.mkdir()
+    shutil.copy(tmp_path / "votes.sqlite", alone)
+    query = "SELECT participant, winner FROM votes"
+    assert read_rows(alone, query) == [{"participant": who, "winner": "left"}]
+    if os.geteuid():  # root may write anywhere
+        alone.parent.chmod(0o555)
+        assert len(read_rows(alone, query)) == 1
+        alone.parent.chmod(0o755)
 
 
 def test_every_commit_is_synced_and_readers_are_not_in_the_way(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from actors.darkroom import Darkroom
 from pipelines.embedded import embedded_checkpoint
 from predictor.checkpoint import checkpoint_users
+from predictor.dataset import read_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def test_simulated_people_prefer_own_over_other_over_initial_as_the_truth_does(d
     assert sum(condition["n"] for condition in elo["conditions"]) == 2 * 12 * 4 * (1 + 11 + 11)
     assert any("simulated raters, not people" in warning for warning in elo["warnings"])
     assert any("fewer than 20" in warning for warning in elo["warnings"])
-    assert elo["alignment"]["accuracy"]["value"] > 0.7  # the reward model agrees with the votes
+    assert elo["alignment"]["higher_won"]["value"] > 0.7  # the reward model agrees with the votes
     page = (report / "report.html").read_text()
     assert "steered for u01" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -55,7 +56,7 @@ def test_a_rating_study_makes_a_person_for_whom_the_predictor_scores(demo: Path,
     run("steer-study", "simulate", study, "--truth", demo / "truth.parquet", "--participants", 2)
     exported = run("steer-study", "export", study, "--dataset", dataset)
     assert "2 users" in exported
-    user = (dataset / "users.csv").read_text().splitlines()[1].split(",")[0]
+    user = read_dataset(dataset).user_ids[0]
     checkpoint = embedded_checkpoint(Darkroom())
     said = run("steer-predictor", "enroll", checkpoint, "--user", user, "--ratings", dataset, "--out", enrolled)
     assert f"knows {user} by" in said

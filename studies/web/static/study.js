@@ -4,6 +4,8 @@
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const MOST_PATIENCE_MS = 30000;
+// Nobody sees and judges two images so fast: it is the second half of a double click on the trial before.
+const LEAST_MS = 300;
 let shownAt = null;
 
 function say(words) {
@@ -24,12 +26,17 @@ async function begin() {
     return;
   }
   form.classList.remove("loading", "busy");
+  form.dataset.shown = "";
   shownAt = performance.now();
   for (const name of form.dataset.ahead.split(" ").filter(Boolean)) new Image().src = `/assets/${name}.png`;
 }
 
 function show(html, url) {
   const page = new DOMParser().parseFromString(html, "text/html");
+  if (!page.querySelector("form[data-trial]")) {
+    location.assign(url); // a break, the end, or a refusal: a page of its own
+    return;
+  }
   document.title = page.title;
   document.getElementById("main").replaceWith(page.getElementById("main"));
   history.replaceState(null, "", new URL(url).pathname);
@@ -41,18 +48,27 @@ function show(html, url) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+async function post(form, body) {
+  const waits = new AbortController();
+  const timer = setTimeout(() => waits.abort(), MOST_PATIENCE_MS);
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, signal: waits.signal });
+    return { status: answer.status, url: answer.url, html: await answer.text() };
+  } catch {
+    return { status: 0 }; // no connection: the same as a server that is starting again
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 // The server counts an answer once, however often it arrives.
 async function send(form, body) {
   for (let attempt = 0; ; attempt++) {
-    try {
-      const waits = new AbortController();
-      const timer = setTimeout(() => waits.abort(), MOST_PATIENCE_MS);
-      const answer = await fetch(form.action, { method: "POST", body, signal: waits.signal });
-      const html = await answer.text();
-      clearTimeout(timer);
-      if (answer.status < 500 && answer.status !== 429) return show(html, answer.url);
-    } catch {
-      // No connection: the same as a server that is starting again.
+    const answer = await post(form, body);
+    if (answer.status >= 200 && answer.status < 300) return show(answer.html, answer.url);
+    if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) {
+      say("This answer was not taken. Please reload the page.");
+      return;
     }
     say("Not saved yet – trying again…");
     await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
@@ -65,7 +81,12 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   if (form.classList.contains("busy") || shownAt === null) return;
   if (form.querySelector("[data-untouched]")) return;
+  if (performance.now() - shownAt < LEAST_MS) return;
   form.classList.add("busy");
+  if (form.elements.layout) {
+    const stacked = getComputedStyle(document.querySelector(".pair .stacked")).display !== "none";
+    form.elements.layout.value = stacked ? "stacked" : "side";
+  }
   form.elements.response_ms.value = Math.round(performance.now() - shownAt);
   const body = new URLSearchParams(new FormData(form));
   if (event.submitter?.name) {

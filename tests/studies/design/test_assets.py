@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -45,3 +46,15 @@ def test_an_image_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.png: not an image that can be read"):
         write_assets(tmp_path / "out", {"x": tmp_path / "broken.png"}, {"x": "p"})
+
+
+def test_files_of_one_group_are_equally_long_and_still_decode_to_their_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = {"flat": np.full((32, 32, 3), 90, np.uint8), "noisy": rng.integers(0, 255, (32, 32, 3), np.uint8)}
+    for name, values in pixels.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    write_assets(tmp_path / "out", {n: tmp_path / f"{n}.png" for n in pixels}, dict.fromkeys(pixels, "p"))
+    assert len({(tmp_path / "out" / f"{name}.png").stat().st_size for name in pixels}) == 1
+    for name, values in pixels.items():
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert np.array_equal(np.asarray(image), values)

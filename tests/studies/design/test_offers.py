@@ -72,3 +72,14 @@ def test_an_image_that_the_records_name_must_be_there(run_folder: Build) -> None
 def test_a_run_without_a_finished_trajectory_is_refused(run_folder: Build) -> None:
     with pytest.raises(ValueError, match="holds no finished trajectory"):
         read_offers([run_folder(failed=tuple(GREYS))])
+
+
+def test_a_folder_named_twice_is_refused(run_folder: Build) -> None:
+    folder = run_folder()
+    with pytest.raises(ValueError, match="is named twice; every vote on it would count double"):
+        read_offers([folder, folder])
+
+
+def test_passes_of_a_generic_scorer_beyond_the_users_are_counted(run_folder: Build) -> None:
+    once, thrice = run_folder("once"), run_folder("thrice", users={}, generic={"hpsv3": 250}, passes=3)
+    assert read_offers([once, thrice]).further_passes == 4  # two prompts, two passes too many

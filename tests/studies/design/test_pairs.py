@@ -33,7 +33,7 @@ def offers_of(users: int, prompts: int, generic: int = 1, same: bool = False) ->
                 steered={name: pictured(STEERED, name) for name in names},
             )
         )
-    return Offers(offers=tuple(made), spare={}, unfinished=0)
+    return Offers(offers=tuple(made), spare={})
 
 
 def made(offers: Offers, *, others: int = 5, block: int = 40, seed: int = 0) -> PairDesign:
@@ -126,7 +126,6 @@ def test_pairs_of_identical_images_are_not_asked_but_counted() -> None:
             ),
         ),
         spare={},
-        unfinished=0,
     )
     design = made(offers)
     assert design.left_out["both images are the same: initial and own"] == 1
@@ -136,3 +135,56 @@ def test_pairs_of_identical_images_are_not_asked_but_counted() -> None:
 def test_a_study_in_which_nothing_differs_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
         made(offers_of(2, 1, same=True))
+
+
+def test_sides_are_balanced_in_every_block() -> None:
+    design = made(offers_of(users=4, prompts=12, generic=1), others=3, block=20)
+    for number in {trial.block for trial in design.trials if trial.kind == "trial"}:
+        block = [trial for trial in design.trials if trial.block == number and trial.kind == "trial"]
+        pairs = Counter(
+            (design.items[t.left or ""].condition_for(t.user), design.items[t.right or ""].condition_for(t.user))
+            for t in block
+        )
+        assert all(abs(pairs[a, b] - pairs[b, a]) <= 1 for a, b in pairs)
+
+
+def test_with_one_other_every_condition_is_met_equally_often() -> None:
+    """An image that keeps coming back would tell what it is."""
+    design = made(offers_of(users=5, prompts=6, generic=1), others=1)
+    shown = Counter(
+        design.items[item].condition_for("u0")
+        for t in design.trials
+        if t.user == "u0"
+        for item in (t.left, t.right)
+        if item
+    )
+    assert shown == {"initial": 18, "own": 18, "other": 18, "g0": 18}
+
+
+def test_no_voter_meets_the_same_two_images_twice_over_passes() -> None:
+    offers = offers_of(users=1, prompts=1, generic=1)
+    first = offers.offers[0]
+    moved = Picture(key="second pass", file=HERE, condition=STEERED, user="u0")
+    second = Offer(prompt_id="p0", prompt="p", initial=first.initial, generic=first.generic, steered={"u0": moved})
+    design = made(Offers(offers=(first, second), spare={}))
+    pairs = Counter(
+        frozenset(design.items[item].image for item in (t.left, t.right) if item)
+        for t in design.trials
+        if t.user == "u0"
+    )
+    assert set(pairs.values()) == {1}
+    assert design.left_out["the voter meets the same two images already"] == 2  # u0's, and anybody's
+
+
+def test_practice_and_checks_show_images_that_are_compared_nowhere_or_are_not_made() -> None:
+    bare = offers_of(users=2, prompts=3)
+    design = design_pairs(bare, others=1, block=5, practice=3, attention=2, seed=0)
+    assert {trial.kind for trial in design.trials} == {"trial"}
+    spare = {"prompt 1": [Picture(key=f"s{n}", file=HERE, condition="practice") for n in range(4)]}
+    design = design_pairs(Offers(offers=bare.offers, spare=spare), others=1, block=5, practice=3, attention=2, seed=0)
+    kinds = Counter(trial.kind for trial in design.trials)
+    blocks = max(Counter((t.user, t.block) for t in design.trials if t.kind == "trial")[u, b] for u, b in [("u0", 1)])
+    assert kinds["practice"] == 3
+    assert kinds["attention"] >= 2 * blocks // 5
+    extra = {design.items[i].image for t in design.trials if t.kind != "trial" for i in t.items}
+    assert extra <= {f"s{n}" for n in range(4)}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from studies.design.making import make_rating
 from studies.design.rating import design_rating, read_images
+from studies.study import read_study
 from tests.studies.conftest import picture
 
 
@@ -31,6 +33,30 @@ def test_practice_images_are_not_rated_and_every_other_one_is_once(images: Path)
     assert len(shown["trial"]) == 9
     assert len(shown["practice"]) == 3
     assert not shown["trial"] & shown["practice"]
+
+
+def test_attention_checks_never_show_an_image_that_is_rated(images: Path) -> None:
+    design = design_rating(read_images(images), practice=0, attention=4, seed=0)
+    shown = {
+        kind: {design.items[t.image or ""].image for t in design.trials if t.kind == kind}
+        for kind in ("trial", "attention")
+    }
+    assert len(shown["trial"]) == 11
+    assert not shown["trial"] & shown["attention"]
+    assert sum(trial.kind == "attention" for trial in design.trials) == 4
+
+
+def test_columns_of_the_dataset_cannot_take_the_place_of_the_key(images: Path, tmp_path: Path) -> None:
+    table = images / "images.csv"
+    head, *rows = table.read_text().splitlines()
+    names = "item_id,prompt_id,image,condition,user"
+    table.write_text("\n".join([f"{head},{names}", *(f"{row},../../x,p,other,own,u1" for row in rows)]) + "\n")
+    made = make_rating(read_images(images), images, tmp_path / "s", choices={"practice": 0, "attention": 0})
+    study = read_study(made.folder)
+    assert study.items == made.items
+    assert all(study.asset(name).is_file() for name in study.items)
+    assert {item.condition for item in study.items.values()} == {"rated"}
+    assert next(iter(study.items.values())).metadata["condition"] == "own"
 
 
 def test_practice_that_leaves_no_image_is_refused(images: Path) -> None:

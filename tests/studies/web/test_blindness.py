@@ -52,13 +52,14 @@ def test_pages_and_headers_hold_no_condition_user_key_path_trial_or_block(pair_s
     assert [word for word in ("own", "other", "condition", "generic") if re.search(rf"\b{word}\b", told)] == []
 
 
-def test_images_of_all_conditions_come_with_the_same_headers_but_for_the_length(
-    pair_study: Study, serve: Serve
-) -> None:
+def test_images_of_all_conditions_come_with_the_same_headers_and_length(pair_study: Study, serve: Serve) -> None:
     site = serve(pair_study)
     _, headers = everything(site, site.begun("u1"))
     conditions = {pair_study.items[name].condition for name in headers}
     assert {"initial", "steered", "hpsv3"} <= conditions
+    compared = {name: found for name, found in headers.items() if pair_study.items[name].condition != "practice"}
+    by_prompt = {(pair_study.items[name].prompt_id, tuple(found)) for name, found in compared.items()}
+    assert len(by_prompt) == len({prompt for prompt, _ in by_prompt}) == 2
     kinds = {tuple((k, v) for k, v in found if k != "content-length") for found in headers.values()}
     assert len(kinds) == 1
     assert not {"etag", "last-modified", "content-disposition", "server"} & {name for name, _ in next(iter(kinds))}

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, ViewportSize, expect
+from starlette.responses import PlainTextResponse
 
 from studies.answers import participants_table, ratings_table, votes_table
 from studies.conduct import Conduct
+from studies.design.making import make_pairs
+from studies.design.offers import read_offers
 from studies.store import Store
 from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving
+from tests.studies.conftest import Build
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 800}
-READY = "form[data-trial]:not(.busy)"
+READY = "form[data-shown]"
 
 
 class Visit:
@@ -44,7 +48,9 @@ class Visit:
         self.page.get_by_role("button", name="Continue").click()
 
     def ready(self) -> None:
+        """The trial can be answered: its images are there, and for longer than a double click takes."""
         self.page.locator(READY).wait_for()
+        self.page.wait_for_timeout(350)
 
     def position(self) -> str:
         return self.page.locator("input[name=position]").input_value()
@@ -91,13 +97,15 @@ def test_pairs_by_click_and_by_arrow_keys_from_consent_to_the_code(
         if len(chosen) % 3:
             visit.page.keyboard.press("ArrowLeft" if side == "left" else "ArrowRight")
         else:
-            visit.page.get_by_role("button", name=f"I prefer the {side} image").click()
+            place = side if visit.page.viewport_size == DESK else {"left": "upper", "right": "lower"}[side]
+            visit.page.get_by_role("button", name=f"I prefer the {place} image").click()
         chosen.append(side)
         expect(visit.page.locator(f"input[name=position][value='{before}']")).to_have_count(0)
     expect(visit.page.locator("output.code")).to_have_text("THANKYOU")
     rows = votes_table(pair_study).to_pylist()
     assert [row["winner"] for row in rows] == chosen
-    assert all(0 < row["response_ms"] < 20_000 for row in rows)
+    assert all(300 <= row["response_ms"] < 20_000 for row in rows)
+    assert {row["layout"] for row in rows} == {"side" if visit.page.viewport_size == DESK else "stacked"}
     assert participants_table(pair_study)["age"].to_pylist() == ["34"]
     assert visit.trouble == []
     assert len(visit.hosts) == 1
@@ -149,6 +157,7 @@ def test_the_slider_by_keyboard_only(address: str, chromium: Browser, rating_stu
     page.keyboard.press("Enter")
     visit.ready()
     page.keyboard.press("Enter")  # nothing was set: nothing is sent
+    page.wait_for_timeout(200)
     assert visit.position() == "0"
     for _ in range(10):
         page.keyboard.press("ArrowRight")
@@ -167,8 +176,9 @@ def test_pairs_by_tab_and_enter_with_names_that_a_screen_reader_says(
     visit.agree()
     visit.ready()
     assert visit.page.locator("progress").get_attribute("aria-label") == "Progress"
-    while visit.page.evaluate("document.activeElement.getAttribute('aria-label')") != "I prefer the right image":
+    while visit.page.evaluate("document.activeElement.getAttribute('value')") != "right":
         visit.page.keyboard.press("Tab")
+    expect(visit.page.locator(":focus")).to_have_accessible_name("I prefer the right image")
     visit.page.keyboard.press("Enter")
     expect(visit.page.locator("input[name=position][value='1']")).to_have_count(1)
     assert votes_table(pair_study)["winner"].to_pylist() == ["right"]
@@ -240,6 +250,40 @@ def test_both_images_are_in_view_and_of_one_size(address: str, context: BrowserC
         assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
         assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pairs
+def test_a_double_click_answers_one_trial(address: str, chromium: Browser, pair_study: Study) -> None:
+    context = chromium.new_context(viewport=DESK)
+    visit = Visit(context, address)
+    visit.agree()
+    visit.ready()
+    visit.page.mouse.dblclick(300, 400, delay=60)
+    expect(visit.page.locator("input[name=position][value='1']")).to_have_count(1)
+    visit.ready()
+    assert visit.position() == "1"
+    assert len(votes_table(pair_study)) == 1
+    context.close()
+
+
+def test_who_is_done_is_taken_back_to_where_they_came_from(
+    chromium: Browser, run_folder: Build, tmp_path: Path
+) -> None:
+    run = run_folder(prompts={"p1": "a wall"}, users={"u1": 60})
+    with serving(PlainTextResponse("welcome back")) as back:
+        choices = {"practice": 0, "attention": 0, "repeats": 0, "completion_url": f"{back}/done?code=1"}
+        study = make_pairs(read_offers([run]), [run], tmp_path / "study", others=0, choices=choices)
+        conduct = Conduct(study, Store(study.database), approve_all=True)
+        (_, token) = conduct.store.invite(["u1"])[0]
+        with serving(create_app(conduct, researcher_token="t" * 24)) as base:
+            context = chromium.new_context(viewport=DESK)
+            visit = Visit(context, f"{base}/join/{token}")
+            visit.agree()
+            visit.ready()
+            visit.page.keyboard.press("ArrowLeft")
+            expect(visit.page.get_by_role("heading", name="Thank you!")).to_be_visible()
+            visit.page.wait_for_url(f"{back}/done?code=1", timeout=15_000)
+            context.close()
 
 
 def test_what_comes_next_is_in_the_browser_before_it_is_asked(

@@ -1,6 +1,7 @@
 """The server is killed in the middle of a crowd: every vote that was confirmed is there after a restart, once."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 
 from studies.answers import votes_table
+from studies.database import read_rows
 from studies.simulation import Page
 from studies.store import Store
 from studies.study import Study
@@ -116,17 +118,43 @@ def test_ctrl_c_stops_and_says_where_the_answers_are(pair_study: Study, port: in
     assert "Traceback" not in err
 
 
-def test_a_port_that_is_taken_is_refused_in_one_line(pair_study: Study, port: int) -> None:
+def test_a_second_server_at_the_same_study_is_refused_in_one_line(pair_study: Study, port: int) -> None:
     server = start(pair_study, port)
     script = Path(sys.executable).parent / "steer-study"
     again = subprocess.run(
-        [script, "serve", pair_study.folder, "--port", str(port)], check=False, capture_output=True, text=True
+        [script, "serve", pair_study.folder, "--port", str(port + 1)], check=False, capture_output=True, text=True
     )
     server.terminate()
     server.wait()
     assert again.returncode == 2
-    assert f"port {port} on 127.0.0.1 cannot be taken" in again.stderr
-    assert "Traceback" not in again.stderr
+    assert again.stdout == ""
+    assert again.stderr.startswith(f"steer-study: {pair_study.folder}: is served already")
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line(pair_study: Study, port: int) -> None:
+    script = Path(sys.executable).parent / "steer-study"
+    with socket.create_server(("127.0.0.1", port)):
+        done = subprocess.run(
+            [script, "serve", pair_study.folder, "--port", str(port)], check=False, capture_output=True, text=True
+        )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"steer-study: port {port} on 127.0.0.1 cannot be taken")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_sigterm_leaves_everything_in_the_one_file(pair_study: Study, port: int, tmp_path: Path) -> None:
+    store = Store(pair_study.database)
+    ((_, token),) = store.invite(["u1"])
+    store.close()
+    server = start(pair_study, port)
+    confirmed: list[tuple[str, str, str]] = []
+    vote_on(f"http://127.0.0.1:{port}/join/{token}", confirmed, [])
+    server.terminate()
+    server.wait(timeout=30)
+    shutil.copy(pair_study.database, tmp_path / "alone.sqlite")
+    assert len(read_rows(tmp_path / "alone.sqlite", "SELECT * FROM votes")) == len(confirmed) > 0
 
 
 def test_votes_can_be_read_and_reported_while_the_server_runs(pair_study: Study, serve: Serve, tmp_path: Path) -> None:

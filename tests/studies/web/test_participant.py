@@ -12,7 +12,7 @@ from tests.studies.web.conftest import TOKEN, Serve, answer
 def test_without_an_invitation_there_is_nothing_to_do(pair_study: Study, serve: Serve) -> None:
     site = serve(pair_study)
     assert "open to people with an invitation" in site.visitor().get("/").text
-    assert site.visitor().get("/join/guess").status_code == 404
+    assert site.visitor().get("/join/guess").status_code == 403
     assert site.visitor().post("/answer", data={"position": "0", "winner": "left"}).status_code == 403
 
 
@@ -115,6 +115,22 @@ def test_who_withdraws_is_asked_first_and_then_deleted(pair_study: Study, serve:
     assert "deleted" in client.post("/withdraw").text
     assert len(votes_table(pair_study)) == 0
     assert "invitation" in client.get("/").text
+
+
+def test_an_image_that_was_approved_can_still_be_rejected_and_the_other_way_round(
+    pair_study: Study, serve: Serve
+) -> None:
+    site = serve(pair_study)
+    researcher = site.visitor()
+    researcher.get("/researcher", params={"token": TOKEN})
+    shown = re.findall(r'name="shown" value="([0-9a-f]+)"', researcher.get("/researcher/images?all").text)
+    assert set(shown) <= set(pair_study.items)
+    assert len(shown) > 5
+    researcher.post("/researcher/images?all", data={"shown": shown, f"reject-{shown[0]}": "yes"})
+    assert site.conduct.rejected == {shown[0]}
+    assert f'name="reject-{shown[0]}" value="yes" checked' in researcher.get("/researcher/images?all").text
+    researcher.post("/researcher/images?all", data={"shown": shown})
+    assert site.conduct.rejected == set()
 
 
 def test_images_are_reviewed_page_by_page_and_then_the_study_opens(pair_study: Study, serve: Serve) -> None:

@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 
 from studies.answers import votes_table
 from studies.study import Study
-from studies.web.guards import RateLimit
+from studies.web.guards import TokenBucket
 from tests.studies.web.conftest import TOKEN, Serve, answer
 
 
@@ -163,20 +163,68 @@ def test_large_bodies_and_hasty_visitors_are_held_back(pair_study: Study, serve:
     assert int(limited[0].headers["retry-after"]) >= 1
 
 
+def test_made_up_cookies_do_not_help_who_guesses_secrets(pair_study: Study, serve: Serve) -> None:
+    site = serve(pair_study)
+    name = f"study-{pair_study.fingerprint}"
+    for path in ("/join/guess", "/researcher?token=guess", "/?PROLIFIC_PID=guess"):
+        client = site.visitor()
+        answers = [client.get(path, headers={"Cookie": f"{name}=made-up-{n}"}).status_code for n in range(200)]
+        assert 429 in answers
+
+
 def test_a_bucket_fills_again_and_the_oldest_are_forgotten() -> None:
     now = [0.0]
-
-    async def app(scope, receive, send) -> None:
-        raise AssertionError
-
-    limit = RateLimit(app, per_second=2, burst=3, most_buckets=2, clock=lambda: now[0])
-    assert [limit._take("a") for _ in range(3)] == [0, 0, 0]
-    assert limit._take("a") == pytest.approx(0.5)
+    bucket = TokenBucket(per_second=2, burst=3, most=2, clock=lambda: now[0])
+    assert [bucket.take("a") for _ in range(3)] == [0, 0, 0]
+    assert bucket.take("a") == pytest.approx(0.5)
     now[0] = 1.0
-    assert limit._take("a") == 0
-    limit._take("b")
-    limit._take("c")
-    assert set(limit._buckets) == {"b", "c"}
+    assert bucket.take("a") == 0
+    for name in "bc":
+        bucket.take(name)
+    assert [bucket.take("a") for _ in range(3)] == [0, 0, 0]  # forgotten, and full again
+
+
+def test_a_prolific_id_is_no_proof_of_who_somebody_is(pair_study: Study, serve: Serve) -> None:
+    site = serve(pair_study, prolific=True)
+    own, stranger = site.visitor(), site.visitor()
+    for client in (own, stranger):
+        client.get("/", params={"PROLIFIC_PID": "u1"})
+    own.post("/consent", data={"agreed": "yes"})
+    own.post("/about", data={})
+    answer(own)
+    assert votes_table(pair_study)["user"].to_pylist() == [None]  # nobody's taste by a name alone
+    assert stranger.post("/withdraw").status_code == 403
+    assert len(votes_table(pair_study)) == 1
+    assert own.post("/withdraw").status_code == 200
+    assert site.visitor().get("/", params={"PROLIFIC_PID": "u1"}).status_code == 403
+
+
+def test_hostile_bytes_are_refused_with_the_same_headers_as_everything(pair_study: Study, serve: Serve) -> None:
+    site = serve(pair_study)
+    client = site.begun("u1")
+    researcher = f"researcher-{pair_study.fingerprint}".encode()
+    odd = client.get("/researcher", headers=[(b"cookie", researcher + b"=\xe9\xff")])
+    forms = [
+        client.post("/answer", content=b"x", headers={"Content-Type": kind})
+        for kind in (
+            "multipart/form-data; boundary=x; charset=undefined",
+            "application/json",
+            "text/plain",
+            "x;charset=\x00",
+        )
+    ]
+    assert odd.status_code == 401
+    assert {response.status_code for response in forms} == {415}
+    for response in (odd, *forms):
+        assert response.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_two_studies_on_one_machine_do_not_sign_each_other_out(
+    pair_study: Study, rating_study: Study, serve: Serve
+) -> None:
+    assert pair_study.fingerprint != rating_study.fingerprint
+    one, two = serve(pair_study).invited("u1"), serve(rating_study).invited()
+    assert not set(one.cookies) & set(two.cookies)
 
 
 def test_prolific_is_closed_unless_it_was_opened(pair_study: Study, serve: Serve) -> None:

@@ -1,0 +1,115 @@
+"""Takes the pictures of docs/studies.md: every page of both kinds of study, in real Chromium.
+
+python docs/screenshots.py RUN      # a finished run of steer-batch, such as that of `make demo`
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from predictor.raters import read_truth
+from studies.conduct import Conduct
+from studies.design.making import make_pairs, make_rating
+from studies.design.offers import read_offers
+from studies.design.rating import Rateable
+from studies.rehearsal import rehearse
+from studies.store import Store
+from studies.study import Study
+from studies.web.app import create_app
+from studies.web.serving import serving
+
+OUT = Path(__file__).parent / "studies"
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 780}
+READY = "form[data-shown]"
+TOKEN = "screenshots-screenshots"
+
+
+def shoot(page: Page, name: str, *, whole: bool = False) -> None:
+    """Save what the browser shows, in few colours."""
+    path = OUT / f"{name}.png"
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=path, full_page=whole)
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(192, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def participant(browser: Browser, link: str, kind: str, view: ViewportSize, where: str) -> None:
+    page = browser.new_context(viewport=view).new_page()
+    page.goto(link)
+    shoot(page, f"consent-{where}")
+    page.get_by_label("I am 18 or older").check()
+    page.get_by_role("button", name="Begin").click()
+    shoot(page, f"about-{where}", whole=True)
+    page.get_by_role("button", name="Continue").click()
+    shot = False
+    while not page.get_by_role("heading", name="Thank you!").is_visible():
+        onward = page.get_by_role("button", name="Continue with part")
+        if onward.is_visible():
+            shoot(page, f"break-{where}")
+            onward.click()
+            continue
+        page.locator(READY).wait_for()
+        page.wait_for_timeout(350)
+        if kind == "rating":
+            page.keyboard.press("ArrowRight")
+        if not shot and page.locator(".tag").count() == 0:
+            shoot(page, f"{kind}-{where}")
+            shot = True
+        position = page.locator("input[name=position]").input_value()
+        page.keyboard.press("ArrowLeft" if kind == "pairs" else "Enter")
+        page.locator(f"input[name=position][value='{position}']").wait_for(state="detached")
+    shoot(page, f"done-{where}")
+    page.context.close()
+
+
+def researcher(browser: Browser, address: str, name: str, path: str = "") -> None:
+    page = browser.new_context(viewport=DESK).new_page()
+    page.goto(f"{address}/researcher?token={TOKEN}")
+    page.goto(f"{address}/researcher{path}")
+    shoot(page, name)
+    page.context.close()
+
+
+def take(study: Study, kind: str, browser: Browser, run: Path) -> None:
+    rehearse(study, list(read_truth(run / "truth.parquet").values())[:6])
+    conduct = Conduct(study, Store(study.database), approve_all=True)
+    user = study.users[0] if study.users else None
+    with serving(create_app(conduct, researcher_token=TOKEN)) as address:
+        for view, where in ((DESK, "desk"), (PHONE, "phone")):
+            (_, token) = conduct.store.invite([user])[0]
+            participant(browser, f"{address}/join/{token}", kind, view, where)
+        researcher(browser, address, f"researcher-{kind}")
+    conduct.store.close()
+    waiting = Conduct(study, Store(study.database))
+    with serving(create_app(waiting, researcher_token=TOKEN)) as address:
+        researcher(browser, address, f"images-{kind}", "/images")
+    waiting.store.close()
+
+
+def main() -> None:
+    run = Path(sys.argv[1])
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        files = sorted((run / "images").rglob("*.png"))[::300]
+        images = [Rateable(image_id=f.stem, file=f, prompt="a pagoda above a lake", metadata={}) for f in files]
+        choices = {"block": 6, "practice": 1, "title": "Which pictures do you like?", "contact": "ada@example.org"}
+        pairs = make_pairs(
+            read_offers([run]), [run], Path(folder) / "pairs", others=1, choices={**choices, "tie": True}
+        )
+        rating = make_rating(
+            images, run, Path(folder) / "rating", choices={**choices, "ratings_per_image": 9, "images_each": 12}
+        )
+        take(pairs, "pairs", browser, run)
+        take(rating, "rating", browser, run)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
