@@ -13,13 +13,14 @@ export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
 
-# The predictor's tests share nothing and go two at a time; the others start Ray, which wants both cores.
+# Tests that share nothing go two at a time; the others start Ray, which wants both cores, or share the demo's run.
+WHOLE_CHAIN := tests/studies/test_whole_chain.py
 test: $(VENV)/.installed-dev
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest -n 2 --dist loadscope tests/predictor
-	$(BIN)/pytest --ignore tests/predictor
+	$(BIN)/pytest -n 2 --dist loadscope tests/predictor tests/studies --ignore $(WHOLE_CHAIN)
+	$(BIN)/pytest tests/test_house.py tests/actors tests/pipelines $(WHOLE_CHAIN)
 endif
 
 check: lint types

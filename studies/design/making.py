@@ -1,5 +1,6 @@
 """From run folders or images to a study folder: the one place where a study comes to be on the disk."""
 
+import json
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,9 @@ from studies.folder_at_once import folder_at_once
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 
 Progress = Callable[[str, int, int], None]
+
+DEVELOPED = "The images you will see are photographs that a computer program has changed."
+"""What the embedded preset's renderer does."""
 
 GENERATED = (
     "The images you will see were generated or altered by artificial intelligence. They do not show real events."
@@ -46,7 +50,8 @@ def make_pairs(
     ValueError
         The folder is taken, a choice is out of range, there is nothing to compare, or an image cannot be read.
     """
-    settings = settle("pairs", choices, sources=runs)
+    notice = DEVELOPED if all(_developed(run) for run in runs) else GENERATED
+    settings = settle("pairs", {"notice": notice, **_told(choices)}, sources=runs)
     design = design_of(offers, settings, others=others)
     files = {item: picture.file for item, picture in design.pictures.items()}
     groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
@@ -99,19 +104,28 @@ def make_rating(
 def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) -> StudySettings:
     """The settings of a new study, checked."""
     question = PAIRS_QUESTION if kind == "pairs" else RATING_QUESTION
-    told = {name: value for name, value in choices.items() if value is not None}
     return StudySettings.checked(
         {
             "question": question,
             "notice": GENERATED,
             "show_prompt": kind == "rating",
             "completion_code": "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8)),
-            **told,
+            **_told(choices),
             "kind": kind,
             "sources": [str(path.resolve()) for path in sources],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
+
+
+def _told(choices: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in choices.items() if value is not None}
+
+
+def _developed(run: Path) -> bool:
+    """Whether a run's images are developed photographs, by its own description."""
+    about = json.loads((run / "run.json").read_text("utf-8"))
+    return about.get("settings", {}).get("renderer", {}).get("kind") == "darkroom"
 
 
 def _study(folder: Path, settings: StudySettings, trials: Sequence[Trial], items: Mapping[str, Item]) -> Study:

@@ -40,6 +40,18 @@ def test_a_run_becomes_a_study_and_invitations_are_printed_once(run_folder: Buil
     assert all(",https://study.example.org/join/" in line for line in lines[1:])
 
 
+def test_the_consent_page_says_where_the_images_come_from(run_folder: Build, tmp_path: Path) -> None:
+    developed, generated = run_folder("developed"), run_folder("generated")
+    (developed / "run.json").write_text('{"settings": {"renderer": {"kind": "darkroom"}}}')
+    notices = []
+    for number, arguments in enumerate(([developed], [developed, generated], [developed, "--notice", "Paintings."])):
+        assert steer_study("pairs", *arguments, "--out", tmp_path / f"s{number}").returncode == 0
+        notices.append(read_study(tmp_path / f"s{number}").settings.notice)
+    assert "photographs that a computer program has changed" in notices[0]
+    assert "artificial intelligence" in notices[1]
+    assert notices[2] == "Paintings."
+
+
 def test_a_plan_says_what_a_study_asks_of_people_and_writes_nothing(
     run_folder: Build, images: Path, tmp_path: Path
 ) -> None:
