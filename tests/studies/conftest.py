@@ -25,7 +25,7 @@ Build = Callable[..., Path]
 
 def picture(grey: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    ramp = np.add.outer(np.arange(32), np.arange(48)) % 16
+    ramp = np.add.outer(np.arange(48), np.arange(32)) % 16  # upright: the hardest shape to fit
     Image.fromarray((np.clip(grey - 8 + ramp, 0, 255)).astype(np.uint8)).convert("RGB").save(path)
 
 

@@ -246,6 +246,11 @@ def test_both_images_are_in_view_and_of_one_size(address: str, context: BrowserC
     one, two = boxes
     assert one is not None and two is not None
     assert (round(one["width"]), round(one["height"])) == (round(two["width"]), round(two["height"]))
+    buttons = [visit.page.locator("button.picture").nth(n).bounding_box() for n in (0, 1)]
+    for box, button in zip((one, two), buttons, strict=True):  # none is cut by what it stands in
+        assert button is not None
+        assert box["width"] <= button["width"] and box["height"] <= button["height"]
+    assert visit.page.locator("form.pair img").first.evaluate("image => getComputedStyle(image).objectFit") == "contain"
     for box in (one, two):
         assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
         assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
