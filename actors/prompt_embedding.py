@@ -1,0 +1,43 @@
+"""What a text encoder makes of a prompt: plain arrays, which Ray shares between processes without a copy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptEmbedding:
+    """Tensors by the name of the pipeline's argument, bit for bit.
+
+    Example:
+
+        PromptEmbedding.of({"prompt_embeds": torch.zeros(1, 512, 15360, dtype=torch.bfloat16)})
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    """bfloat16, which NumPy does not have, as its bits."""
+    dtypes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, tensors: "Mapping[str, torch.Tensor]") -> "PromptEmbedding":
+        import torch
+
+        return cls(
+            arrays={name: tensor.cpu().contiguous().view(torch.uint8).numpy() for name, tensor in tensors.items()},
+            dtypes={name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
+        )
+
+    def tensors(self, device: str) -> "dict[str, torch.Tensor]":
+        """Copies on a device: what Ray shares is read-only, and pipelines may write."""
+        import torch
+
+        return {
+            name: torch.from_numpy(np.array(array)).view(getattr(torch, self.dtypes[name])).to(device)
+            for name, array in self.arrays.items()
+        }
