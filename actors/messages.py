@@ -77,6 +77,10 @@ class ScoreRequest:
     """What else is known of the image asked for, such as content or style."""
 
 
+class RefusedError(ValueError):
+    """A service will not do what is asked, and would say so again: nothing is gained by asking twice."""
+
+
 class Renderer(Protocol):
     """Draws images. Construction is cheap; `setup` loads weights, in the actor's process."""
 

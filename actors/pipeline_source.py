@@ -163,7 +163,9 @@ def _digest(path: Path) -> str:
 def _download_index(repository: str, revision: str | None) -> Path:
     """The snapshot folder in the hub's cache; its name is the commit."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # of each attempt to reach the hub; what comes of them is said below
     with _refusals(repository, revision):
         return Path(hf_hub_download(repository, _INDEX, revision=revision)).parent
 

@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.messages import RefusedError
+
 ATTEMPTS = 2
 _FAILED_STARTS = 3
 """So many starts in a row that fail mean that none will succeed."""
@@ -224,16 +226,18 @@ class ActorPool:
         actors = [slot.actor for slot in self._slots if slot.actor]
         return await asyncio.gather(*(_answer(getattr(actor.handle, method).remote()) for actor in actors))
 
-    async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
+    async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
         """Call a method on some actor.
 
         An attempt counts when this call erred, ran out of time or was running when its actor died; a call
         that was only in line behind such a one is made again at once, and free of charge. So what fails
-        does not depend on how many actors there are.
+        does not depend on how many actors there are. What an actor refuses is not asked for again.
+
+        With `apart` the method answers a pair, of which only the second half comes here: the first may be large.
 
         Returns
         -------
-        A reference to the answer, which other actors can be given, and the answer itself.
+        A reference to the answer (or its first half), which other actors can be given, and the answer itself.
 
         Raises
         ------
@@ -250,13 +254,17 @@ class ActorPool:
             call = object()
             slot, actor = await self._acquire(call, ahead=ahead)
             try:
-                reference = getattr(actor.handle, method).remote(*arguments)
-                return reference, await self._in_time(actor, call, reference)
+                remote = getattr(actor.handle, method).options(num_returns=2 if apart else 1)
+                answer = remote.remote(*arguments)
+                reference, told = answer if apart else (answer, answer)
+                return reference, await self._in_time(actor, call, told)
             except _OutOfTimeError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
                 self._lose(slot, actor)
             except ray.exceptions.RayTaskError as error:
                 reasons.append(_gist(error))
+                if isinstance(error.cause, RefusedError):
+                    break
             except ray.exceptions.RayActorError as error:
                 self._lose(slot, actor)
                 if actor.lost_by is call:
@@ -358,10 +366,12 @@ class ActorPool:
             except (ray.exceptions.RayError, TimeoutError) as error:
                 ray.kill(handle)
                 reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
+                if isinstance(getattr(error, "cause", None), ValueError):
+                    break  # what it was given is wrong, and stays so
             else:
                 slot.actor = _Actor(handle)
                 break
-        else:
+        if slot.actor is None:
             slot.given_up = f"{role.name}: no actor comes up: {reason}"
             if all(other.given_up for other in self._slots):
                 self._broken = slot.given_up

@@ -31,12 +31,14 @@ def steer_batch(
     prompts: Annotated[
         Path | None, typer.Option(help="Text file with a prompt a line, or CSV/Parquet: prompt[,prompt_id,+metadata].")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Which models: `embedded` (default), or a YAML file.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Which models: `embedded` (default), `local`, `paper`, or a YAML file.")
+    ] = None,
     scorer: Annotated[
         list[str] | None, typer.Option(help="What steers: `pamela` (default) or `population`. Repeatable.")
     ] = None,
     predictor: Annotated[
-        str | None, typer.Option(help="Checkpoint folder; the embedded preset makes and caches its own.")
+        str | None, typer.Option(help="Checkpoint folder or hub id; the embedded preset makes and caches its own.")
     ] = None,
     runs: Annotated[int | None, typer.Option(help="Independent passes: same images, other proposals.", min=1)] = None,
     candidates: Annotated[int | None, typer.Option(help="Proposals in each iteration (20).", min=1)] = None,
@@ -135,14 +137,15 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
     from actors.pool import ClusterError, PoolBrokenError
     from pipelines.journal import JournalError
     from pipelines.run import start_or_continue
-    from pipelines.run_folder import FolderError
+    from pipelines.run_folder import FolderError, is_run
 
     try:
         return start_or_continue(console, plan, folder, out, address=address)
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
     except PoolBrokenError as error:
-        raise _refusal(console, f"{error}; mend it, then go on with --resume --out {out}") from error
+        again = f"go on with --resume --out {out}" if is_run(out) else "start again"
+        raise _refusal(console, f"{error}; mend it, then {again}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise
@@ -155,18 +158,19 @@ def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
     import yaml
 
     from actors.pool import ClusterError, cluster_resources, connect, disconnect
+    from pipelines.preflight import local_gpus
 
-    gpus_there = None
-    if plan.gpus_wanted or address:
+    there: dict[str, float] = {"GPU": local_gpus()}
+    if address:
         try:
             connect(address)
         except ClusterError as error:
             raise _refusal(console, str(error)) from error
-        gpus_there = cluster_resources().get("GPU", 0.0)
+        there = cluster_resources()
         disconnect()
     typer.echo(yaml.safe_dump(plan.settings.model_dump(mode="json"), sort_keys=False).rstrip())
     typer.echo("")
-    typer.echo(plan.describe(gpus_there))
+    typer.echo(plan.describe(there))
 
 
 def _report(console: "Console", result: "Result", folder: Path) -> None:

@@ -10,7 +10,7 @@
         |  _propose: proposer pool, up to `asks` times  |
         v                                               |
     _try[T] for all candidates of the iteration --------+
-        _image: on disk? else renderer pool -> image store (fsync) -\
+        _image: on disk? else render path -> image store (fsync) -\
                                  reference to the rendering -> scorer pool
 
 What each loop waits for, and what unblocks it:
@@ -18,8 +18,8 @@ What each loop waits for, and what unblocks it:
     _worker    a trajectory that is not begun       -- the list is there from the start; ends with it
     _steer     its iteration's slowest candidate    -- pools answer, or fail within their time limits
     _propose   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
-    _image     an actor of the renderer pool, or    -- ActorPool.call; or the first trajectory that
-               another trajectory's same render        asked for the same key
+    _image     the render path, or another          -- RenderPath.render; or the first trajectory that
+               trajectory's same render                asked for the same key
     _try       an actor of a scorer pool            -- ActorPool.call
 
 N is what keeps the renderers busy while one trajectory waits for its proposals; memory is bounded by
@@ -38,6 +38,7 @@ from typing import Any, Protocol
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from actors.pool import ActorPool, CallFailedError, put
+from actors.render_path import RenderPath
 from pipelines.image_store import ImageStore, image_key
 from pipelines.journal import Journal
 from pipelines.search import (
@@ -72,7 +73,7 @@ class Driver:
         self,
         *,
         protocol: SearchProtocol,
-        renderer: ActorPool,
+        renderer: RenderPath,
         renderer_identity: Mapping[str, Any],
         proposer: ActorPool,
         scorers: Mapping[str, ActorPool],
@@ -106,8 +107,7 @@ class Driver:
 
     def _in_flight(self) -> int:
         """Trajectories at a time: their candidates fill the renderers twice over while others propose."""
-        width = self._renderer.role.actors * self._renderer.role.in_flight
-        return math.ceil(2 * width / self._protocol.candidates) + self._proposer.role.actors
+        return math.ceil(2 * self._renderer.width / self._protocol.candidates) + self._proposer.role.actors
 
     async def _worker(self, waiting: Iterator[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
         for trajectory in waiting:
@@ -192,7 +192,7 @@ class Driver:
     async def _render(self, key: str, request: RenderRequest) -> Any:
         if (png := self._images.read(key)) is not None:
             return put(Rendering(png=png))
-        reference, rendering = await self._renderer.call("render", request)
+        reference, rendering = await self._renderer.render(request)
         assert isinstance(rendering, Rendering)
         if rendering.warning:
             self._observer.warned(rendering.warning)

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import Renderer
+from pipelines.licences import licence_lines
+from pipelines.preflight import shortage
 from pipelines.prompts import Prompt
+from pipelines.renderer_settings import DarkroomSettings
 from pipelines.roles import proposer_identity
 from pipelines.search import Protocol, Trajectory, image_seed
 from pipelines.settings import Settings, decisive
@@ -64,11 +67,6 @@ class Plan:
         return len(self.prompts) + len(self.trajectories) * protocol.iterations * protocol.candidates
 
     @property
-    def gpus_wanted(self) -> float:
-        roles = (self.settings.renderer, self.settings.proposer, self.settings.scorer)
-        return sum(role.num_gpus * role.actors for role in roles)
-
-    @property
     def render_hours(self) -> float:
         """Hours of one renderer that the most renders would take, by the preset's estimate."""
         return self.most_renders * self.settings.renderer.seconds_per_call / 3600
@@ -83,7 +81,7 @@ class Plan:
     @property
     def image_bytes(self) -> int:
         """Disk that an image takes, about: photographs hardly compress in PNG."""
-        return self.settings.renderer.size**2 * 2
+        return self.settings.renderer.width * self.settings.renderer.height * 2
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the records, as plain values; the same for a run and its continuation."""
@@ -97,21 +95,26 @@ class Plan:
             "metadata": {prompt.id: dict(prompt.metadata) for prompt in self.prompts if prompt.metadata},
         }
 
-    def describe(self, gpus_there: float | None) -> str:
-        """The plan in plain lines, for --dry-run."""
+    def describe(self, there: Mapping[str, float] | None) -> str:
+        """The plan in plain lines, for --dry-run; `there` are the machines' GPUs and custom resources."""
         trajectories = len(self.trajectories)
-        gpu_hours = self.render_hours * self.settings.renderer.num_gpus
-        size, seconds = self.settings.renderer.size, self.settings.renderer.seconds_per_call
+        renderer = self.settings.renderer
+        gpu_hours, seconds = self.render_hours * renderer.num_gpus, renderer.seconds_per_call
         lines = [
             f"users         {len(self.audiences)}: {_some([audience.name for audience in self.audiences])}",
             f"prompts       {len(self.prompts)}: {_some([prompt.id for prompt in self.prompts])}",
             f"trajectories  {trajectories} ({self.settings.runs} run(s); scorers {', '.join(self.settings.scorers)})",
-            f"most renders  {self.most_renders:,} at {size} x {size} pixels",
+            f"most renders  {self.most_renders:,} at {renderer.width} x {renderer.height} pixels",
             f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
-            f"GPUs          {self.gpus_wanted:g} wanted" + ("" if gpus_there is None else f", {gpus_there:g} there"),
-            f"GPU hours     {gpu_hours:.1f} at most, by the preset's {seconds:g} s a render",
+            f"machines      {shortage(self.settings, there)}",
+            f"GPU hours     {gpu_hours:,.1f} at most, by the preset's {seconds:g} s a render"
+            f" ({self.render_hours / renderer.actors:,.1f} hours with {renderer.actors} renderer(s))",
         ]
-        if self.checkpoint is None:
+        models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))
+        lines += [f"licence       {line}" for line in licence_lines(models)]
+        if self.checkpoint is None and not isinstance(renderer, DarkroomSettings):
+            lines.append("predictor     missing: name one by --predictor; the users are as many as the paper's here")
+        elif self.checkpoint is None:
             lines.append("predictor     to be made first, once: a minute or two")
         else:
             lines.append(f"predictor     {self.checkpoint}")

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pipelines.plan import Plan, check_disk
 from pipelines.prompts import Prompt, read_prompts
-from pipelines.roles import make_renderer
+from pipelines.renderer_roles import make_renderer, pinned
+from pipelines.renderer_settings import DarkroomSettings
 from pipelines.run_folder import RunFolder, check_free
 from pipelines.settings import Settings, load_settings
 from pipelines.users import NOBODY, Audience, resolve_users
@@ -18,6 +19,12 @@ from predictor.stages import StageProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_NO_PREDICTOR = (
+    "preset {} has no predictor of its own; name a checkpoint by --predictor DIR "
+    "(steer-predictor train makes one from ratings)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +103,22 @@ def _plan(
     dry_run: bool,
 ) -> Plan:
     """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
-    renderer = make_renderer(settings.renderer)
+    embedded = isinstance(settings.renderer, DarkroomSettings)
+    if not dry_run:
+        if settings.predictor is None and not embedded:
+            raise ValueError(_NO_PREDICTOR.format(settings.preset))
+        settings = pinned(settings)
+    renderer = make_renderer(settings)
     for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)
     if settings.predictor is None:
-        choose(_raters_to_be())  # a typo is refused before minutes are spent
-    checkpoint = checkpoint_folder(settings.predictor) if settings.predictor else _embedded(console, renderer, dry_run)
-    table = checkpoint_users(checkpoint) if checkpoint else _raters_to_be()
+        people = _raters_to_be() if embedded else _as_many_as_the_papers()
+        choose(people)  # a typo is refused before minutes are spent
+        checkpoint = _embedded(console, renderer, dry_run) if embedded else None
+    else:
+        people, checkpoint = None, checkpoint_folder(settings.predictor)
+    table = people if checkpoint is None else checkpoint_users(checkpoint)
+    assert table is not None
     audiences = choose(table)
     return Plan(
         settings=settings,
@@ -134,6 +150,11 @@ def _raters_to_be() -> pa.Table:
     return pa.Table.from_pylist(
         [{"user_id": p.user_id, "age": p.age, "gender": p.gender, "nationality": p.nationality} for p in people]
     )
+
+
+def _as_many_as_the_papers() -> pa.Table:
+    """Stand-ins for users, so that a plan can be had before there is a predictor (PAMELA, table 1: 199 raters)."""
+    return pa.table({"user_id": [f"user{number:03d}" for number in range(1, 200)]})
 
 
 def _people(table: pa.Table) -> dict[str, str]:

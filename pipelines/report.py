@@ -118,6 +118,8 @@ def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapp
     notes = []
     if plan.settings.renderer.kind == "darkroom":
         notes.append("The darkroom renderer develops real photographs as the prompt says; nothing is generated.")
+    elif (model := getattr(plan.settings.renderer, "model", None)) is not None:
+        notes.append(f"All images are generated, by {model}.")
     if verdict is not None:
         notes.append(
             "The users are simulated raters with a known taste, measured from the pixels; the predictor has "

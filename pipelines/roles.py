@@ -1,32 +1,13 @@
-"""From settings to the classes that do the work: which renderer, proposer and scorer a preset means."""
+"""From settings to the classes that do the work: which proposer and scorer a preset means."""
 
 import hashlib
 from pathlib import Path
 
-from actors.messages import Renderer
 from actors.pool import Role
-from pipelines.settings import Placement, ProposerSettings, RendererSettings, ScorerSettings, TransformersSettings
+from pipelines.placement import Placement
+from pipelines.settings import ProposerSettings, ScorerSettings, TransformersSettings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
-
-
-def make_renderer(settings: RendererSettings) -> Renderer:
-    """The renderer itself, for its identity; nothing is loaded yet.
-
-    Raises
-    ------
-    ValueError
-        The photographs' folder is missing or holds none.
-    """
-    from actors.darkroom import Darkroom
-
-    return Darkroom(photos=settings.photos, size=settings.size)
-
-
-def renderer_role(settings: RendererSettings) -> Role:
-    from actors.darkroom import Darkroom
-
-    return _role("renderer", Darkroom, {"photos": settings.photos, "size": settings.size}, settings)
 
 
 def proposer_role(settings: ProposerSettings) -> Role:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.pool import ActorPool, ClusterError, Role, check_resources, connect, disconnect
+from actors.render_path import RenderPath
 from pipelines.driver import Driver
 from pipelines.journal import Journal, replay
 from pipelines.plan import Plan
 from pipelines.progress import RunProgress
+from pipelines.renderer_roles import renderer_role, text_encoder_role
 from pipelines.report import Result, conclude, timestamp
-from pipelines.roles import proposer_role, renderer_role, scorer_role
+from pipelines.roles import proposer_role, scorer_role
 from pipelines.run_folder import RunFolder
 from pipelines.search import Iteration, Stop, Trajectory, next_step
 from pipelines.settings import differences, fingerprint
@@ -97,19 +99,21 @@ def _waiting(plan: Plan, histories: Mapping[str, list[Iteration]]) -> list[Traje
 
 
 def _roles(plan: Plan) -> list[Role]:
-    """Renderer, proposer, scorer."""
+    """Renderer, proposer, scorer, and the renderer's text encoder where it has actors of its own."""
     assert plan.checkpoint is not None
     settings = plan.settings
+    text_encoder = text_encoder_role(settings)
     return [
-        renderer_role(settings.renderer),
+        renderer_role(settings),
         proposer_role(settings.proposer),
         scorer_role(settings.scorer, plan.checkpoint),
+        *([text_encoder] if text_encoder else []),
     ]
 
 
 async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: Path, roles: Sequence[Role]) -> _Ended:
     """Bring up the pools, then steer what is left, until the end or a signal."""
-    renderer, proposer, scorer = pools = [ActorPool(role) for role in roles]
+    renderer, proposer, scorer, *text_encoder = pools = [ActorPool(role) for role in roles]
 
     async def steer() -> _Ended:
         nonlocal folder
@@ -123,7 +127,7 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         journal = Journal(folder.journal)
         driver = Driver(
             protocol=plan.protocol,
-            renderer=renderer,
+            renderer=RenderPath(renderer, *text_encoder),
             renderer_identity=plan.renderer.identity(),
             proposer=proposer,
             scorers=dict.fromkeys(plan.settings.scorers, scorer),

@@ -14,33 +14,13 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from pipelines.placement import Closed, Placement
+from pipelines.renderer_settings import DarkroomSettings, RendererSettings, TextEncoderSettings
 
 PRESETS = Path(__file__).parent / "presets"
 SCORERS = ("pamela", "population")
-
-
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Placement(_Closed):
-    """Where a role runs; nothing in the records depends on it."""
-
-    actors: int = Field(default=1, ge=1)
-    num_cpus: float = Field(default=0, ge=0, description="CPUs each actor reserves in Ray")
-    num_gpus: float = Field(default=0, ge=0, description="GPUs each actor reserves in Ray; a fraction shares one")
-    resources: dict[str, float] = Field(default={}, description="custom Ray resources each actor reserves")
-    in_flight: int = Field(default=2, ge=1, description="calls on one actor at a time")
-    timeout_s: float = Field(default=300, gt=0, description="an actor that takes longer for one call is replaced")
-    setup_timeout_s: float = Field(default=600, gt=0)
-    seconds_per_call: float = Field(default=0.02, gt=0, description="an estimate, for the plan of --dry-run")
-
-
-class RendererSettings(Placement):
-    kind: Literal["darkroom"] = "darkroom"
-    photos: str | None = Field(default=None, description="a folder of your own photographs; none: those that ship")
-    size: int = Field(default=256, ge=32, le=2048, description="side of an image in pixels")
 
 
 class LexiconSettings(Placement):
@@ -71,13 +51,13 @@ class ScorerSettings(Placement):
     pass
 
 
-class ProtocolSettings(_Closed):
+class ProtocolSettings(Closed):
     candidates: int = Field(default=20, ge=1, description="T, proposals in each iteration")
     iterations: int = Field(default=5, ge=0)
     patience: int = Field(default=2, ge=1, description="stop after so many iterations in a row without a new best")
 
 
-class Settings(_Closed):
+class Settings(Closed):
     """Everything a run needs to know beside its users and prompts. Defaults are the embedded preset's."""
 
     preset: str = "embedded"
@@ -88,7 +68,8 @@ class Settings(_Closed):
         default=None, description="checkpoint folder; none: the embedded preset makes its own"
     )
     protocol: ProtocolSettings = ProtocolSettings()
-    renderer: RendererSettings = RendererSettings()
+    renderer: RendererSettings = DarkroomSettings()
+    text_encoder: TextEncoderSettings = TextEncoderSettings()
     proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
 
@@ -138,9 +119,10 @@ def preset_names() -> list[str]:
 
 def decisive(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
-    values = settings.model_dump(mode="json", exclude={"preset", "predictor"})
+    values = settings.model_dump(mode="json", exclude={"preset", "predictor", "text_encoder"})
     for role in ("renderer", "proposer", "scorer"):
-        values[role] = {key: value for key, value in values[role].items() if key not in Placement.model_fields}
+        where = {*Placement.model_fields, *getattr(settings, role).where}
+        values[role] = {key: value for key, value in values[role].items() if key not in where}
     return values
 
 
@@ -195,6 +177,8 @@ def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, in one line, with the keys that there are."""
     first = error.errors(include_url=False)[0]
     key, model = _locate(first["loc"])
+    if first["type"] == "value_error":  # ours, which shows the value itself where it may be shown
+        return f"setting {key}: {first['msg'].removeprefix('Value error, ')}"
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
     return f"unknown setting {key!r}; there are {', '.join(name for name in model.model_fields if name != 'preset')}"

@@ -8,11 +8,14 @@ from pathlib import Path
 class Worker:
     """Does as it is told, and leaves a line in a file each time it runs."""
 
-    def __init__(self, log: str = "/dev/null", comes_up: bool = True) -> None:
+    def __init__(self, log: str = "/dev/null", comes_up: bool | str = True) -> None:
         self._log = Path(log)
         self._comes_up = comes_up
 
     def setup(self) -> None:
+        if self._comes_up == "never":
+            self._count()
+            raise ValueError("no weights can be had")
         if not self._comes_up:
             raise RuntimeError("the weights are not there")
 

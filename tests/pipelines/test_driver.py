@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.pool import ActorPool, Role
+from actors.render_path import RenderPath
 from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
 from pipelines.journal import Journal, replay
@@ -83,7 +84,7 @@ def drive(folder: Path, todo: Sequence[Trajectory], renderers: int = 2, scorers:
         scorer = ActorPool(Role(name="scorer", make=ToyScorer, actors=scorers))
         driver = Driver(
             protocol=PROTOCOL,
-            renderer=renderer,
+            renderer=RenderPath(renderer),
             renderer_identity={"renderer": "toy"},
             proposer=proposer,
             scorers={"pamela": scorer},

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.placement import Placement
 from pipelines.settings import (
     PRESETS,
-    Placement,
     Settings,
     decisive,
     differences,
@@ -165,7 +165,7 @@ def test_a_resumed_run_takes_its_recorded_settings_and_leaves_them_alone() -> No
 
     settings = load_settings("embedded", ["renderer.actors=8"], {"runs": 2}, recorded=recorded)
 
-    assert (settings.seed, settings.renderer.size, settings.renderer.actors, settings.runs) == (5, 64, 8, 2)
+    assert (settings.seed, settings.renderer.width, settings.renderer.actors, settings.runs) == (5, 64, 8, 2)
     assert repr(recorded) == before
 
 
@@ -189,7 +189,7 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
 
     values = decisive(settings)
 
-    assert set(values) == set(type(settings).model_fields) - {"preset", "predictor"}
+    assert set(values) == set(type(settings).model_fields) - {"preset", "predictor", "text_encoder"}
     assert set(values["protocol"]) == set(type(settings.protocol).model_fields)
     for role in ROLES:
         assert set(values[role]) == set(type(getattr(settings, role)).model_fields) - set(Placement.model_fields)

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
+from actors.messages import ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
 
 
 class ToyRenderer:
@@ -51,3 +51,32 @@ class ToyScorer:
             return float("nan")
         digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
         return int.from_bytes(digest[:4], "big") / 2**32
+
+
+class ToyTextEncoder:
+    """The embedding is the prompt in capitals; each leaves a line in the log."""
+
+    def __init__(self, log: str) -> None:
+        self._log = Path(log)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def encode(self, prompt: str) -> tuple[bytes, int]:
+        with self._log.open("a") as log:
+            log.write(f"{prompt}\n")
+        if "unutterable" in prompt:
+            raise ValueError("no words for that")
+        return prompt.upper().encode(), len(prompt)
+
+
+class ToyPainter:
+    """Draws an embedding: the PNG is the embedding and the seed."""
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def render(self, request: RenderRequest, embedding: bytes) -> Rendering:
+        if "forbidden" in request.prompt:
+            raise RefusedError("will not draw that")
+        return Rendering(png=embedding + str(request.seed).encode())

@@ -1,0 +1,62 @@
+"""The way from a prompt to an image: the renderers, with a text encoder of their own before them where they have one.
+
+    render(request) -- no text encoder --> renderer pool --> rendering
+            |                                   ^
+            +-> embedding kept? else text-encoder pool: a reference, for the embedding itself goes
+                straight from the actor that made it to the one that draws
+
+Invariant: which of the two ways an image takes does not change it. Embeddings of the most recent prompts are kept, so
+that a prompt drawn with several seeds is encoded once.
+"""
+
+import asyncio
+from collections import OrderedDict
+from typing import Any
+
+from actors.messages import RenderRequest
+from actors.pool import ActorPool, CallFailedError
+
+_KEPT = 64
+"""A gigabyte of FLUX.2's embeddings, which Ray spills to the disk when memory is short."""
+
+
+class RenderPath:
+    """One renderer pool, and maybe one of text encoders. Used from one event loop."""
+
+    def __init__(self, renderer: ActorPool, text_encoder: ActorPool | None = None) -> None:
+        self._renderer = renderer
+        self._text_encoder = text_encoder
+        self._embeddings: OrderedDict[str, asyncio.Task[Any]] = OrderedDict()
+
+    @property
+    def width(self) -> int:
+        """So many images can be on the renderers at a time."""
+        return self._renderer.role.actors * self._renderer.role.in_flight
+
+    async def render(self, request: RenderRequest) -> tuple[Any, Any]:
+        """A reference to the rendering, and the rendering.
+
+        Raises
+        ------
+        CallFailedError, PoolBrokenError
+            As `ActorPool.call`.
+        """
+        if self._text_encoder is None:
+            return await self._renderer.call("render", request)
+        embedding = await self._embedding(self._text_encoder, request.prompt)
+        try:
+            return await self._renderer.call("render", request, embedding)
+        except CallFailedError:
+            self._embeddings.pop(request.prompt, None)  # it may have been lost with its node
+            raise
+
+    async def _embedding(self, text_encoder: ActorPool, prompt: str) -> Any:
+        """A reference to it; the same prompt is never encoded twice at a time."""
+        task = self._embeddings.pop(prompt, None)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = asyncio.create_task(text_encoder.call("encode", prompt, apart=True))
+        self._embeddings[prompt] = task
+        if len(self._embeddings) > _KEPT:
+            self._embeddings.popitem(last=False)
+        reference, _ = await asyncio.shield(task)
+        return reference

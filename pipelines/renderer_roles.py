@@ -1,0 +1,78 @@
+"""From settings to renderers: which class draws, and whose text encoder it draws from."""
+
+from typing import Any
+
+from actors.messages import Renderer
+from actors.pool import Role
+from pipelines.placement import Placement
+from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings
+from pipelines.settings import Settings
+
+_PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
+
+
+def make_renderer(settings: Settings) -> Renderer:
+    """The renderer itself, for its identity; nothing is loaded yet.
+
+    Raises
+    ------
+    ValueError
+        The photographs' folder is missing or holds none.
+    """
+    role = renderer_role(settings)
+    return role.make(**role.arguments)
+
+
+def pinned(settings: Settings) -> Settings:
+    """The settings with a revision on the hub made a commit, so that every node and every resumption draws alike.
+
+    Raises
+    ------
+    ValueError
+        There is no such pipeline, it cannot be had, or its library is not installed.
+    """
+    renderer = settings.renderer
+    if not isinstance(renderer, DiffusersSettings):
+        return settings
+    from actors.pipeline_loading import library_versions
+    from actors.pipeline_source import find_pipeline
+
+    library_versions()
+    source = find_pipeline(renderer.model, renderer.revision)
+    if settings.text_encoder.actors:
+        from actors.diffusion import text_parts
+
+        text_parts(source)
+    return settings.model_copy(update={"renderer": renderer.model_copy(update={"revision": source.commit})})
+
+
+def renderer_role(settings: Settings) -> Role:
+    renderer = settings.renderer
+    match renderer:
+        case DarkroomSettings():
+            from actors.darkroom import Darkroom
+
+            return _role("renderer", Darkroom, {"photos": renderer.photos, "size": renderer.size}, renderer)
+        case DiffusersSettings():
+            from actors.diffusion import DiffusersRenderer
+
+            arguments = renderer.model_dump(exclude={"kind", *Placement.model_fields})
+            apart = settings.text_encoder.device if settings.text_encoder.actors else None
+            arguments |= {"device": renderer.device, "text_encoder_device": apart}
+            return _role("renderer", DiffusersRenderer, arguments, renderer)
+
+
+def text_encoder_role(settings: Settings) -> Role | None:
+    """The renderers' text encoder, where it has actors of its own."""
+    renderer = settings.renderer
+    if not settings.text_encoder.actors or not isinstance(renderer, DiffusersSettings):
+        return None
+    from actors.text_encoder import Flux2TextEncoder
+
+    arguments = renderer.model_dump(include={"model", "revision", "dtype", "guidance_scale"})
+    arguments["device"] = settings.text_encoder.device
+    return _role("text_encoder", Flux2TextEncoder, arguments, settings.text_encoder)
+
+
+def _role(name: str, make: type, arguments: dict[str, Any], settings: Placement) -> Role:
+    return Role(name=name, make=make, arguments=arguments, **{key: getattr(settings, key) for key in _PLACEMENT})

@@ -1,0 +1,149 @@
+"""The preset `paper` by the installed command, on a real Ray, with tiny checkpoints where its models belong."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.chat_checkpoint import tiny_chat_llama
+from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
+from tests.pipelines.conftest import Steer
+from tests.pipelines.console import environment
+
+ON_CPU = [f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")]
+SMALL = ["renderer.width=64", "renderer.height=64", "renderer.num_inference_steps=2", "proposer.max_new_tokens=80"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {"renderer": tiny_flux2(root / "flux2"), "proposer": tiny_chat_llama(root / "llama")}
+
+
+def settings(*pairs: str) -> list[str]:
+    return [part for pair in pairs for part in ("--set", pair)]
+
+
+def images(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "images").rglob("*.png")}
+
+
+@pytest.mark.slow
+def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_records(
+    steer: Steer, models: dict[str, Path], checkpoint: Path, tmp_path: Path
+) -> None:
+    prompts, run, again = tmp_path / "prompts.txt", tmp_path / "run", tmp_path / "again"
+    prompts.write_text("a cup of coffee\n", "utf-8")
+    where = [f"{role}.model={path}" for role, path in models.items()]
+    done = steer(
+        *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", checkpoint, "--out", run),
+        *("--candidates", 3, "--iterations", 2),
+        *settings(*where, *ON_CPU, *SMALL, "renderer.actors=2"),
+        timeout_s=400,
+    )
+    assert done.returncode == 0, done.stderr
+    candidates = pq.read_table(run / "candidates.parquet").to_pylist()
+    assert {row["user"] for row in candidates} == {"u01", "u02"}
+    assert len({row["image"] for row in candidates}) == len({row["prompt"] for row in candidates}) >= 4
+    about = json.loads((run / "run.json").read_text("utf-8"))
+    assert about["decisive"]["renderer"]["pipeline"] == "Flux2Pipeline"
+    assert "All images are generated" in (run / "gallery.html").read_text("utf-8")
+
+    # From the first line of the journal, in new processes, on one renderer that encodes its text itself.
+    shutil.copytree(run, again)
+    lines = (again / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (again / "journal.jsonl").write_text(lines[0], "utf-8")
+    kept = json.loads(lines[0])
+    for path in (again / "images").rglob("*.png"):
+        if path.stem not in json.dumps(kept):
+            path.unlink()
+    assert len(images(again)) < len(images(run))
+    resumed = steer(
+        *("--resume", "--out", again, *settings("renderer.actors=1", "text_encoder.actors=0")), timeout_s=400
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert images(again) == images(run)
+    for table in ("candidates.parquet", "trajectories.parquet"):
+        assert pq.read_table(again / table).equals(pq.read_table(run / table))
+
+
+def test_a_dry_run_of_the_paper_preset_says_what_it_needs_and_loads_nothing(steer: Steer, prompts: Path) -> None:
+    done = steer("--preset", "paper", "--users", "all", "--prompts", prompts, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "machines      3 GPU wanted, 0 there: 3 missing",
+        "GPU hours     99.5 at most, by the preset's 9 s a render",
+        "FLUX [dev] Non-Commercial License",
+        "accept it on https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
+        "predictor     missing: name one by --predictor",
+    ):
+        assert said in done.stdout
+    program = (
+        "import sys; from pipelines.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0, end\n"
+        "print(sorted({'torch', 'diffusers', 'transformers', 'ray'} & set(sys.modules)))"
+    )
+    arguments = ["--preset", "paper", "--users", "all", "--prompts", str(prompts), "--dry-run"]
+    loaded = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert loaded.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("preset", ["local", "paper"])
+def test_a_preset_without_a_predictor_of_its_own_asks_for_one(steer: Steer, prompts: Path, preset: str) -> None:
+    done = steer("--preset", preset, "--users", "all", "--prompts", prompts)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"steer-batch: preset {preset} has no predictor of its own; name a checkpoint by --predictor DIR "
+        "(steer-predictor train makes one from ratings)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["renderer.model=/nowhere"], "/nowhere: no such folder; give the folder of a pipeline"),
+        (["renderer.model=FOLDER"], "not the folder of a diffusers pipeline"),
+        (["renderer.model=UNCONDITIONAL"], "the text encoder of a DDPMPipeline stays with its renderer"),
+        (["renderer.offload=model"], "setting renderer: offload 'model' wants a GPU to offload from"),
+        (["renderer.width=100"], "setting renderer.width: input should be a multiple of 16, got 100"),
+        (["renderer.profile=fast"], "setting renderer.profile"),
+    ],
+)
+def test_what_no_renderer_can_do_is_refused_before_ray_is_started(
+    steer: Steer, prompts: Path, checkpoint: Path, tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    places = {"FOLDER": tmp_path / "folder", "UNCONDITIONAL": tmp_path / "ddpm"}
+    tiny_unconditional(places["UNCONDITIONAL"])
+    for name, place in places.items():
+        overrides = [text.replace(name, str(place)) for text in overrides]
+    done = steer(
+        *("--preset", "paper", "--users", "all", "--prompts", prompts, "--predictor", checkpoint),
+        *settings(*ON_CPU, *overrides),
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.slow
+def test_a_pipeline_that_takes_no_text_ends_the_run_before_it_begins(
+    steer: Steer, prompts: Path, checkpoint: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    model = tiny_unconditional(tmp_path / "ddpm")
+    done = steer(
+        *("--preset", "local", "--users", "all", "--prompts", prompts, "--predictor", checkpoint),
+        *("--out", tmp_path / "run"),
+        *settings(*ON_CPU, *SMALL, f"renderer.model={model}", f"proposer.model={models['proposer']}"),
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "DDPMPipeline takes no text prompt; give a text-to-image pipeline; mend it, then start again" in done.stderr
+    assert not (tmp_path / "run").exists()
