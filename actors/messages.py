@@ -4,7 +4,7 @@ Every message is frozen and made of plain values, so that it pickles the same ev
 actor can be killed and replaced without losing anything: no role remembers a user or a trajectory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -99,11 +99,11 @@ class Renderer(Protocol):
 
 
 class Proposer(Protocol):
-    """Rewrites prompts."""
+    """Rewrites prompts. Methods may be coroutines: then an actor works on several requests at a time."""
 
-    def setup(self) -> None: ...
+    def setup(self) -> Awaitable[None] | None: ...
 
-    def propose(self, request: ProposalRequest) -> Proposals: ...
+    def propose(self, request: ProposalRequest) -> Proposals | Awaitable[Proposals]: ...
 
 
 class Scorer(Protocol):

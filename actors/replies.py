@@ -1,10 +1,14 @@
 r"""Reads the numbered list that a language model was asked for, strictly.
 
-    1. A cat, soft light          a number begins a proposal: "1.", "2)", "3:", "(4)", "**5.**", "- 6.", "> 7."
+    1. A cat, soft light          a number begins a proposal: "1.", "2)", "3:", "(4)", "**5.**", "Prompt 6:", "⑦"
        and a wide lens            a line without one joins it
                                   a blank line, a heading, a fence, a rule or a score ends it
     I hope you like these!        any other line is refused: "not numbered"
     2. **                         and so is a number without a prompt: "empty"
+    3- A dog in the ra            and the last one of a reply that was cut off: "unfinished"
+
+"1-", "#1" and "**1**" are weaker: they begin a proposal only if they count on from the one before, since "35- to 50mm"
+may as well stand at the start of a wrapped line. What a model thinks aloud up to "</think>" is refused: "reasoning".
 
 Around a proposal, quotes, bullets and markdown are stripped; emphasis is also taken off the words within. No word of
 it is cut, with one exception. Models copy the score of their context (see `actors.instruction`), so that an item may
@@ -22,16 +26,32 @@ from collections import Counter
 from actors.messages import Proposals
 
 # Marks come as ASCII and as the full-width forms of East Asian type: \uFF0E . \uFF0C , \uFF1A : \uFF08 ( \uFF09 )
-_BULLETS = r"(?:\s|>|[-+*•·‣▪◦●○–—](?=\s))*+"
+_UNSEEN = r"\u200B-\u200F\u202A-\u202E\u2060\u2066-\u2069\uFEFF"
+"""Characters without a width: models put those that tell the direction of writing before a number."""
+_BULLETS = rf"(?:[\s{_UNSEEN}>]|[-+*•·‣▪◦●○–—](?=\s))*+"
 _NUMBER = r"\d{1,6}+"
 _POINT = r"(?:\\?[.):\]\uFF0E\uFF09\uFF1A、。](?!\d))"
+_CIRCLED = "[\u2460-\u249b\u24eb-\u24f4\u2776-\u2793\u3251-\u325f\u32b1-\u32bf\U0001f51f]"
+"""①, ⑴, ⒈, ❶, …, and the keycap of ten; the other keycaps are a digit, U+FE0F and U+20E3."""
+_OPENING = r"""(?P<opening>[*_`"'“‘„«‹「『]*+)"""
+"""Marks around a whole line that is emphasised or quoted, number and all."""
 _ITEM = re.compile(
-    rf"""{_BULLETS} \#*+ \s*+
-    (?P<opening>[*_`"'“‘„«‹「『]*+)  # of a whole line that is emphasised or quoted, number and all
+    rf"""{_BULLETS} \#*+ \s*+ {_OPENING} (?:(?i:prompt|variation|version|option) \s*+ \#?+)?+
     (?:
         [(\[\uFF08【] \s*+ {_NUMBER} \s*+ [)\]\uFF09】] {_POINT}? (?P<after_bracket>(?P=opening))?
         | {_NUMBER} (?P<after_number>(?P=opening)) {_POINT}{{1,2}}+
         | {_NUMBER} {_POINT}{{1,2}}+ (?P<after_point>(?P=opening))?
+        | (?:{_CIRCLED} | {_NUMBER} \uFE0F?+ \u20E3) {_POINT}?+ (?P<after_circled>(?P=opening))?
+    )
+    (?P<rest>.*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_WEAK_ITEM = re.compile(
+    rf"""{_BULLETS} (?P<hash>\#)?+ {_OPENING} (?P<number>{_NUMBER})
+    (?:
+        (?P<after_number>(?P=opening))? \s?+ [-–—\u2212] (?=\s)
+        | (?(hash)(?P<after_hash>(?P=opening))?(?=\s)|(?!))
+        | (?=[*_`])(?P<after_emphasis>(?P=opening))(?=\s)
     )
     (?P<rest>.*)""",
     re.VERBOSE | re.DOTALL,
@@ -60,18 +80,23 @@ _LAYERS = 4
 """As many layers of quotes and emphasis are taken off; models write two at most, and each takes a pass."""
 
 
-def parse_reply(text: str) -> Proposals:
+def parse_reply(text: str, *, finished: bool = True) -> Proposals:
     """Read the proposals of a reply, in order.
+
+    Parameters
+    ----------
+    finished
+        False: the reply was cut off, so that the last line may lack its end.
 
     Example:
 
         parse_reply('Sure:\\n1. "A cat, soft light"').prompts == ("A cat, soft light",)
     """
+    text, refused = _without_reasoning(text, finished=finished)
     items: list[list[str]] = []
-    refused: Counter[str] = Counter()
     joins = False
     for line in text.splitlines():
-        if item := _ITEM.match(line):
+        if item := _ITEM.match(line) or _counted_on(line, len(items) + 1):
             items.append([_first_line(item)])
             joins = True
         elif not line.strip():
@@ -81,16 +106,77 @@ def parse_reply(text: str) -> Proposals:
         else:
             joins = False
             refused["not numbered"] += 1
-    prompts = tuple(filter(None, (_clean(" ".join(filter(None, lines))) for lines in items)))
+    if joins and not finished and not text.endswith("\n"):
+        items.pop()
+        refused["unfinished"] += 1
+    prompts = tuple(filter(None, map(_joined, items)))
     if empty := len(items) - len(prompts):
         refused["empty"] = empty
     return Proposals(prompts=prompts, refused=dict(refused))
 
 
+def parse_sample(text: str, *, finished: bool = True) -> Proposals:
+    """Read a reply that was to hold one proposal: the first of a numbered list, or else a paragraph on its own.
+
+    A line before it that ends with a colon announces it, and is refused as "not numbered"; further items of a list are
+    refused as "surplus".
+
+    Example:
+
+        parse_sample("Here you are:\\n\\nA cat, soft light").prompts == ("A cat, soft light",)
+    """
+    listed = parse_reply(text, finished=finished)
+    if listed.prompts or not set(listed.refused) <= {"not numbered", "reasoning"}:
+        surplus = {"surplus": len(listed.prompts) - 1} if len(listed.prompts) > 1 else {}
+        return Proposals(prompts=listed.prompts[:1], refused={**listed.refused, **surplus})
+    text, refused = _without_reasoning(text, finished=finished)
+    paragraphs = _paragraphs(text)
+    while len(paragraphs) > 1 and paragraphs[0][-1].rstrip().endswith((":", "\uff1a")):
+        refused["not numbered"] += len(paragraphs.pop(0))
+    if len(paragraphs) != 1 or any(map(_BREAK.match, paragraphs[0])):
+        return listed
+    if not finished:
+        refused["unfinished"] += 1
+    elif prompt := _joined(paragraphs[0]):
+        return Proposals(prompts=(prompt,), refused=dict(refused))
+    else:
+        refused["empty"] += 1
+    return Proposals(prompts=(), refused=dict(refused))
+
+
+def _without_reasoning(text: str, *, finished: bool) -> tuple[str, Counter[str]]:
+    """The answer proper, and how many lines of thought were before it. One cut off within them has no answer."""
+    thought, end, answer = text.rpartition("</think>")
+    if not end and not finished and text.lstrip().startswith("<think>"):
+        thought, answer = text, ""
+    lines = sum(bool(line.strip()) for line in thought.splitlines())
+    return answer, Counter({"reasoning": lines} if lines else {})
+
+
+def _paragraphs(text: str) -> list[list[str]]:
+    paragraphs: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.strip():
+            paragraphs[-1].append(line)
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _counted_on(line: str, expected: int) -> re.Match[str] | None:
+    """A line with one of the weaker numbers, if it is the number that comes next."""
+    item = _WEAK_ITEM.match(line)
+    return item if item and int(item["number"]) == expected else None
+
+
 def _first_line(item: re.Match[str]) -> str:
     """What follows the number; marks that opened before it and still wait to be closed go with it."""
-    closed = item["after_bracket"] or item["after_number"] or item["after_point"]
+    closed = any(marks for name, marks in item.groupdict().items() if name.startswith("after_"))
     return ("" if closed else item["opening"]) + item["rest"].strip()
+
+
+def _joined(lines: list[str]) -> str:
+    return _clean(" ".join(filter(None, lines)))
 
 
 def _clean(text: str) -> str:

@@ -3,22 +3,18 @@
 import hashlib
 from pathlib import Path
 
+from actors.messages import Proposer
 from actors.pool import Role
 from pipelines.placement import Placement
-from pipelines.settings import ProposerSettings, ScorerSettings, TransformersSettings
+from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings
+from pipelines.settings import ScorerSettings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
 
 
 def proposer_role(settings: ProposerSettings) -> Role:
-    if isinstance(settings, TransformersSettings):
-        from actors.chat import TransformersProposer
-
-        arguments = settings.model_dump(exclude={"kind", *Placement.model_fields})
-        return _role("proposer", TransformersProposer, arguments, settings)
-    from actors.lexicon import Lexicon
-
-    return _role("proposer", Lexicon, {}, settings)
+    arguments = settings.model_dump(exclude={"kind", *Placement.model_fields})
+    return _role("proposer", _proposer_class(settings), arguments, settings)
 
 
 def proposer_identity(settings: ProposerSettings) -> dict[str, str]:
@@ -29,11 +25,27 @@ def proposer_identity(settings: ProposerSettings) -> dict[str, str]:
     ValueError
         The instruction's file is missing, not UTF-8, or lacks a placeholder.
     """
-    if not isinstance(settings, TransformersSettings):
+    if not isinstance(settings, ChatSettings):
         return {}
     from actors.instruction import load_instruction
 
     return {"instruction": hashlib.sha256(load_instruction(settings.instruction).encode()).hexdigest()[:16]}
+
+
+def _proposer_class(settings: ProposerSettings) -> type[Proposer]:
+    match settings:
+        case OpenAISettings():
+            from actors.chat.openai_proposer import OpenAIProposer
+
+            return OpenAIProposer
+        case ChatSettings():
+            from actors.chat.transformers_proposer import TransformersProposer
+
+            return TransformersProposer
+        case _:
+            from actors.lexicon import Lexicon
+
+            return Lexicon
 
 
 def scorer_role(settings: ScorerSettings, checkpoint: Path) -> Role:

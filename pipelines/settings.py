@@ -11,40 +11,19 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.placement import Closed, Placement
+from pipelines.proposer_settings import LexiconSettings, ProposerSettings
 from pipelines.renderer_settings import DarkroomSettings, RendererSettings, TextEncoderSettings
 
 PRESETS = Path(__file__).parent / "presets"
 SCORERS = ("pamela", "population")
 
 
-class LexiconSettings(Placement):
-    kind: Literal["lexicon"] = "lexicon"
-
-
-class TransformersSettings(Placement):
-    kind: Literal["transformers"] = "transformers"
-    model: str = Field(min_length=1, description="folder or Hugging Face name of an instruction-tuned language model")
-    revision: str | None = Field(default=None, description="branch, tag or commit of the model on Hugging Face")
-    instruction: str | None = Field(default=None, description="a file that replaces actors/instruction.txt")
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_new_tokens: int = Field(default=2048, ge=1)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-
-def _lexicon_unless_said(value: Any) -> Any:
-    return {"kind": "lexicon", **value} if isinstance(value, Mapping) else value
-
-
-ProposerSettings = Annotated[
-    LexiconSettings | TransformersSettings, Field(discriminator="kind"), BeforeValidator(_lexicon_unless_said)
-]
 
 
 class ScorerSettings(Placement):

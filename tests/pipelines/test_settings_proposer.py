@@ -3,11 +3,14 @@ import sys
 
 import pytest
 
-from actors.chat import TransformersProposer
+from actors.chat.openai_proposer import OpenAIProposer
+from actors.chat.transformers_proposer import TransformersProposer
 from actors.lexicon import Lexicon
-from pipelines.roles import proposer_role
-from pipelines.settings import LexiconSettings, TransformersSettings, decisive, load_settings
+from pipelines.proposer_settings import LexiconSettings, TransformersSettings
+from pipelines.roles import proposer_identity, proposer_role
+from pipelines.settings import decisive, load_settings
 
+SERVICE = ("proposer.kind=openai", "proposer.model=a-model", "proposer.base_url=http://127.0.0.1:8000/v1/")
 LLAMA = ("proposer.kind=transformers", "proposer.model=meta-llama/Llama-3.2-1B-Instruct")
 
 
@@ -64,7 +67,7 @@ def test_an_unknown_key_is_refused_with_those_of_the_chosen_kind() -> None:
     [
         (["proposer.kind=transformers"], "setting proposer.model: field required"),
         (["proposer.kind=gpt"], "'gpt'"),
-        (["proposer.kind=gpt"], "'lexicon', 'transformers'"),
+        (["proposer.kind=gpt"], "'lexicon', 'transformers', 'openai'"),
         ([*LLAMA, "proposer.top_p=1.5"], "setting proposer.top_p: input should be less than or equal to 1, got 1.5"),
         ([*LLAMA, "proposer.resources.a100=x"], "setting proposer.resources.a100: input should be a valid number"),
         (["proposer=lexicon"], "setting proposer: "),
@@ -72,6 +75,36 @@ def test_an_unknown_key_is_refused_with_those_of_the_chosen_kind() -> None:
 )
 def test_a_value_that_does_not_fit_is_named_by_its_key(overrides: list[str], problem: str) -> None:
     assert problem in refusal(*overrides)
+
+
+def test_a_service_is_chosen_by_its_kind_and_where_it_is_does_not_decide_the_records() -> None:
+    here = load_settings("embedded", [*SERVICE, "proposer.mode=samples"])
+    there = load_settings(
+        "embedded", [*SERVICE, "proposer.mode=samples", "proposer.base_url=https://api.example.org/v1"]
+    )
+    role = proposer_role(here.proposer)
+    assert role.make is OpenAIProposer
+    assert isinstance(role.make(**role.arguments), OpenAIProposer)
+    assert (role.arguments["base_url"], role.arguments["mode"]) == ("http://127.0.0.1:8000/v1", "samples")
+    assert decisive(here) == decisive(there)
+    assert decisive(here) != decisive(load_settings("embedded", SERVICE))
+    assert set(proposer_identity(here.proposer)) == {"instruction"}
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("proposer.base_url=https://me:pa55@example.org/v1", "must hold no user, password or query"),
+        ("proposer.base_url=https://example.org/v1?key=pa55", "must hold no user, password or query"),
+        ("proposer.base_url=example.org/pa55", "must be a URL such as https://api.openai.com/v1"),
+        ("proposer.api_key_env=sk-pa55", "must be the name of an environment variable, such as OPENAI_API_KEY"),
+        ("proposer.request_timeout_s=300", "request_timeout_s must be less than timeout_s"),
+    ],
+)
+def test_what_may_be_a_secret_is_refused_and_not_shown(override: str, problem: str) -> None:
+    message = refusal(*SERVICE, override)
+    assert problem in message
+    assert "pa55" not in message
 
 
 def test_choosing_a_language_model_loads_neither_torch_nor_transformers() -> None:

@@ -9,10 +9,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from actors.chat import TransformersProposer
+from actors.chat.conversation import read
+from actors.chat.transformers_proposer import TransformersProposer
 from actors.instruction import fill
 from actors.messages import ProposalRequest
-from actors.replies import parse_reply
 
 INSTRUCTION = "{requested_number} like {descriptions}"
 LOOKS = ("soft light", "golden hour", "film grain", "low angle", "fog", "neon")
@@ -93,6 +93,11 @@ def proposer(folder: Path) -> TransformersProposer:
     return proposer
 
 
+def text(proposer: TransformersProposer, seed: int) -> str:
+    (answer,) = proposer.answers(request(seed))
+    return answer.text
+
+
 def test_the_models_list_becomes_proposals(proposer: TransformersProposer) -> None:
     proposals = [proposer.propose(request(seed)) for seed in range(10)]
     prompts = [prompt for reply in proposals for prompt in reply.prompts]
@@ -101,23 +106,44 @@ def test_the_models_list_becomes_proposals(proposer: TransformersProposer) -> No
 
 
 def test_only_what_the_model_adds_is_read(proposer: TransformersProposer) -> None:
-    reply = proposer.reply(request())
-    assert "like" not in reply
-    assert "<|" not in reply
-    assert proposer.propose(request()) == parse_reply(reply)
+    (answer,) = proposer.answers(request())
+    assert "like" not in answer.text
+    assert "<|" not in answer.text
+    assert answer.finished
+    assert proposer.propose(request()) == read([answer], "numbered")
 
 
 def test_the_seed_decides_the_reply_in_every_process(folder: Path, proposer: TransformersProposer) -> None:
     again = pickle.loads(pickle.dumps(make(folder)))  # noqa: S301
     again.setup()
     assert again.propose(request(seed=2**63 - 1)) == proposer.propose(request(seed=2**63 - 1))
-    assert len({proposer.reply(request(seed)) for seed in range(10)}) > 5
+    assert len({text(proposer, seed) for seed in range(10)}) > 5
+
+
+def test_an_answer_that_reaches_the_most_tokens_is_cut_off_and_loses_its_last_prompt(folder: Path) -> None:
+    proposer = TransformersProposer(str(folder), str(folder / "instruction.txt"), max_new_tokens=12)
+    proposer.setup()
+    (answer,) = proposer.answers(request())
+    assert not answer.finished
+    assert proposer.propose(request()).refused["unfinished"] == 1
+
+
+def test_samples_are_as_many_answers_as_prompts_are_wanted(folder: Path) -> None:
+    proposer = make(folder, mode="samples")
+    proposer.setup()
+    answers = proposer.answers(request())
+    assert len(answers) == 3
+    assert len({answer.text for answer in answers}) > 1
+    assert answers == proposer.answers(request()) != proposer.answers(request(seed=1))
+    proposals = proposer.propose(request())
+    assert len(proposals.prompts) <= 3
+    assert all(any(prompt in answer.text for answer in answers) for prompt in proposals.prompts)
 
 
 def test_a_low_temperature_settles_on_one_reply(folder: Path) -> None:
     proposer = make(folder, temperature=1e-3)
     proposer.setup()
-    assert len({proposer.reply(request(seed)) for seed in range(5)}) == 1
+    assert len({text(proposer, seed) for seed in range(5)}) == 1
 
 
 def test_the_global_random_numbers_are_left_alone(proposer: TransformersProposer) -> None:
@@ -134,6 +160,16 @@ def test_a_tokenizer_without_a_chat_template_is_refused(folder: Path, tmp_path: 
             (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ValueError, match="has no chat template; take an instruction-tuned one"):
         make(tmp_path).setup()
+
+
+def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+    proposer = TransformersProposer(str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"cannot be loaded: .*; give a folder, or the name of a public model"
+    ) as error:
+        proposer.setup()
+    assert str(tmp_path) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_an_unusable_instruction_is_refused_before_any_weights_are_loaded(tmp_path: Path) -> None:

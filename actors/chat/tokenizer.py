@@ -1,0 +1,50 @@
+"""The tokenizer of a chat model: loaded with errors of one line, and used with the model's own chat template."""
+
+from typing import Any
+
+
+def load_tokenizer(model: str, **source: Any) -> Any:
+    """Load the tokenizer of a folder or of a name on the Hugging Face hub; code of its own is never run.
+
+    Parameters
+    ----------
+    source
+        What else `from_pretrained` takes to find it, such as `revision`.
+
+    Raises
+    ------
+    ValueError
+        There is no such model, it may not be downloaded, or it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False, **source)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {model!r} cannot be loaded: {_remedy(model, error)}") from error
+    if not tokenizer.chat_template:
+        raise ValueError(f"model {model!r} has no chat template; take an instruction-tuned one (-Instruct, -it)")
+    return tokenizer
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a conversation in which the user has said `text` and the model is to answer."""
+    return tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}],
+        add_generation_prompt=True,
+        enable_thinking=False,  # templates that know it leave the reasoning out, others ignore it
+        return_dict=True,
+    )["input_ids"]
+
+
+def _remedy(model: str, error: BaseException) -> str:
+    """What is wrong and what helps. transformers tells the cause by the error that it was raised from."""
+    from huggingface_hub.errors import GatedRepoError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, GatedRepoError):
+            return f"it is gated; accept its licence at https://huggingface.co/{model} and set HF_TOKEN where it loads"
+        cause = cause.__cause__ or cause.__context__
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return f"{reason}; give a folder, or the name of a public model on Hugging Face"
