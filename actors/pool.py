@@ -63,6 +63,8 @@ class Role:
     """Calls on one actor at a time: one that runs, and one that is there when it is done."""
     timeout_s: float = 300
     setup_timeout_s: float = 600
+    python: str | None = None
+    """The interpreter of another environment to run in, with the same Ray and Python; none: the cluster's own."""
 
 
 def connect(address: str | None) -> None:
@@ -357,7 +359,10 @@ class ActorPool:
         import ray.exceptions
 
         role = self.role
-        options = {"num_cpus": role.num_cpus, "num_gpus": role.num_gpus, "resources": dict(role.resources)}
+        options: dict[str, Any] = {"num_cpus": role.num_cpus, "num_gpus": role.num_gpus}
+        options["resources"] = dict(role.resources)
+        if role.python is not None:
+            options["runtime_env"] = {"py_executable": role.python}
         reason = ""
         for _ in range(_FAILED_STARTS):
             handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)

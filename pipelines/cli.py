@@ -35,7 +35,11 @@ def steer_batch(
         str | None, typer.Option(help="Which models: `embedded` (default), `local`, `paper`, or a YAML file.")
     ] = None,
     scorer: Annotated[
-        list[str] | None, typer.Option(help="What steers: `pamela` (default) or `population`. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="What steers: `pamela` (default), `population`, `laion`, `q-align`, `q-align-iqa`, `imagereward`, "
+            "`deqa`, `hpsv3`, `pickscore`. Repeatable; what knows no user steers once a prompt."
+        ),
     ] = None,
     predictor: Annotated[
         str | None, typer.Option(help="Checkpoint folder or hub id; the embedded preset makes and caches its own.")
@@ -175,12 +179,11 @@ def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
 
 def _report(console: "Console", result: "Result", folder: Path) -> None:
     """The last lines: what came out, how sure it is, where to look."""
-    gains = [gain for o in result.outcomes if (gain := o.gain) is not None]
     done = len(result.outcomes) - len(result.failures) - result.unfinished
     console.print(
         f"{done} of {len(result.outcomes)} trajectories finished, {len(result.failures)} failed"
         + (f", {result.unfinished} left" if result.unfinished else "")
-        + (f"; mean predicted gain {sum(gains) / len(gains):+.3f}" if gains else ""),
+        + "".join(f"; mean gain by {scorer} {gain:+.3f}" for scorer, gain in result.mean_gains.items()),
         markup=False,
     )
     if result.verdict is not None:

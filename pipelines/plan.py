@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import Renderer
+from actors.scorers.scales import SCORERS
 from pipelines.licences import licence_lines
 from pipelines.preflight import shortage
 from pipelines.prompts import Prompt
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.roles import proposer_identity
+from pipelines.scorer_settings import PERSONAL, needs_predictor
 from pipelines.search import Protocol, Trajectory, image_seed
 from pipelines.settings import Settings, decisive
 from pipelines.users import NOBODY, Audience
@@ -23,7 +25,7 @@ from pipelines.users import NOBODY, Audience
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run, settled. `checkpoint` is None as long as the embedded preset has still to make it."""
+    """A run, settled. `checkpoint` is None where no scorer needs one, or the embedded preset has still to make it."""
 
     settings: Settings
     checkpoint: Path | None
@@ -57,7 +59,7 @@ class Plan:
             for prompt in self.prompts
             for scorer in settings.scorers
             for run in range(1, settings.runs + 1)
-            for audience in (self.audiences if scorer == "pamela" else (NOBODY,))
+            for audience in (self.audiences if scorer == PERSONAL else (NOBODY,))
         ]
 
     @property
@@ -103,7 +105,7 @@ class Plan:
         lines = [
             f"users         {len(self.audiences)}: {_some([audience.name for audience in self.audiences])}",
             f"prompts       {len(self.prompts)}: {_some([prompt.id for prompt in self.prompts])}",
-            f"trajectories  {trajectories} ({self.settings.runs} run(s); scorers {', '.join(self.settings.scorers)})",
+            f"trajectories  {trajectories} ({self.settings.runs} run(s))",
             f"most renders  {self.most_renders:,} at {renderer.width} x {renderer.height} pixels",
             f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
             f"machines      {shortage(self.settings, there)}",
@@ -112,6 +114,9 @@ class Plan:
         ]
         models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))
         lines += [f"licence       {line}" for line in licence_lines(models)]
+        lines += [f"scorer        {name}: {SCORERS[name].of}, {SCORERS[name].values}" for name in self.settings.scorers]
+        if not needs_predictor(self.settings.scorers):
+            return "\n".join(lines)
         if self.checkpoint is None and not isinstance(renderer, DarkroomSettings):
             lines.append("predictor     missing: name one by --predictor; the users are as many as the paper's here")
         elif self.checkpoint is None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from actors.messages import Renderer
 from pipelines.plan import Plan, check_disk
 from pipelines.prompts import Prompt, read_prompts
 from pipelines.renderer_roles import make_renderer, pinned
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.run_folder import RunFolder, check_free
+from pipelines.scorer_settings import PERSONAL, needs_predictor
 from pipelines.settings import Settings, load_settings
 from pipelines.users import NOBODY, Audience, resolve_users
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
@@ -49,15 +51,16 @@ def plan_run(console: "Console", order: Order, out: Path) -> Plan:
     ValueError
         Something is missing or does not fit: one line, with the remedy.
     """
+    settings = load_settings(order.preset or "embedded", order.overrides, order.options)
     needed = {"--users": order.users, "--prompts": order.prompts}
+    if PERSONAL not in settings.scorers:
+        del needed["--users"]
     if missing := [name for name, value in needed.items() if value is None]:
         raise ValueError(f"{' and '.join(missing)} is missing; try: steer-batch --users all --prompts prompts.txt")
-    assert order.users is not None
     assert order.prompts is not None
-    settings = load_settings(order.preset or "embedded", order.overrides, order.options)
     prompts = read_prompts(order.prompts)
     check_free(out)
-    plan = _plan(console, settings, prompts, lambda users: resolve_users(str(order.users), users), order.dry_run)
+    plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or "all", users), order.dry_run)
     if not order.dry_run:
         check_disk(plan, out)
     return plan
@@ -76,7 +79,7 @@ def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Pl
     settings = load_settings(
         order.preset or about["settings"]["preset"], order.overrides, order.options, recorded=recorded
     )
-    if settings.predictor is None:
+    if settings.predictor is None and needs_predictor(settings.scorers):
         settings = settings.model_copy(update={"predictor": about["checkpoint"]})
     if order.prompts is not None:
         prompts = read_prompts(order.prompts)
@@ -111,6 +114,8 @@ def _plan(
     renderer = make_renderer(settings)
     for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)
+    if not needs_predictor(settings.scorers):
+        return _plan_without_users(settings, prompts, renderer)
     if settings.predictor is None:
         people = _raters_to_be() if embedded else _as_many_as_the_papers()
         choose(people)  # a typo is refused before minutes are spent
@@ -126,7 +131,20 @@ def _plan(
         checkpoint_fingerprint=checkpoint_fingerprint(checkpoint) if checkpoint else None,
         renderer=renderer,
         people=_people(table),
-        audiences=tuple(audiences) if "pamela" in settings.scorers else (NOBODY,),
+        audiences=tuple(audiences) if PERSONAL in settings.scorers else (NOBODY,),
+        prompts=tuple(prompts),
+    )
+
+
+def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer: Renderer) -> Plan:
+    """No scorer of the run needs a predictor, so none is made or looked at."""
+    return Plan(
+        settings=settings,
+        checkpoint=None,
+        checkpoint_fingerprint=None,
+        renderer=renderer,
+        people={},
+        audiences=(NOBODY,),
         prompts=tuple(prompts),
     )
 

@@ -24,7 +24,7 @@ class RunProgress:
         self._failed = 0
         self._renders = 0
         self._recent: deque[float] = deque()
-        self._best_gain = 0.0
+        self._best_gain: dict[str, float] = {}
         self._began = self._spoke = time.monotonic()
         self._bar = Progress(
             TextColumn("steering"),
@@ -51,7 +51,8 @@ class RunProgress:
         self._done += 1
         best, initial = best_so_far(history), history[0].candidates[0]
         if best is not None and best.score is not None and initial.score is not None:
-            self._best_gain = max(self._best_gain, best.score - initial.score)
+            scorer = trajectory.scorer
+            self._best_gain[scorer] = max(self._best_gain.get(scorer, 0.0), best.score - initial.score)
         self._show()
 
     def failed(self, trajectory: Trajectory, reason: str) -> None:
@@ -71,7 +72,9 @@ class RunProgress:
         self._forget_old_renders()
         rate = len(self._recent) / max(min(elapsed, _RATE_WINDOW_S), 1e-3)
         parts = [f"{self._done}/{self._total} trajectories", f"{self._active} active", f"{self._renders} renders"]
-        parts += [f"{rate:.0f}/s", f"best gain {self._best_gain:+.2f}"]
+        gains = self._best_gain or {"": 0.0}
+        by = {scorer: f" by {scorer}" if len(gains) > 1 else "" for scorer in gains}
+        parts += [f"{rate:.0f}/s", *(f"best gain{by[scorer]} {gain:+.2f}" for scorer, gain in gains.items())]
         parts += [f"{self._failed} failed"] if self._failed else []
         fresh = self._done - self._before
         if fresh and self._done < self._total:

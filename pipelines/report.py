@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from PIL import Image
@@ -40,6 +41,15 @@ class Result:
     @property
     def unfinished(self) -> int:
         return sum(o.stop_reason == "unfinished" for o in self.outcomes)
+
+    @property
+    def mean_gains(self) -> dict[str, float]:
+        """By scorer, for each has a scale of its own."""
+        gains: dict[str, list[float]] = {}
+        for o in self.outcomes:
+            if o.gain is not None:
+                gains.setdefault(o.trajectory.scorer, []).append(o.gain)
+        return {scorer: fmean(values) for scorer, values in gains.items()}
 
 
 def conclude(

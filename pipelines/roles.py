@@ -1,13 +1,17 @@
 """From settings to the classes that do the work: which proposer and scorer a preset means."""
 
 import hashlib
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from actors.messages import Proposer
 from actors.pool import Role
+from actors.scorers.scales import SCORERS
 from pipelines.placement import Placement
 from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings
-from pipelines.settings import ScorerSettings
+from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
+from pipelines.settings import Settings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
 
@@ -48,11 +52,72 @@ def _proposer_class(settings: ProposerSettings) -> type[Proposer]:
             return Lexicon
 
 
+def scorer_roles(settings: Settings, checkpoint: Path | None) -> dict[str, Role]:
+    """The role behind each scorer of a run: one for `pamela` and `population` together, one for each other."""
+    roles = {name: _generic_role(name, settings.generic) for name in generic(settings.scorers)}
+    if checkpoint is not None:
+        predictor = scorer_role(settings.scorer, checkpoint)
+        roles |= {name: predictor for name in settings.scorers if name not in roles}
+    return {name: roles[name] for name in settings.scorers}
+
+
+def check_scorers(settings: Settings) -> None:
+    """Refuse scorers that this machine lacks the library of, before a model is loaded.
+
+    Raises
+    ------
+    ValueError
+        The Python of a scorer's own environment is missing, or its library is not in this one.
+    """
+    for name in generic(settings.scorers):
+        python, scale = settings.generic.of(name).python, SCORERS[name]
+        if python is not None and not Path(python).expanduser().is_file():
+            raise ValueError(f"generic.{name}.python: no such file {python!r}; name the Python of an environment")
+        if python is None and scale.library and find_spec(scale.library) is None:
+            raise ValueError(
+                f"scorer {name}: no module {scale.library!r} in this environment; {scale.install}; where that is not "
+                f"this one, name it: --set generic.{name}.python=ENVIRONMENT/bin/python"
+            )
+
+
 def scorer_role(settings: ScorerSettings, checkpoint: Path) -> Role:
     """One pool serves `pamela` and `population`: each request says for whom."""
-    from actors.scorers import PamelaScorer
+    from actors.scorers.pamela import PamelaScorer
 
     return _role("scorer", PamelaScorer, {"checkpoint": str(checkpoint)}, settings)
+
+
+def _generic_role(name: str, settings: GenericSettings) -> Role:
+    own = settings.of(name)
+    arguments = own.model_dump(exclude=set(GenericScorer.model_fields))
+    role = _role(f"scorer {name}", _generic_scorer(name), arguments | _ROUTE.get(name, {}), own)
+    return role if own.python is None else replace(role, python=str(Path(own.python).expanduser()))
+
+
+_ROUTE: dict[str, dict[str, object]] = {
+    "q-align": {"name": "q-align", "task": "aesthetic"},
+    "q-align-iqa": {"name": "q-align-iqa", "task": "quality"},
+}
+"""One class, two scorers."""
+
+
+def _generic_scorer(name: str) -> type:
+    from actors.scorers.deqa import DeQAScorer
+    from actors.scorers.hps import HPSv3Scorer
+    from actors.scorers.image_reward import ImageRewardScorer
+    from actors.scorers.iqa import LaionScorer, QAlignScorer
+    from actors.scorers.pickscore import PickScoreScorer
+
+    classes: dict[str, type] = {
+        "laion": LaionScorer,
+        "q-align": QAlignScorer,
+        "q-align-iqa": QAlignScorer,
+        "imagereward": ImageRewardScorer,
+        "deqa": DeQAScorer,
+        "hpsv3": HPSv3Scorer,
+        "pickscore": PickScoreScorer,
+    }
+    return classes[name]
 
 
 def _role(name: str, make: type, arguments: dict[str, object], settings: Placement) -> Role:

@@ -5,20 +5,21 @@ import platform
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.pool import ActorPool, ClusterError, Role, check_resources, connect, disconnect
 from actors.render_path import RenderPath
+from actors.scorers.scales import SCORERS
 from pipelines.driver import Driver
 from pipelines.journal import Journal, replay
 from pipelines.plan import Plan
 from pipelines.progress import RunProgress
 from pipelines.renderer_roles import renderer_role, text_encoder_role
 from pipelines.report import Result, conclude, timestamp
-from pipelines.roles import proposer_role, scorer_role
+from pipelines.roles import check_scorers, proposer_role, scorer_roles
 from pipelines.run_folder import RunFolder
 from pipelines.search import Iteration, Stop, Trajectory, next_step
 from pipelines.settings import differences, fingerprint
@@ -36,7 +37,8 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "settings_hash": fingerprint(decisive),
         "settings": plan.settings.model_dump(mode="json"),
         "decisive": decisive,
-        "checkpoint": str(plan.checkpoint),
+        "checkpoint": None if plan.checkpoint is None else str(plan.checkpoint),
+        "scorers": {name: asdict(SCORERS[name]) for name in plan.settings.scorers},
         "users": [{"user": audience.name, "members": list(audience.members)} for audience in plan.audiences],
         "prompts": [{"prompt_id": p.id, "text": p.text, "metadata": dict(p.metadata)} for p in plan.prompts],
         "seeds": {"seed": plan.settings.seed, "images": {t.prompt_id: t.image_seed for t in plan.trajectories}},
@@ -70,9 +72,11 @@ def start_or_continue(
     if folder is not None and not _waiting(plan, _histories(plan, folder)):
         return conclude(plan, folder, (), {}, interrupted=False)
     roles = _roles(plan)
+    if address in (None, "local"):
+        _check_scorers(plan)
     connect(address)
     try:
-        check_resources(roles)
+        check_resources(roles.all)
         ended = asyncio.run(_steer(console, plan, folder, out, roles))
     finally:
         disconnect()
@@ -98,22 +102,47 @@ def _waiting(plan: Plan, histories: Mapping[str, list[Iteration]]) -> list[Traje
     return [t for t in plan.trajectories if not isinstance(next_step(histories[t.id], plan.protocol), Stop)]
 
 
-def _roles(plan: Plan) -> list[Role]:
-    """Renderer, proposer, scorer, and the renderer's text encoder where it has actors of its own."""
-    assert plan.checkpoint is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Roles:
+    """Who takes part. A role may stand behind several scorers."""
+
+    renderer: Role
+    text_encoder: Role | None
+    """Of the renderer, where it has actors of its own."""
+    proposer: Role
+    scorers: Mapping[str, Role]
+
+    @property
+    def all(self) -> list[Role]:
+        """Each once."""
+        encoder = [self.text_encoder] if self.text_encoder else []
+        roles = (self.renderer, *encoder, self.proposer, *self.scorers.values())
+        return list({role.name: role for role in roles}.values())
+
+
+def _roles(plan: Plan) -> _Roles:
     settings = plan.settings
-    text_encoder = text_encoder_role(settings)
-    return [
-        renderer_role(settings),
-        proposer_role(settings.proposer),
-        scorer_role(settings.scorer, plan.checkpoint),
-        *([text_encoder] if text_encoder else []),
-    ]
+    return _Roles(
+        renderer=renderer_role(settings),
+        text_encoder=text_encoder_role(settings),
+        proposer=proposer_role(settings.proposer),
+        scorers=scorer_roles(settings, plan.checkpoint),
+    )
 
 
-async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: Path, roles: Sequence[Role]) -> _Ended:
+def _check_scorers(plan: Plan) -> None:
+    """What a cluster's nodes have installed only their actors can tell; this machine can be asked."""
+    try:
+        check_scorers(plan.settings)
+    except ValueError as error:
+        raise ClusterError(str(error)) from error
+
+
+async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: Path, roles: _Roles) -> _Ended:
     """Bring up the pools, then steer what is left, until the end or a signal."""
-    renderer, proposer, scorer, *text_encoder = pools = [ActorPool(role) for role in roles]
+    by_name = {role.name: ActorPool(role) for role in roles.all}
+    pools = list(by_name.values())
+    renderer = by_name[roles.renderer.name]
 
     async def steer() -> _Ended:
         nonlocal folder
@@ -127,10 +156,10 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         journal = Journal(folder.journal)
         driver = Driver(
             protocol=plan.protocol,
-            renderer=RenderPath(renderer, *text_encoder),
+            renderer=RenderPath(renderer, by_name[roles.text_encoder.name] if roles.text_encoder else None),
             renderer_identity=plan.renderer.identity(),
-            proposer=proposer,
-            scorers=dict.fromkeys(plan.settings.scorers, scorer),
+            proposer=by_name[roles.proposer.name],
+            scorers={name: by_name[role.name] for name, role in roles.scorers.items()},
             images=folder.images,
             journal=journal,
             observer=progress,
@@ -172,8 +201,7 @@ async def _check_identity(plan: Plan, renderer: ActorPool) -> None:
 
 def _new_folder(plan: Plan, out: Path) -> RunFolder:
     """With a copy of the raters' truth, where there is one, so that the run can be judged anywhere."""
-    assert plan.checkpoint is not None
     folder = RunFolder.create(out, describe_run(plan))
-    if (truth := plan.checkpoint / "truth.parquet").is_file():
+    if plan.checkpoint is not None and (truth := plan.checkpoint / "truth.parquet").is_file():
         shutil.copyfile(truth, folder.truth)
     return folder

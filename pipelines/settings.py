@@ -11,23 +11,18 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_serializer
 
+from actors.scorers.scales import SCORERS
 from pipelines.placement import Closed, Placement
 from pipelines.proposer_settings import LexiconSettings, ProposerSettings
 from pipelines.renderer_settings import DarkroomSettings, RendererSettings, TextEncoderSettings
+from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
 
 PRESETS = Path(__file__).parent / "presets"
-SCORERS = ("pamela", "population")
-
-
-
-
-class ScorerSettings(Placement):
-    pass
 
 
 class ProtocolSettings(Closed):
@@ -51,6 +46,11 @@ class Settings(Closed):
     text_encoder: TextEncoderSettings = TextEncoderSettings()
     proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
+    generic: GenericSettings = GenericSettings()
+
+    @field_serializer("generic")
+    def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
+        return {name: settings.of(name).model_dump(mode="json") for name in generic(self.scorers)}
 
 
 def load_settings(
@@ -102,6 +102,9 @@ def decisive(settings: Settings) -> dict[str, Any]:
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}
         values[role] = {key: value for key, value in values[role].items() if key not in where}
+    places = GenericScorer.model_fields  # of which `python` is one more
+    for name, value in values["generic"].items():
+        values["generic"][name] = {key: value[key] for key in value if key not in places}
     return values
 
 
@@ -160,7 +163,8 @@ def _explain(error: ValidationError) -> str:
         return f"setting {key}: {first['msg'].removeprefix('Value error, ')}"
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    return f"unknown setting {key!r}; there are {', '.join(name for name in model.model_fields if name != 'preset')}"
+    known = [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
+    return f"unknown setting {key!r}; there are {', '.join(known)}"
 
 
 def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
@@ -173,7 +177,8 @@ def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
             annotation = next(kind for kind in get_args(annotation) if kind.model_fields["kind"].default == part)
         else:
             keys.append(part)
-            annotation = model.model_fields[part].annotation if part in model.model_fields else None
+            found = (f for name, f in model.model_fields.items() if part == (f.alias or name))
+            annotation = next((f.annotation for f in found), None)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return ".".join(keys), model

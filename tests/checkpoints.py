@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
     LlamaConfig,
     LlamaModel,
     PreTrainedTokenizerFast,
@@ -48,6 +52,19 @@ def tiny_siglip2(folder: Path, *, seed: int = 0) -> Path:
     Siglip2Model(Siglip2Config(text_config=_siglip_text(tokenizer), vision_config=vision)).save_pretrained(folder)
     image_processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
     Siglip2Processor(image_processor, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
+    """CLIP in the format of PickScore: 32 x 32 pixels in patches of 8, image and text in one space of 24."""
+    tokenizer = _tokenizer(77, "right", ends=True)
+    text: dict[str, Any] = {"vocab_size": len(tokenizer), "hidden_size": 32, "max_position_embeddings": 77}
+    vision: dict[str, Any] = {"hidden_size": 32, "image_size": 32, "patch_size": 8, **_LAYERS}
+    torch.manual_seed(seed)
+    config = CLIPConfig(text_config={**text, **_IDS, **_LAYERS}, vision_config=vision, projection_dim=24)
+    CLIPModel(config).save_pretrained(folder)
+    crop: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPProcessor(CLIPImageProcessorPil(**crop), tokenizer).save_pretrained(folder)
     return folder
 
 

@@ -1,11 +1,11 @@
 """Scorers on the PAMELA predictor: one person's taste, or the population's. Both 0 to 1, higher is better."""
 
-import io
 from functools import cached_property, lru_cache
 
 from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
+from actors.scorers.picture import rgb
 from predictor.predictor import PamelaPredictor, Person
 
 
@@ -21,13 +21,12 @@ class PamelaScorer:
         self._predictor.encoders.image.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        with Image.open(io.BytesIO(rendering.png)) as image:
-            scores = self._predictor.score(
-                [image.convert("RGB")],
-                self._person(*request.users),
-                prompts=[request.base_prompt],
-                metadata=[request.metadata],
-            )
+        scores = self._predictor.score(
+            [rgb(rendering)],
+            self._person(*request.users),
+            prompts=[request.base_prompt],
+            metadata=[request.metadata],
+        )
         return float(scores[0])
 
     @cached_property

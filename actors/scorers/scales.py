@@ -1,0 +1,50 @@
+"""The scorers there are, what their numbers mean, and what they need. Scores are recorded raw; higher is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What a scorer's numbers mean."""
+
+    of: str
+    values: str
+    library: str = ""
+    """What has to be importable where it runs; empty: nothing beside this project."""
+    install: str = ""
+    """What to do where that, or the weights, cannot be had."""
+
+
+_PYIQA = "pip install 'pamela-steer[pyiqa]'"
+_OWN = "in an environment of its own (docs/scorers.md)"
+
+SCORERS: Mapping[str, Scale] = {
+    "pamela": Scale(of="predicted rating by the user", values="0 to 1"),
+    "population": Scale(of="predicted rating by nobody in particular", values="0 to 1"),
+    "laion": Scale(of="LAION-Aesthetics v2", values="about 1 to 10", library="pyiqa", install=_PYIQA),
+    "q-align": Scale(of="Q-Align, aesthetics", values="1 to 5", library="pyiqa", install=_PYIQA),
+    "q-align-iqa": Scale(of="Q-Align, quality", values="1 to 5", library="pyiqa", install=_PYIQA),
+    "imagereward": Scale(
+        of="ImageReward, preference given the prompt",
+        values="about -2 to 2",
+        library="ImageReward",
+        install=f"pip install image-reward transformers==4.45.2 {_OWN}",
+    ),
+    "deqa": Scale(
+        of="DeQA-Score, quality",
+        values="1 to 5",
+        install=f"pip install transformers==4.46.3 sentencepiece icecream {_OWN}",
+    ),
+    "hpsv3": Scale(
+        of="HPSv3, preference given the prompt",
+        values="about -5 to 15",
+        library="hpsv3",
+        install=f"pip install hpsv3 {_OWN}",
+    ),
+    "pickscore": Scale(
+        of="PickScore v1, preference given the prompt",
+        values="about 15 to 25",
+        install="name a CLIP checkpoint that can be had by --set generic.pickscore.model=FOLDER",
+    ),
+}

@@ -1,0 +1,122 @@
+"""steer-batch with scorers that know no user, beside those that do: real Ray, a random PickScore."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.roles import check_scorers, scorer_roles
+from pipelines.scorer_settings import SCORERS, GenericSettings, generic
+from pipelines.settings import decisive, load_settings
+from tests.checkpoints import tiny_clip
+from tests.pipelines.conftest import Steer
+from tests.pipelines.console import small
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+def pickscore(clip: Path) -> tuple[object, ...]:
+    keys = ("--set", f"generic.pickscore.model={clip}", "--set", f"generic.pickscore.processor={clip}")
+    return ("--scorer", "pickscore", *keys)
+
+
+def test_each_scorer_steers_on_its_own_scale_and_one_without_users_once_a_prompt(
+    steer: Steer, checkpoint: Path, prompts: Path, clip: Path, tmp_path: Path
+) -> None:
+    scorers = ("--scorer", "pamela", "--scorer", "population", *pickscore(clip))
+    options = (*small(checkpoint, prompts, tmp_path / "run"), "--iterations", 1, *scorers)
+
+    done = steer(*options)
+    before = [(tmp_path / "run" / f"{name}.parquet").read_bytes() for name in ("candidates", "trajectories")]
+    (tmp_path / "run" / "journal.jsonl").write_text(
+        "".join((tmp_path / "run" / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)[:9]), "utf-8"
+    )
+    resumed = steer("--resume", "--out", tmp_path / "run")
+
+    assert (done.returncode, resumed.returncode) == (0, 0), done.stderr + resumed.stderr
+    assert "mean gain by pamela +" in done.stderr
+    assert "mean gain by pickscore +" in done.stderr
+    after = [(tmp_path / "run" / f"{name}.parquet").read_bytes() for name in ("candidates", "trajectories")]
+    assert after == before
+    rows = pq.read_table(tmp_path / "run" / "trajectories.parquet").to_pylist()
+    steered = {name: [row for row in rows if row["scorer"] == name] for name in ("pamela", "population", "pickscore")}
+    assert {name: len(found) for name, found in steered.items()} == {"pamela": 8, "population": 2, "pickscore": 2}
+    assert {row["user"] for row in steered["pickscore"]} == {"*"}
+    assert all(0 <= row["final_score"] <= 1 for row in steered["pamela"])
+    assert len({row["final_score"] for row in steered["pickscore"]}) > 1
+    about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert about["scorers"]["pickscore"]["values"] == "about 15 to 25"
+    assert about["settings"]["generic"]["pickscore"]["model"] == str(clip)
+    page = (tmp_path / "run" / "gallery.html").read_text("utf-8")
+    assert "pickscore" in page
+    assert "everyone" in page
+
+
+def test_a_run_without_the_predictor_needs_neither_users_nor_a_checkpoint(
+    steer: Steer, prompts: Path, clip: Path, tmp_path: Path
+) -> None:
+    size = ("--candidates", 2, "--iterations", 1, "--set", "renderer.size=64", "--set", "renderer.actors=1")
+
+    done = steer("--prompts", prompts, "--out", tmp_path / "run", *size, *pickscore(clip))
+    again = steer("--resume", "--out", tmp_path / "run")
+
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert about["checkpoint"] is None
+    assert about["users"] == [{"user": "*", "members": []}]
+
+
+def test_a_scorer_whose_library_is_missing_is_refused_before_anything_starts(
+    steer: Steer, prompts: Path, tmp_path: Path
+) -> None:
+    done = steer("--prompts", prompts, "--out", tmp_path / "run", "--scorer", "hpsv3")
+
+    assert done.returncode == 2
+    assert "scorer hpsv3: no module 'hpsv3'" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_environment_that_is_not_there_is_refused() -> None:
+    settings = load_settings("embedded", ["generic.laion.python=/gone/bin/python"], {"scorers": ("laion",)})
+
+    with pytest.raises(ValueError, match=r"generic\.laion\.python: no such file '/gone/bin/python'"):
+        check_scorers(settings)
+
+
+def test_every_scorer_there_is_has_settings_a_class_and_a_pool_of_its_own(tmp_path: Path) -> None:
+    settings = load_settings("embedded", ["generic.q-align.num_gpus=0.5"], {"scorers": tuple(SCORERS)})
+
+    roles = scorer_roles(settings, tmp_path)
+
+    assert list(roles) == list(SCORERS)
+    assert roles["pamela"] is roles["population"]
+    assert len({role.name for role in roles.values()}) == len(SCORERS) - 1
+    assert (roles["q-align"].num_gpus, roles["q-align-iqa"].num_gpus) == (0.5, 0)
+    for role in roles.values():
+        assert role.make(**role.arguments)
+    assert {field.alias or name for name, field in GenericSettings.model_fields.items()} == {*generic(tuple(SCORERS))}
+
+
+def test_where_a_generic_scorer_runs_decides_nothing_and_its_model_does() -> None:
+    keys = ["generic.deqa.python=/x/bin/python", "generic.deqa.num_gpus=1", "generic.deqa.setup_timeout_s=9"]
+    before, moved, other = (
+        decisive(load_settings("embedded", more, {"scorers": ("deqa",)}))
+        for more in ([], keys, ["generic.deqa.model=me/mine"])
+    )
+
+    assert before == moved != other
+    assert set(before["generic"]) == {"deqa"}
+
+
+def test_settings_of_scorers_are_closed_and_read_back(tmp_path: Path) -> None:
+    settings = load_settings("embedded", ["generic.q-align.dtype=8bit"], {"scorers": ("q-align", "pamela")})
+
+    assert load_settings("embedded", recorded=settings.model_dump(mode="json")) == settings
+    with pytest.raises(ValueError, match=r"unknown setting 'generic.q-align.size'; there are actors, .*dtype"):
+        load_settings("embedded", ["generic.q-align.size=3"])
+    with pytest.raises(ValueError, match=r"unknown setting 'generic.laoin'; there are laion, q-align, .*pickscore"):
+        load_settings("embedded", ["generic.laoin.actors=3"])
