@@ -5,7 +5,7 @@ from typing import Any
 from actors.messages import Renderer
 from actors.pool import Role
 from pipelines.placement import Placement
-from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings
+from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings, ImageApiSettings
 from pipelines.settings import Settings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
@@ -60,6 +60,17 @@ def renderer_role(settings: Settings) -> Role:
             apart = settings.text_encoder.device if settings.text_encoder.actors else None
             arguments |= {"device": renderer.device, "text_encoder_device": apart}
             return _role("renderer", DiffusersRenderer, arguments, renderer)
+        case ImageApiSettings():
+            from actors.image_api import ImageApi
+
+            rate = renderer.requests_per_minute
+            arguments = renderer.model_dump(include={"service", "model", "width", "height", "extra"}) | {
+                "base_url": renderer.address,
+                "key_variable": renderer.api_key_env,
+                "requests_per_minute": rate and rate / renderer.actors,
+                "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
+            }
+            return _role("renderer", ImageApi, arguments, renderer)
 
 
 def text_encoder_role(settings: Settings) -> Role | None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipelines.placement import Placement
 
@@ -55,6 +56,56 @@ class DiffusersSettings(Placement):
         return self
 
 
+_ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
+
+
+class ImageApiSettings(Placement):
+    """A service on the web. Its images are not reproducible, and its actors want no GPU."""
+
+    where: ClassVar[frozenset[str]] = frozenset({"api_key_env", "requests_per_minute"})
+
+    kind: Literal["image-api"] = "image-api"
+    service: Literal["openai", "gemini"] = Field(default="openai", description="whose way of asking it understands")
+    model: str = Field(min_length=1, description="as the service calls it, such as gemini-2.5-flash-image")
+    base_url: str | None = Field(default=None, description="up to the version; none: the service's own")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the key, where the renderers run"
+    )
+    requests_per_minute: float | None = Field(default=None, gt=0, description="of all actors together")
+    width: int = Field(default=1024, ge=32, le=4096)
+    height: int = Field(default=1024, ge=32, le=4096)
+    extra: dict[str, Any] = Field(default={}, description="more fields of a request's body")
+    seconds_per_call: float = Field(default=10, gt=0, description="an estimate, for the plan of --dry-run")
+
+    @property
+    def address(self) -> str:
+        return self.base_url or _ADDRESSES[self.service]
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        """It is written to run.json, so it may hold neither a password nor a key."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL such as https://api.openai.com/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must hold no user, password or query; name the key's variable in renderer.api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str | None) -> str | None:
+        if name is not None and not (name.isidentifier() and name.isascii()):
+            # Not shown: it may be the key itself.
+            raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key")
+        return name
+
+
 class TextEncoderSettings(Placement):
     actors: int = Field(default=0, ge=0, description="none: each renderer encodes its own text")
 
@@ -68,5 +119,7 @@ def _darkroom_unless_said(value: Any) -> Any:
 
 
 RendererSettings = Annotated[
-    DarkroomSettings | DiffusersSettings, Field(discriminator="kind"), BeforeValidator(_darkroom_unless_said)
+    DarkroomSettings | DiffusersSettings | ImageApiSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(_darkroom_unless_said),
 ]
