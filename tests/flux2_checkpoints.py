@@ -1,4 +1,4 @@
-"""Tiny FLUX.2 pipelines with random weights, saved by diffusers: a megabyte each, in the real layout and format.
+"""Tiny pipelines, FLUX.2's above all, with random weights, saved by diffusers: a megabyte each, in the real layout.
 
 Beside `tests.checkpoints`, because diffusers takes seconds to import. The text encoders are as deep as the layers that
 the pipelines read by default (30 and 27), so that nothing but the model's path has to be set.
@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PreTrainedTokenizerFast,
@@ -95,6 +101,39 @@ def tiny_klein(folder: Path, *, distilled: bool = True, seed: int = 0, dtype: to
         is_distilled=distilled,
     )
     pipeline.to(dtype=dtype).save_pretrained(folder)
+    return folder
+
+
+def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
+    """As Stable Diffusion 1 is laid out: CLIP, a UNet, noise drawn at each step, guidance by halves."""
+    tokenizer = _tokenizer("", "right")
+    tokenizer.model_max_length = 77
+    torch.manual_seed(seed)
+    text: dict[str, Any] = {"hidden_size": _WIDTH, "intermediate_size": 64, "num_attention_heads": 4, **_IDS}
+    blocks: dict[str, Any] = {
+        "block_out_channels": (8, 8, 8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    pipeline: Any = StableDiffusionPipeline(
+        vae=AutoencoderKL(norm_num_groups=4, **blocks),
+        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=2, **text)),
+        tokenizer=tokenizer,  # type: ignore[arg-type]
+        unet=UNet2DConditionModel(
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=_WIDTH,
+            attention_head_dim=4,
+        ),
+        scheduler=EulerAncestralDiscreteScheduler(steps_offset=1),  # type: ignore[arg-type]
+        safety_checker=None,  # type: ignore[arg-type]
+        feature_extractor=None,  # type: ignore[arg-type]
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
     return folder
 
 

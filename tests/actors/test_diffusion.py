@@ -13,7 +13,7 @@ from actors.diffusion import DiffusersRenderer
 from actors.messages import Rendering, RenderRequest
 from actors.prompt_embedding import PromptEmbedding
 from actors.text_encoder import Flux2TextEncoder
-from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_unconditional
+from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion, tiny_unconditional
 
 PROMPTS = ("a cat", "a dog dancing in the rain, cinematic light", "fog")
 REQUESTS = [RenderRequest(prompt=prompt, seed=seed) for prompt in PROMPTS for seed in (0, 2**63 - 1)]
@@ -149,6 +149,15 @@ def test_a_render_profile_changes_pixels_and_leaves_nothing_for_the_next_image(
     cached.render(REQUESTS[1])
     assert cached.render(REQUESTS[0]) == first
     assert pixels(ready(folders["flux2"], profile="math").render(REQUESTS[0])).shape == (64, 64, 3)
+
+
+def test_a_pipeline_of_another_family_draws_as_reproducibly(tmp_path: Path) -> None:
+    folder = tiny_stable_diffusion(tmp_path)
+    renderer = ready(folder, dtype="float32", guidance_scale=5.0)
+    images = [renderer.render(request) for request in REQUESTS]
+    assert len({image.png for image in images}) == len(REQUESTS)
+    again = ready(folder, dtype="float32", guidance_scale=5.0)
+    assert [again.render(request) for request in reversed(REQUESTS)] == images[::-1]
 
 
 def test_a_pipeline_that_takes_no_text_is_refused(folders: dict[str, Path]) -> None:
