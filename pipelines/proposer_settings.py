@@ -39,6 +39,27 @@ class TransformersSettings(LocalChatSettings):
     gguf_file: str | None = Field(default=None, description="the weights, where the model's folder holds them as GGUF")
 
 
+class VLLMSettings(LocalChatSettings):
+    """vLLM, which is installed apart; see constraints-vllm.txt."""
+
+    where: ClassVar = frozenset({"tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "enforce_eager"})
+
+    kind: Literal["vllm"] = "vllm"
+    tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs that share the weights; num_gpus is the same")
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="part of a GPU's memory it takes")
+    max_model_len: int | None = Field(default=None, ge=1, description="tokens of question and answer together")
+    enforce_eager: bool = Field(default=False, description="start without compiling: sooner up, slower after")
+
+    @model_validator(mode="after")
+    def _has_its_gpus(self) -> Self:
+        if self.tensor_parallel_size > max(self.num_gpus, 1):
+            raise ValueError(
+                f"tensor_parallel_size wants {self.tensor_parallel_size} GPUs and num_gpus gives {self.num_gpus:g}; "
+                "set both to the same number"
+            )
+        return self
+
+
 class OpenAISettings(ChatSettings):
     """Any service with an OpenAI-compatible chat endpoint."""
 
@@ -91,7 +112,7 @@ def _lexicon_unless_said(value: Any) -> Any:
 
 
 ProposerSettings = Annotated[
-    LexiconSettings | TransformersSettings | OpenAISettings,
+    LexiconSettings | TransformersSettings | VLLMSettings | OpenAISettings,
     Field(discriminator="kind"),
     BeforeValidator(_lexicon_unless_said),
 ]

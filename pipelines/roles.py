@@ -9,7 +9,7 @@ from actors.messages import Proposer
 from actors.pool import Role
 from actors.scorers.scales import SCORERS
 from pipelines.placement import Placement
-from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings
+from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
 from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
 from pipelines.settings import Settings
 
@@ -42,6 +42,10 @@ def _proposer_class(settings: ProposerSettings) -> type[Proposer]:
             from actors.chat.openai_proposer import OpenAIProposer
 
             return OpenAIProposer
+        case VLLMSettings():
+            from actors.chat.vllm_proposer import VLLMProposer
+
+            return VLLMProposer
         case ChatSettings():
             from actors.chat.transformers_proposer import TransformersProposer
 

@@ -5,6 +5,7 @@ import pytest
 
 from actors.chat.openai_proposer import OpenAIProposer
 from actors.chat.transformers_proposer import TransformersProposer
+from actors.chat.vllm_proposer import VLLMProposer
 from actors.lexicon import Lexicon
 from pipelines.proposer_settings import LexiconSettings, TransformersSettings
 from pipelines.roles import proposer_identity, proposer_role
@@ -67,7 +68,7 @@ def test_an_unknown_key_is_refused_with_those_of_the_chosen_kind() -> None:
     [
         (["proposer.kind=transformers"], "setting proposer.model: field required"),
         (["proposer.kind=gpt"], "'gpt'"),
-        (["proposer.kind=gpt"], "'lexicon', 'transformers', 'openai'"),
+        (["proposer.kind=gpt"], "'lexicon', 'transformers', 'vllm', 'openai'"),
         ([*LLAMA, "proposer.top_p=1.5"], "setting proposer.top_p: input should be less than or equal to 1, got 1.5"),
         ([*LLAMA, "proposer.resources.a100=x"], "setting proposer.resources.a100: input should be a valid number"),
         (["proposer=lexicon"], "setting proposer: "),
@@ -91,6 +92,19 @@ def test_a_service_is_chosen_by_its_kind_and_where_it_is_does_not_decide_the_rec
     assert set(proposer_identity(here.proposer)) == {"instruction"}
 
 
+def test_vllm_is_chosen_by_its_kind_and_how_it_spreads_does_not_decide_the_records() -> None:
+    llama = ["proposer.kind=vllm", "proposer.model=meta-llama/Llama-3.1-8B-Instruct"]
+    one = load_settings("embedded", llama)
+    two = load_settings("embedded", [*llama, "proposer.num_gpus=2", "proposer.tensor_parallel_size=2"])
+    role = proposer_role(two.proposer)
+    assert role.make is VLLMProposer
+    assert isinstance(role.make(**role.arguments), VLLMProposer)
+    assert decisive(one) == decisive(two)
+    assert "2 GPUs and num_gpus gives 1; set both" in refusal(
+        *llama, "proposer.num_gpus=1", "proposer.tensor_parallel_size=2"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
@@ -111,7 +125,7 @@ def test_choosing_a_language_model_loads_neither_torch_nor_transformers() -> Non
     program = (
         "import sys; from pipelines.settings import load_settings; from pipelines.roles import proposer_role;"
         f"proposer_role(load_settings('embedded', {LLAMA!r}).proposer);"
-        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
