@@ -1,6 +1,7 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then every test          make check  lint and types
 # make test-vllm   the proposer on vLLM itself, on CPU, in an environment of its own (Python 3.11, 4 GB)
+# make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)
 # Needs Python 3.11 or newer, git and make.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-vllm check lint types clean
+.PHONY: demo test test-vllm check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -41,6 +42,18 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright
+
+ENVIRONMENTS := $(notdir $(basename $(wildcard actors/scorers/environments/*.txt)))
+scorer-environments: $(ENVIRONMENTS:%=.venv-scorers/%/.installed)
+
+# The last two lines are for a torch without CUDA, beside which torchvision's operators do not load.
+.venv-scorers/%/.installed: actors/scorers/environments/%.txt
+	$(PYTHON) -m venv .venv-scorers/$*
+	.venv-scorers/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	.venv-scorers/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	cp tests/actors/scorers/cpu_torchvision.py .venv-scorers/$*/lib/python*/site-packages/
+	echo "import cpu_torchvision" > $$(ls -d .venv-scorers/$*/lib/python*/site-packages)/cpu_torchvision.pth
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -79,8 +79,8 @@ def check_scorers(settings: Settings) -> None:
             raise ValueError(f"generic.{name}.python: no such file {python!r}; name the Python of an environment")
         if python is None and scale.library and find_spec(scale.library) is None:
             raise ValueError(
-                f"scorer {name}: no module {scale.library!r} in this environment; {scale.install}; where that is not "
-                f"this one, name it: --set generic.{name}.python=ENVIRONMENT/bin/python"
+                f"scorer {name}: no module {scale.library!r} in this environment; {scale.install} "
+                f"and name it: --set generic.{name}.python=ENVIRONMENT/bin/python"
             )
 
 

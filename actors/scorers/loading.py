@@ -22,8 +22,8 @@ def loading(scorer: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"scorer {scorer}: no module {error.name!r} in this environment; {install}, or name an environment "
-            f"that has it: --set generic.{scorer}.python=ENVIRONMENT/bin/python"
+            f"scorer {scorer}: no module {error.name!r} in this environment; {install} and name it: "
+            f"--set generic.{scorer}.python=ENVIRONMENT/bin/python"
         ) from error
     except Exception as error:  # the libraries and the hub's client raise a dozen kinds
         raise ValueError(f"scorer {scorer}: cannot be loaded: {_gist(error)}; {install}") from error

@@ -16,31 +16,30 @@ class Scale:
     """What to do where that, or the weights, cannot be had."""
 
 
-_PYIQA = "pip install 'pamela-steer[pyiqa]'"
-_OWN = "in an environment of its own (docs/scorers.md)"
+_OWN = "make an environment of its own from actors/scorers/environments/{}.txt (docs/scorers.md)"
 
 SCORERS: Mapping[str, Scale] = {
     "pamela": Scale(of="predicted rating by the user", values="0 to 1"),
     "population": Scale(of="predicted rating by nobody in particular", values="0 to 1"),
-    "laion": Scale(of="LAION-Aesthetics v2", values="about 1 to 10", library="pyiqa", install=_PYIQA),
-    "q-align": Scale(of="Q-Align, aesthetics", values="1 to 5", library="pyiqa", install=_PYIQA),
-    "q-align-iqa": Scale(of="Q-Align, quality", values="1 to 5", library="pyiqa", install=_PYIQA),
+    "laion": Scale(of="LAION-Aesthetics v2", values="about 1 to 10", library="pyiqa", install=_OWN.format("pyiqa")),
+    "q-align": Scale(of="Q-Align, aesthetics", values="1 to 5", library="pyiqa", install=_OWN.format("pyiqa")),
+    "q-align-iqa": Scale(of="Q-Align, quality", values="1 to 5", library="pyiqa", install=_OWN.format("pyiqa")),
     "imagereward": Scale(
         of="ImageReward, preference given the prompt",
         values="about -2 to 2",
         library="ImageReward",
-        install=f"pip install image-reward transformers==4.45.2 {_OWN}",
+        install=_OWN.format("imagereward"),
     ),
     "deqa": Scale(
         of="DeQA-Score, quality",
         values="1 to 5",
-        install=f"pip install transformers==4.46.3 sentencepiece icecream {_OWN}",
+        install=_OWN.format("deqa"),
     ),
     "hpsv3": Scale(
         of="HPSv3, preference given the prompt",
         values="about -5 to 15",
         library="hpsv3",
-        install=f"pip install hpsv3 {_OWN}",
+        install=_OWN.format("hpsv3"),
     ),
     "pickscore": Scale(
         of="PickScore v1, preference given the prompt",

@@ -1,7 +1,9 @@
 """The pool on a real Ray: who gets the work, what happens when an actor errs, hangs or dies."""
 
 import asyncio
+import sysconfig
 import time
+import venv
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -220,3 +222,20 @@ def test_an_error_that_is_called_a_timeout_does_not_cost_the_actor() -> None:
         return pool.replaced
 
     assert with_pool(role(), use) == 0
+
+
+def test_a_role_runs_in_the_environment_that_it_names(tmp_path: Path) -> None:
+    """Another environment with the same Python and Ray, and with a module that only it has."""
+    other = tmp_path / "other"
+    venv.create(other, with_pip=False)
+    (site,) = other.glob("lib/python*/site-packages")
+    (site / "this_project.pth").write_text(f"{sysconfig.get_path('purelib')}\n{Path(__file__).parents[2]}\n", "utf-8")
+    (site / "only_in_the_other.py").write_text("ANSWER = 42\n", "utf-8")
+
+    async def use(pool: ActorPool) -> tuple[int, Path]:
+        return (await pool.call("from_elsewhere"))[1], Path((await pool.call("environment"))[1])
+
+    answer, prefix = with_pool(role(python=str(other / "bin" / "python")), use)
+    assert (answer, prefix) == (42, other)
+    with pytest.raises(CallFailedError, match="No module named 'only_in_the_other'"):
+        with_pool(role(), lambda pool: pool.call("from_elsewhere"))

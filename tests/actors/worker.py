@@ -1,6 +1,7 @@
 """An actor class for tests of the pool: in a module of its own, so that Ray's workers can import it."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class Worker:
 
     def threads(self) -> str | None:
         return os.environ.get("OMP_NUM_THREADS")
+
+    def environment(self) -> str:
+        return sys.prefix
+
+    def from_elsewhere(self) -> int:
+        import only_in_the_other  # pyright: ignore[reportMissingImports]
+
+        return only_in_the_other.ANSWER
 
     def nap(self, seconds: float) -> tuple[int, float, float]:
         began = time.time()

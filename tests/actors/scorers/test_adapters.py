@@ -1,13 +1,19 @@
 """What holds of every adapter, without its library."""
 
 import ast
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import actors.scorers
+from actors.messages import Rendering, ScoreRequest
 from actors.scorers.deqa import DeQAScorer
 from actors.scorers.hps import HPSv3Scorer
 from actors.scorers.image_reward import ImageRewardScorer
@@ -39,11 +45,11 @@ def test_adapters_are_imported_without_torch_or_ray() -> None:
 @pytest.mark.parametrize(
     "scorer, said",
     [
-        (LaionScorer(), r"scorer laion: no module 'pyiqa' .* pip install 'pamela-steer\[pyiqa\]'"),
+        (LaionScorer(), r"scorer laion: no module 'pyiqa' .*environments/pyiqa\.txt"),
         (QAlignScorer(name="q-align", task="aesthetic", dtype="fp16"), r"scorer q-align: no module 'pyiqa'"),
         (
             ImageRewardScorer(model="x", med_config=None),
-            r"scorer imagereward: no module 'ImageReward' .*transformers==",
+            r"scorer imagereward: no module 'ImageReward' .*imagereward\.txt",
         ),
         (HPSv3Scorer(checkpoint=None, config=None), r"scorer hpsv3: no module 'hpsv3' .*--set generic\.hpsv3\.python="),
     ],
@@ -63,6 +69,39 @@ def test_code_that_a_checkpoint_brings_is_not_run_unless_it_is_trusted(tmp_path:
     scorer = DeQAScorer(model=str(tmp_path), revision=None, dtype="float32", trust_remote_code=False)
     with pytest.raises(ValueError, match=r"brings its own code.*generic\.deqa\.trust_remote_code=true"):
         scorer.setup()
+
+
+def test_deqa_asks_the_code_of_its_checkpoint_for_the_score_of_one_picture(tmp_path: Path) -> None:
+    """A stand-in with the signature of the real one: `score(images)`, which returns a tensor of one level an image."""
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    settings |= {
+        "model_type": "deqa_stand_in",
+        "auto_map": {"AutoConfig": "stand_in.StandInConfig", "AutoModelForCausalLM": "stand_in.StandIn"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(settings), "utf-8")
+    (tmp_path / "stand_in.py").write_text(
+        """import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class StandInConfig(LlamaConfig):
+    model_type = "deqa_stand_in"
+
+class StandIn(LlamaForCausalLM):
+    config_class = StandInConfig
+
+    def score(self, images):
+        return torch.stack([torch.tensor(1 + 4 * image.getpixel((0, 0))[0] / 255) for image in images])
+""",
+        "utf-8",
+    )
+    scorer = DeQAScorer(model=str(tmp_path), revision=None, dtype="float32", trust_remote_code=True)
+    scorer.setup()
+    encoded = io.BytesIO()
+    Image.new("L", (9, 7), 255).save(encoded, "PNG")
+    assert scorer.score(ScoreRequest(users=(), base_prompt="a cat"), Rendering(png=encoded.getvalue())) == 5.0
 
 
 def test_every_scorer_says_what_its_numbers_mean_and_what_to_do_where_it_is_missing() -> None:
