@@ -21,6 +21,7 @@ What each loop waits for, and what unblocks it:
     _image     the render path, or another          -- RenderPath.render; or the first trajectory that
                trajectory's same render                asked for the same key
     _try       an actor of a scorer pool            -- ActorPool.call
+    _describe  an actor of the predictor's pool     -- ActorPool.call; once a prompt, where it can describe
 
 N is what keeps the renderers busy while one trajectory waits for its proposals; memory is bounded by
 N x T candidates, however long the run. The driver is the only writer of the run folder. A candidate
@@ -33,7 +34,7 @@ only after it is in the journal.
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
@@ -80,6 +81,9 @@ class Driver:
         images: ImageStore,
         journal: Journal,
         observer: Observer,
+        describer: ActorPool | None = None,
+        described: Mapping[str, Mapping[str, str]] = {},
+        on_description: Callable[[str, Mapping[str, str]], None] = lambda prompt_id, metadata: None,
     ) -> None:
         self._protocol = protocol
         self._renderer = renderer
@@ -91,6 +95,10 @@ class Driver:
         self._journal_turn = asyncio.Lock()
         self._observer = observer
         self._rendering: dict[str, asyncio.Task[Any]] = {}
+        self._describer = describer
+        self._described = dict(described)
+        self._describing: dict[str, asyncio.Task[Mapping[str, str]]] = {}
+        self._on_description = on_description
         self.failures: dict[str, str] = {}
         """Trajectory id -> why it failed."""
 
@@ -166,20 +174,44 @@ class Driver:
 
     async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
         key = image_key(self._identity, prompt, trajectory.image_seed)
-        request = ScoreRequest(
-            users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=trajectory.metadata
-        )
         try:
             rendering = await self._image(key, RenderRequest(prompt=prompt, seed=trajectory.image_seed))
         except CallFailedError as error:
             return Candidate(prompt=prompt, error=str(error))
         try:
+            metadata = {**await self._description(trajectory), **trajectory.metadata}
+            request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
             _, score = await self._scorers[trajectory.scorer].call("score", request, rendering)
         except CallFailedError as error:
             return Candidate(prompt=prompt, image=key, error=str(error))
         if not math.isfinite(score):
             return Candidate(prompt=prompt, image=key, error=f"the score is not a number: {score}")
         return Candidate(prompt=prompt, image=key, score=score)
+
+    async def _description(self, trajectory: Trajectory) -> Mapping[str, str]:
+        """What the base prompt's image shows: found once a prompt, and the same for all its candidates.
+
+        Like the base prompt that a scorer sees in place of the rewritten one: a proposal wins by its image, not
+        by being sorted into a category that people like.
+        """
+        if self._describer is None or self._scorers[trajectory.scorer] is not self._describer:
+            return {}
+        prompt_id = trajectory.prompt_id
+        if prompt_id in self._described:
+            return self._described[prompt_id]
+        task = self._describing.get(prompt_id)
+        if task is None:
+            task = self._describing[prompt_id] = asyncio.create_task(self._describe(self._describer, trajectory))
+            task.add_done_callback(lambda _: self._describing.pop(prompt_id, None))
+        return await asyncio.shield(task)
+
+    async def _describe(self, describer: ActorPool, trajectory: Trajectory) -> Mapping[str, str]:
+        base = RenderRequest(prompt=trajectory.base_prompt, seed=trajectory.image_seed)
+        rendering = await self._image(image_key(self._identity, base.prompt, base.seed), base)
+        _, found = await describer.call("describe", dict(trajectory.metadata), rendering)
+        self._described[trajectory.prompt_id] = found
+        self._on_description(trajectory.prompt_id, found)
+        return found
 
     async def _image(self, key: str, request: RenderRequest) -> Any:
         """A reference to the rendering, which is on the disk; the same render is never made twice at a time."""

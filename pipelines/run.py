@@ -1,6 +1,7 @@
 """One run: cluster, pools, driver, from its plan until nothing is left to steer."""
 
 import asyncio
+import json
 import platform
 import shutil
 import signal
@@ -21,8 +22,11 @@ from pipelines.renderer_roles import renderer_role, text_encoder_role
 from pipelines.report import Result, conclude, timestamp
 from pipelines.roles import check_scorers, proposer_role, scorer_roles
 from pipelines.run_folder import RunFolder
+from pipelines.scorer_settings import PREDICTOR_SCORERS
 from pipelines.search import Iteration, Stop, Trajectory, next_step
 from pipelines.settings import differences, fingerprint
+from predictor.checkpoint import checkpoint_categories
+from predictor.encoders.registry import IMAGE_ENCODERS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,6 +156,7 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         console.print(f"Run folder: {folder.path}", markup=False)
         histories = _histories(plan, folder)
         waiting = _waiting(plan, histories)
+        predictor = next((name for name in PREDICTOR_SCORERS if name in roles.scorers), None)
         progress = RunProgress(console, len(histories), len(histories) - len(waiting))
         journal = Journal(folder.journal)
         driver = Driver(
@@ -163,6 +168,9 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
             images=folder.images,
             journal=journal,
             observer=progress,
+            describer=by_name[roles.scorers[predictor].name] if predictor and _describes(plan) else None,
+            described=folder.about.get("zero_shot", {}),
+            on_description=folder.describe,
         )
         interrupted = False
         try:
@@ -172,7 +180,7 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
             interrupted = True
         finally:
             await asyncio.to_thread(journal.close)
-        warnings = [*progress.warnings, *(line for pool in pools for line in pool.lost)]
+        warnings = [*progress.warnings, *_undescribed(plan), *(line for pool in pools for line in pool.lost)]
         return _Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
     task = asyncio.create_task(steer())
@@ -197,6 +205,29 @@ async def _check_identity(plan: Plan, renderer: ActorPool) -> None:
                 f"a renderer on the cluster is not the one on this machine: {'; '.join(changed)}; "
                 "install the same versions and photographs on every node"
             )
+
+
+def _describes(plan: Plan) -> bool:
+    """Whether the predictor can tell metadata from an image: it knows categories, and has an encoder of both."""
+    return _categories(plan) != {} and not _undescribed(plan)
+
+
+def _undescribed(plan: Plan) -> list[str]:
+    """Why metadata that the predictor knows categories of stays unknown, where the prompts file does not give it."""
+    if plan.checkpoint is None or not (known := _categories(plan)):
+        return []
+    config = json.loads((plan.checkpoint / "config.json").read_text("utf-8"))
+    missing = sorted(name for name in known if any(name not in prompt.metadata for prompt in plan.prompts))
+    if not missing or config["image_encoder"] not in IMAGE_ENCODERS:
+        return []
+    return [
+        f"image metadata ({', '.join(missing)}) stays unknown: the predictor's image encoder "
+        f"{config['image_encoder']} has no text half; give them as columns of the prompts file"
+    ]
+
+
+def _categories(plan: Plan) -> dict[str, list[str]]:
+    return {} if plan.checkpoint is None else checkpoint_categories(plan.checkpoint)
 
 
 def _new_folder(plan: Plan, out: Path) -> RunFolder:

@@ -74,6 +74,11 @@ class RunFolder:
         temporary.replace(self.path / "run.json")
         sync_folder(self.path)
 
+    def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
+        """Keep what was found zero-shot in the base prompt's image, before anything is scored by it."""
+        self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
+        self.save()
+
     def check_same(self, decisive: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than the run was started with.
 

@@ -1,6 +1,7 @@
 """A checkpoint folder on disk or on the hub, as files: found, whole, and told apart, without torch."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,21 @@ def checkpoint_users(folder: Path) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
     return users.drop_columns([name for name in NOT_DEMOGRAPHIC if name in users.column_names])
+
+
+def checkpoint_categories(folder: Path) -> dict[str, list[str]]:
+    """The metadata columns of the training data with their categories; none in a checkpoint that does not keep them.
+
+    Raises
+    ------
+    ValueError
+        config.json does not read, or has something else in their place.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return {str(name): [str(value) for value in values] for name, values in config.get("categories", {}).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: cannot be read: {first_line(error)}; train it again") from error
 
 
 def checkpoint_card(folder: Path) -> str:

@@ -21,6 +21,7 @@ from predictor.predictor import PamelaPredictor
 from predictor.strangers import profile
 from predictor.taste import Ratings, fit_taste
 from predictor.training import Recipe, TrainingTable, train
+from predictor.zero_shot import categories
 
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 """Of the transformer, tried on the validation ratings; where there are none, it has no share."""
@@ -74,7 +75,14 @@ def fit(
     learnt = _Learnt(tastes, levels) if "user" not in without else None
     share = recipe.transformer_share
     predictor = PamelaPredictor(
-        model, taste, _users(dataset, images, learnt), senses, share=share or 0.0, metrics={}, card=""
+        model,
+        taste,
+        _users(dataset, images, learnt),
+        senses,
+        share=share or 0.0,
+        metrics={},
+        card="",
+        categories={} if "metadata" in without else categories(dataset.images),
     )
     if share is None:
         predictor.share = _best_share(predictor, dataset, images)

@@ -29,12 +29,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import NOT_DEMOGRAPHIC, checkpoint_card, checkpoint_folder, first_line
+from predictor.checkpoint import (
+    NOT_DEMOGRAPHIC,
+    checkpoint_card,
+    checkpoint_categories,
+    checkpoint_folder,
+    first_line,
+)
+from predictor.encoders.siglip import SiglipImages
 from predictor.encoding import EncoderNames, Encoders, Images
 from predictor.model import ModelConfig, PamelaModel
 from predictor.taste import Looks, Taste, TasteConfig
 from predictor.tensor_file import save_tensors
 from predictor.threads import one_thread
+from predictor.zero_shot import classify
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 
@@ -66,6 +74,7 @@ class PamelaPredictor:
         share: float,
         metrics: Mapping[str, Any],
         card: str,
+        categories: Mapping[str, Sequence[str]] = {},
     ) -> None:
         self.model = model.eval()
         self.taste = taste
@@ -74,6 +83,7 @@ class PamelaPredictor:
         self.share = share
         self.metrics = metrics
         self.card = card
+        self.categories = categories
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
         self._exact = PamelaModel(model.config).double().eval()
         self._exact.load_state_dict(model.state_dict())
@@ -112,18 +122,25 @@ class PamelaPredictor:
             if not 0 <= share <= 1:
                 raise ValueError(f"transformer_share must be from 0 to 1, got {share:g}")
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-            card = checkpoint_card(folder)
+            card, categories = checkpoint_card(folder), checkpoint_categories(folder)
         except _DO_NOT_FIT as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
         if not known == len(users) >= model.config.users:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         encoders = _encoders(folder, names, fingerprints, cache)
-        return cls(model, taste, users, encoders, share=share, metrics=metrics, card=card)
+        return cls(model, taste, users, encoders, share=share, metrics=metrics, card=card, categories=categories)
 
     def with_users(self, users: pa.Table) -> "PamelaPredictor":
         """The same predictor with other people added or gone; those that training has seen come first, as before."""
         return PamelaPredictor(
-            self.model, self.taste, users, self.encoders, share=self.share, metrics=self.metrics, card=self.card
+            self.model,
+            self.taste,
+            users,
+            self.encoders,
+            share=self.share,
+            metrics=self.metrics,
+            card=self.card,
+            categories=self.categories,
         )
 
     def save_pretrained(self, folder: Path) -> None:
@@ -150,6 +167,8 @@ class PamelaPredictor:
             **self.encoders.names,
             "fingerprints": self.encoders.fingerprints,
         }
+        if self.categories:
+            config["categories"] = {name: list(values) for name, values in self.categories.items()}
         with _replacing(folder / "config.json") as path:
             path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
@@ -182,6 +201,20 @@ class PamelaPredictor:
     def population(self) -> Person:
         """Nobody in particular: neither user nor demographics (paper, section 4)."""
         return Person(name="*")
+
+    def describe(self, image: Image.Image, known: Mapping[str, str]) -> dict[str, str]:
+        """The metadata that is not known of an image, zero-shot over the training data's own categories.
+
+        Nothing, where the image encoder has no text half.
+
+        Raises
+        ------
+        ValueError
+            The encoder's halves cannot be compared.
+        """
+        encoder = self.encoders.image
+        asked = {name: values for name, values in self.categories.items() if name not in known}
+        return classify(encoder, image, asked) if asked and isinstance(encoder, SiglipImages) else {}
 
     def score(
         self,

@@ -22,7 +22,7 @@ _METADATA = {
     "emotion": "emotion: {}",
 }
 
-_IDENTIFIERS = frozenset({"user_id", "image_id", "file", "prompt", "prompt_id", "split"})
+IDENTIFIERS = frozenset({"user_id", "image_id", "file", "prompt", "prompt_id", "split"})
 
 
 def describe_person(row: Mapping[str, Any]) -> str | None:
@@ -50,7 +50,7 @@ def describe_image(row: Mapping[str, Any]) -> str | None:
 
 
 def _phrases(row: Mapping[str, Any], templates: Mapping[str, str]) -> list[str]:
-    known = {name: value for name, value in row.items() if name not in _IDENTIFIERS and value not in (None, "")}
+    known = {name: value for name, value in row.items() if name not in IDENTIFIERS and value not in (None, "")}
     return [
         templates[name].format(known[name]) if name in templates else f"{name.replace('_', ' ')}: {known[name]}"
         for name in sorted(known)

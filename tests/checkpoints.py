@@ -34,12 +34,13 @@ _IDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
 _LAYERS: dict[str, Any] = {"intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def tiny_siglip(folder: Path, *, seed: int = 0) -> Path:
-    """Fixed resolution, 32 x 32 pixels in patches of 8: images of 32 dimensions, texts of 24."""
+def tiny_siglip(folder: Path, *, seed: int = 0, text_dimensions: int = 24) -> Path:
+    """Fixed resolution, 32 x 32 pixels in patches of 8: images of 32 dimensions, texts of 24 unless said."""
     vision: dict[str, Any] = {"hidden_size": 32, "image_size": 32, "patch_size": 8, **_LAYERS}
     tokenizer = _tokenizer(64, "right", ends=True)
     torch.manual_seed(seed)
-    SiglipModel(SiglipConfig(text_config=_siglip_text(tokenizer), vision_config=vision)).save_pretrained(folder)
+    text = {**_siglip_text(tokenizer), "projection_size": text_dimensions}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
     SiglipProcessor(SiglipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
     return folder
 

@@ -1,5 +1,6 @@
 """Scorers on the PAMELA predictor: one person's taste, or the population's. Both 0 to 1, higher is better."""
 
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from PIL import Image
@@ -28,6 +29,10 @@ class PamelaScorer:
             metadata=[request.metadata],
         )
         return float(scores[0])
+
+    def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
+        """Metadata of an image beside what is known, in the categories of the predictor's training data."""
+        return self._predictor.describe(rgb(rendering), known)
 
     @cached_property
     def _predictor(self) -> PamelaPredictor:

@@ -1,0 +1,74 @@
+"""steer-batch with a predictor that knows categories of images: what is found is recorded, and scored by."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from predictor.dataset import read_dataset
+from predictor.encoding import EncoderNames
+from predictor.fitting import fit
+from predictor.simulation import simulate
+from predictor.training import RECIPES
+from tests.checkpoints import tiny_siglip
+from tests.pipelines.conftest import Steer
+from tests.pipelines.console import small
+from tests.predictor.conftest import write_images
+
+CONTENTS = ["animal", "building"]
+
+
+def train(folder: Path, encoders: EncoderNames) -> Path:
+    """A predictor for two raters, whose images have a content and a style."""
+    (folder / "rated").mkdir()
+    write_images(folder / "rated", 24)
+    simulate(folder / "rated", raters=2, ratings_per_image=2, seed=0)
+    dataset = read_dataset(folder / "rated")
+    contents = pa.array([CONTENTS[n % 2] for n in range(len(dataset.images))])
+    images = dataset.images.append_column("content", contents)
+    recipe = dataclasses.replace(RECIPES["small"], epochs=1)
+    fit(dataclasses.replace(dataset, images=images), recipe, encoders=encoders).save_pretrained(folder / "made")
+    return folder / "made"
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.csv"
+    path.write_text("prompt_id,prompt,style\ncup,a cup of coffee,\ncat,a cat,etching\n", "utf-8")
+    return path
+
+
+def test_what_the_base_prompts_image_shows_is_recorded_unless_the_prompts_file_says_it(
+    steer: Steer, tmp_path: Path, described: Path
+) -> None:
+    siglip = tiny_siglip(tmp_path / "siglip", text_dimensions=32)
+    checkpoint = train(tmp_path, EncoderNames(image=str(siglip)))
+
+    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 1, "--candidates", 2)
+    before = pq.read_table(tmp_path / "run" / "candidates.parquet")
+    (tmp_path / "run" / "journal.jsonl").write_text("", "utf-8")
+    again = steer("--resume", "--out", tmp_path / "run")
+
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert set(about["zero_shot"]) == {"cup", "cat"}
+    assert set(about["zero_shot"]["cup"]) == {"content", "style"}
+    assert set(about["zero_shot"]["cat"]) == {"content"}
+    assert all(found["content"] in CONTENTS for found in about["zero_shot"].values())
+    assert about["warnings"] == []
+    assert pq.read_table(tmp_path / "run" / "candidates.parquet").equals(before)
+
+
+def test_an_image_encoder_without_a_text_half_is_said_plainly(steer: Steer, tmp_path: Path, described: Path) -> None:
+    checkpoint = train(tmp_path, EncoderNames())
+
+    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 0)
+
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    (warning,) = about["warnings"]
+    assert "image metadata (content, style) stays unknown: the predictor's image encoder efficientnet-lite0" in warning
+    assert "zero_shot" not in about
