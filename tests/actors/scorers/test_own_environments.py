@@ -21,7 +21,13 @@ from actors.scorers.image_reward import ImageRewardScorer
 from actors.scorers.iqa import QAlignScorer
 
 ROOT = Path(__file__).parents[3]
-ENVIRONMENTS = {"q-align": "pyiqa", "q-align-iqa": "pyiqa", "imagereward": "imagereward", "hpsv3": "hpsv3"}
+ENVIRONMENTS = {
+    "laion": "pyiqa",
+    "q-align": "pyiqa",
+    "q-align-iqa": "pyiqa",
+    "imagereward": "imagereward",
+    "hpsv3": "hpsv3",
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hub", "ray")]
 
@@ -70,6 +76,18 @@ def scores_of(scorer: str, make: type, arguments: dict[str, Any], *prompts: str)
             pool.stop()
 
     return asyncio.run(main())
+
+
+def test_laion_gives_one_number_whatever_the_prompt(tmp_path: Path) -> None:
+    script = ROOT / "tests" / "actors" / "scorers" / "laion_by_library.py"
+    homes = {"HOME": str(tmp_path / "home"), "TORCH_HOME": str(tmp_path / "torch")}
+    done = subprocess.run(
+        [python_of("laion"), script, tmp_path], check=False, capture_output=True, text=True, env={**os.environ, **homes}
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()[-1].split()
+    assert first == second
+    assert -100 < float(first) < 100
 
 
 def test_q_align_gives_a_level_for_each_task_whatever_the_prompt(hub: Path) -> None:
