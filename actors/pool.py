@@ -160,8 +160,7 @@ def check_resources(roles: Sequence[Role]) -> None:
     ]
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for role in roles if not short else ():
-        one = wanted_resources([role])
-        share = {name: amount / role.actors for name, amount in one.items()}
+        share = {name: amount / role.actors for name, amount in wanted_resources([role]).items()}
         if not any(all(node.get(name, 0) >= amount for name, amount in share.items()) for node in nodes):
             asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
             short.append(f"one {role.name} wants {asked} on a single node, no node has that")
@@ -366,8 +365,7 @@ class ActorPool:
         import ray.exceptions
 
         role = self.role
-        options: dict[str, Any] = {"num_cpus": role.num_cpus, "num_gpus": role.num_gpus}
-        options["resources"] = dict(role.resources)
+        options: dict[str, Any] = {key: getattr(role, key) for key in ("num_cpus", "num_gpus", "resources")}
         if role.python is not None:
             options["runtime_env"] = {"py_executable": role.python}
         reason = ""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.scorer_settings import generic, needs_predictor
 from pipelines.settings import Settings
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -12,7 +13,11 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together; zeros left out."""
     total: dict[str, float] = {"GPU": 0}
-    for role in (settings.renderer, settings.text_encoder, settings.proposer, settings.scorer):
+    roles = [settings.renderer, settings.text_encoder, settings.proposer]
+    roles += [settings.generic.of(name) for name in generic(settings.scorers)]
+    if needs_predictor(settings.scorers):
+        roles.append(settings.scorer)
+    for role in roles:
         for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
             total[name] = total.get(name, 0) + amount * role.actors
     return {name: amount for name, amount in total.items() if amount}

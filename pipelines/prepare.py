@@ -108,7 +108,7 @@ def _plan(
     """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
     embedded = isinstance(settings.renderer, DarkroomSettings)
     if not dry_run:
-        if settings.predictor is None and not embedded:
+        if settings.predictor is None and not embedded and needs_predictor(settings.scorers):
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = pinned(settings)
     renderer = make_renderer(settings)

@@ -14,7 +14,10 @@ from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import environment
 
-ON_CPU = [f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")]
+ON_CPU = [
+    *(f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")),
+    "proposer.kind=transformers",  # vLLM lives in an environment of its own; see tests/vllm
+]
 SMALL = ["renderer.width=64", "renderer.height=64", "renderer.num_inference_steps=2", "proposer.max_new_tokens=80"]
 
 
