@@ -47,8 +47,11 @@ def participant(browser: Browser, link: str, kind: str, view: ViewportSize, wher
     shoot(page, f"about-{where}", whole=True)
     page.get_by_role("button", name="Continue").click()
     shot = False
-    while not page.get_by_role("heading", name="Thank you!").is_visible():
-        onward = page.get_by_role("button", name="Continue with part")
+    end, onward = page.get_by_role("heading", name="Thank you!"), page.get_by_role("button", name="Continue with part")
+    while True:
+        page.locator(READY).or_(end).or_(onward).wait_for()
+        if end.is_visible():
+            break
         if onward.is_visible():
             shoot(page, f"break-{where}")
             onward.click()

@@ -47,6 +47,12 @@ class Visit:
         self.page.get_by_label("Age in years").fill("34")
         self.page.get_by_role("button", name="Continue").click()
 
+    def ended(self) -> bool:
+        """Wait for whatever comes next – a trial, a break or the end – and tell whether it is the end."""
+        end = self.page.get_by_role("heading", name="Thank you!")
+        self.page.locator(READY).or_(end).or_(self.page.get_by_role("button", name="Continue with part")).wait_for()
+        return end.is_visible()
+
     def ready(self) -> None:
         """The trial can be answered: its images are there, and for longer than a double click takes."""
         self.page.locator(READY).wait_for()
@@ -87,7 +93,7 @@ def test_pairs_by_click_and_by_arrow_keys_from_consent_to_the_code(
     visit = Visit(context, address)
     visit.agree()
     chosen: list[str] = []
-    while not visit.page.get_by_role("heading", name="Thank you!").is_visible():
+    while not visit.ended():
         if (onward := visit.page.get_by_role("button", name="Continue with part 2")).is_visible():
             onward.click()
             continue
@@ -118,7 +124,7 @@ def test_ratings_from_consent_to_the_code_and_no_value_before_the_slider_is_touc
     visit = Visit(context, address)
     visit.agree()
     count = 0
-    while not visit.page.get_by_role("heading", name="Thank you!").is_visible():
+    while not visit.ended():
         if (onward := visit.page.get_by_role("button", name=re.compile("Continue with part"))).is_visible():
             onward.click()
             continue
