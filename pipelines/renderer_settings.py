@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipelines.placement import Placement
+from pipelines.service_settings import secretless, variable_name
 
 Profile = Literal["exact", "compile", "cudnn", "flash", "sage", "math", "taylorseer"]
 """Names of `actors.render_profiles.PROFILES`, which a test compares."""
@@ -87,23 +87,12 @@ class ImageApiSettings(Placement):
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, url: str | None) -> str | None:
-        """It is written to run.json, so it may hold neither a password nor a key."""
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a URL such as https://api.openai.com/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must hold no user, password or query; name the key's variable in renderer.api_key_env")
-        return url.rstrip("/")
+        return None if url is None else secretless(url, variable="renderer.api_key_env")
 
     @field_validator("api_key_env")
     @classmethod
     def _names_a_variable(cls, name: str | None) -> str | None:
-        if name is not None and not (name.isidentifier() and name.isascii()):
-            # Not shown: it may be the key itself.
-            raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key")
-        return name
+        return variable_name(name)
 
 
 class TextEncoderSettings(Placement):
