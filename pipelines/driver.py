@@ -140,19 +140,19 @@ class Driver:
 
     async def _iterate(self, trajectory: Trajectory, step: RenderBase | Propose) -> Iteration:
         if isinstance(step, RenderBase):
-            prompts, asks, refused = [trajectory.base_prompt], 0, {}
+            prompts, seeds, refused = [trajectory.base_prompt], [], {}
         else:
-            prompts, asks, refused = await self._propose(trajectory, step)
+            prompts, seeds, refused = await self._propose(trajectory, step)
         candidates = await asyncio.gather(*(self._try(trajectory, prompt) for prompt in prompts))
         number = step.number if isinstance(step, Propose) else 0
-        return Iteration(number=number, candidates=tuple(candidates), asks=asks, refused=refused)
+        return Iteration(number=number, candidates=tuple(candidates), seeds=tuple(seeds), refused=refused)
 
-    async def _propose(self, trajectory: Trajectory, step: Propose) -> tuple[list[str], int, dict[str, int]]:
-        """Ask until there are enough new prompts, or `asks` times."""
+    async def _propose(self, trajectory: Trajectory, step: Propose) -> tuple[list[str], list[int], dict[str, int]]:
+        """Ask until there are enough new prompts, or `asks` times: the prompts, the seeds, and what was refused."""
         prompts: list[str] = []
+        seeds: list[int] = []
         refused: dict[str, int] = {}
-        ask = 0
-        while len(prompts) < self._protocol.candidates and ask < self._protocol.asks:
+        while len(prompts) < self._protocol.candidates and len(seeds) < self._protocol.asks:
             room = self._protocol.candidates - len(prompts)
             assert step.context.score is not None
             request = ProposalRequest(
@@ -160,8 +160,9 @@ class Driver:
                 best_prompt=step.context.prompt,
                 best_score=step.context.score,
                 count=room,
-                seed=proposal_seed(trajectory, step.number, ask),
+                seed=proposal_seed(trajectory, step.number, len(seeds)),
             )
+            seeds.append(request.seed)
             _, proposals = await self._proposer.call("propose", request)
             assert isinstance(proposals, Proposals)
             admitted, dropped = admit(proposals.prompts, [step.context.prompt, *prompts], room)
@@ -169,8 +170,7 @@ class Driver:
             for reasons in (proposals.refused, dropped):
                 for reason, count in reasons.items():
                     refused[reason] = refused.get(reason, 0) + count
-            ask += 1
-        return prompts, ask, refused
+        return prompts, seeds, refused
 
     async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
         key = image_key(self._identity, prompt, trajectory.image_seed)

@@ -91,7 +91,10 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, Iteration]:
             raise TypeError("a name or a prompt is not text")
         if not all(isinstance(score, int | float | None) for score in scores):
             raise TypeError("a score is not a number")
-        return trajectory_id, Iteration(candidates=candidates, **values)
+        seeds = tuple(values.pop("seeds"))
+        if not all(isinstance(seed, int) for seed in seeds):
+            raise TypeError("a seed is not a whole number")
+        return trajectory_id, Iteration(candidates=candidates, seeds=seeds, **values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JournalError(f"{path}, line {number}: not a line of a journal: {error}") from error
 

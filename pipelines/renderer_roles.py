@@ -76,8 +76,9 @@ def renderer_role(settings: Settings) -> Role:
 def text_encoder_role(settings: Settings) -> Role | None:
     """The renderers' text encoder, where it has actors of its own."""
     renderer = settings.renderer
-    if not settings.text_encoder.actors or not isinstance(renderer, DiffusersSettings):
+    if not settings.text_encoder.actors:
         return None
+    assert isinstance(renderer, DiffusersSettings)
     from actors.text_encoder import Flux2TextEncoder
 
     arguments = renderer.model_dump(include={"model", "revision", "dtype", "guidance_scale"})

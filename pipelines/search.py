@@ -60,8 +60,8 @@ class Iteration:
 
     number: int
     candidates: tuple[Candidate, ...]
-    asks: int = 0
-    """How often the proposer was asked; 0 for the base prompt's iteration."""
+    seeds: tuple[int, ...] = ()
+    """Of each time the proposer was asked; none for the base prompt's iteration."""
     refused: Mapping[str, int] = field(default_factory=dict)
 
 

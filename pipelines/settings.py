@@ -11,15 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_serializer
+from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
 
 from actors.scorers.scales import SCORERS
 from pipelines.placement import Closed, Placement
 from pipelines.proposer_settings import LexiconSettings, ProposerSettings
-from pipelines.renderer_settings import DarkroomSettings, RendererSettings, TextEncoderSettings
+from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
 from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
 
 PRESETS = Path(__file__).parent / "presets"
@@ -47,6 +47,15 @@ class Settings(Closed):
     proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
     generic: GenericSettings = GenericSettings()
+
+    @model_validator(mode="after")
+    def _only_diffusers_part_from_their_text_encoder(self) -> Self:
+        if self.text_encoder.actors and not isinstance(self.renderer, DiffusersSettings):
+            raise ValueError(
+                f"text_encoder.actors: a {self.renderer.kind} renderer has no text encoder, "
+                f"got {self.text_encoder.actors}; set text_encoder.actors=0"
+            )
+        return self
 
     @field_serializer("generic")
     def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
@@ -160,7 +169,8 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key, model = _locate(first["loc"])
     if first["type"] == "value_error":  # ours, which shows the value itself where it may be shown
-        return f"setting {key}: {first['msg'].removeprefix('Value error, ')}"
+        said = first["msg"].removeprefix("Value error, ")
+        return f"setting {key}: {said}" if key else f"setting {said}"
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
     known = [field.alias or name for name, field in model.model_fields.items() if name != "preset"]

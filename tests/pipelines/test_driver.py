@@ -12,7 +12,7 @@ from actors.render_path import RenderPath
 from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
 from pipelines.journal import Journal, replay
-from pipelines.search import Iteration, Protocol, Trajectory, image_seed
+from pipelines.search import Iteration, Protocol, Trajectory, image_seed, proposal_seed
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 pytestmark = pytest.mark.usefixtures("ray")
@@ -137,9 +137,10 @@ def test_a_trajectory_whose_proposer_fails_keeps_what_it_has(tmp_path: Path) -> 
 
 
 def test_too_few_proposals_are_asked_for_again_at_most_twice_and_counted(tmp_path: Path) -> None:
-    (history,) = drive(tmp_path, trajectories("a terse poem", users=["u1"])).histories.values()
+    todo = trajectories("a terse poem", users=["u1"])
+    (history,) = drive(tmp_path, todo).histories.values()
     first = history[1]
-    assert first.asks == 3
+    assert first.seeds == tuple(proposal_seed(todo[0], 1, ask) for ask in range(3))
     assert len(first.candidates) == 1
     assert first.refused == {"not numbered": 3, "duplicate": 5}
 

@@ -27,7 +27,7 @@ a_candidate = st.builds(
 a_round = st.tuples(
     st.integers(0, len(IDS) - 1),
     st.lists(a_candidate, max_size=3).map(tuple),
-    st.integers(0, 3),
+    st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
     st.dictionaries(texts, st.integers(0, 99), max_size=2),
 )
 
@@ -37,8 +37,8 @@ def recordings(draw: st.DrawFn) -> list[tuple[str, Iteration]]:
     """Iterations of two trajectories in any order that the driver could write them in."""
     due = [0, 0]
     lines = []
-    for which, candidates, asks, refused in draw(st.lists(a_round, max_size=6)):
-        lines.append((IDS[which], Iteration(number=due[which], candidates=candidates, asks=asks, refused=refused)))
+    for which, candidates, seeds, refused in draw(st.lists(a_round, max_size=6)):
+        lines.append((IDS[which], Iteration(number=due[which], candidates=candidates, seeds=seeds, refused=refused)))
         due[which] += 1
     return lines
 
@@ -86,7 +86,7 @@ def test_a_torn_line_longer_than_any_buffer_is_dropped(tmp_path: Path) -> None:
     assert replay(path, IDS)[IDS[0]] == [iteration(0), iteration(1)]
 
 
-GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "asks": 1, "refused": {}}'
+GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "seeds": [1], "refused": {}}'
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,9 @@ GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "asks": 
         '{"trajectory": "p1/pamela/1/u1", "candidates": []}',
         '{"trajectory": "p1/pamela/1/u1", "number": 1}',
         GOOD.replace('"p1/pamela/1/u1"', "[]"),
-        GOOD.replace('"asks"', '"ask"'),
+        GOOD.replace('"seeds"', '"seed"'),
+        GOOD.replace("[1]", '["1"]'),
+        GOOD.replace("[1]", "1"),
         GOOD.replace("[]", '[{"score": 1.0}]'),
         GOOD.replace("[]", '[{"prompt": 1}]'),
         GOOD.replace("[]", '[{"prompt": "a", "score": "1"}]'),
@@ -227,7 +229,7 @@ def test_a_line_says_in_json_whose_it_is(tmp_path: Path) -> None:
         "trajectory": IDS[1],
         "number": 0,
         "candidates": [{"prompt": "a cat, 0", "image": None, "score": 0.1, "error": None}],
-        "asks": 0,
+        "seeds": [],
         "refused": {},
     }
 

@@ -20,7 +20,7 @@ HISTORY = (
             Candidate(prompt="a cat, “so\ndim” ☃", image="i2", score=0.75),
             Candidate(prompt="a cat, late", image="i3", score=0.75),
         ),
-        asks=1,
+        seeds=(7,),
     ),
     Iteration(
         number=2,
@@ -30,9 +30,9 @@ HISTORY = (
             Candidate(prompt="a cat, foggy", image="i0", score=0.7),
             Candidate(prompt="a cat, “so\ndim” ☃", image="i2", score=0.75),
         ),
-        asks=3,
+        seeds=(7, 8, 9),
     ),
-    Iteration(number=3, candidates=(), asks=3),
+    Iteration(number=3, candidates=(), seeds=(7, 8, 9)),
 )
 
 
@@ -142,7 +142,7 @@ def test_a_trajectory_that_did_not_reach_its_end_says_so_and_keeps_what_it_has(
 
 
 def test_a_search_without_a_better_best_stops_for_lack_of_patience(tmp_path: Path) -> None:
-    history = [HISTORY[0], *(Iteration(number=n, candidates=(), asks=3) for n in (1, 2))]
+    history = [HISTORY[0], *(Iteration(number=n, candidates=(), seeds=(7, 8, 9)) for n in (1, 2))]
 
     write_records([outcome(trajectory("u1"), history, PROTOCOL)], tmp_path)
 

@@ -37,7 +37,8 @@ def test_the_paper_draws_with_flux2_from_a_text_encoder_apart() -> None:
     assert (renderer.arguments["dtype"], renderer.arguments["profile"]) == ("bfloat16", "exact")
     assert isinstance(text_encoder.make(**text_encoder.arguments), Flux2TextEncoder)
     assert text_encoder_role(load_settings("paper", ["text_encoder.actors=0"])) is None
-    assert text_encoder_role(load_settings("embedded", ["text_encoder.actors=1"])) is None
+    with pytest.raises(ValueError, match=r"a darkroom renderer has no text encoder, got 1; set text_encoder.actors=0"):
+        load_settings("embedded", ["text_encoder.actors=1"])
 
 
 def test_where_the_text_is_encoded_decides_no_record() -> None:
