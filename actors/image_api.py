@@ -90,7 +90,7 @@ class ImageApi:
         Raises
         ------
         ValueError
-            No key, a key that is not accepted, no such model, or no service at the address.
+            No key, a key that is not accepted, or no service at the address.
         """
         if self._key_variable and not os.environ.get(self._key_variable):
             raise ValueError(f"no key for {self._base_url}: set the environment variable {self._key_variable}")

@@ -11,16 +11,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+LOOKS = ("soft light", "golden hour", "film grain", "low angle", "fog", "neon", "snow", "long exposure")
 _BEGIN, _TURN, _END, _PADDING = "<|begin|>", "<|turn|>", "<|end|>", "<|pad|>"
-_LOOKS = ("soft light", "golden hour", "film grain", "low angle", "fog", "neon", "snow", "long exposure")
 _QUESTION = f"{_BEGIN}{_TURN}assistant\n"
 
 
-def tiny_chat_llama(folder: Path, *, proposals: int = 3, steps: int = 60) -> Path:
-    """Save it with its tokenizer and chat template."""
+def tiny_chat_llama(folder: Path, *, subject: str = "a cup of coffee", proposals: int = 3, steps: int = 60) -> Path:
+    """Save it with its tokenizer and chat template: every line that it writes is the subject and one of `LOOKS`."""
     chance = random.Random(0)
     replies = [
-        "\n".join(f"{number}. a cup of coffee, {chance.choice(_LOOKS)}" for number in range(1, proposals + 1))
+        "\n".join(f"{number}. {subject}, {chance.choice(LOOKS)}" for number in range(1, proposals + 1))
         for _ in range(steps * 16)
     ]
     with torch.random.fork_rng():

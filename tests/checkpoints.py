@@ -45,12 +45,13 @@ def tiny_siglip(folder: Path, *, seed: int = 0, text_dimensions: int = 24) -> Pa
     return folder
 
 
-def tiny_siglip2(folder: Path, *, seed: int = 0) -> Path:
-    """NaFlex, at most 16 patches of 8: images of 32 dimensions, texts of 24."""
+def tiny_siglip2(folder: Path, *, seed: int = 0, text_dimensions: int = 24) -> Path:
+    """NaFlex, at most 16 patches of 8: images of 32 dimensions, texts of 24 unless said."""
     vision: dict[str, Any] = {"hidden_size": 32, "num_patches": 16, "patch_size": 8, **_LAYERS}
     tokenizer = _tokenizer(64, "right", ends=True)
     torch.manual_seed(seed)
-    Siglip2Model(Siglip2Config(text_config=_siglip_text(tokenizer), vision_config=vision)).save_pretrained(folder)
+    text = {**_siglip_text(tokenizer), "projection_size": text_dimensions}
+    Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
     image_processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
     Siglip2Processor(image_processor, tokenizer).save_pretrained(folder)
     return folder

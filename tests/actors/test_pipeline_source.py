@@ -4,53 +4,21 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from actors.memory import check_memory, needed_bytes
 from actors.pipeline_source import find_pipeline, weight_bytes
-
-COMMIT = "c0ffee" + "0" * 34
-
-
-class Hub(BaseHTTPRequestHandler):
-    """A hub with one gated repository, one that is no pipeline, and nothing else."""
-
-    def do_GET(self) -> None:
-        if "/gated/" in self.path:
-            self._answer(403, {"X-Error-Code": "GatedRepo"}, {"error": "Access to model is restricted"})
-        elif "/someone/text" in self.path:
-            self._answer(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, {"error": "Entry not found"})
-        elif "/unknown/" in self.path:
-            self._answer(404, {"X-Error-Code": "RevisionNotFound"}, {"error": "Invalid rev id"})
-        else:
-            self._answer(404, {"X-Error-Code": "RepoNotFound"}, {"error": "Repository not found"})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def _answer(self, status: int, headers: dict[str, str], body: object) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Type": "application/json", "Content-Length": len(content)}.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Silent."""
+from tests.actors.hub import COMMIT, serve_hub
+from tests.flux2_checkpoints import weights_of
 
 
 @pytest.fixture
 def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serve_hub() as url:
+        yield url
 
 
 def find_all(models: list[tuple[str, str | None]], **environment: str) -> list[str]:
@@ -133,19 +101,11 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         find_pipeline(str(tmp_path), None).complete(["vae"])
 
 
-def big_weights(path: Path, numbers: int) -> None:
-    """A safetensors file's header alone: nothing more is read before it is known that the weights fit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"__metadata__": {}, "w": {"dtype": "F32", "shape": [numbers], "data_offsets": [0, 4 * numbers]}}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text)
-
-
 def test_the_memory_of_weights_is_read_from_their_headers(tmp_path: Path) -> None:
-    big_weights(tmp_path / "transformer" / "model-00001-of-00002.safetensors", 20_000_000_000)
-    big_weights(tmp_path / "transformer" / "model-00002-of-00002.safetensors", 12_000_000_000)
-    big_weights(tmp_path / "transformer" / "model.fp16-00001-of-00001.safetensors", 32_000_000_000)
-    big_weights(tmp_path / "text_encoder" / "model.safetensors", 24_000_000_000)
+    weights_of(tmp_path / "transformer" / "model-00001-of-00002.safetensors", 20_000_000_000)
+    weights_of(tmp_path / "transformer" / "model-00002-of-00002.safetensors", 12_000_000_000)
+    weights_of(tmp_path / "transformer" / "model.fp16-00001-of-00001.safetensors", 32_000_000_000)
+    weights_of(tmp_path / "text_encoder" / "model.safetensors", 24_000_000_000)
     parts = ["scheduler", "text_encoder", "transformer"]
     sizes = weight_bytes(tmp_path, parts, 2)
     assert sizes == {"text_encoder": 48_000_000_000, "transformer": 64_000_000_000}

@@ -9,10 +9,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from predictor.encoding import EncoderNames
 from tests.chat_checkpoint import tiny_chat_llama
+from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import environment
+from tests.pipelines.predictors import CONTENTS, train
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")),
@@ -27,6 +30,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"renderer": tiny_flux2(root / "flux2"), "proposer": tiny_chat_llama(root / "llama")}
 
 
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On the paper's encoders: SigLIP2 for images and prompts, an embedding model around a Llama for people."""
+    root = tmp_path_factory.mktemp("predictor")
+    siglip2 = str(tiny_siglip2(root / "siglip2", text_dimensions=32))
+    return train(root, EncoderNames(image=siglip2, text=siglip2, profile=str(tiny_embedding_model(root / "embedding"))))
+
+
 def settings(*pairs: str) -> list[str]:
     return [part for pair in pairs for part in ("--set", pair)]
 
@@ -37,13 +48,13 @@ def images(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_records(
-    steer: Steer, models: dict[str, Path], checkpoint: Path, tmp_path: Path
+    steer: Steer, models: dict[str, Path], predictor: Path, tmp_path: Path
 ) -> None:
     prompts, run, again = tmp_path / "prompts.txt", tmp_path / "run", tmp_path / "again"
     prompts.write_text("a cup of coffee\n", "utf-8")
     where = [f"{role}.model={path}" for role, path in models.items()]
     done = steer(
-        *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", checkpoint, "--out", run),
+        *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", predictor, "--out", run),
         *("--candidates", 3, "--iterations", 2),
         *settings(*where, *ON_CPU, *SMALL, "renderer.actors=2"),
         timeout_s=400,
@@ -54,6 +65,7 @@ def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_recor
     assert len({row["image"] for row in candidates}) == len({row["prompt"] for row in candidates}) >= 4
     about = json.loads((run / "run.json").read_text("utf-8"))
     assert about["decisive"]["renderer"]["pipeline"] == "Flux2Pipeline"
+    assert {found["content"] in CONTENTS for found in about["zero_shot"].values()} == {True}
     assert "All images are generated" in (run / "gallery.html").read_text("utf-8")
 
     # From the first line of the journal, in new processes, on one renderer that encodes its text itself.

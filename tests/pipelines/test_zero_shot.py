@@ -1,37 +1,16 @@
 """steer-batch with a predictor that knows categories of images: what is found is recorded, and scored by."""
 
-import dataclasses
 import json
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.dataset import read_dataset
 from predictor.encoding import EncoderNames
-from predictor.fitting import fit
-from predictor.simulation import simulate
-from predictor.training import RECIPES
 from tests.checkpoints import tiny_siglip
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
-from tests.predictor.conftest import write_images
-
-CONTENTS = ["animal", "building"]
-
-
-def train(folder: Path, encoders: EncoderNames) -> Path:
-    """A predictor for two raters, whose images have a content and a style."""
-    (folder / "rated").mkdir()
-    write_images(folder / "rated", 24)
-    simulate(folder / "rated", raters=2, ratings_per_image=2, seed=0)
-    dataset = read_dataset(folder / "rated")
-    contents = pa.array([CONTENTS[n % 2] for n in range(len(dataset.images))])
-    images = dataset.images.append_column("content", contents)
-    recipe = dataclasses.replace(RECIPES["small"], epochs=1)
-    fit(dataclasses.replace(dataset, images=images), recipe, encoders=encoders).save_pretrained(folder / "made")
-    return folder / "made"
+from tests.pipelines.predictors import CONTENTS, train
 
 
 @pytest.fixture

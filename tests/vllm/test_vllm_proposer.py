@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,9 +13,9 @@ from typing import Any, TypeVar
 import pytest
 
 from actors.chat.vllm_proposer import VLLMProposer
-from actors.messages import Proposals
+from actors.messages import ProposalRequest, Proposals
 from actors.pool import ActorPool, CallFailedError, PoolBrokenError, Role, connect, disconnect
-from tests.actors.chat.tiny_llama import LOOKS, request, save_tiny_llama
+from tests.chat_checkpoint import LOOKS, tiny_chat_llama
 
 T = TypeVar("T")
 
@@ -26,9 +27,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    save_tiny_llama(folder)
-    return folder
+    return tiny_chat_llama(tmp_path_factory.mktemp("llama"), subject="a cat")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,9 +38,13 @@ def cluster() -> Iterator[None]:
 
 
 def role(folder: Path, **options: Any) -> Role:
-    arguments = {"model": str(folder), "instruction": str(folder / "instruction.txt"), "max_new_tokens": 60}
+    arguments = {"model": str(folder), "max_new_tokens": 60}
     arguments |= {"dtype": "float32", "max_model_len": 256, "enforce_eager": True, **options}
     return Role(name="proposer", make=VLLMProposer, arguments=arguments, in_flight=10, timeout_s=200)
+
+
+def request(seed: int = 0, prompt: str = "a cat") -> ProposalRequest:
+    return ProposalRequest(base_prompt=prompt, best_prompt=prompt, best_score=0.5, count=3, seed=seed)
 
 
 def in_pool(pool_role: Role, use: Callable[[ActorPool], Awaitable[T]]) -> T:
@@ -131,16 +134,20 @@ def test_an_engine_that_was_killed_is_replaced_and_an_actor_that_was_killed_leav
     assert wait_until(lambda: engines() == before)
 
 
-def test_a_question_that_is_too_long_fails_alone_in_one_line(folder: Path) -> None:
+def test_a_question_that_is_too_long_fails_alone_in_one_line(folder: Path, tmp_path: Path) -> None:
+    heeding = shutil.copytree(folder, tmp_path / "heeding")
+    (heeding / "chat_template.jinja").write_text("{{ messages[0].content }}<|turn|>assistant\n", "utf-8")
+    (heeding / "instruction.txt").write_text("{requested_number} like {descriptions}", "utf-8")
+
     async def use(pool: ActorPool) -> None:
         with pytest.raises(CallFailedError) as error:
             await pool.call("propose", request(prompt="a cat " * 400))
         assert len(str(error.value).splitlines()) == 1
         assert "256" in str(error.value)
-        _, proposals = await pool.call("propose", request())
-        assert proposals.prompts
+        _, answers = await pool.call("answers", request())
+        assert answers
 
-    in_pool(role(folder), use)
+    in_pool(role(heeding, instruction=str(heeding / "instruction.txt")), use)
 
 
 @pytest.mark.parametrize(

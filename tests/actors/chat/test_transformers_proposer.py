@@ -8,18 +8,17 @@ import torch
 
 from actors.chat.conversation import read
 from actors.chat.transformers_proposer import TransformersProposer
-from tests.actors.chat.tiny_llama import LOOKS, request, save_tiny_llama
+from actors.messages import ProposalRequest
+from tests.chat_checkpoint import LOOKS, tiny_chat_llama
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    save_tiny_llama(folder)
-    return folder
+    return tiny_chat_llama(tmp_path_factory.mktemp("llama"), subject="a cat")
 
 
 def make(folder: Path, **options) -> TransformersProposer:
-    return TransformersProposer(str(folder), str(folder / "instruction.txt"), max_new_tokens=60, **options)
+    return TransformersProposer(str(folder), max_new_tokens=60, **options)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +26,10 @@ def proposer(folder: Path) -> TransformersProposer:
     proposer = make(folder)
     proposer.setup()
     return proposer
+
+
+def request(seed: int = 0) -> ProposalRequest:
+    return ProposalRequest(base_prompt="a cat", best_prompt="a cat", best_score=0.5, count=3, seed=seed)
 
 
 def text(proposer: TransformersProposer, seed: int) -> str:
@@ -43,7 +46,7 @@ def test_the_models_list_becomes_proposals(proposer: TransformersProposer) -> No
 
 def test_only_what_the_model_adds_is_read(proposer: TransformersProposer) -> None:
     (answer,) = proposer.answers(request())
-    assert "like" not in answer.text
+    assert "highest scores" not in answer.text
     assert "<|" not in answer.text
     assert answer.finished
     assert proposer.propose(request()) == read([answer], "numbered")
@@ -57,7 +60,7 @@ def test_the_seed_decides_the_reply_in_every_process(folder: Path, proposer: Tra
 
 
 def test_an_answer_that_reaches_the_most_tokens_is_cut_off_and_loses_its_last_prompt(folder: Path) -> None:
-    proposer = TransformersProposer(str(folder), str(folder / "instruction.txt"), max_new_tokens=12)
+    proposer = TransformersProposer(str(folder), max_new_tokens=12)
     proposer.setup()
     (answer,) = proposer.answers(request())
     assert not answer.finished

@@ -1,0 +1,28 @@
+"""A predictor whose raters have seen images with a content and a style, on encoders of the caller's choice."""
+
+import dataclasses
+from pathlib import Path
+
+import pyarrow as pa
+
+from predictor.dataset import read_dataset
+from predictor.encoding import EncoderNames
+from predictor.fitting import fit
+from predictor.simulation import simulate
+from predictor.training import RECIPES
+from tests.predictor.conftest import write_images
+
+CONTENTS = ["animal", "building"]
+
+
+def train(folder: Path, encoders: EncoderNames) -> Path:
+    """The checkpoint of one epoch, for the raters u01 and u02."""
+    (folder / "rated").mkdir(parents=True)
+    write_images(folder / "rated", 24)
+    simulate(folder / "rated", raters=2, ratings_per_image=2, seed=0)
+    dataset = read_dataset(folder / "rated")
+    contents = pa.array([CONTENTS[n % 2] for n in range(len(dataset.images))])
+    images = dataset.images.append_column("content", contents)
+    recipe = dataclasses.replace(RECIPES["small"], epochs=1)
+    fit(dataclasses.replace(dataset, images=images), recipe, encoders=encoders).save_pretrained(folder / "made")
+    return folder / "made"
