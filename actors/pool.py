@@ -1,4 +1,4 @@
-"""The one file that knows Ray: the cluster, what is asked of it, and pools of actors.
+"""Pools of Ray actors: the one way in which the driver has something done elsewhere.
 
 A pool keeps N actors of one role. Each call goes to the least loaded actor that is up; at most
 `in_flight` calls are on an actor at a time, the rest wait in order. An actor that dies, or whose running
@@ -14,16 +14,12 @@ Invariant: a call is on one actor at a time, and leaves it in `finally`, whateve
 """
 
 import asyncio
-import logging
-import os
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from actors.messages import RefusedError
+from actors.role import Role
 
 ATTEMPTS = 2
 _FAILED_STARTS = 3
@@ -39,133 +35,6 @@ class CallFailedError(RuntimeError):
 
 class PoolBrokenError(RuntimeError):
     """No actor of the pool comes up; nothing can go on."""
-
-
-class ClusterError(ValueError):
-    """The cluster cannot be reached or is too small for what is asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """What to run how often, and on what.
-
-    Example:
-
-        Role(name="renderer", make=Darkroom, arguments={"size": 256}, actors=2, num_gpus=1)
-    """
-
-    name: str
-    make: Callable[..., Any]
-    """A plain class with a cheap constructor and `setup()`; made into an actor here."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    actors: int = 1
-    num_cpus: float = 0
-    num_gpus: float = 0
-    resources: Mapping[str, float] = field(default_factory=dict)
-    in_flight: int = 2
-    """Calls on one actor at a time: one that runs, and one that is there when it is done."""
-    timeout_s: float = 300
-    setup_timeout_s: float = 600
-    python: str | None = None
-    """The interpreter of another environment to run in, with the same Ray and Python; none: the cluster's own."""
-
-
-def connect(address: str | None) -> None:
-    """Join the Ray cluster at `address`, or start one on this machine that ends with this process.
-
-    Raises
-    ------
-    ClusterError
-        There is no cluster at the address.
-    """
-    local = address in (None, "local")
-    if not local:
-        _check_reachable(str(address))
-    if local:
-        # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    try:
-        ray.init(
-            address="local" if local else address,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ClusterError(f"no Ray cluster at {address!r}: {reason}; start one or leave out --address") from error
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes before it gives up on an address where nobody listens."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # a name that Ray resolves itself, such as "auto"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        raise ClusterError(
-            f"no Ray cluster at {address!r}: {error.strerror or error}; start one or leave out --address"
-        ) from error
-
-
-def disconnect() -> None:
-    """Leave the cluster; one that `connect` started ends with it."""
-    import ray
-
-    ray.shutdown()
-
-
-def put(value: Any) -> Any:
-    """A reference to a value, for handing it to several calls."""
-    import ray
-
-    return ray.put(value)
-
-
-def wanted_resources(roles: Sequence[Role]) -> dict[str, float]:
-    """What the roles ask for in all: CPU, GPU and custom resources; zeros left out."""
-    total: dict[str, float] = {}
-    for role in roles:
-        for name, amount in {"CPU": role.num_cpus, "GPU": role.num_gpus, **role.resources}.items():
-            total[name] = total.get(name, 0) + amount * role.actors
-    return {name: amount for name, amount in total.items() if amount}
-
-
-def cluster_resources() -> dict[str, float]:
-    """What the connected cluster has in all."""
-    import ray
-
-    return dict(ray.cluster_resources())
-
-
-def check_resources(roles: Sequence[Role]) -> None:
-    """Refuse what the cluster can never place, rather than wait for it.
-
-    Raises
-    ------
-    ClusterError
-        More is asked for than there is; the message gives both numbers.
-    """
-    import ray
-
-    there = cluster_resources()
-    short = [
-        f"{amount:g} {name} wanted, {there.get(name, 0):g} there"
-        for name, amount in wanted_resources(roles).items()
-        if amount > there.get(name, 0)
-    ]
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for role in roles if not short else ():
-        share = {name: amount / role.actors for name, amount in wanted_resources([role]).items()}
-        if not any(all(node.get(name, 0) >= amount for name, amount in share.items()) for node in nodes):
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
-            short.append(f"one {role.name} wants {asked} on a single node, no node has that")
-    if short:
-        raise ClusterError(f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset")
 
 
 class _Actor:

@@ -138,7 +138,8 @@ def _settle(console: "Console", order: "Order", out: Path | None, *, resume: boo
 
 
 def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
-    from actors.pool import ClusterError, PoolBrokenError
+    from actors.cluster import ClusterError
+    from actors.pool import PoolBrokenError
     from pipelines.journal import JournalError
     from pipelines.run import start_or_continue
     from pipelines.run_folder import FolderError, is_run
@@ -161,7 +162,7 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
 def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
     import yaml
 
-    from actors.pool import ClusterError, cluster_resources, connect, disconnect
+    from actors.cluster import ClusterError, cluster_resources, connect, disconnect
     from pipelines.preflight import local_gpus
 
     there: dict[str, float] = {"GPU": local_gpus()}

@@ -37,8 +37,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from actors.cluster import put
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool, CallFailedError, put
+from actors.pool import ActorPool, CallFailedError
 from actors.render_path import RenderPath
 from pipelines.image_store import ImageStore, image_key
 from pipelines.journal import Journal

@@ -3,7 +3,7 @@
 from typing import Any
 
 from actors.messages import Renderer
-from actors.pool import Role
+from actors.role import Role
 from pipelines.placement import Placement
 from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings, ImageApiSettings
 from pipelines.settings import Settings

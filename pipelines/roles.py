@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from actors.messages import Proposer
-from actors.pool import Role
+from actors.role import Role
 from actors.scorers.scales import SCORERS
 from pipelines.placement import Placement
 from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings

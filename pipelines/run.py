@@ -11,8 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.pool import ActorPool, ClusterError, Role, check_resources, connect, disconnect
+from actors.cluster import ClusterError, check_resources, connect, disconnect
+from actors.pool import ActorPool
 from actors.render_path import RenderPath
+from actors.role import Role
 from actors.scorers.scales import SCORERS
 from pipelines.driver import Driver
 from pipelines.journal import Journal, replay

@@ -10,17 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from actors.pool import (
-    ActorPool,
-    CallFailedError,
-    ClusterError,
-    PoolBrokenError,
-    Role,
-    check_resources,
-    connect,
-    put,
-    wanted_resources,
-)
+from actors.cluster import put
+from actors.pool import ActorPool, CallFailedError, PoolBrokenError
+from actors.role import Role
 from tests.actors.worker import Worker
 
 T = TypeVar("T")
@@ -173,26 +165,6 @@ def test_each_actor_sees_the_gpu_that_it_reserved() -> None:
 
 def test_actors_use_one_thread_each() -> None:
     assert with_pool(role(), lambda pool: pool.call("threads"))[1] == "1"
-
-
-def test_asking_for_more_than_there_is_fails_at_once_with_both_numbers() -> None:
-    with pytest.raises(ClusterError, match="6 GPU wanted, 2 there"):
-        check_resources([role(actors=3, num_gpus=2)])
-    with pytest.raises(ClusterError, match="1 renderer wanted, 0 there"):
-        check_resources([role(resources={"renderer": 1})])
-    check_resources([role(actors=2, num_gpus=1)])
-
-
-def test_resources_are_added_up_over_roles() -> None:
-    roles = [role(actors=2, num_gpus=0.5, num_cpus=1), role(actors=3, num_gpus=1, resources={"big": 1})]
-    assert wanted_resources(roles) == {"CPU": 2, "GPU": 4, "big": 3}
-
-
-def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
-    began = time.monotonic()
-    with pytest.raises(ClusterError, match=r"no Ray cluster at '127.0.0.1:1'"):
-        connect("127.0.0.1:1")
-    assert time.monotonic() - began < 15
 
 
 def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path) -> None:

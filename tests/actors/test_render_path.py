@@ -8,8 +8,9 @@ from typing import TypeVar
 import pytest
 
 from actors.messages import RenderRequest
-from actors.pool import ActorPool, CallFailedError, PoolBrokenError, Role
+from actors.pool import ActorPool, CallFailedError, PoolBrokenError
 from actors.render_path import RenderPath
+from actors.role import Role
 from tests.actors.worker import Worker
 from tests.pipelines.toys import ToyPainter, ToyTextEncoder
 

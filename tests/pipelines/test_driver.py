@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.pool import ActorPool, Role
+from actors.pool import ActorPool
 from actors.render_path import RenderPath
+from actors.role import Role
 from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
 from pipelines.journal import Journal, replay

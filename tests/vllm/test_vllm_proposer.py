@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import pytest
 
 from actors.chat.vllm_proposer import VLLMProposer
+from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Proposals
-from actors.pool import ActorPool, CallFailedError, PoolBrokenError, Role, connect, disconnect
+from actors.pool import ActorPool, CallFailedError, PoolBrokenError
+from actors.role import Role
 from tests.chat_checkpoint import LOOKS, tiny_chat_llama
 
 T = TypeVar("T")

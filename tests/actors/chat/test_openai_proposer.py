@@ -13,7 +13,8 @@ from actors.chat.conversation import answer_seeds
 from actors.chat.endpoint import Endpoint, EndpointError
 from actors.chat.openai_proposer import OpenAIProposer
 from actors.messages import ProposalRequest, Proposals
-from actors.pool import ActorPool, CallFailedError, PoolBrokenError, Role
+from actors.pool import ActorPool, CallFailedError, PoolBrokenError
+from actors.role import Role
 from tests.actors.chat.service import Asked, Scripted, completion, serve
 
 T = TypeVar("T")

@@ -1,0 +1,115 @@
+"""The Ray cluster: joining it, what it has, and whether that is enough for the roles.
+
+Invariant: what the cluster can never place is refused with both numbers, and an address where nobody answers at once;
+neither is waited for.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from actors.role import Role
+
+
+class ClusterError(ValueError):
+    """The cluster cannot be reached or is too small for what is asked."""
+
+
+def connect(address: str | None) -> None:
+    """Join the Ray cluster at `address`, or start one on this machine that ends with this process.
+
+    Raises
+    ------
+    ClusterError
+        There is no cluster at the address.
+    """
+    local = address in (None, "local")
+    if not local:
+        _check_reachable(str(address))
+    if local:
+        # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    try:
+        ray.init(
+            address="local" if local else address,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"no Ray cluster at {address!r}: {reason}; start one or leave out --address") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes before it gives up on an address where nobody listens."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # a name that Ray resolves itself, such as "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ClusterError(
+            f"no Ray cluster at {address!r}: {error.strerror or error}; start one or leave out --address"
+        ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that `connect` started ends with it."""
+    import ray
+
+    ray.shutdown()
+
+
+def put(value: Any) -> Any:
+    """A reference to a value, for handing it to several calls."""
+    import ray
+
+    return ray.put(value)
+
+
+def wanted_resources(roles: Sequence[Role]) -> dict[str, float]:
+    """What the roles ask for in all: CPU, GPU and custom resources; zeros left out."""
+    total: dict[str, float] = {}
+    for role in roles:
+        for name, amount in {"CPU": role.num_cpus, "GPU": role.num_gpus, **role.resources}.items():
+            total[name] = total.get(name, 0) + amount * role.actors
+    return {name: amount for name, amount in total.items() if amount}
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the connected cluster has in all."""
+    import ray
+
+    return dict(ray.cluster_resources())
+
+
+def check_resources(roles: Sequence[Role]) -> None:
+    """Refuse what the cluster can never place, rather than wait for it.
+
+    Raises
+    ------
+    ClusterError
+        More is asked for than there is; the message gives both numbers.
+    """
+    import ray
+
+    there = cluster_resources()
+    short = [
+        f"{amount:g} {name} wanted, {there.get(name, 0):g} there"
+        for name, amount in wanted_resources(roles).items()
+        if amount > there.get(name, 0)
+    ]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for role in roles if not short else ():
+        share = {name: amount / role.actors for name, amount in wanted_resources([role]).items()}
+        if not any(all(node.get(name, 0) >= amount for name, amount in share.items()) for node in nodes):
+            asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
+            short.append(f"one {role.name} wants {asked} on a single node, no node has that")
+    if short:
+        raise ClusterError(f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset")
