@@ -1,23 +1,30 @@
 """Pools of Ray actors: the one way in which the driver has something done elsewhere.
 
-A pool keeps N actors of one role. Each call goes to the least loaded actor that is up; at most
-`in_flight` calls are on an actor at a time, the rest wait in order. An actor that dies, or whose running
-call does not end in time, is replaced. Actors hold weights and nothing else, so any of them may be lost
-at any time.
+A pool keeps N actors of one role. `actors.dispatch` says which call goes to which of them; at most `in_flight` calls
+are on an actor at a time. An actor that dies, or whose running call does not end in time, is replaced. Actors hold
+weights and nothing else, so any of them may be lost at any time.
 
-    call -> wait for an actor below its limit -> remote call -> answer
-                 ^                                   |
-                 |  second and last attempt          | error, death, or time-out (actor replaced)
-                 +-----------------------------------+
+    call -> its turn (Dispatch) -> remote call -> answer
+                ^                      |
+                |                      +-- error: an attempt
+                |                      +-- out of time: an attempt, actor replaced; the others on it go again
+                +--- second attempt ---+-- death: actor replaced, each call on it goes again, alone
 
-Invariant: a call is on one actor at a time, and leaves it in `finally`, whatever happened.
+Who was at fault when an actor dies cannot be told from outside: answers that were on their way are lost with it. So a
+death is an attempt only of a call that was made alone; any other is no attempt of anybody, but each call that was on
+the actor is made alone from then on. A call that is out of time is known: the oldest where an actor does one thing
+after the other, and on an actor with coroutines, which begins all at once, the one whose own clock has run out.
+
+Invariants: a call is on one actor at a time, and leaves it in `finally`, whatever happened. Which calls fail depends
+on the calls, and neither on timing nor on the number of actors.
 """
 
 import asyncio
+import inspect
 import time
-from collections import deque
 from typing import Any
 
+from actors.dispatch import Call, Dispatch, Seat
 from actors.messages import RefusedError
 from actors.role import Role
 
@@ -37,16 +44,25 @@ class PoolBrokenError(RuntimeError):
     """No actor of the pool comes up; nothing can go on."""
 
 
-class _Actor:
-    """A living actor and the calls on it, oldest first: Ray runs them in that order."""
+class _Call(Call):
+    """A call with its clock."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, *, alone: bool) -> None:
+        super().__init__(alone=alone)
+        self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
+        self.runs_since: float | None = None
+        """None while it is only in line on its actor."""
+
+
+class _Actor(Seat[_Call]):
+    """A living actor and the calls on it."""
+
+    def __init__(self, handle: Any, slot: "_Slot") -> None:
+        super().__init__()
         self.handle = handle
-        self.calls: deque[object] = deque()
-        self.head_since = time.monotonic()
-        """Since when the oldest call is the one that runs."""
-        self.lost_by: object | None = None
-        """The call that ran when the actor was lost; the others on it were only in line."""
+        self.slot = slot
+        self.hung = False
+        """It was ended because a call on it was out of time; nobody else is to blame."""
 
 
 class _Slot:
@@ -55,10 +71,6 @@ class _Slot:
     def __init__(self) -> None:
         self.actor: _Actor | None = None
         self.given_up: str | None = None
-
-    @property
-    def load(self) -> int:
-        return len(self.actor.calls) if self.actor else 0
 
 
 class _OutOfTimeError(Exception):
@@ -73,7 +85,8 @@ class ActorPool:
         self.replaced = 0
         """How many actors were lost and replaced."""
         self._slots = [_Slot() for _ in range(role.actors)]
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
+        self._all_at_once = _has_coroutines(role.make)
         self._broken: str | None = None
         self._starting: set[asyncio.Task[None]] = set()
 
@@ -96,17 +109,13 @@ class ActorPool:
 
     async def ask_all(self, method: str) -> list[Any]:
         """The answer of each actor that is up."""
-        actors = [slot.actor for slot in self._slots if slot.actor]
-        return await asyncio.gather(*(_answer(getattr(actor.handle, method).remote()) for actor in actors))
+        return await asyncio.gather(*(_answer(getattr(a.handle, method).remote()) for a in self._dispatch.seats))
 
     async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
-        """Call a method on some actor.
+        """Call a method on some actor; the module's docstring says what counts as an attempt.
 
-        An attempt counts when this call erred, ran out of time or was running when its actor died; a call
-        that was only in line behind such a one is made again at once, and free of charge. So what fails
-        does not depend on how many actors there are. What an actor refuses is not asked for again.
-
-        With `apart` the method answers a pair, of which only the second half comes here: the first may be large.
+        What an actor refuses is not asked for again. With `apart` the method answers a pair, of which only the second
+        half comes here: the first may be large.
 
         Returns
         -------
@@ -122,31 +131,33 @@ class ActorPool:
         import ray.exceptions
 
         reasons: list[str] = []
-        ahead = False
+        again = alone = False
         while len(reasons) < ATTEMPTS:
-            call = object()
-            slot, actor = await self._acquire(call, ahead=ahead)
+            call = _Call(alone=alone)
+            actor = await self._turn(call, again=again)
             try:
                 remote = getattr(actor.handle, method).options(num_returns=2 if apart else 1)
                 answer = remote.remote(*arguments)
                 reference, told = answer if apart else (answer, answer)
-                return reference, await self._in_time(actor, call, told)
+                return reference, await self._in_time(call, told)
             except _OutOfTimeError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
-                self._lose(slot, actor)
+                actor.hung = True
+                self._lose(actor)
             except ray.exceptions.RayTaskError as error:
                 reasons.append(_gist(error))
                 if isinstance(error.cause, RefusedError):
                     break
-            except ray.exceptions.RayActorError as error:
-                self._lose(slot, actor)
-                if actor.lost_by is call:
-                    reasons.append(f"the actor died ({type(error).__name__})")
+            except _deaths():
+                self._lose(actor)
+                if alone:
+                    reasons.append("the actor died")
+                alone = alone or not actor.hung
             except ray.exceptions.RayError as error:
                 reasons.append(_gist(error))
             finally:
-                self._finish(actor, call)
-            ahead = True
+                self._leave(actor, call)
+            again = True
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
@@ -164,33 +175,43 @@ class ActorPool:
                 ray.kill(slot.actor.handle)
                 slot.actor = None
 
-    async def _acquire(self, call: object, *, ahead: bool) -> tuple[_Slot, _Actor]:
-        """Put the call on the least loaded actor below its limit; callers are served in the order they came."""
-        while True:
-            if self._broken:
-                raise PoolBrokenError(self._broken)
-            free = [(slot, slot.actor) for slot in self._slots if slot.actor and slot.load < self.role.in_flight]
-            if free and (ahead or not self._waiting):
-                slot, actor = min(free, key=lambda pair: pair[0].load)
-                if not actor.calls:
-                    actor.head_since = time.monotonic()
-                actor.calls.append(call)
-                return slot, actor
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.appendleft(waiter) if ahead else self._waiting.append(waiter)
-            ahead = True
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                self._wake()  # the turn that this caller does not take is the next one's
-                raise
+    async def _turn(self, call: _Call, *, again: bool) -> _Actor:
+        """Wait until the call is on an actor."""
+        if self._broken:
+            raise PoolBrokenError(self._broken)
+        self._dispatch.join(call, again=again)
+        self._place()
+        try:
+            return await call.turn
+        except asyncio.CancelledError:
+            self._dispatch.leave(call)
+            if call.turn.done() and not call.turn.cancelled():
+                self._leave(call.turn.result(), call)  # the turn that this caller does not take is the next one's
+            raise
 
-    async def _in_time(self, actor: _Actor, call: object, reference: Any) -> Any:
-        """Wait for the answer; the clock of a call runs only while it is the oldest on its actor."""
+    def _place(self) -> None:
+        for actor, call in self._dispatch.place():
+            self._start_clocks(actor)
+            if not call.turn.done():
+                call.turn.set_result(actor)
+
+    def _leave(self, actor: _Actor, call: _Call) -> None:
+        actor.calls.remove(call)
+        self._start_clocks(actor)
+        self._place()
+
+    def _start_clocks(self, actor: _Actor) -> None:
+        """Of the calls that run: all of them, or the oldest."""
+        for call in actor.calls if self._all_at_once else actor.calls[:1]:
+            if call.runs_since is None:
+                call.runs_since = time.monotonic()
+
+    async def _in_time(self, call: _Call, reference: Any) -> Any:
+        """Wait for the answer; waiting in line on the actor does not count towards the time limit."""
         answer = asyncio.ensure_future(_answer(reference))
         try:
             while True:
-                ran = time.monotonic() - actor.head_since if actor.calls[0] is call else 0.0
+                ran = 0.0 if call.runs_since is None else time.monotonic() - call.runs_since
                 if ran >= self.role.timeout_s:
                     raise _OutOfTimeError
                 done, _ = await asyncio.wait({answer}, timeout=self.role.timeout_s - ran)
@@ -199,30 +220,16 @@ class ActorPool:
         finally:
             answer.cancel()
 
-    def _finish(self, actor: _Actor, call: object) -> None:
-        if actor.calls[0] is call:
-            actor.head_since = time.monotonic()
-        actor.calls.remove(call)
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let the first in line try again; all of them where the pool is broken."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                if not self._broken:
-                    break
-
-    def _lose(self, slot: _Slot, actor: _Actor) -> None:
+    def _lose(self, actor: _Actor) -> None:
         """Replace an actor, unless another call has noticed its loss before."""
         import ray
 
+        slot = actor.slot
         if slot.actor is not actor:
             return
-        actor.lost_by = actor.calls[0]
         ray.kill(actor.handle)
         slot.actor = None
+        self._dispatch.seats.remove(actor)
         self.replaced += 1
         task = asyncio.create_task(self._fill(slot))
         self._starting.add(task)
@@ -248,14 +255,37 @@ class ActorPool:
                 if isinstance(getattr(error, "cause", None), ValueError):
                     break  # what it was given is wrong, and stays so
             else:
-                slot.actor = _Actor(handle)
-                break
-        if slot.actor is None:
-            slot.given_up = f"{role.name}: no actor comes up: {reason}"
-            if all(other.given_up for other in self._slots):
-                self._broken = slot.given_up
-        for _ in range(role.in_flight):
-            self._wake()
+                slot.actor = _Actor(handle, slot)
+                self._dispatch.seats.append(slot.actor)
+                self._place()
+                return
+        self._give_up(slot, f"{role.name}: no actor comes up: {reason}")
+
+    def _give_up(self, slot: _Slot, reason: str) -> None:
+        slot.given_up = reason
+        if all(other.given_up for other in self._slots):
+            self._broken = reason
+            for call in self._dispatch.emptied():
+                if not call.turn.done():
+                    call.turn.set_exception(PoolBrokenError(reason))
+
+
+def _has_coroutines(make: Any) -> bool:
+    """Whether Ray runs all calls of such an actor at once, rather than one after the other."""
+    return bool(inspect.getmembers(make, inspect.iscoroutinefunction))
+
+
+def _deaths() -> tuple[type[Exception], ...]:
+    """What Ray says where an actor is gone, or its node, or an answer that was on its way from there."""
+    from ray import exceptions
+
+    return (
+        exceptions.RayActorError,
+        exceptions.WorkerCrashedError,
+        exceptions.OutOfMemoryError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+    )
 
 
 async def _answer(reference: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from actors.cluster import put
 from actors.pool import ActorPool, CallFailedError, PoolBrokenError
 from actors.role import Role
-from tests.actors.worker import Worker
+from tests.actors.worker import AsyncWorker, Worker
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def test_no_more_calls_are_on_an_actor_than_its_limit() -> None:
         calls = [asyncio.create_task(pool.call("nap", 0.1)) for _ in range(9)]
         most = 0
         while not all(call.done() for call in calls):
-            most = max(most, *(slot.load for slot in pool._slots))
+            most = max(most, *(len(actor.calls) for actor in pool._dispatch.seats))
             await asyncio.sleep(0.005)
         return most
 
@@ -122,7 +122,7 @@ def test_an_actor_that_hangs_is_replaced_after_its_time(tmp_path: Path) -> None:
     assert seconds < 20
 
 
-def test_a_call_that_kills_its_actor_twice_fails_and_others_are_answered(tmp_path: Path) -> None:
+def test_a_call_that_kills_each_actor_that_it_is_alone_on_fails_and_others_are_answered(tmp_path: Path) -> None:
     async def use(pool: ActorPool) -> list[int]:
         with pytest.raises(CallFailedError, match="the actor died"):
             await pool.call("die", 99)
@@ -167,16 +167,39 @@ def test_actors_use_one_thread_each() -> None:
     assert with_pool(role(), lambda pool: pool.call("threads"))[1] == "1"
 
 
-def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [Worker, AsyncWorker])
+def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path, make: type) -> None:
     async def use(pool: ActorPool) -> list[object]:
         calls = [pool.call("die", 99) if n == 3 else pool.call("double", n) for n in range(12)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
-        return [type(answer).__name__ if isinstance(answer, BaseException) else answer[1] for answer in answers]
+        return [str(answer) if isinstance(answer, BaseException) else answer[1] for answer in answers]
 
-    few, many = (with_pool(role(tmp_path / f"log{n}", actors=n), use) for n in (1, 3))
+    few, many = (with_pool(role(tmp_path / f"log{n}", make=make, actors=n, in_flight=4), use) for n in (1, 3))
     assert few == many
-    assert few[3] == "CallFailedError"
+    assert few[3] == "worker.die: the actor died; again: the actor died"
     assert [answer for n, answer in enumerate(few) if n != 3] == [2 * n for n in range(12) if n != 3]
+
+
+def test_calls_that_share_an_actor_with_one_that_kills_it_are_made_again_however_often_it_dies(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> list[object]:
+        calls = [pool.call("die", 99) if n % 3 == 0 else pool.call("nap", 0.01) for n in range(6)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return [n for n, answer in enumerate(answers) if isinstance(answer, CallFailedError)]
+
+    assert with_pool(role(tmp_path / "log", in_flight=6), use) == [0, 3]
+
+
+def test_of_calls_that_run_at_once_only_the_one_that_hangs_is_out_of_time() -> None:
+    async def use(pool: ActorPool) -> tuple[list[object], int]:
+        hangs = asyncio.create_task(pool.call("nap", 3600))
+        naps = []
+        for _ in range(8):
+            naps.append(asyncio.create_task(pool.call("nap", 0.6)))
+            await asyncio.sleep(0.3)
+        answers = await asyncio.gather(hangs, *naps, return_exceptions=True)
+        return [n for n, answer in enumerate(answers) if isinstance(answer, CallFailedError)], pool.replaced
+
+    assert with_pool(role(make=AsyncWorker, in_flight=8, timeout_s=2), use) == ([0], 2)
 
 
 def test_waiting_in_line_does_not_count_towards_the_time_limit() -> None:

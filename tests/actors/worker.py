@@ -1,5 +1,6 @@
 """An actor class for tests of the pool: in a module of its own, so that Ray's workers can import it."""
 
+import asyncio
 import os
 import sys
 import time
@@ -56,7 +57,6 @@ class Worker:
 
     def die(self, times: int) -> str:
         if self._count() <= times:
-            time.sleep(0.2)  # the answers to earlier calls are with their caller by now
             os._exit(1)
         return "done"
 
@@ -69,3 +69,24 @@ class Worker:
         with self._log.open("a") as log:
             log.write(f"{os.getpid()}\n")
         return len(self._log.read_text().splitlines())
+
+
+class AsyncWorker:
+    """Works on all that it is asked at once."""
+
+    def __init__(self, log: str = "/dev/null") -> None:
+        """There is no log of it."""
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    async def nap(self, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return os.getpid()
+
+    async def double(self, value: int) -> int:
+        await asyncio.sleep(0.02)
+        return 2 * value
+
+    async def die(self, times: int) -> None:
+        os._exit(times)
