@@ -25,6 +25,7 @@ import time
 from typing import Any
 
 from actors.dispatch import Call, Dispatch, Seat
+from actors.ledger import Ledger
 from actors.messages import RefusedError
 from actors.role import Role
 
@@ -52,6 +53,10 @@ class _Call(Call):
         self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
         self.runs_since: float | None = None
         """None while it is only in line on its actor."""
+
+    @property
+    def runs_s(self) -> float:
+        return 0.0 if self.runs_since is None else time.monotonic() - self.runs_since
 
 
 class _Actor(Seat[_Call]):
@@ -84,6 +89,7 @@ class ActorPool:
         self.role = role
         self.replaced = 0
         """How many actors were lost and replaced."""
+        self.ledger = Ledger(places=role.actors)
         self._slots = [_Slot() for _ in range(role.actors)]
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
         self._all_at_once = _has_coroutines(role.make)
@@ -139,7 +145,9 @@ class ActorPool:
                 remote = getattr(actor.handle, method).options(num_returns=2 if apart else 1)
                 answer = remote.remote(*arguments)
                 reference, told = answer if apart else (answer, answer)
-                return reference, await self._in_time(call, told)
+                result = await self._in_time(call, told)
+                self.ledger.answered(call.runs_s)
+                return reference, result
             except _OutOfTimeError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
                 actor.hung = True
@@ -191,12 +199,16 @@ class ActorPool:
 
     def _place(self) -> None:
         for actor, call in self._dispatch.place():
+            if actor.calls[0] is call:
+                self.ledger.change(busy=1)
             self._start_clocks(actor)
             if not call.turn.done():
                 call.turn.set_result(actor)
 
     def _leave(self, actor: _Actor, call: _Call) -> None:
         actor.calls.remove(call)
+        if not actor.calls and actor.slot.actor is actor:
+            self.ledger.change(busy=-1)
         self._start_clocks(actor)
         self._place()
 
@@ -211,10 +223,10 @@ class ActorPool:
         answer = asyncio.ensure_future(_answer(reference))
         try:
             while True:
-                ran = 0.0 if call.runs_since is None else time.monotonic() - call.runs_since
-                if ran >= self.role.timeout_s:
+                left_s = self.role.timeout_s - call.runs_s
+                if left_s <= 0:
                     raise _OutOfTimeError
-                done, _ = await asyncio.wait({answer}, timeout=self.role.timeout_s - ran)
+                done, _ = await asyncio.wait({answer}, timeout=left_s)
                 if done:
                     return answer.result()
         finally:
@@ -230,6 +242,7 @@ class ActorPool:
         ray.kill(actor.handle)
         slot.actor = None
         self._dispatch.seats.remove(actor)
+        self.ledger.change(up=-1, busy=-1 if actor.calls else 0)
         self.replaced += 1
         task = asyncio.create_task(self._fill(slot))
         self._starting.add(task)
@@ -257,12 +270,14 @@ class ActorPool:
             else:
                 slot.actor = _Actor(handle, slot)
                 self._dispatch.seats.append(slot.actor)
+                self.ledger.change(up=1)
                 self._place()
                 return
         self._give_up(slot, f"{role.name}: no actor comes up: {reason}")
 
     def _give_up(self, slot: _Slot, reason: str) -> None:
         slot.given_up = reason
+        self.ledger.change(places=-1)
         if all(other.given_up for other in self._slots):
             self._broken = reason
             for call in self._dispatch.emptied():

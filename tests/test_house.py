@@ -53,9 +53,9 @@ def test_a_package_imports_only_packages_below_it(package: str, allowed: set[str
     assert [found for found in uses(package) if found[1].split(".")[0] in above] == []
 
 
-def test_only_the_cluster_and_the_pool_import_ray() -> None:
+def test_only_the_cluster_the_pool_and_the_metrics_import_ray() -> None:
     knows = {module for package in PACKAGES for module, name in uses(package) if touches(name, "ray")}
-    assert knows == {"actors.cluster", "actors.pool"}
+    assert knows == {"actors.cluster", "actors.metrics", "actors.pool"}
 
 
 def test_only_studies_imports_a_web_framework() -> None:

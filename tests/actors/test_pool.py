@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from actors.cluster import put
+from actors.ledger import Ledger
 from actors.pool import ActorPool, CallFailedError, PoolBrokenError
 from actors.role import Role
 from tests.actors.worker import AsyncWorker, Worker
@@ -234,3 +235,18 @@ def test_a_role_runs_in_the_environment_that_it_names(tmp_path: Path) -> None:
     assert (answer, prefix) == (42, other)
     with pytest.raises(CallFailedError, match="No module named 'only_in_the_other'"):
         with_pool(role(), lambda pool: pool.call("from_elsewhere"))
+
+
+def test_the_time_of_actors_is_accounted_for(tmp_path: Path) -> None:
+    async def use(pool: ActorPool) -> Ledger:
+        await asyncio.gather(pool.call("nap", 0.5), pool.call("nap", 0.5))
+        await pool.call("nap", 0.5)
+        await pool.call("die", 1)
+        pool.ledger.settle()
+        return pool.ledger
+
+    ledger = with_pool(role(tmp_path / "log", actors=2), use)
+    assert ledger.calls == 4
+    assert 1.5 <= ledger.busy_s < ledger.total_s
+    assert ledger.idle_s["work"] >= 0.5
+    assert ledger.starting_s > 0

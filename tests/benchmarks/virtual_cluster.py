@@ -1,0 +1,99 @@
+"""The real driver on a cluster that is not there: pools whose calls take the time that they are said to take.
+
+A discrete-event model. The event loop's clock does not run: when nothing is left to do, it jumps to the next moment at
+which something is due. Driver, search, render path and dispatch are the project's own code; only Ray, the disk and the
+models are replaced. What the driver's own work costs is left out (bench_driver.py measures it).
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from actors.dispatch import Call, Dispatch, Seat
+from actors.role import Role
+
+T = TypeVar("T")
+
+
+class _Jumping(selectors.SelectSelector):
+    """Never waits: says how long it would have waited."""
+
+    jumped_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if not ready and timeout:
+            self.jumped_s += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop with a clock of its own; what is meant for threads is done at once."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.jumped_s
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
+def simulate(main: Coroutine[Any, Any, T]) -> tuple[T, float]:
+    """What a coroutine returns, and the seconds of virtual time until then."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(main), loop.time()
+    finally:
+        loop.close()
+
+
+class _Call(Call):
+    def __init__(self) -> None:
+        super().__init__(alone=False)
+        self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
+
+
+class _Actor(Seat[_Call]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.free_at = 0.0
+
+
+class VirtualPool:
+    """An `ActorPool` without actors: `work` gives a call's answer and how many seconds it takes.
+
+    Where `all_at_once`, an actor begins each call at once, as vLLM does; else one after the other.
+    """
+
+    def __init__(self, role: Role, work: Callable[..., tuple[Any, float]], *, all_at_once: bool = False) -> None:
+        self.role = role
+        self.busy_s = 0.0
+        self._work = work
+        self._all_at_once = all_at_once
+        self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
+        self._dispatch.seats += [_Actor() for _ in range(role.actors)]
+
+    async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
+        call = _Call()
+        self._dispatch.join(call, again=False)
+        self._place()
+        actor = await call.turn
+        answer, seconds = self._work(method, *arguments)
+        now = asyncio.get_running_loop().time()
+        ends = now + seconds if self._all_at_once else max(now, actor.free_at) + seconds
+        actor.free_at = ends
+        self.busy_s += seconds
+        await asyncio.sleep(ends - now)
+        actor.calls.remove(call)
+        self._place()
+        return answer, answer
+
+    def _place(self) -> None:
+        for actor, call in self._dispatch.place():
+            call.turn.set_result(actor)
