@@ -89,7 +89,11 @@ def say(line: str) -> None:
 def check(name: str, folder: Path) -> bool:
     """Whether every published image scores as it should; prints a line for each."""
     scorer = make(name)
-    scorer.setup()
+    try:
+        scorer.setup()
+    except (ValueError, ModuleNotFoundError) as error:
+        say(f"{name:12} {error}")
+        return False
     right = True
     for published in PUBLISHED.get(name, []):
         path = folder / published.image

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,20 @@ class StandIn(LlamaForCausalLM):
     encoded = io.BytesIO()
     Image.new("L", (9, 7), 255).save(encoded, "PNG")
     assert scorer.score(ScoreRequest(users=(), base_prompt="a cat"), Rendering(png=encoded.getvalue())) == 5.0
+
+
+def test_the_check_against_published_scores_says_in_a_line_what_it_lacks(tmp_path: Path) -> None:
+    script = Path(__file__).parents[3] / "tests" / "benchmarks" / "check_scorers.py"
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, "pickscore"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+    )
+    (line,) = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("pickscore    scorer pickscore: cannot be loaded: ")
 
 
 def test_every_scorer_says_what_its_numbers_mean_and_what_to_do_where_it_is_missing() -> None:
