@@ -29,9 +29,13 @@ class RenderPath:
         self._embeddings: OrderedDict[str, asyncio.Task[Any]] = OrderedDict()
 
     @property
-    def width(self) -> int:
-        """So many images can be on the renderers at a time."""
-        return self._renderer.role.actors * self._renderer.role.in_flight
+    def renderers(self) -> ActorPool:
+        return self._renderer
+
+    @property
+    def pools(self) -> tuple[ActorPool, ...]:
+        """All that take part."""
+        return (self._renderer,) if self._text_encoder is None else (self._renderer, self._text_encoder)
 
     async def render(self, request: RenderRequest) -> tuple[Any, Any]:
         """A reference to the rendering, and the rendering.

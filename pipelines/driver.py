@@ -1,6 +1,6 @@
 """The driver: one event loop that steers many trajectories at once and keeps every pool busy.
 
-    _worker[N]  --- next trajectory, in order --->  _steer(trajectory)
+    run  --- next trajectory, in order, while fewer than N are under way --->  _steer(trajectory)
                                                         |
         +-----------------------------------------------+
         |   next_step(history)                          ^
@@ -15,7 +15,7 @@
 
 What each loop waits for, and what unblocks it:
 
-    _worker    a trajectory that is not begun       -- the list is there from the start; ends with it
+    run        fewer than N under way               -- one ends, or N rises with what was measured
     _steer     its iteration's slowest candidate    -- pools answer, or fail within their time limits
     _propose   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
     _image     the render path, or another          -- RenderPath.render; or the first trajectory that
@@ -23,8 +23,10 @@ What each loop waits for, and what unblocks it:
     _try       an actor of a scorer pool            -- ActorPool.call
     _describe  an actor of the predictor's pool     -- ActorPool.call; once a prompt, where it can describe
 
-N is what keeps the renderers busy while one trajectory waits for its proposals; memory is bounded by
-N x T candidates, however long the run. The driver is the only writer of the run folder. A candidate
+N is as few as keep the renderers busy (`pipelines.admission`). Memory is bounded by N x T candidates, however long the
+run; where scoring or the disk lags, trajectories wait for it, no others are begun, and so the renderers wait too.
+Trajectories begin prompt by prompt and user by user, and calls are served as they come: nobody is ahead of anybody by
+more than N trajectories. The driver is the only writer of the run folder. A candidate
 that fails is recorded with its error; a trajectory whose base prompt fails, or whose proposer does, is
 listed as failed and tried again by `--resume`. A pool that is broken or a disk that is full ends the run.
 
@@ -34,13 +36,15 @@ only after it is in the journal.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.cluster import put
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from actors.pool import ActorPool, CallFailedError
 from actors.render_path import RenderPath
+from pipelines.admission import in_flight
+from pipelines.costs import Images
 from pipelines.image_store import ImageStore, image_key
 from pipelines.journal import Journal
 from pipelines.search import (
@@ -56,6 +60,7 @@ from pipelines.search import (
     proposal_seed,
 )
 from pipelines.search import Protocol as SearchProtocol
+from pipelines.waits import Waits
 
 
 class Observer(Protocol):
@@ -100,34 +105,51 @@ class Driver:
         self._described = dict(described)
         self._describing: dict[str, asyncio.Task[Mapping[str, str]]] = {}
         self._on_description = on_description
+        pools = {pool.role.name: pool.ledger for pool in (*renderer.pools, proposer, *scorers.values())}
+        self._waits = Waits(pools)
+        self._under_way = 0
+        self._room = asyncio.Event()
+        self.images_made = Images()
         self.failures: dict[str, str] = {}
         """Trajectory id -> why it failed."""
 
     async def run(self, trajectories: Sequence[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
         """Bring every trajectory to its end. `histories` holds what is recorded, and is extended as it grows."""
-        waiting = iter(trajectories)
-        workers = min(len(trajectories), self._in_flight())
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._worker(waiting, histories))
+                for trajectory in trajectories:
+                    while self._under_way >= self._most_under_way():
+                        self._room.clear()
+                        await self._room.wait()
+                    self._under_way += 1
+                    group.create_task(self._bring_to_its_end(trajectory, histories[trajectory.id]))
+                self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first(errors) from None
 
-    def _in_flight(self) -> int:
-        """Trajectories at a time: their candidates fill the renderers twice over while others propose."""
-        return math.ceil(2 * self._renderer.width / self._protocol.candidates) + self._proposer.role.actors
+    def _most_under_way(self) -> int:
+        renderers, proposers = self._renderer.renderers, self._proposer.role
+        return in_flight(
+            candidates=self._protocol.candidates,
+            renderers=renderers.role.actors,
+            places=renderers.role.actors * renderers.role.in_flight,
+            proposals=proposers.actors * proposers.in_flight,
+            proposal_s=self._proposer.ledger.recent_call_s,
+            render_s=renderers.ledger.recent_call_s,
+        )
 
-    async def _worker(self, waiting: Iterator[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
-        for trajectory in waiting:
-            self._observer.begun(trajectory)
-            try:
-                await self._steer(trajectory, histories[trajectory.id])
-            except (CallFailedError, BasePromptFailedError) as error:
-                self.failures[trajectory.id] = str(error)
-                self._observer.failed(trajectory, str(error))
-            else:
-                self._observer.finished(trajectory, histories[trajectory.id])
+    async def _bring_to_its_end(self, trajectory: Trajectory, history: list[Iteration]) -> None:
+        self._observer.begun(trajectory)
+        try:
+            await self._steer(trajectory, history)
+        except (CallFailedError, BasePromptFailedError) as error:
+            self.failures[trajectory.id] = str(error)
+            self._observer.failed(trajectory, str(error))
+        else:
+            self._observer.finished(trajectory, history)
+        finally:
+            self._under_way -= 1
+            self._room.set()
 
     async def _steer(self, trajectory: Trajectory, history: list[Iteration]) -> None:
         while not isinstance(step := next_step(history, self._protocol), Stop):
@@ -135,8 +157,10 @@ class Driver:
             if iteration.number == 0 and iteration.candidates[0].score is None:
                 # Not recorded, so that --resume tries again.
                 raise BasePromptFailedError(iteration.candidates[0].error)
-            async with self._journal_turn:
-                await asyncio.to_thread(self._journal.append, trajectory.id, iteration)
+            self._room.set()  # what was measured meanwhile may leave room for another
+            with self._waits.during("disk"):
+                async with self._journal_turn:
+                    await asyncio.to_thread(self._journal.append, trajectory.id, iteration)
             history.append(iteration)
 
     async def _iterate(self, trajectory: Trajectory, step: RenderBase | Propose) -> Iteration:
@@ -164,7 +188,8 @@ class Driver:
                 seed=proposal_seed(trajectory, step.number, len(seeds)),
             )
             seeds.append(request.seed)
-            _, proposals = await self._proposer.call("propose", request)
+            with self._waits.during("proposals"):
+                _, proposals = await self._proposer.call("propose", request)
             assert isinstance(proposals, Proposals)
             admitted, dropped = admit(proposals.prompts, [step.context.prompt, *prompts], room)
             prompts += admitted
@@ -176,13 +201,15 @@ class Driver:
     async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
         key = image_key(self._identity, prompt, trajectory.image_seed)
         try:
-            rendering = await self._image(key, RenderRequest(prompt=prompt, seed=trajectory.image_seed))
+            with self._waits.during("renders"):
+                rendering = await self._image(key, RenderRequest(prompt=prompt, seed=trajectory.image_seed))
         except CallFailedError as error:
             return Candidate(prompt=prompt, error=str(error))
         try:
             metadata = {**await self._description(trajectory), **trajectory.metadata}
             request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
-            _, score = await self._scorers[trajectory.scorer].call("score", request, rendering)
+            with self._waits.during("scores"):
+                _, score = await self._scorers[trajectory.scorer].call("score", request, rendering)
         except CallFailedError as error:
             return Candidate(prompt=prompt, image=key, error=str(error))
         if not math.isfinite(score):
@@ -217,19 +244,24 @@ class Driver:
     async def _image(self, key: str, request: RenderRequest) -> Any:
         """A reference to the rendering, which is on the disk; the same render is never made twice at a time."""
         task = self._rendering.get(key)
-        if task is None:
+        if task is not None:
+            self.images_made.saved += 1
+        else:
             task = self._rendering[key] = asyncio.create_task(self._render(key, request))
             task.add_done_callback(lambda _: self._rendering.pop(key, None))
         return await asyncio.shield(task)
 
     async def _render(self, key: str, request: RenderRequest) -> Any:
         if (png := self._images.read(key)) is not None:
+            self.images_made.saved += 1
             return put(Rendering(png=png))
         reference, rendering = await self._renderer.render(request)
         assert isinstance(rendering, Rendering)
         if rendering.warning:
             self._observer.warned(rendering.warning)
-        await asyncio.to_thread(self._images.write, key, rendering.png)
+        with self._waits.during("disk"):
+            await asyncio.to_thread(self._images.write, key, rendering.png)
+        self.images_made.rendered += 1
         self._observer.rendered()
         return reference
 

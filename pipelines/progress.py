@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -15,10 +15,11 @@ _RATE_WINDOW_S = 20.0
 
 
 class RunProgress:
-    """Watches a run: trajectories done and active, renders a second, best gain, time to go."""
+    """Watches a run: trajectories done and active, renders a second, how busy renderers are, best gain, time to go."""
 
-    def __init__(self, console: Console, total: int, done: int) -> None:
+    def __init__(self, console: Console, total: int, done: int, busy: Callable[[], float] | None = None) -> None:
         self._console = console
+        self._busy = busy
         self._total, self._done, self._before = total, done, done
         self._active = 0
         self._failed = 0
@@ -67,6 +68,11 @@ class RunProgress:
             self.warnings[warning] = None
             self._console.print(f"warning: {warning}", style="yellow", markup=False)
 
+    @property
+    def states(self) -> dict[str, int]:
+        """Trajectories by state."""
+        return {"active": self._active, "finished": self._done - self._failed, "failed": self._failed}
+
     def status(self) -> str:
         elapsed = time.monotonic() - self._began
         self._forget_old_renders()
@@ -75,6 +81,7 @@ class RunProgress:
         gains = self._best_gain or {"": 0.0}
         by = {scorer: f" by {scorer}" if len(gains) > 1 else "" for scorer in gains}
         parts += [f"{rate:.0f}/s", *(f"best gain{by[scorer]} {gain:+.2f}" for scorer, gain in gains.items())]
+        parts += [f"renderers {self._busy():.0%} busy"] if self._busy else []
         parts += [f"{self._failed} failed"] if self._failed else []
         fresh = self._done - self._before
         if fresh and self._done < self._total:

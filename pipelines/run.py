@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.cluster import ClusterError, check_resources, connect, disconnect
+from actors.metrics import Metrics
 from actors.pool import ActorPool
 from actors.render_path import RenderPath
 from actors.role import Role
 from actors.scorers.scales import SCORERS
+from pipelines.costs import Costs, Images
 from pipelines.driver import Driver
 from pipelines.journal import Journal, replay
 from pipelines.plan import Plan
@@ -33,6 +35,7 @@ from predictor.encoders.registry import IMAGE_ENCODERS
 if TYPE_CHECKING:
     from rich.console import Console
 
+_EXPORT_EVERY_S = 2.0
 _PACKAGES = ("pamela-steer", "ray", "torch", "transformers", "numpy", "pillow", "scikit-image")
 
 
@@ -159,7 +162,9 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         histories = _histories(plan, folder)
         waiting = _waiting(plan, histories)
         predictor = next((name for name in PREDICTOR_SCORERS if name in roles.scorers), None)
-        progress = RunProgress(console, len(histories), len(histories) - len(waiting))
+        progress = RunProgress(
+            console, len(histories), len(histories) - len(waiting), busy=lambda: renderer.ledger.utilisation
+        )
         journal = Journal(folder.journal)
         driver = Driver(
             protocol=plan.protocol,
@@ -174,6 +179,8 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
             described=folder.about.get("zero_shot", {}),
             on_description=folder.describe,
         )
+        costs = Costs(pools, driver.images_made)
+        exporting = asyncio.create_task(_export(Metrics(), by_name, progress, driver.images_made))
         interrupted = False
         try:
             with progress:
@@ -181,7 +188,9 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         except asyncio.CancelledError:
             interrupted = True
         finally:
+            exporting.cancel()
             await asyncio.to_thread(journal.close)
+            folder.about.setdefault("costs", []).append(costs.as_dict())
         warnings = [*progress.warnings, *_undescribed(plan), *(line for pool in pools for line in pool.lost)]
         return _Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
@@ -196,6 +205,15 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
     finally:
         for pool in pools:
             pool.stop()
+
+
+async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:
+    """Keep the metrics up to date until the run ends."""
+    ledgers = {name: pool.ledger for name, pool in pools.items()}
+    while True:
+        made = {"rendered": images.rendered, "saved": images.saved}
+        metrics.show(ledgers, trajectories=progress.states, images=made)
+        await asyncio.sleep(_EXPORT_EVERY_S)
 
 
 async def _check_identity(plan: Plan, renderer: ActorPool) -> None:

@@ -42,7 +42,7 @@ def request(prompt: str, seed: int = 0) -> RenderRequest:
 
 def test_each_prompt_is_drawn_from_its_embedding_and_encoded_once(tmp_path: Path) -> None:
     async def use(path: RenderPath) -> list[bytes]:
-        assert path.width == 6
+        assert path.renderers.role.actors == 2
         asked = [request(prompt, seed) for prompt in ("a cat", "fog") for seed in (1, 2)]
         return [rendering.png for _, rendering in await asyncio.gather(*map(path.render, asked))]
 

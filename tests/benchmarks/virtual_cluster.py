@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from actors.dispatch import Call, Dispatch, Seat
+from actors.ledger import Ledger
 from actors.role import Role
 
 T = TypeVar("T")
@@ -73,11 +74,12 @@ class VirtualPool:
 
     def __init__(self, role: Role, work: Callable[..., tuple[Any, float]], *, all_at_once: bool = False) -> None:
         self.role = role
-        self.busy_s = 0.0
+        self.ledger = Ledger(role.actors, lambda: asyncio.get_running_loop().time())
         self._work = work
         self._all_at_once = all_at_once
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
         self._dispatch.seats += [_Actor() for _ in range(role.actors)]
+        self.ledger.change(up=role.actors)
 
     async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
         call = _Call()
@@ -88,12 +90,16 @@ class VirtualPool:
         now = asyncio.get_running_loop().time()
         ends = now + seconds if self._all_at_once else max(now, actor.free_at) + seconds
         actor.free_at = ends
-        self.busy_s += seconds
         await asyncio.sleep(ends - now)
+        self.ledger.answered(seconds)
         actor.calls.remove(call)
+        if not actor.calls:
+            self.ledger.change(busy=-1)
         self._place()
         return answer, answer
 
     def _place(self) -> None:
         for actor, call in self._dispatch.place():
+            if actor.calls[0] is call:
+                self.ledger.change(busy=1)
             call.turn.set_result(actor)

@@ -148,3 +148,8 @@ def history(*scores: float | None) -> list[Iteration]:
         Iteration(number=number, candidates=(Candidate(prompt="a cat", score=score),))
         for number, score in enumerate(scores)
     ]
+
+
+def test_how_busy_the_renderers_are_is_said_where_it_is_known() -> None:
+    run = RunProgress(Console(file=io.StringIO()), 10, 0, busy=lambda: 0.973)
+    assert run.status().endswith("best gain +0.00, renderers 97% busy")

@@ -1,0 +1,223 @@
+"""How busy the driver keeps renderers, beside the loop of its peers, and what a model says of larger clusters.
+
+    bench_scheduling.py             8 renderers of 200 ms, proposals in 1 s, 8 users x 8 prompts
+    bench_scheduling.py --scaling   the model alone: up to 256 renderers, 200 users x 18 prompts x 2 runs
+
+Three things run one after the other on the same work: the driver on a virtual cluster; the driver on real Ray with roles
+that sleep, whose wall time has to be within 5% of the model's; and MILS's loop, one process a GPU that proposes, renders
+all and scores all in turn. Utilisation is what the renders should take / (renderers x seconds), from the first render to
+the last: it includes the end of the run, when too few trajectories are left.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+from actors.cluster import connect, disconnect
+from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
+from actors.pool import ActorPool
+from actors.render_path import RenderPath
+from actors.role import Role
+from pipelines import driver as driver_module
+from pipelines.driver import Driver
+from pipelines.image_store import ImageStore
+from pipelines.journal import Journal
+from pipelines.search import (
+    Candidate,
+    Iteration,
+    Propose,
+    Protocol,
+    Stop,
+    Trajectory,
+    admit,
+    next_step,
+    proposal_seed,
+)
+from tests.benchmarks.simulated_roles import (
+    Memory,
+    Proposer,
+    Renderer,
+    Scorer,
+    Watcher,
+    proposals_of,
+    report,
+    score_of,
+    seconds_of,
+    trajectories,
+)
+from tests.benchmarks.virtual_cluster import VirtualPool, simulate
+
+PROTOCOL = Protocol()
+RENDER_S, PROPOSE_S, SCORE_S = 0.2, 1.0, 0.001
+_AT_ONCE = 64
+
+
+def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher) -> Driver:
+    renderer, proposer, scorer = pools
+    return Driver(
+        protocol=PROTOCOL,
+        renderer=RenderPath(cast(ActorPool, renderer)),
+        renderer_identity={},
+        proposer=proposer,
+        scorers={"pamela": scorer},
+        images=images,
+        journal=journal,
+        observer=watcher,
+    )
+
+
+def on_ray(work: list[Trajectory], renderers: int) -> dict[str, Any]:
+    roles = [
+        Role(name="renderer", make=Renderer, arguments={"seconds": RENDER_S}, actors=renderers),
+        Role(name="proposer", make=Proposer, arguments={"seconds": PROPOSE_S}, in_flight=_AT_ONCE),
+        Role(name="scorer", make=Scorer),
+    ]
+    watcher = Watcher()
+
+    async def main(folder: Path) -> dict[str, Any]:
+        pools = [ActorPool(role) for role in roles]
+        journal = Journal(folder / "journal.jsonl")
+        try:
+            await asyncio.gather(*(pool.start() for pool in pools))
+            driver = drive(pools, ImageStore(folder), journal, watcher)
+            await driver.run(work, {trajectory.id: [] for trajectory in work})
+            pools[0].ledger.settle()
+            return {"idle_s": {why: round(s, 1) for why, s in pools[0].ledger.idle_s.items()}}
+        finally:
+            journal.close()
+            for pool in pools:
+                pool.stop()
+
+    connect("local")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            idle = asyncio.run(main(Path(folder)))
+    finally:
+        disconnect()
+    return measured(watcher, renderers) | idle
+
+
+def measured(watcher: Watcher, renderers: int, render_s: float = RENDER_S) -> dict[str, Any]:
+    first, last = watcher.rendered_at[0] - render_s, watcher.rendered_at[-1]
+    renders = len(watcher.rendered_at)
+    return {
+        "renderers": renderers,
+        "renders": renders,
+        "wall_s": round(last - first, 2),
+        "utilisation": round(renders * render_s / (renderers * (last - first)), 4),
+    }
+
+
+def on_virtual_cluster(
+    work: list[Trajectory], renderers: int, render_s: float = RENDER_S, propose_s: float = PROPOSE_S
+) -> dict[str, Any]:
+    """The same driver, on a clock that jumps."""
+    watcher, memory = Watcher(), Memory()
+
+    def render(method: str, request: RenderRequest) -> tuple[Rendering, float]:
+        return Rendering(png=request.prompt.encode()), seconds_of(render_s, request.prompt, request.seed)
+
+    def propose(method: str, request: ProposalRequest) -> tuple[Any, float]:
+        return proposals_of(request), seconds_of(propose_s, request.seed)
+
+    def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[float, float]:
+        return score_of(request, rendering), SCORE_S
+
+    async def main() -> None:
+        pools = [
+            VirtualPool(Role(name="renderer", make=Renderer, actors=renderers), render),
+            VirtualPool(Role(name="proposer", make=Proposer, in_flight=_AT_ONCE), propose, all_at_once=True),
+            VirtualPool(Role(name="scorer", make=Scorer, actors=max(1, renderers // 64)), score),
+        ]
+        await drive(pools, memory, memory, watcher).run(work, {trajectory.id: [] for trajectory in work})
+
+    setattr(driver_module, "put", lambda value: value)  # noqa: B010
+    began = time.perf_counter()
+    simulate(main())
+    return measured(watcher, renderers, render_s) | {"computed_in_s": round(time.perf_counter() - began, 1)}
+
+
+def one_gpu_of_mils(work: list[Trajectory]) -> tuple[int, float]:
+    """Renders and seconds of one process: propose, render all, score all, and again."""
+    renderer, scorer = Renderer(RENDER_S), Scorer()
+    renders, began = 0, time.perf_counter()
+    for trajectory in work:
+        history: list[Iteration] = []
+        while not isinstance(step := next_step(history, PROTOCOL), Stop):
+            prompts = [trajectory.base_prompt]
+            if isinstance(step, Propose):
+                prompts = ask(trajectory, step)
+            drawn = [renderer.render(RenderRequest(prompt=p, seed=trajectory.image_seed)) for p in prompts]
+            renders += len(drawn)
+            request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt)
+            scored = [
+                Candidate(prompt=prompt, image=prompt, score=scorer.score(request, image))
+                for prompt, image in zip(prompts, drawn, strict=True)
+            ]
+            history.append(Iteration(number=len(history), candidates=tuple(scored)))
+    return renders, time.perf_counter() - began
+
+
+def ask(trajectory: Trajectory, step: Propose) -> list[str]:
+    assert step.context.score is not None
+    seed = proposal_seed(trajectory, step.number, 0)
+    time.sleep(seconds_of(PROPOSE_S, seed))
+    request = ProposalRequest(
+        base_prompt=trajectory.base_prompt,
+        best_prompt=step.context.prompt,
+        best_score=step.context.score,
+        count=PROTOCOL.candidates,
+        seed=seed,
+    )
+    return admit(proposals_of(request).prompts, [step.context.prompt], PROTOCOL.candidates)[0]
+
+
+def by_mils(work: list[Trajectory], renderers: int) -> dict[str, Any]:
+    """The trajectories are dealt out beforehand, a fixed share to each process, as its authors' scripts do."""
+    shares = [work[number::renderers] for number in range(renderers)]
+    with get_context("spawn").Pool(renderers) as pool:
+        pool.map(one_gpu_of_mils, [[] for _ in shares])  # imports are done before the clock runs
+        began = time.perf_counter()
+        results = pool.map(one_gpu_of_mils, shares, chunksize=1)
+        wall_s = time.perf_counter() - began
+    renders = sum(count for count, _ in results)
+    return {
+        "renderers": renderers,
+        "renders": renders,
+        "wall_s": round(wall_s, 2),
+        "utilisation": round(renders * RENDER_S / (renderers * wall_s), 4),
+        "fastest_and_slowest_s": [round(f([s for _, s in results]), 1) for f in (min, median, max)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Renderer utilisation")
+    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--renderers", type=int, default=8)
+    parser.add_argument("--scaling", action="store_true")
+    said = parser.parse_args()
+    if said.scaling:
+        for renderers in (8, 32, 128, 256):
+            model = on_virtual_cluster(trajectories(200, 18, 2), renderers, render_s=9.0, propose_s=5.0)
+            report("scaling", model | {"hours": round(model["wall_s"] / 3600, 2)})
+        return
+    work = trajectories(said.users, said.prompts)
+    model = on_virtual_cluster(work, said.renderers)
+    report("virtual cluster", model)
+    real = on_ray(work, said.renderers)
+    report("driver on Ray", real | {"model_off_by": round(model["wall_s"] / real["wall_s"] - 1, 4)})
+    report("MILS's loop", by_mils(work, said.renderers))
+    if abs(model["wall_s"] / real["wall_s"] - 1) > 0.05:
+        sys.exit("the model is off by more than 5%: the driver or the machine does something that it does not know of")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Roles that take a known time and do nothing, and the search that they are given: for benchmarks of the driver."""
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from pathlib import Path
+
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
+from pipelines.search import Iteration, Trajectory, image_seed
+
+SPREAD = 0.1
+"""Calls take up to so much longer or shorter than said, by what is asked."""
+
+
+def seconds_of(mean_s: float, *asked: object) -> float:
+    """The same for the same question, wherever it is answered."""
+    return mean_s * (1 + SPREAD * random.Random(repr(asked)).uniform(-1, 1))
+
+
+def score_of(request: ScoreRequest, rendering: Rendering) -> float:
+    digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+def proposals_of(request: ProposalRequest) -> Proposals:
+    chance = random.Random(request.seed)
+    return Proposals(prompts=tuple(f"a {chance.getrandbits(40):010x}" for _ in range(request.count)))
+
+
+class Renderer:
+    """Draws nothing, in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def render(self, request: RenderRequest) -> Rendering:
+        time.sleep(seconds_of(self._seconds, request.prompt, request.seed))
+        return Rendering(png=request.prompt.encode())
+
+
+class Proposer:
+    """Writes many answers at a time, each in so many seconds, as vLLM does."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def setup(self) -> None:
+        """Nothing to load."""
+
+    async def propose(self, request: ProposalRequest) -> Proposals:
+        await asyncio.sleep(seconds_of(self._seconds, request.seed))
+        return proposals_of(request)
+
+
+class Scorer:
+    """A number from 0 to 1 that depends on user and image."""
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+        return score_of(request, rendering)
+
+
+def trajectories(users: int, prompts: int, runs: int = 1) -> list[Trajectory]:
+    """In the order of a real plan."""
+    return [
+        Trajectory(
+            user=f"u{user:03}",
+            members=(f"u{user:03}",),
+            prompt_id=f"p{prompt:03}",
+            base_prompt=f"prompt {prompt}",
+            scorer="pamela",
+            run=run,
+            image_seed=image_seed(0, f"prompt {prompt}"),
+            seed=0,
+        )
+        for prompt in range(prompts)
+        for run in range(1, runs + 1)
+        for user in range(users)
+    ]
+
+
+class Watcher:
+    """An observer that remembers when renders were ready and trajectories ended."""
+
+    def __init__(self) -> None:
+        self.rendered_at: list[float] = []
+        self.ended: list[str] = []
+
+    def begun(self, trajectory: Trajectory) -> None:
+        """Nothing to remember."""
+
+    def rendered(self) -> None:
+        self.rendered_at.append(asyncio.get_running_loop().time())
+
+    def finished(self, trajectory: Trajectory, history: object) -> None:
+        self.ended.append(trajectory.user)
+
+    def failed(self, trajectory: Trajectory, reason: str) -> None:
+        raise RuntimeError(f"{trajectory.id}: {reason}")
+
+    def warned(self, warning: str) -> None:
+        raise RuntimeError(warning)
+
+
+class Memory:
+    """Journal and images that are kept nowhere but here."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    def read(self, key: str) -> bytes | None:
+        return b"" if key in self.keys else None
+
+    def write(self, key: str, png: bytes) -> None:
+        self.keys.add(key)
+
+    def append(self, trajectory_id: str, iteration: Iteration) -> None:
+        """The history is the driver's own."""
+
+
+def report(name: str, results: dict[str, object]) -> None:
+    """One JSON object on a line of its own, for tables to be made of."""
+    print(json.dumps({"benchmark": name, **results}), flush=True)  # noqa: T201
+
+
+def empty(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
