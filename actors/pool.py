@@ -41,6 +41,13 @@ class CallFailedError(RuntimeError):
     """A call failed on every attempt; the pool goes on."""
 
 
+class ArgumentLostError(CallFailedError):
+    """What a reference among the arguments stood for was lost with its node: no attempt of the call.
+
+    Whoever made it makes it again, and calls again.
+    """
+
+
 class PoolBrokenError(RuntimeError):
     """No actor of the pool comes up; nothing can go on."""
 
@@ -131,6 +138,8 @@ class ActorPool:
         ------
         CallFailedError
             It failed on both attempts; the message says how.
+        ArgumentLostError
+            One of the arguments is a reference to what is no longer there.
         PoolBrokenError
             There is no actor left and none comes up.
         """
@@ -153,6 +162,8 @@ class ActorPool:
                 actor.hung = True
                 self._lose(actor)
             except ray.exceptions.RayTaskError as error:
+                if _is_lost(error.cause, arguments):
+                    raise ArgumentLostError(f"{self.role.name}.{method}: an argument was lost with its node") from None
                 reasons.append(_gist(error))
                 if isinstance(error.cause, RefusedError):
                     break
@@ -301,6 +312,15 @@ def _deaths() -> tuple[type[Exception], ...]:
         exceptions.NodeDiedError,
         exceptions.ObjectLostError,
     )
+
+
+def _is_lost(cause: object, arguments: tuple[Any, ...]) -> bool:
+    """Whether an actor could not get at one of its arguments, rather than at something of its own."""
+    import ray
+    import ray.exceptions
+
+    given = {argument.hex() for argument in arguments if isinstance(argument, ray.ObjectRef)}
+    return isinstance(cause, ray.exceptions.ObjectLostError) and cause.object_ref_hex in given
 
 
 async def _answer(reference: Any) -> Any:

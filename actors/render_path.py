@@ -6,7 +6,7 @@
                 straight from the actor that made it to the one that draws
 
 Invariant: which of the two ways an image takes does not change it. Embeddings of the most recent prompts are kept, so
-that a prompt drawn with several seeds is encoded once.
+that a prompt drawn with several seeds is encoded once; one that was lost with its node is made again.
 """
 
 import asyncio
@@ -14,7 +14,10 @@ from collections import OrderedDict
 from typing import Any
 
 from actors.messages import RenderRequest
-from actors.pool import ActorPool, CallFailedError
+from actors.pool import ActorPool, ArgumentLostError
+
+LOSSES = 3
+"""So often one thing may be lost with its node before the call that needs it has failed."""
 
 _KEPT = 64
 """A gigabyte of FLUX.2's embeddings, which Ray spills to the disk when memory is short."""
@@ -47,20 +50,25 @@ class RenderPath:
         """
         if self._text_encoder is None:
             return await self._renderer.call("render", request)
-        embedding = await self._embedding(self._text_encoder, request.prompt)
-        try:
-            return await self._renderer.call("render", request, embedding)
-        except CallFailedError:
-            self._embeddings.pop(request.prompt, None)  # it may have been lost with its node
-            raise
+        lost: ArgumentLostError | None = None
+        for _ in range(LOSSES):
+            embedding = self._embedding(self._text_encoder, request.prompt)
+            reference, _ = await asyncio.shield(embedding)
+            try:
+                return await self._renderer.call("render", request, reference)
+            except ArgumentLostError as error:
+                lost = error
+                if self._embeddings.get(request.prompt) is embedding:
+                    del self._embeddings[request.prompt]
+        assert lost is not None
+        raise lost
 
-    async def _embedding(self, text_encoder: ActorPool, prompt: str) -> Any:
-        """A reference to it; the same prompt is never encoded twice at a time."""
+    def _embedding(self, text_encoder: ActorPool, prompt: str) -> asyncio.Task[Any]:
+        """The same prompt is never encoded twice at a time."""
         task = self._embeddings.pop(prompt, None)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = asyncio.create_task(text_encoder.call("encode", prompt, apart=True))
         self._embeddings[prompt] = task
         if len(self._embeddings) > _KEPT:
             self._embeddings.popitem(last=False)
-        reference, _ = await asyncio.shield(task)
-        return reference
+        return task

@@ -13,8 +13,13 @@ class Images:
     """How candidates came by their images."""
 
     rendered: int = 0
-    saved: int = 0
-    """Taken from the disk, or made once for several trajectories at a time."""
+    shown: int = 0
+    """Candidates that have one."""
+
+    @property
+    def saved(self) -> int:
+        """Taken from the disk, or made once for several trajectories."""
+        return max(0, self.shown - self.rendered)
 
 
 class Costs:

@@ -23,12 +23,15 @@ What each loop waits for, and what unblocks it:
     _try       an actor of a scorer pool            -- ActorPool.call
     _describe  an actor of the predictor's pool     -- ActorPool.call; once a prompt, where it can describe
 
-N is as few as keep the renderers busy (`pipelines.admission`). Memory is bounded by N x T candidates, however long the
-run; where scoring or the disk lags, trajectories wait for it, no others are begun, and so the renderers wait too.
-Trajectories begin prompt by prompt and user by user, and calls are served as they come: nobody is ahead of anybody by
-more than N trajectories. The driver is the only writer of the run folder. A candidate
-that fails is recorded with its error; a trajectory whose base prompt fails, or whose proposer does, is
-listed as failed and tried again by `--resume`. A pool that is broken or a disk that is full ends the run.
+N is as few as keep the renderers busy (`pipelines.admission`). A history is in memory while its trajectory is steered,
+so that memory is bounded by N histories and N x T candidates, however long the run; where scoring or the disk lags,
+trajectories wait for it, no others are begun, and so the renderers wait too. Trajectories begin prompt by prompt and
+user by user, and calls are served as they come: nobody is ahead of anybody by more than N trajectories.
+
+The driver is the only writer of the run folder. A candidate that fails is recorded with its error; a trajectory whose
+base prompt fails, or whose proposer does, is listed as failed and tried again by `--resume`. A rendering that was
+lost with its node is taken from the disk again, and an embedding made again, so that no node that dies costs a
+candidate. A pool that is broken or a disk that is full ends the run.
 
 Invariant: an iteration is in the journal only after all its images are on the disk, and in the history
 only after it is in the journal.
@@ -41,8 +44,8 @@ from typing import Any, Protocol
 
 from actors.cluster import put
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool, CallFailedError
-from actors.render_path import RenderPath
+from actors.pool import ActorPool, ArgumentLostError, CallFailedError
+from actors.render_path import LOSSES, RenderPath
 from pipelines.admission import in_flight
 from pipelines.costs import Images
 from pipelines.image_store import ImageStore, image_key
@@ -113,8 +116,8 @@ class Driver:
         self.failures: dict[str, str] = {}
         """Trajectory id -> why it failed."""
 
-    async def run(self, trajectories: Sequence[Trajectory], histories: Mapping[str, list[Iteration]]) -> None:
-        """Bring every trajectory to its end. `histories` holds what is recorded, and is extended as it grows."""
+    async def run(self, trajectories: Sequence[Trajectory], histories: dict[str, list[Iteration]]) -> None:
+        """Bring every trajectory to its end. `histories` holds what is recorded of them; each is taken out of it."""
         try:
             async with asyncio.TaskGroup() as group:
                 for trajectory in trajectories:
@@ -122,7 +125,7 @@ class Driver:
                         self._room.clear()
                         await self._room.wait()
                     self._under_way += 1
-                    group.create_task(self._bring_to_its_end(trajectory, histories[trajectory.id]))
+                    group.create_task(self._bring_to_its_end(trajectory, histories.pop(trajectory.id)))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first(errors) from None
@@ -199,17 +202,19 @@ class Driver:
         return prompts, seeds, refused
 
     async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
-        key = image_key(self._identity, prompt, trajectory.image_seed)
+        wanted = RenderRequest(prompt=prompt, seed=trajectory.image_seed)
         try:
             with self._waits.during("renders"):
-                rendering = await self._image(key, RenderRequest(prompt=prompt, seed=trajectory.image_seed))
+                rendering = await self._image(wanted)
         except CallFailedError as error:
             return Candidate(prompt=prompt, error=str(error))
+        self.images_made.shown += 1
+        key = self._key(wanted)
         try:
             metadata = {**await self._description(trajectory), **trajectory.metadata}
             request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
             with self._waits.during("scores"):
-                _, score = await self._scorers[trajectory.scorer].call("score", request, rendering)
+                score = await self._ask_about(wanted, rendering, self._scorers[trajectory.scorer], "score", request)
         except CallFailedError as error:
             return Candidate(prompt=prompt, image=key, error=str(error))
         if not math.isfinite(score):
@@ -235,25 +240,37 @@ class Driver:
 
     async def _describe(self, describer: ActorPool, trajectory: Trajectory) -> Mapping[str, str]:
         base = RenderRequest(prompt=trajectory.base_prompt, seed=trajectory.image_seed)
-        rendering = await self._image(image_key(self._identity, base.prompt, base.seed), base)
-        _, found = await describer.call("describe", dict(trajectory.metadata), rendering)
+        rendering = await self._image(base)
+        found = await self._ask_about(base, rendering, describer, "describe", dict(trajectory.metadata))
         self._described[trajectory.prompt_id] = found
         self._on_description(trajectory.prompt_id, found)
         return found
 
-    async def _image(self, key: str, request: RenderRequest) -> Any:
+    async def _ask_about(
+        self, wanted: RenderRequest, rendering: Any, pool: ActorPool, method: str, question: object
+    ) -> Any:
+        """What an actor says of an image; one that was lost with its node is taken from the disk again."""
+        for _ in range(LOSSES):
+            try:
+                return (await pool.call(method, question, rendering))[1]
+            except ArgumentLostError:
+                rendering = await self._image(wanted)
+        return (await pool.call(method, question, rendering))[1]
+
+    def _key(self, request: RenderRequest) -> str:
+        return image_key(self._identity, request.prompt, request.seed)
+
+    async def _image(self, request: RenderRequest) -> Any:
         """A reference to the rendering, which is on the disk; the same render is never made twice at a time."""
+        key = self._key(request)
         task = self._rendering.get(key)
-        if task is not None:
-            self.images_made.saved += 1
-        else:
+        if task is None:
             task = self._rendering[key] = asyncio.create_task(self._render(key, request))
             task.add_done_callback(lambda _: self._rendering.pop(key, None))
         return await asyncio.shield(task)
 
     async def _render(self, key: str, request: RenderRequest) -> Any:
         if (png := self._images.read(key)) is not None:
-            self.images_made.saved += 1
             return put(Rendering(png=png))
         reference, rendering = await self._renderer.render(request)
         assert isinstance(rendering, Rendering)
