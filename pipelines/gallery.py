@@ -1,9 +1,10 @@
-"""gallery.html: one page on which a whole run can be looked at (DESIGN 5).
+"""gallery.html: a page on which a whole run can be looked at (DESIGN 5), or several where the run is very large.
 
-The page is made from the recorded outcomes, stands alone and opens from disk; its content policy forbids
-any request to a network and any script but its own. Every trajectory is on it, in the order of the outcomes;
-one that failed says why. The bytes of a picture are in the page once, where the picture is shown first; where
-it is shown again, one line of script copies them, and without scripts it comes from the run folder.
+A page is made from the recorded outcomes, stands alone and opens from disk; its content policy forbids any
+request to a network and any script but its own. Every trajectory is on one of them, in the order of the
+outcomes; one that failed says why. The first page tells how the run went, and leads to all others. The bytes of
+a picture are in a page once, where the picture is shown first; where it is shown again, one line of script
+copies them, and without scripts it comes from the run folder.
 """
 
 import base64
@@ -12,9 +13,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from hashlib import sha256
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -24,13 +24,14 @@ from PIL import Image
 
 from pipelines.records import Outcome
 from pipelines.search import Candidate
+from pipelines.word_diff import Piece, word_diff
 
 MOST_EMBEDDED = 1500
 """A run that shows more distinct pictures than this links to them, so that its page stays below some 30 MB."""
+MOST_ROWS = 400
+"""Trajectories on a page; a run with more has its other pages beside the first, as gallery-2.html and so on."""
 THUMBNAIL_PX = 256
 THUMBNAIL_QUALITY = 80
-
-_TOKEN = re.compile(r"(\s*)([\w'’-]+|[^\w\s])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +62,12 @@ class Page:
     verdict: tuple[Finding, ...] = ()
     """How the truth judges the run, where a truth is known."""
     failures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of two prompts laid over each other.
-
-    `gap` stands before it: white space, and the commas that join what was added to the rest.
-    """
-
-    kind: Literal["same", "added", "removed"]
-    gap: str
-    text: str
+    renders: int | None = None
+    """Distinct images of the run; none: those that the outcomes hold."""
 
 
 def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
-    """Write gallery.html into the run folder, whole or not at all, and return its path."""
-    rows = _rows(outcomes, page)
+    """Write the pages into the run folder, each whole or not at all, and return the path of the first."""
     environment = Environment(
         loader=PackageLoader("pipelines", ""),
         autoescape=True,
@@ -86,49 +76,71 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         lstrip_blocks=True,
     )
     environment.filters |= {"score": _score, "change": _change, "csp_hash": _csp_hash}
-    html = environment.get_template("gallery.html.j2").render(
-        page=page,
-        sections=_sections(rows),
-        columns=max((len(row.steps) for row in rows), default=0),
-        album=_Album(folder, rows),
-        forest=_Forest.of(page.verdict) if page.verdict else None,
-        people=len({name for o in outcomes for name in o.trajectory.members}),
-        renders=len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image}),
-        gains=_mean_gains(rows),
-        broken=sum(row.broken for row in rows),
-    )
-    path, temporary = folder / "gallery.html", folder / ".gallery.html.tmp"
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    template = environment.get_template("gallery.html.j2")
+    parts = _parts(outcomes)
+    names = [_page_name(number) for number in range(1, len(parts) + 1)]
+    links = len({best.image for o in outcomes for best in o.bests}) > MOST_EMBEDDED
+    whole = {
+        "page": page,
+        "pages": names,
+        "contents": _contents(parts),
+        "forest": _Forest.of(page.verdict) if page.verdict else None,
+        "people": len({name for o in outcomes for name in o.trajectory.members}),
+        "renders": _renders(outcomes) if page.renders is None else page.renders,
+        "gains": list(_mean_gains(outcomes)),
+        "broken": sum(_is_broken(o) for o in outcomes),
+    }
+    labels = _Labels.of(outcomes)
+    for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
+        rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
+        html = template.render(
+            **whole,
+            number=number,
+            sections=_sections(rows, whole["contents"]),
+            columns=max((len(row.steps) for row in rows), default=0),
+            album=_Album(folder, links=links),
+        )
+        temporary = folder / f".{names[number - 1]}.tmp"
+        temporary.write_text(html, encoding="utf-8")
+        temporary.replace(folder / names[number - 1])
+    return folder / names[0]
 
 
-def word_diff(before: str, after: str) -> list[Piece]:
-    """`after` with the words it adds, and those of `before` that it lacks, in reading order.
-
-    Words are matched without regard to case. Punctuation counts as a word of its own, so that a comma put
-    behind a word does not make it a new one; but punctuation alone never breaks up a changed stretch.
-    """
-    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    matcher = SequenceMatcher(None, [w.casefold() for _, w in old], [w.casefold() for _, w in new], autojunk=False)
-    codes = matcher.get_opcodes()
-
-    def changed(code: tuple[str, int, int, int, int]) -> bool:
-        bare = not any(re.search(r"\w", word) for _, word in old[code[1] : code[2]])
-        return code[0] != "equal" or (bare and code not in (codes[0], codes[-1]))
-
-    pieces = []
-    for differs, group in groupby(codes, changed):
-        stretch = list(group)
-        was, now = old[stretch[0][1] : stretch[-1][2]], new[stretch[0][3] : stretch[-1][4]]
-        pieces += [_piece("removed", was), _piece("added", now)] if differs else [_piece("same", now)]
-    return [piece for piece in pieces if piece.text]
+def _parts(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
+    """The outcomes of each page; one page at least."""
+    return [outcomes[at : at + MOST_ROWS] for at in range(0, len(outcomes), MOST_ROWS)] or [()]
 
 
-def _piece(kind: Literal["same", "added", "removed"], tokens: Sequence[tuple[str, str]]) -> Piece:
-    whole = "".join(gap + word for gap, word in tokens)
-    text = whole.lstrip(" ,;") if kind == "added" else whole.lstrip()
-    return Piece(kind, whole.removesuffix(text), text) if text else Piece(kind, "", whole)
+def _page_name(number: int) -> str:
+    return "gallery.html" if number == 1 else f"gallery-{number}.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """A prompt in the table of contents."""
+
+    number: int
+    prompt: str
+    page: int
+    """The first one that has rows of it."""
+
+
+def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    for page, part in enumerate(parts, start=1):
+        for trajectory in (outcome.trajectory for outcome in part):
+            if trajectory.prompt_id not in entries:
+                number = len(entries) + 1
+                entries[trajectory.prompt_id] = _Entry(number=number, prompt=trajectory.base_prompt, page=page)
+    return entries
+
+
+def _renders(outcomes: Sequence[Outcome]) -> int:
+    return len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image})
+
+
+def _is_broken(outcome: Outcome) -> bool:
+    return outcome.stop_reason not in ("iterations", "patience")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +168,7 @@ class _Row:
 
     @property
     def broken(self) -> bool:
-        return self.outcome.stop_reason not in ("iterations", "patience")
+        return _is_broken(self.outcome)
 
     @property
     def gain(self) -> float:
@@ -184,21 +196,33 @@ class _Row:
         return self.outcome.stop_reason[:1].upper() + self.outcome.stop_reason[1:]
 
 
-def _rows(outcomes: Sequence[Outcome], page: Page) -> list[_Row]:
-    scorers = {o.trajectory.scorer for o in outcomes}
-    runs = {o.trajectory.run for o in outcomes}
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What has to be said of a row to tell it from the others of the run."""
+
+    scorer: bool
+    run: bool
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "_Labels":
+        return cls(
+            scorer=len({o.trajectory.scorer for o in outcomes}) > 1, run=len({o.trajectory.run for o in outcomes}) > 1
+        )
+
+
+def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) -> list[_Row]:
     rows = []
-    for number, outcome in enumerate(outcomes, start=1):
+    for number, outcome in enumerate(outcomes, start=first):
         trajectory, bests = outcome.trajectory, outcome.bests
         members = len(trajectory.members)
-        labels = [trajectory.scorer] * (len(scorers) > 1) + [f"run {trajectory.run}"] * (len(runs) > 1)
+        variant = [trajectory.scorer] * labels.scorer + [f"run {trajectory.run}"] * labels.run
         rows.append(
             _Row(
                 anchor=f"t{number}",
                 outcome=outcome,
                 who="everyone" if trajectory.user == "*" else trajectory.user,
                 about=page.people.get(trajectory.user, f"the mean of {members} people" if members > 1 else ""),
-                variant=", ".join(labels),
+                variant=", ".join(variant),
                 bests=bests,
                 steps=[
                     _Step(number=at, best=later, gain=_gain(earlier, later))
@@ -214,6 +238,8 @@ def _rows(outcomes: Sequence[Outcome], page: Page) -> list[_Row]:
 class _Section:
     """The rows of one prompt."""
 
+    number: int
+    """Of the prompt in the whole run."""
     prompt: str
     rows: list[_Row]
 
@@ -230,11 +256,14 @@ class _Section:
         return sorted(row.bests[0].score for row in self.rows if row.bests and row.bests[0].score is not None)
 
 
-def _sections(rows: Sequence[_Row]) -> list[_Section]:
+def _sections(rows: Sequence[_Row], contents: Mapping[str, _Entry]) -> list[_Section]:
     by_prompt: dict[str, list[_Row]] = {}
     for row in rows:
         by_prompt.setdefault(row.outcome.trajectory.prompt_id, []).append(row)
-    return [_Section(prompt=rows[0].outcome.trajectory.base_prompt, rows=rows) for rows in by_prompt.values()]
+    return [
+        _Section(number=contents[prompt_id].number, prompt=contents[prompt_id].prompt, rows=rows)
+        for prompt_id, rows in by_prompt.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,9 +280,9 @@ class _Showing:
 class _Album:
     """Hands the pictures to the template in document order, the bytes of each with its first showing only."""
 
-    def __init__(self, folder: Path, rows: Sequence[_Row]) -> None:
+    def __init__(self, folder: Path, *, links: bool) -> None:
         self._folder = folder
-        self._links = len({best.image for row in rows for best in row.bests}) > MOST_EMBEDDED
+        self._links = links
         self._shown: dict[str, _Showing] = {}
 
     def show(self, candidate: Candidate) -> _Showing:
@@ -316,12 +345,12 @@ def _round_step(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _mean_gains(rows: Sequence[_Row]) -> Iterator[tuple[str, float]]:
+def _mean_gains(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, float]]:
     """Each scorer with its mean gain from initial to final; scorers have scales of their own."""
-    for scorer in dict.fromkeys(row.outcome.trajectory.scorer for row in rows):
-        gains = [row.gain for row in rows if row.bests and row.outcome.trajectory.scorer == scorer]
-        if gains:
-            yield scorer, fmean(gains)
+    for scorer in dict.fromkeys(o.trajectory.scorer for o in outcomes):
+        gains = [o.gain for o in outcomes if o.trajectory.scorer == scorer]
+        if any(gain is not None for gain in gains):
+            yield scorer, fmean(gain for gain in gains if gain is not None)
 
 
 def _gain(earlier: Candidate, later: Candidate) -> float:

@@ -7,7 +7,7 @@ else that does not read back is an error: a journal that was edited is not a rec
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,35 +53,58 @@ class Journal:
         self._file.close()
 
 
-def replay(path: Path, trajectory_ids: Iterable[str]) -> dict[str, list[Iteration]]:
-    """The recorded history of each trajectory; empty for those without a line.
+def entries(path: Path, trajectory_ids: Collection[str]) -> Iterator[tuple[str, Iteration]]:
+    """What is recorded, line by line, each iteration with the trajectory that it is of.
 
     Raises
     ------
     JournalError
         A whole line is not valid, out of turn, or of a trajectory that the run does not have.
     """
-    histories: dict[str, list[Iteration]] = {trajectory_id: [] for trajectory_id in trajectory_ids}
     if not path.exists():
-        return histories
+        return
+    due: dict[str, int] = dict.fromkeys(trajectory_ids, 0)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 break
-            trajectory_id, iteration = _parse(path, number, line)
-            history = histories.get(trajectory_id)
-            if history is None:
-                raise JournalError(f"{path}, line {number}: trajectory {trajectory_id!r} is not one of this run")
-            if iteration.number != len(history):
-                raise JournalError(
-                    f"{path}, line {number}: iteration {len(history)} of {trajectory_id!r} is due, "
-                    f"got {iteration.number}; the journal was edited or mixed up"
-                )
-            history.append(iteration)
+            where = f"{path}, line {number}"
+            trajectory_id, iteration = parse(where, line)
+            if trajectory_id not in due:
+                raise unknown(where, trajectory_id)
+            check_turn(where, trajectory_id, iteration, due[trajectory_id])
+            due[trajectory_id] += 1
+            yield trajectory_id, iteration
+
+
+def replay(path: Path, trajectory_ids: Iterable[str]) -> dict[str, list[Iteration]]:
+    """The recorded history of each trajectory, all at once; empty for those without a line.
+
+    Raises
+    ------
+    JournalError
+        As `entries`.
+    """
+    histories: dict[str, list[Iteration]] = {trajectory_id: [] for trajectory_id in trajectory_ids}
+    for trajectory_id, iteration in entries(path, histories.keys()):
+        histories[trajectory_id].append(iteration)
     return histories
 
 
-def _parse(path: Path, number: int, line: bytes) -> tuple[str, Iteration]:
+def unknown(where: str, trajectory_id: str) -> JournalError:
+    return JournalError(f"{where}: trajectory {trajectory_id!r} is not one of this run")
+
+
+def check_turn(where: str, trajectory_id: str, iteration: Iteration, due: int) -> None:
+    if iteration.number != due:
+        raise JournalError(
+            f"{where}: iteration {due} of {trajectory_id!r} is due, got {iteration.number}; "
+            "the journal was edited or mixed up"
+        )
+
+
+def parse(where: str, line: bytes) -> tuple[str, Iteration]:
+    """Read a line back; `where` it stands is for the error."""
     try:
         values: dict[str, Any] = json.loads(line)
         trajectory_id = values.pop("trajectory")
@@ -96,7 +119,7 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, Iteration]:
             raise TypeError("a seed is not a whole number")
         return trajectory_id, Iteration(candidates=candidates, seeds=seeds, **values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise JournalError(f"{path}, line {number}: not a line of a journal: {error}") from error
+        raise JournalError(f"{where}: not a line of a journal: {error}") from error
 
 
 def _whole_length(path: Path) -> int:

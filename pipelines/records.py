@@ -1,18 +1,23 @@
 """What a run leaves for others to read: candidates.parquet and trajectories.parquet (DESIGN 5).
 
 Both are pure functions of the recorded histories, in the order of the trajectories, so that the same
-records come out however often a run was broken and resumed, and whatever ran at the same time.
+records come out however often a run was broken and resumed, and whatever ran at the same time. They are
+written row group by row group, each of the same number of rows: never is the whole table in memory.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.search import Candidate, Iteration, Protocol, Stop, Trajectory, next_step, walk
+
+ROW_GROUP = 5000
+"""Rows; so many are in memory at a time."""
 
 _IDENTITY = [
     ("trajectory_id", pa.string()),
@@ -71,6 +76,14 @@ class Outcome:
         scores = [best.score for best in self.bests if best.score is not None]
         return scores[-1] - scores[0] if scores else None
 
+    def thinned(self) -> "Outcome":
+        """Without the candidates that never were the best: enough for whoever looks at the bests, and small."""
+        kept = [
+            replace(iteration, candidates=tuple(c for c in iteration.candidates if c is best))
+            for iteration, best in walk(self.history)
+        ]
+        return replace(self, history=tuple(kept))
+
 
 def outcome(
     trajectory: Trajectory, history: Sequence[Iteration], protocol: Protocol, failure: str | None = None
@@ -81,15 +94,67 @@ def outcome(
     return Outcome(trajectory=trajectory, history=tuple(history), stop_reason=reason)
 
 
-def write_records(outcomes: Sequence[Outcome], folder: Path) -> None:
+def write_records(outcomes: Iterable[Outcome], folder: Path) -> None:
     """Write both tables; each appears whole or not at all."""
-    for name, schema, rows in (
-        ("candidates", CANDIDATES, [row for o in outcomes for row in _candidate_rows(o)]),
-        ("trajectories", TRAJECTORIES, [_trajectory_row(o) for o in outcomes]),
-    ):
-        temporary = folder / f".{name}.parquet.tmp"
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-        temporary.replace(folder / f"{name}.parquet")
+    with RecordsWriter(folder) as records:
+        for each in outcomes:
+            records.add(each)
+
+
+class RecordsWriter:
+    """Both tables while they are written; they appear, whole, when nothing has gone wrong until the end.
+
+    Example:
+
+        with RecordsWriter(folder) as records:
+            records.add(outcome)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._candidates = _Table(folder, "candidates", CANDIDATES)
+        self._trajectories = _Table(folder, "trajectories", TRAJECTORIES)
+
+    def add(self, outcome: Outcome) -> None:
+        """In the order of the trajectories."""
+        for row in _candidate_rows(outcome):
+            self._candidates.add(row)
+        self._trajectories.add(_trajectory_row(outcome))
+
+    def __enter__(self) -> "RecordsWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for table in (self._candidates, self._trajectories):
+            table.close(keep=error is None)
+
+
+class _Table:
+    """One Parquet file in the making."""
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
+        self._path, self._temporary = folder / f"{name}.parquet", folder / f".{name}.parquet.tmp"
+        self._writer = pq.ParquetWriter(self._temporary, schema)
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == ROW_GROUP:
+            self._flush()
+
+    def close(self, *, keep: bool) -> None:
+        try:
+            if keep:
+                self._flush()
+                self._writer.close()
+                self._temporary.replace(self._path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
+        self._rows.clear()
 
 
 def _identity(outcome: Outcome) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a run leaves to look at: records, verdict, gallery, and the last word in run.json.
 
 All of it is made from the journal, whether the run ended, was interrupted or is resumed, so that there
-is one way only in which it comes to be. Failures alone are not in the journal: they are tried again.
+is one way only in which it comes to be. The journal is read trajectory by trajectory, and of each only the
+bests are kept for verdict and gallery. Failures alone are not in the journal: they are tried again.
 """
 
 import json
@@ -15,10 +16,11 @@ from typing import Any
 from PIL import Image
 
 from pipelines.consistency import consistency
+from pipelines.counts import Counts
 from pipelines.gallery import Finding, Page, write_gallery
-from pipelines.journal import replay
 from pipelines.plan import Plan
-from pipelines.records import Outcome, outcome, write_records
+from pipelines.recorded import in_order
+from pipelines.records import Outcome, RecordsWriter, outcome
 from pipelines.run_folder import RunFolder
 from predictor.attributes import measure
 from predictor.raters import read_truth
@@ -33,6 +35,7 @@ class Result:
     """What became of a run."""
 
     outcomes: list[Outcome]
+    """Thinned: their bests only."""
     failures: Mapping[str, str]
     interrupted: bool
     verdict: Verdict | None
@@ -57,24 +60,20 @@ def conclude(
 ) -> Result:
     """Write records, verdict, gallery and run.json from the journal."""
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
-    trajectories = plan.trajectories
-    histories = replay(folder.journal, (t.id for t in trajectories))
-    outcomes = [outcome(t, histories[t.id], plan.protocol, failures.get(t.id)) for t in trajectories]
-    write_records(outcomes, folder.path)
+    counts = Counts()
+    outcomes: list[Outcome] = []
+    with RecordsWriter(folder.path) as records:
+        for trajectory, history in in_order(folder.journal, plan.trajectories):
+            whole = outcome(trajectory, history, plan.protocol, failures.get(trajectory.id))
+            records.add(whole)
+            counts.add(whole)
+            outcomes.append(whole.thinned())
     verdict = _judge(plan, folder, outcomes)
-    gallery = write_gallery(folder.path, outcomes, _page(plan, folder, verdict, failures))
+    gallery = write_gallery(folder.path, outcomes, _page(plan, folder, verdict, failures, counts.images))
     finished = not interrupted and not any(o.stop_reason == "unfinished" for o in outcomes)
     folder.about |= {
         "finished": (folder.about["finished"] or timestamp()) if finished else None,
-        "counts": {
-            "trajectories": len(outcomes),
-            "failed": len(failures),
-            "unfinished": sum(o.stop_reason == "unfinished" for o in outcomes),
-            "candidates": sum(len(i.candidates) for o in outcomes for i in o.history),
-            "failed_candidates": sum(c.score is None for o in outcomes for i in o.history for c in i.candidates),
-            "images": len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image}),
-            "refused_proposals": _refused(outcomes),
-        },
+        "counts": {**counts.as_dict(), "failed": len(failures)},
         "failures": dict(failures),
     }
     folder.save()
@@ -124,7 +123,7 @@ def _attributes(folder: RunFolder, outcomes: Sequence[Outcome]) -> dict[str, Any
     return measured
 
 
-def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapping[str, str]) -> Page:
+def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapping[str, str], renders: int) -> Page:
     notes = []
     if plan.settings.renderer.kind == "darkroom":
         notes.append("The darkroom renderer develops real photographs as the prompt says; nothing is generated.")
@@ -146,21 +145,13 @@ def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapp
         title=folder.path.resolve().name,
         notes=tuple(notes),
         people=plan.people,
+        renders=renders,
         verdict=tuple(
             Finding(label=label.replace(" - ", " − "), value=i.value, ci_low=i.ci_low, ci_high=i.ci_high)
             for label, i in findings
         ),
         failures=tuple(f"{name}: {reason}" for name, reason in failures.items()),
     )
-
-
-def _refused(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for o in outcomes:
-        for iteration in o.history:
-            for reason, count in iteration.refused.items():
-                total[reason] = total.get(reason, 0) + count
-    return dict(sorted(total.items()))
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -19,15 +19,16 @@ from actors.role import Role
 from actors.scorers.scales import SCORERS
 from pipelines.costs import Costs, Images
 from pipelines.driver import Driver
-from pipelines.journal import Journal, replay
+from pipelines.journal import Journal
 from pipelines.plan import Plan
 from pipelines.progress import RunProgress
+from pipelines.recorded import unfinished
 from pipelines.renderer_roles import renderer_role, text_encoder_role
 from pipelines.report import Result, conclude, timestamp
 from pipelines.roles import check_scorers, proposer_role, scorer_roles
 from pipelines.run_folder import RunFolder
 from pipelines.scorer_settings import PREDICTOR_SCORERS
-from pipelines.search import Iteration, Stop, Trajectory, next_step
+from pipelines.search import Iteration
 from pipelines.settings import differences, fingerprint
 from predictor.checkpoint import checkpoint_categories
 from predictor.encoders.registry import IMAGE_ENCODERS
@@ -78,7 +79,9 @@ def start_or_continue(
     OSError
         The disk is full or broken. What was finished is in the journal.
     """
-    if folder is not None and not _waiting(plan, _histories(plan, folder)):
+    histories = _unfinished(plan, folder)
+    if not histories:
+        assert folder is not None
         return conclude(plan, folder, (), {}, interrupted=False)
     roles = _roles(plan)
     if address in (None, "local"):
@@ -86,7 +89,7 @@ def start_or_continue(
     connect(address)
     try:
         check_resources(roles.all)
-        ended = asyncio.run(_steer(console, plan, folder, out, roles))
+        ended = asyncio.run(_steer(console, plan, folder, out, roles, histories))
     finally:
         disconnect()
     return conclude(plan, ended.folder, ended.warnings, ended.failures, interrupted=ended.interrupted)
@@ -102,13 +105,11 @@ class _Ended:
     interrupted: bool
 
 
-def _histories(plan: Plan, folder: RunFolder) -> dict[str, list[Iteration]]:
-    return replay(folder.journal, (t.id for t in plan.trajectories))
-
-
-def _waiting(plan: Plan, histories: Mapping[str, list[Iteration]]) -> list[Trajectory]:
-    """The trajectories that have not come to their end."""
-    return [t for t in plan.trajectories if not isinstance(next_step(histories[t.id], plan.protocol), Stop)]
+def _unfinished(plan: Plan, folder: RunFolder | None) -> dict[str, list[Iteration]]:
+    """What is recorded of the trajectories that have not come to their end: nothing, where the run is a new one."""
+    if folder is None:
+        return {trajectory.id: [] for trajectory in plan.trajectories}
+    return unfinished(folder.journal, plan.trajectories, plan.protocol)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,14 @@ def _check_scorers(plan: Plan) -> None:
         raise ClusterError(str(error)) from error
 
 
-async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: Path, roles: _Roles) -> _Ended:
+async def _steer(
+    console: "Console",
+    plan: Plan,
+    folder: RunFolder | None,
+    out: Path,
+    roles: _Roles,
+    histories: dict[str, list[Iteration]],
+) -> _Ended:
     """Bring up the pools, then steer what is left, until the end or a signal."""
     by_name = {role.name: ActorPool(role) for role in roles.all}
     pools = list(by_name.values())
@@ -159,12 +167,10 @@ async def _steer(console: "Console", plan: Plan, folder: RunFolder | None, out: 
         await _check_identity(plan, renderer)
         folder = folder or _new_folder(plan, out)
         console.print(f"Run folder: {folder.path}", markup=False)
-        histories = _histories(plan, folder)
-        waiting = _waiting(plan, histories)
+        waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in histories]
         predictor = next((name for name in PREDICTOR_SCORERS if name in roles.scorers), None)
-        progress = RunProgress(
-            console, len(histories), len(histories) - len(waiting), busy=lambda: renderer.ledger.utilisation
-        )
+        total = len(plan.trajectories)
+        progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.ledger.utilisation)
         journal = Journal(folder.journal)
         driver = Driver(
             protocol=plan.protocol,

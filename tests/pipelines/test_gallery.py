@@ -10,9 +10,10 @@ from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from pipelines import gallery
-from pipelines.gallery import Finding, Page, Piece, word_diff, write_gallery
+from pipelines.gallery import Finding, Page, write_gallery
 from pipelines.records import Outcome
 from pipelines.search import Candidate, Iteration, Trajectory
+from pipelines.word_diff import Piece, word_diff
 
 HOSTILE = (
     """<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2"> 'javascript:hacked()' {{ 7 * 7 }}"""
@@ -112,6 +113,31 @@ def test_a_run_of_very_many_pictures_links_to_them(
     assert complaints == []
     assert all(url.startswith(folder.as_uri()) for url in requests)
     assert undecoded(tab) == []
+
+
+def test_a_run_of_very_many_trajectories_is_on_several_pages_that_lead_to_each_other(
+    folder: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "MOST_ROWS", 2)
+    outcomes = run(folder, users=("u01", "u02", "u03"), prompts=("a cat", "a dog"))
+
+    tab, requests, complaints = visit(chromium, write_gallery(folder, outcomes, PAGE), width=390)
+
+    assert sorted(path.name for path in folder.glob("*.html")) == ["gallery-2.html", "gallery-3.html", "gallery.html"]
+    assert tab.locator("nav[aria-label=Pages] [aria-current]").inner_text().split() == ["Page", "1"]
+    assert "2 prompts" in tab.locator(".facts").inner_text()
+    shown = tab.locator("h3").all_text_contents()
+    tab.get_by_role("navigation", name="Prompts").get_by_text("a dog").click()
+    assert tab.url.endswith("gallery-2.html#p2")
+    shown += tab.locator("h3").all_text_contents()
+    assert tab.locator(".heading .number").all_inner_texts() == ["Prompt 1 of 2", "Prompt 2 of 2"]
+    tab.get_by_role("link", name="Next page").first.click()
+    assert shown + tab.locator("h3").all_text_contents() == ["u01", "u02", "u03"] * 2
+    assert undecoded(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.locator("article").evaluate_all("all => all.map(one => one.id)") == ["t5", "t6"]
+    assert complaints == []
+    assert all(url.startswith(folder.as_uri()) for url in requests)
 
 
 def test_a_picture_that_is_gone_or_broken_leaves_a_note_in_its_place(folder: Path) -> None:
