@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.autoscaling import wait_for_nodes
 from actors.cluster import ClusterError, check_resources, connect, disconnect
 from actors.metrics import Metrics
 from actors.pool import ActorPool
@@ -88,6 +89,7 @@ def start_or_continue(
         _check_scorers(plan)
     connect(address)
     try:
+        wait_for_nodes(roles.all, plan.settings.nodes_timeout_s, lambda line: console.print(line, markup=False))
         check_resources(roles.all)
         ended = asyncio.run(_steer(console, plan, folder, out, roles, histories))
     finally:

@@ -41,6 +41,9 @@ class Settings(Closed):
     predictor: str | None = Field(
         default=None, description="checkpoint folder; none: the embedded preset makes its own"
     )
+    nodes_timeout_s: float = Field(
+        default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
+    )
     protocol: ProtocolSettings = ProtocolSettings()
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
@@ -107,7 +110,7 @@ def preset_names() -> list[str]:
 
 def decisive(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
-    values = settings.model_dump(mode="json", exclude={"preset", "predictor", "text_encoder"})
+    values = settings.model_dump(mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder"})
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}
         values[role] = {key: value for key, value in values[role].items() if key not in where}
