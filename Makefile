@@ -1,6 +1,7 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then every test          make check  lint and types
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
+# make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
 # make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)
 # Needs Python 3.11 or newer, git and make.
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-vllm check lint types scorer-environments clean
+.PHONY: demo test test-vllm test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -23,7 +24,7 @@ ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
 	$(BIN)/pytest -n 2 --dist loadscope tests/predictor tests/studies --ignore $(WHOLE_CHAIN)
-	$(BIN)/pytest tests/test_house.py tests/actors tests/pipelines $(WHOLE_CHAIN)
+	$(BIN)/pytest tests/test_house.py tests/test_cluster_files.py tests/actors tests/pipelines $(WHOLE_CHAIN)
 endif
 
 # --noconftest: what the other tests need is not in this environment.
@@ -33,6 +34,15 @@ test-vllm: export VLLM_HOST_IP ?= 127.0.0.1
 test-vllm: export HF_HUB_OFFLINE ?= 1
 test-vllm: $(VENV_VLLM)/.installed
 	$(VENV_VLLM)/bin/python -m pytest --noconftest -rA --durations 5 tests/vllm
+
+# Nothing but the packages touches this machine: hosts have networks, processes and homes of their own, gone with the test.
+test-cluster: export STEER_TEST_CLUSTER := 1
+test-cluster: $(VENV)/.installed-dev
+	@test "$$(id -u)" = 0 || { echo "make test-cluster makes network namespaces: run it as root, on Linux"; exit 1; }
+	@for need in sshd ssh rsync ip unshare; do command -v $$need >/dev/null || missing="$$missing $$need"; done; \
+		test -z "$$missing" || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		--no-install-recommends openssh-server openssh-client rsync iproute2 util-linux >/dev/null; }
+	$(BIN)/pytest -v --durations 5 tests/cluster
 
 check: lint types
 

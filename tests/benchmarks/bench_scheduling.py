@@ -3,10 +3,10 @@
     bench_scheduling.py             8 renderers of 200 ms, proposals in 1 s, 8 users x 8 prompts
     bench_scheduling.py --scaling   the model alone: up to 256 renderers, 200 users x 18 prompts x 2 runs
 
-Three things run one after the other on the same work: the driver on a virtual cluster; the driver on real Ray with roles
-that sleep, whose wall time has to be within 5% of the model's; and MILS's loop, one process a GPU that proposes, renders
-all and scores all in turn. Utilisation is what the renders should take / (renderers x seconds), from the first render to
-the last: it includes the end of the run, when too few trajectories are left.
+Three things run one after the other on the same work: the driver on a virtual cluster; the driver on real Ray with
+roles that sleep, whose wall time has to be within 5% of the model's; and MILS's loop, one process a GPU that proposes,
+renders all and scores all in turn. Utilisation is what the renders should take / (renderers x seconds), from the first
+render to the last: it includes the end of the run, when too few trajectories are left.
 """
 
 import argparse
