@@ -1,7 +1,6 @@
 """Waiting for nodes, on a real cluster that gets them while it is waited for."""
 
 import logging
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,8 +25,6 @@ def cluster() -> Iterator[Any]:
     """A head, and no node that has a GPU yet."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback, before the import
-        environment.setenv("RAY_AUTH_MODE", "token")
-        environment.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
         import ray
         from ray.cluster_utils import Cluster
 
