@@ -112,4 +112,7 @@ def check_resources(roles: Sequence[Role]) -> None:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
             short.append(f"one {role.name} wants {asked} on a single node, no node has that")
     if short:
-        raise ClusterError(f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset")
+        raise ClusterError(
+            f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset, "
+            "or wait for nodes that start on demand by --set nodes_timeout_s=1800"
+        )
