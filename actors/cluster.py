@@ -1,9 +1,10 @@
 """The Ray cluster: joining it, what it has, and whether that is enough for the roles.
 
 Invariant: what the cluster can never place is refused with both numbers, and an address where nobody answers at once;
-neither is waited for.
+neither is waited for. A cluster that is gone is noticed: Ray itself would have the driver wait for it, or end it.
 """
 
+import asyncio
 import logging
 import os
 import socket
@@ -15,6 +16,15 @@ from actors.role import Role
 
 class ClusterError(ValueError):
     """The cluster cannot be reached or is too small for what is asked."""
+
+
+class ClusterLostError(RuntimeError):
+    """The cluster that was joined does not answer any more; nothing can go on."""
+
+
+_LOOK_S = 2.0
+_LOOKS = 5
+"""So many looks in a row that find nobody mean that the head is gone, not busy."""
 
 
 def connect(address: str | None) -> None:
@@ -57,6 +67,30 @@ def _check_reachable(address: str) -> None:
         raise ClusterError(
             f"no Ray cluster at {address!r}: {error.strerror or error}; start one or leave out --address"
         ) from error
+
+
+async def until_lost() -> None:
+    """Watch the head of the connected cluster; ends only by raising.
+
+    Raises
+    ------
+    ClusterLostError
+        Nobody has listened there for some ten seconds.
+    """
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    host, _, port = address.rpartition(":")
+    missed = 0
+    while missed < _LOOKS:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _LOOK_S)
+            writer.close()
+            missed = 0
+        except OSError:  # refused, unreachable or out of time
+            missed += 1
+    raise ClusterLostError(f"the Ray cluster at {address} does not answer any more")
 
 
 def disconnect() -> None:

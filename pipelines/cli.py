@@ -138,7 +138,7 @@ def _settle(console: "Console", order: "Order", out: Path | None, *, resume: boo
 
 
 def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
-    from actors.cluster import ClusterError
+    from actors.cluster import ClusterError, ClusterLostError
     from actors.pool import PoolBrokenError
     from pipelines.journal import JournalError
     from pipelines.run import start_or_continue
@@ -148,7 +148,7 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
         return start_or_continue(console, plan, folder, out, address=address)
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
-    except PoolBrokenError as error:
+    except (PoolBrokenError, ClusterLostError) as error:
         again = f"go on with --resume --out {out}" if is_run(out) else "start again"
         raise _refusal(console, f"{error}; mend it, then {again}") from error
     except OSError as error:

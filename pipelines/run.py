@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.autoscaling import wait_for_nodes
-from actors.cluster import ClusterError, check_resources, connect, disconnect
+from actors.cluster import ClusterError, check_resources, connect, disconnect, until_lost
 from actors.metrics import Metrics
 from actors.pool import ActorPool
 from actors.render_path import RenderPath
@@ -73,6 +73,8 @@ def start_or_continue(
     ------
     ClusterError
         The cluster cannot be reached, is too small, or would draw other images than this machine says.
+    ClusterLostError
+        The cluster is gone. What was finished is in the journal.
     FolderError
         The folder of a new run cannot be made.
     PoolBrokenError
@@ -81,8 +83,7 @@ def start_or_continue(
         The disk is full or broken. What was finished is in the journal.
     """
     histories = _unfinished(plan, folder)
-    if not histories:
-        assert folder is not None
+    if folder is not None and not histories:
         return conclude(plan, folder, (), {}, interrupted=False)
     roles = _roles(plan)
     if address in (None, "local"):
@@ -207,7 +208,7 @@ async def _steer(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
-        return await task
+        return await _while_there_is_a_cluster(task)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # before there was a folder: nothing to go on with
     finally:
@@ -222,6 +223,20 @@ async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: Ru
         made = {"rendered": images.rendered, "saved": images.saved}
         metrics.show(ledgers, trajectories=progress.states, images=made)
         await asyncio.sleep(_EXPORT_EVERY_S)
+
+
+async def _while_there_is_a_cluster(task: "asyncio.Task[_Ended]") -> _Ended:
+    """What the task ends with, unless the cluster is lost before."""
+    watch = asyncio.create_task(until_lost())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})  # it closes the journal
+            watch.result()
+        return task.result()
+    finally:
+        watch.cancel()
 
 
 async def _check_identity(plan: Plan, renderer: ActorPool) -> None:

@@ -1,6 +1,8 @@
 """Whatever dies, nothing is lost, nothing is recorded twice, and nothing hangs."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from actors.render_path import RenderPath
 from actors.role import Role
 from tests.faults.toy_run import LARGE, Run, steer
 from tests.nodes import STORE, Nodes
+from tests.pipelines.console import journal_lines, wait_for
 from tests.pipelines.toys import ToyPainter, ToyTextEncoder
 
 
@@ -60,6 +63,20 @@ def test_a_node_that_is_lost_costs_nothing_and_the_others_go_on(nodes: Nodes, un
     run = steer(tmp_path, meanwhile=after_renders(tmp_path, 12, lambda: nodes.lose("renderer_1")))
     assert (run.failures, run.replaced) == ({}, {"renderer": 1})
     assert run.records == undisturbed.records
+
+
+def test_a_driver_that_is_killed_goes_on_where_it_was(nodes: Nodes, undisturbed: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.faults.toy_run", str(tmp_path), nodes.address]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE) as driver:
+        wait_for(lambda: journal_lines(tmp_path) >= 4, driver)
+        driver.kill()
+    before = journal_lines(tmp_path)
+
+    run = steer(tmp_path)
+
+    assert run.failures == {}
+    assert run.records == undisturbed.records
+    assert before < journal_lines(tmp_path) == len(set((tmp_path / "journal.jsonl").read_text().splitlines()))
 
 
 def test_pictures_that_were_lost_with_their_node_are_taken_from_the_disk(

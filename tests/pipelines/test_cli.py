@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.journal import replay
+from tests.nodes import Nodes
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import alive, command, descendants, environment, journal_lines, small, wait_for
 
@@ -116,6 +117,28 @@ def test_ctrl_c_writes_the_records_and_says_how_to_go_on(
     assert "Traceback" not in errors.decode()
     states = {row["stop_reason"] for row in pq.read_table(run / "trajectories.parquet").to_pylist()}
     assert "unfinished" in states
+    assert steer("--resume", "--out", run).returncode == 0
+    assert pq.read_table(run / "candidates.parquet").equals(pq.read_table(finished / "candidates.parquet"))
+
+
+@pytest.mark.slow
+def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
+    finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    run, nodes = tmp_path / "run", Nodes()
+    try:
+        arguments = (*small(checkpoint, prompts, run), "--address", nodes.address)
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()
+        )
+        wait_for(lambda: journal_lines(run) >= 3, process)
+    finally:
+        nodes.shutdown()
+    _, errors = process.communicate(timeout=50)
+    said = errors.decode().splitlines()[-1]
+    assert process.returncode == 2
+    assert said.startswith("steer-batch: the Ray cluster at 127.0.0.1:") and said.endswith(f"--resume --out {run}")
+    assert "Traceback" not in errors.decode()
     assert steer("--resume", "--out", run).returncode == 0
     assert pq.read_table(run / "candidates.parquet").equals(pq.read_table(finished / "candidates.parquet"))
 
