@@ -1,5 +1,5 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
-# make test   set up, then every test          make check  lint and types
+# make test   set up, then every test          make check  lint and types          make bench  the driver's benchmarks
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
 # make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-vllm test-cluster check lint types scorer-environments clean
+.PHONY: demo test bench test-vllm test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -43,6 +43,9 @@ test-cluster: $(VENV)/.installed-dev
 		test -z "$$missing" || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 		--no-install-recommends openssh-server openssh-client rsync iproute2 util-linux >/dev/null; }
 	$(BIN)/pytest -v --durations 5 tests/cluster
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmarks benchmarks
 
 check: lint types
 

@@ -1,6 +1,6 @@
 """What a candidate costs the driver, and how much memory: real Ray, roles that do nothing, everything on the disk.
 
-    python tests/benchmarks/bench_driver.py 1000 10000 100000 --json driver.json
+    python tests/benchmarks/bench_driver.py 1000 10000 100000
 
 Each size is a process of its own, for its peak of memory (VmHWM). The time is of the whole of it, from the first
 trajectory to the last one, and apart from it that of the records that are made of the journal at the end.
@@ -8,7 +8,6 @@ trajectory to the last one, and apart from it that of the records that are made 
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from pipelines.journal import Journal
 from pipelines.recorded import in_order, unfinished
 from pipelines.records import Outcome, RecordsWriter, outcome
 from pipelines.search import Iteration, Protocol, Trajectory, image_seed
+from tests.benchmarks.simulated_roles import report
 
 PROTOCOL = Protocol(patience=5)
 PER_TRAJECTORY = 1 + PROTOCOL.candidates * PROTOCOL.iterations
@@ -152,22 +152,13 @@ def measure(candidates: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("candidates", type=int, nargs="+")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--here", action="store_true", help="measure in this process and print JSON")
+    parser.add_argument("--here", action="store_true", help="measure in this process")
     given = parser.parse_args()
     if given.here:
-        sys.stdout.write(json.dumps(measure(given.candidates[0])) + "\n")
+        report("driver", measure(given.candidates[0]))
         return
-    rows: list[dict[str, Any]] = []
     for number in given.candidates:
-        command = [sys.executable, __file__, str(number), "--here"]
-        rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        if len(rows) == 1:
-            sys.stdout.write("  ".join(rows[0]) + "\n")
-        sys.stdout.write("  ".join(f"{value:>{len(key)}}" for key, value in rows[-1].items()) + "\n")
-        sys.stdout.flush()
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+        subprocess.run([sys.executable, __file__, str(number), "--here"], check=True)
 
 
 if __name__ == "__main__":

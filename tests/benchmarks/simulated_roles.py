@@ -5,7 +5,6 @@ import hashlib
 import json
 import random
 import time
-from pathlib import Path
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from pipelines.search import Iteration, Trajectory, image_seed
@@ -113,13 +112,13 @@ class Memory:
     """Journal and images that are kept nowhere but here."""
 
     def __init__(self) -> None:
-        self.keys: set[str] = set()
+        self._images: dict[str, bytes] = {}
 
     def read(self, key: str) -> bytes | None:
-        return b"" if key in self.keys else None
+        return self._images.get(key)
 
     def write(self, key: str, png: bytes) -> None:
-        self.keys.add(key)
+        self._images[key] = png
 
     def append(self, trajectory_id: str, iteration: Iteration) -> None:
         """The history is the driver's own."""
@@ -128,8 +127,3 @@ class Memory:
 def report(name: str, results: dict[str, object]) -> None:
     """One JSON object on a line of its own, for tables to be made of."""
     print(json.dumps({"benchmark": name, **results}), flush=True)  # noqa: T201
-
-
-def empty(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder

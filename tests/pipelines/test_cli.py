@@ -51,6 +51,19 @@ def test_a_run_leaves_what_the_design_lists_and_nothing_half_written(finished: P
     assert about["counts"]["failed"] == 0
 
 
+def test_a_run_says_what_it_has_cost(finished: Path) -> None:
+    (costs,) = json.loads((finished / "run.json").read_text())["costs"]
+    rows = candidates(finished)
+    assert costs["renders"] == len({row["image"] for row in rows})
+    assert costs["renders_saved"] == len(rows) - costs["renders"] > 0
+    assert set(costs["roles"]) == {"renderer", "proposer", "scorer"}
+    renderer = costs["roles"]["renderer"]
+    assert renderer["calls"] == costs["renders"]
+    accounted = renderer["busy_s"] + renderer["starting_s"] + sum(renderer["idle_s"].values())
+    assert accounted >= costs["wall_s"]
+    assert costs["gpu_hours"] == 0
+
+
 def test_every_candidate_has_an_image_on_disk_and_a_score(finished: Path) -> None:
     rows = candidates(finished)
     assert len(rows) > 8 * 5

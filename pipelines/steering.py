@@ -1,0 +1,153 @@
+"""The part of a run that needs a cluster: pools come up, the driver works, and everything ends in order.
+
+It ends when nothing is left to steer, at a signal, or when the cluster is lost. Whichever it is, the journal is closed
+and the actors are stopped. Meanwhile whoever watches is told: the terminal, and Prometheus.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actors.cluster import ClusterError, until_lost
+from actors.metrics import Metrics
+from actors.pool import ActorPool
+from actors.render_path import RenderPath
+from pipelines.cast import Cast
+from pipelines.costs import Costs, Images
+from pipelines.description import describes, undescribed
+from pipelines.driver import Driver
+from pipelines.journal import Journal
+from pipelines.plan import Plan
+from pipelines.progress import RunProgress
+from pipelines.run_folder import RunFolder
+from pipelines.scorer_settings import PREDICTOR_SCORERS
+from pipelines.search import Iteration
+from pipelines.settings import differences
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EXPORT_EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the steering ended."""
+
+    folder: RunFolder
+    warnings: Sequence[str]
+    failures: Mapping[str, str]
+    interrupted: bool
+
+
+async def steer(
+    console: "Console",
+    plan: Plan,
+    open_folder: Callable[[], RunFolder],
+    cast: Cast,
+    histories: dict[str, list[Iteration]],
+) -> Ended:
+    """Bring up the pools, then steer what is left, until the end or a signal.
+
+    The folder is opened once every actor is up: a run that never began leaves nothing behind.
+    """
+    pools = {role.name: ActorPool(role) for role in cast.all}
+    task = asyncio.create_task(_drive(console, plan, open_folder, cast, pools, histories))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await _while_there_is_a_cluster(task)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # before there was a folder: nothing to go on with
+    finally:
+        for pool in pools.values():
+            pool.stop()
+
+
+async def _drive(
+    console: "Console",
+    plan: Plan,
+    open_folder: Callable[[], RunFolder],
+    cast: Cast,
+    pools: Mapping[str, ActorPool],
+    histories: dict[str, list[Iteration]],
+) -> Ended:
+    renderer = pools[cast.renderer.name]
+    await asyncio.gather(*(pool.start() for pool in pools.values()))
+    await _check_identity(plan, renderer)
+    folder = open_folder()
+    console.print(f"Run folder: {folder.path}", markup=False)
+    waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in histories]
+    total = len(plan.trajectories)
+    progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.ledger.utilisation)
+    journal = Journal(folder.journal)
+    driver = Driver(
+        protocol=plan.protocol,
+        renderer=RenderPath(renderer, pools[cast.text_encoder.name] if cast.text_encoder else None),
+        renderer_identity=plan.renderer.identity(),
+        proposer=pools[cast.proposer.name],
+        scorers={name: pools[role.name] for name, role in cast.scorers.items()},
+        images=folder.images,
+        journal=journal,
+        observer=progress,
+        describer=_describer(plan, cast, pools),
+        described=folder.about.get("zero_shot", {}),
+        on_description=folder.describe,
+    )
+    costs = Costs(list(pools.values()), driver.images_made)
+    exporting = asyncio.create_task(_export(Metrics(), pools, progress, driver.images_made))
+    interrupted = False
+    try:
+        with progress:
+            await driver.run(waiting, histories)
+    except asyncio.CancelledError:
+        interrupted = True
+    finally:
+        exporting.cancel()
+        await asyncio.to_thread(journal.close)
+        folder.about.setdefault("costs", []).append(costs.as_dict())
+    warnings = [*progress.warnings, *undescribed(plan), *(line for pool in pools.values() for line in pool.lost)]
+    return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
+
+
+def _describer(plan: Plan, cast: Cast, pools: Mapping[str, ActorPool]) -> ActorPool | None:
+    """The predictor, where one takes part that can tell metadata from an image."""
+    predictor = next((cast.scorers[name] for name in PREDICTOR_SCORERS if name in cast.scorers), None)
+    return pools[predictor.name] if predictor and describes(plan) else None
+
+
+async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:
+    """Keep the metrics up to date until the run ends."""
+    ledgers = {name: pool.ledger for name, pool in pools.items()}
+    while True:
+        made = {"rendered": images.rendered, "saved": images.saved}
+        metrics.show(ledgers, trajectories=progress.states, images=made)
+        await asyncio.sleep(_EXPORT_EVERY_S)
+
+
+async def _while_there_is_a_cluster(task: "asyncio.Task[Ended]") -> Ended:
+    """What the task ends with, unless the cluster is lost before."""
+    watch = asyncio.create_task(until_lost())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})  # it closes the journal
+            watch.result()
+        return task.result()
+    finally:
+        watch.cancel()
+
+
+async def _check_identity(plan: Plan, renderer: ActorPool) -> None:
+    """An image's key is made here, so every renderer has to be what this machine takes it for."""
+    here = dict(plan.renderer.identity())
+    for there in await renderer.ask_all("identity"):
+        if changed := differences(here, dict(there)):
+            raise ClusterError(
+                f"a renderer on the cluster is not the one on this machine: {'; '.join(changed)}; "
+                "install the same versions and photographs on every node"
+            )
