@@ -45,6 +45,7 @@ class VLLMSettings(LocalChatSettings):
     where: ClassVar = frozenset({"tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "enforce_eager"})
 
     kind: Literal["vllm"] = "vllm"
+    in_flight: int = Field(default=64, ge=1, description="questions to one engine at a time, which it answers together")
     tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs that share the weights; num_gpus is the same")
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="part of a GPU's memory it takes")
     max_model_len: int | None = Field(default=None, ge=1, description="tokens of question and answer together")
@@ -76,6 +77,7 @@ class OpenAISettings(ChatSettings):
         default=5, ge=0, description="of a request that met 429 or 5xx, waiting twice as long each time"
     )
     at_once: int = Field(default=8, ge=1, description="requests of one actor at a time")
+    in_flight: int = Field(default=8, ge=1, description="questions to one actor at a time")
     extra: dict[str, Any] = Field(default={}, description="more fields of a request's body; null takes one out")
 
     @field_validator("base_url")

@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
+from unittest.mock import patch
 
 from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
@@ -119,7 +120,23 @@ def on_virtual_cluster(
     work: list[Trajectory], renderers: int, render_s: float = RENDER_S, propose_s: float = PROPOSE_S
 ) -> dict[str, Any]:
     """The same driver, on a clock that jumps."""
-    watcher, memory = Watcher(), Memory()
+    watcher = Watcher()
+    began = time.perf_counter()
+    drive_virtually(work, watcher, renderers=renderers, render_s=render_s, propose_s=propose_s)
+    return measured(watcher, renderers, render_s) | {"computed_in_s": round(time.perf_counter() - began, 1)}
+
+
+def drive_virtually(
+    work: list[Trajectory],
+    watcher: Watcher,
+    *,
+    renderers: int,
+    render_s: float = RENDER_S,
+    propose_s: float = PROPOSE_S,
+    score_s: float = SCORE_S,
+) -> list[VirtualPool]:
+    """The pools of renderers, proposers and scorers as the driver has left them."""
+    memory = Memory()
 
     def render(method: str, request: RenderRequest) -> tuple[Rendering, float]:
         return Rendering(png=request.prompt.encode()), seconds_of(render_s, request.prompt, request.seed)
@@ -128,20 +145,21 @@ def on_virtual_cluster(
         return proposals_of(request), seconds_of(propose_s, request.seed)
 
     def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[float, float]:
-        return score_of(request, rendering), SCORE_S
+        return score_of(request, rendering), score_s
 
-    async def main() -> None:
+    async def main() -> list[VirtualPool]:
         pools = [
             VirtualPool(Role(name="renderer", make=Renderer, actors=renderers), render),
             VirtualPool(Role(name="proposer", make=Proposer, in_flight=_AT_ONCE), propose, all_at_once=True),
             VirtualPool(Role(name="scorer", make=Scorer, actors=max(1, renderers // 64)), score),
         ]
         await drive(pools, memory, memory, watcher).run(work, {trajectory.id: [] for trajectory in work})
+        for pool in pools:
+            pool.ledger.settle()
+        return pools
 
-    setattr(driver_module, "put", lambda value: value)  # noqa: B010
-    began = time.perf_counter()
-    simulate(main())
-    return measured(watcher, renderers, render_s) | {"computed_in_s": round(time.perf_counter() - began, 1)}
+    with patch.object(driver_module, "put", lambda value: value):  # there is no Ray to keep it
+        return simulate(main())[0]
 
 
 def one_gpu_of_mils(work: list[Trajectory]) -> tuple[int, float]:
