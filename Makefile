@@ -17,14 +17,14 @@ export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
 
-# Tests that share nothing go two at a time; the others start Ray, which wants both cores, or share the demo's run.
-WHOLE_CHAIN := tests/studies/test_whole_chain.py
+# Most tests go two at a time. Last, by themselves, those of which timing is a part, or whose run takes both cores.
+ALONE := tests/faults tests/pipelines/test_known_taste.py tests/studies/test_whole_chain.py
 test: $(VENV)/.installed-dev
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest -n 2 --dist loadscope tests/predictor tests/studies --ignore $(WHOLE_CHAIN)
-	$(BIN)/pytest tests/test_house.py tests/test_cluster_files.py tests/actors tests/pipelines $(WHOLE_CHAIN)
+	$(BIN)/pytest -n 2 --dist loadscope $(ALONE:%=--ignore %)
+	$(BIN)/pytest $(ALONE)
 endif
 
 # --noconftest: what the other tests need is not in this environment.
