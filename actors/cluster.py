@@ -26,6 +26,9 @@ _LOOK_S = 2.0
 _LOOKS = 5
 """So many looks in a row that find nobody mean that the head is gone, not busy."""
 
+_LOOKS_HERE = 2
+"""On this machine nobody is only ever busy: the system takes calls for a process until it ends."""
+
 
 def connect(address: str | None) -> None:
     """Join the Ray cluster at `address`, or start one on this machine that ends with this process.
@@ -70,27 +73,39 @@ def _check_reachable(address: str) -> None:
 
 
 async def until_lost() -> None:
-    """Watch the head of the connected cluster; ends only by raising.
+    """Watch the head of the connected cluster, and the node that this process is on; ends only by raising.
+
+    Without its own node a driver can neither place an actor nor get an answer. Ray does not tell it so: it waits, or
+    ends without a word.
 
     Raises
     ------
     ClusterLostError
-        Nobody has listened there for some ten seconds.
+        Nobody has listened there for some ten seconds, or four where it is this machine.
     """
     import ray
 
-    address = ray.get_runtime_context().gcs_address
-    host, _, port = address.rpartition(":")
-    missed = 0
-    while missed < _LOOKS:
+    context = ray.get_runtime_context()
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    raylet = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
+    missed = {context.gcs_address: 0, raylet: 0}
+    while missed[context.gcs_address] < _LOOKS:
         await asyncio.sleep(_LOOK_S)
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _LOOK_S)
-            writer.close()
-            missed = 0
-        except OSError:  # refused, unreachable or out of time
-            missed += 1
-    raise ClusterLostError(f"the Ray cluster at {address} does not answer any more")
+        for address in missed:
+            missed[address] = 0 if await _listens(address) else missed[address] + 1
+        if missed[raylet] == _LOOKS_HERE:
+            raise ClusterLostError(f"the Ray node of this process, {raylet}, has died")
+    raise ClusterLostError(f"the Ray cluster at {context.gcs_address} does not answer any more")
+
+
+async def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _LOOK_S)
+    except OSError:  # refused, unreachable or out of time
+        return False
+    writer.close()
+    return True
 
 
 def disconnect() -> None:

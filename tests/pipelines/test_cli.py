@@ -1,6 +1,7 @@
 """steer-batch as a user runs it: a process of its own, real Ray, real images."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -152,6 +153,28 @@ def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
     assert process.returncode == 2
     assert said.startswith("steer-batch: the Ray cluster at 127.0.0.1:") and said.endswith(f"--resume --out {run}")
     assert "Traceback" not in errors.decode()
+    assert steer("--resume", "--out", run).returncode == 0
+    assert pq.read_table(run / "candidates.parquet").equals(pq.read_table(finished / "candidates.parquet"))
+
+
+@pytest.mark.slow
+def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
+    finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command(*small(checkpoint, prompts, run)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    wait_for(lambda: journal_lines(run) >= 3, process)
+    (raylet,) = [pid for pid, title in descendants(process.pid) if Path(title.partition("\0")[0]).name == "raylet"]
+    os.kill(raylet, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    said = errors.decode().splitlines()[-1]
+    assert process.returncode == 2
+    assert "has died" in said and said.endswith(f"--resume --out {run}")
     assert steer("--resume", "--out", run).returncode == 0
     assert pq.read_table(run / "candidates.parquet").equals(pq.read_table(finished / "candidates.parquet"))
 
