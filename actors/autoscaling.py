@@ -8,6 +8,7 @@ Invariant: no place outlives the waiting. They are given back in `finally`, and 
 so nothing keeps a node busy, and paid for, after a run was killed.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from actors.role import Role
 _POLL_S = 0.5
 
 
-def wait_for_nodes(roles: Sequence[Role], timeout_s: float, tell: Callable[[str], None]) -> None:
+async def wait_for_nodes(roles: Sequence[Role], timeout_s: float, tell: Callable[[str], None]) -> None:
     """Wait until the cluster has a place for each actor of the roles; `tell` is called whenever there are more.
 
     With no time to wait nothing is asked for: the cluster is taken as it is.
@@ -45,7 +46,7 @@ def wait_for_nodes(roles: Sequence[Role], timeout_s: float, tell: Callable[[str]
             if missing != told:
                 tell(f"waiting for nodes: {missing} there")
                 told = missing
-            time.sleep(_POLL_S)
+            await asyncio.sleep(_POLL_S)
     finally:
         for groups in places.values():
             for group in groups:

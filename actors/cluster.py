@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.role import Role
@@ -22,6 +22,7 @@ class ClusterLostError(RuntimeError):
     """The cluster that was joined does not answer any more; nothing can go on."""
 
 
+_ROUNDING = 1e-6
 _LOOK_S = 2.0
 _LOOKS = 5
 """So many looks in a row that find nobody mean that the head is gone, not busy."""
@@ -40,6 +41,8 @@ def connect(address: str | None) -> None:
     """
     local = address in (None, "local")
     if not local:
+        if str(address).startswith("ray://"):
+            raise ClusterError(f"no Ray client here, got {address!r}; run steer-batch on the head (docs/cluster.md)")
         _check_reachable(str(address))
     if local:
         # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
@@ -61,7 +64,7 @@ def connect(address: str | None) -> None:
 
 def _check_reachable(address: str) -> None:
     """Ray itself tries for minutes before it gives up on an address where nobody listens."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return  # a name that Ray resolves itself, such as "auto"
     try:
@@ -152,16 +155,48 @@ def check_resources(roles: Sequence[Role]) -> None:
     short = [
         f"{amount:g} {name} wanted, {there.get(name, 0):g} there"
         for name, amount in wanted_resources(roles).items()
-        if amount > there.get(name, 0)
+        if amount > there.get(name, 0) + _ROUNDING
     ]
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for role in roles if not short else ():
-        share = {name: amount / role.actors for name, amount in wanted_resources([role]).items()}
-        if not any(all(node.get(name, 0) >= amount for name, amount in share.items()) for node in nodes):
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
-            short.append(f"one {role.name} wants {asked} on a single node, no node has that")
+    short += [] if short else _unplaced(roles, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     if short:
         raise ClusterError(
             f"the cluster is too small: {'; '.join(short)}; lower the actors or resources of the preset, "
             "or wait for nodes that start on demand by --set nodes_timeout_s=1800"
         )
+
+
+def _unplaced(roles: Sequence[Role], nodes: Sequence[Mapping[str, float]]) -> list[str]:
+    """A line for each role whose actors do not all find a place, the largest first, each on the first that has room."""
+    free = [_Node(node) for node in nodes]
+    shares = [(role, {name: a / role.actors for name, a in wanted_resources([role]).items()}) for role in roles]
+    lines = []
+    for role, share in sorted(shares, key=lambda pair: -sum(pair[1].values())):
+        placed = sum(any(node.take(share) for node in free) for _ in range(role.actors))
+        if placed < role.actors:
+            asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
+            lines.append(f"{role.actors} {role.name} wanted with {asked} each, room for {placed}")
+    return lines
+
+
+class _Node:
+    """What is free on a node. Part of a GPU is part of one device, and several are whole ones."""
+
+    def __init__(self, resources: Mapping[str, float]) -> None:
+        self._devices = [1.0] * int(resources.get("GPU", 0))
+        self._free = {name: amount for name, amount in resources.items() if name != "GPU"}
+
+    def take(self, share: Mapping[str, float]) -> bool:
+        """Reserve it, if all of it is there."""
+        gpus = share.get("GPU", 0.0)
+        least = min(gpus, 1.0)
+        devices = [n for n, left in enumerate(self._devices) if left + _ROUNDING >= least][: max(1, round(gpus))]
+        others = {name: amount for name, amount in share.items() if name != "GPU"}
+        if (gpus and len(devices) < round(gpus)) or (gpus and not devices):
+            return False
+        if any(self._free.get(name, 0) + _ROUNDING < amount for name, amount in others.items()):
+            return False
+        for device in devices if gpus else ():
+            self._devices[device] -= least
+        for name, amount in others.items():
+            self._free[name] -= amount
+        return True

@@ -40,8 +40,8 @@ class Ledger:
         """That were answered."""
         self.recent_call_s = 0.0
         """How long a call takes on an actor: a mean in which the last ten or so count."""
-        self.why: Callable[[], str] = lambda: "work"
-        """What the run waits for at the moment."""
+        self.why: Callable[[], str] = lambda: "start"
+        """What the run waits for at the moment; until somebody knows better, that all have loaded."""
         self._clock = clock
         self._settled = clock()
         self._places, self._up, self._busy = places, 0, 0

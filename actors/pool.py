@@ -12,8 +12,9 @@ weights and nothing else, so any of them may be lost at any time.
 
 Who was at fault when an actor dies cannot be told from outside: answers that were on their way are lost with it. So a
 death is an attempt only of a call that was made alone; any other is no attempt of anybody, but each call that was on
-the actor is made alone from then on. A call that is out of time is known: the oldest where an actor does one thing
-after the other, and on an actor with coroutines, which begins all at once, the one whose own clock has run out.
+the actor is made alone from then on. Three deaths under one call are its own fault, whatever ended the actors. A call
+that is out of time is known: the oldest where an actor does one thing after the other, and on an actor with coroutines,
+which begins all at once, the one whose own clock has run out.
 
 Invariants: a call is on one actor at a time, and leaves it in `finally`, whatever happened. Which calls fail depends
 on the calls, and neither on timing nor on the number of actors.
@@ -22,6 +23,7 @@ on the calls, and neither on timing nor on the number of actors.
 import asyncio
 import inspect
 import time
+from collections.abc import Callable
 from typing import Any
 
 from actors.dispatch import Call, Dispatch, Seat
@@ -92,8 +94,10 @@ class _OutOfTimeError(Exception):
 class ActorPool:
     """Actors of one role. Used from one event loop; not thread-safe."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, refuse: Callable[[Any], str] | None = None) -> None:
+        """`refuse` is told each new actor's `identity()`, and says why that cannot take part; "" where it can."""
         self.role = role
+        self._refuse = refuse
         self.replaced = 0
         """How many actors were lost and replaced."""
         self.ledger = Ledger(places=role.actors)
@@ -119,10 +123,6 @@ class ActorPool:
     def lost(self) -> list[str]:
         """Why some places of the pool stay empty, a line each."""
         return [slot.given_up for slot in self._slots if slot.given_up]
-
-    async def ask_all(self, method: str) -> list[Any]:
-        """The answer of each actor that is up."""
-        return await asyncio.gather(*(_answer(getattr(a.handle, method).remote()) for a in self._dispatch.seats))
 
     async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
         """Call a method on some actor; the module's docstring says what counts as an attempt.
@@ -192,7 +192,9 @@ class ActorPool:
         for slot in self._slots:
             if slot.actor is not None:
                 ray.kill(slot.actor.handle)
+                self.ledger.change(up=-1, busy=-1 if slot.actor.calls else 0)
                 slot.actor = None
+        self._dispatch.seats.clear()
 
     async def _turn(self, call: _Call, *, again: bool) -> _Actor:
         """Wait until the call is on an actor."""
@@ -213,7 +215,9 @@ class ActorPool:
             if actor.calls[0] is call:
                 self.ledger.change(busy=1)
             self._start_clocks(actor)
-            if not call.turn.done():
+            if call.turn.done():  # whoever waited has been cancelled
+                self._leave(actor, call)
+            else:
                 call.turn.set_result(actor)
 
     def _leave(self, actor: _Actor, call: _Call) -> None:
@@ -273,6 +277,11 @@ class ActorPool:
             handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
             try:
                 await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)
+                if self._refuse is not None:
+                    identity = await asyncio.wait_for(_answer(handle.identity.remote()), role.timeout_s)
+                    if reason := self._refuse(identity):
+                        ray.kill(handle)
+                        break
             except (ray.exceptions.RayError, TimeoutError) as error:
                 ray.kill(handle)
                 reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"

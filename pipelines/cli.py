@@ -146,6 +146,10 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
 
     try:
         return start_or_continue(console, plan, folder, out, address=address)
+    except KeyboardInterrupt:
+        if is_run(out):
+            console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
+        raise
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
     except (PoolBrokenError, ClusterLostError) as error:

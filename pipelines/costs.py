@@ -23,23 +23,22 @@ class Images:
 
 
 class Costs:
-    """The account of one start of a run; a run that goes on has one for each.
+    """The account of one start of a run, from when its actors are asked for; a run that goes on has one for each.
 
     A GPU is paid for as long as an actor holds it, at work or not.
     """
 
-    def __init__(self, pools: Sequence[ActorPool], images: Images) -> None:
+    def __init__(self, pools: Sequence[ActorPool]) -> None:
         self._pools = pools
-        self._images = images
         self._began = time.monotonic()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, images: Images) -> dict[str, Any]:
         """Seconds and hours, as run.json has them."""
         roles = {pool.role.name: _role(pool) for pool in self._pools}
         return {
             "wall_s": round(time.monotonic() - self._began, 3),
-            "renders": self._images.rendered,
-            "renders_saved": self._images.saved,
+            "renders": images.rendered,
+            "renders_saved": images.saved,
             "gpu_hours": round(sum(role["gpu_hours"] for role in roles.values()), 6),
             "roles": roles,
         }

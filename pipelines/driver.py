@@ -30,8 +30,8 @@ user by user, and calls are served as they come: nobody is ahead of anybody by m
 
 The driver is the only writer of the run folder. A candidate that fails is recorded with its error; a trajectory whose
 base prompt fails, or whose proposer does, is listed as failed and tried again by `--resume`. A rendering that was
-lost with its node is taken from the disk again, and an embedding made again, so that no node that dies costs a
-candidate. A pool that is broken or a disk that is full ends the run.
+lost with its node is taken from the disk again, and an embedding made again, so that a node that dies costs no
+candidate: it takes three in a row under the same call. A pool that is broken or a disk that is full ends the run.
 
 Invariant: an iteration is in the journal only after all its images are on the disk, and in the history
 only after it is in the journal.
@@ -211,7 +211,8 @@ class Driver:
         self.images_made.shown += 1
         key = self._key(wanted)
         try:
-            metadata = {**await self._description(trajectory), **trajectory.metadata}
+            with self._waits.during("scores"):
+                metadata = {**await self._description(trajectory), **trajectory.metadata}
             request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
             with self._waits.during("scores"):
                 score = await self._ask_about(wanted, rendering, self._scorers[trajectory.scorer], "score", request)

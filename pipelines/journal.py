@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pipelines.image_store import sync_folder
@@ -25,6 +26,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Open the journal, dropping a torn last line for good."""
+        self._turn = Lock()
         self._whole = _whole_length(path)
         self._file = path.open("ab", buffering=0)
         self._file.truncate(self._whole)
@@ -39,18 +41,21 @@ class Journal:
             The disk is full or broken; the line is then not in the journal.
         """
         line = json.dumps({"trajectory": trajectory_id, **asdict(iteration)}, ensure_ascii=False).encode() + b"\n"
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            os.fsync(self._file.fileno())
-        except OSError:
-            os.ftruncate(self._file.fileno(), self._whole)
-            raise
-        self._whole += len(line)
+        with self._turn:
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._whole)
+                raise
+            self._whole += len(line)
 
     def close(self) -> None:
-        self._file.close()
+        """After a line that is being written: its thread outlives the task that waited for it."""
+        with self._turn:
+            self._file.close()
 
 
 def entries(path: Path, trajectory_ids: Collection[str]) -> Iterator[tuple[str, Iteration]]:

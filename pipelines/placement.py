@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Closed(BaseModel):
@@ -25,3 +25,31 @@ class Placement(Closed):
     timeout_s: float = Field(default=300, gt=0, description="an actor that takes longer for one call is replaced")
     setup_timeout_s: float = Field(default=600, gt=0)
     seconds_per_call: float = Field(default=0.02, gt=0, description="an estimate, for the plan of --dry-run")
+
+    @field_validator("num_cpus", "num_gpus")
+    @classmethod
+    def _can_be_reserved(cls, amount: float) -> float:
+        _check_amount(amount)
+        return amount
+
+    @field_validator("resources")
+    @classmethod
+    def _are_custom(cls, resources: dict[str, float]) -> dict[str, float]:
+        for name, amount in resources.items():
+            if name in _OWN_KEYS:
+                raise ValueError(f"{name} is no custom resource; set {_OWN_KEYS[name]}")
+            if amount <= 0:
+                raise ValueError(f"{name} must be more than 0, got {amount:g}")
+            _check_amount(amount)
+        return resources
+
+
+_OWN_KEYS = {"CPU": "num_cpus", "GPU": "num_gpus"}
+
+
+def _check_amount(amount: float) -> None:
+    """Ray counts in steps of 0.0001, and above one in whole numbers."""
+    if amount > 1 and amount != int(amount):
+        raise ValueError(f"must be a whole number above 1, got {amount:g}")
+    if amount != round(amount, 4):
+        raise ValueError(f"must be a multiple of 0.0001, got {amount:g}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.journal import JournalError, check_turn, entries, parse, unknown
-from pipelines.search import Iteration, Protocol, Stop, Trajectory, next_step
+from pipelines.search import BasePromptFailedError, Iteration, Protocol, Step, Stop, Trajectory, next_step
 
 _BEGINS = b'{"trajectory": '
 
@@ -28,11 +28,20 @@ def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protoco
     histories: dict[str, list[Iteration]] = {trajectory.id: [] for trajectory in trajectories}
     for trajectory_id, iteration in entries(path, histories.keys()):
         history = histories[trajectory_id]
+        if history == [_FINISHED]:
+            raise JournalError(f"{path}: {trajectory_id!r} goes on after its end; the journal was edited or mixed up")
         history.append(iteration)
-        if isinstance(next_step(history, protocol), Stop):
+        if isinstance(_next(path, trajectory_id, history, protocol), Stop):
             history.clear()
             history.append(_FINISHED)
     return {name: history for name, history in histories.items() if history != [_FINISHED]}
+
+
+def _next(path: Path, trajectory_id: str, history: list[Iteration], protocol: Protocol) -> Step:
+    try:
+        return next_step(history, protocol)
+    except BasePromptFailedError as error:
+        raise JournalError(f"{path}: {trajectory_id!r} begins without a score: {error}") from error
 
 
 def in_order(path: Path, trajectories: Sequence[Trajectory]) -> Iterator[tuple[Trajectory, list[Iteration]]]:

@@ -126,8 +126,16 @@ class RecordsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for table in (self._candidates, self._trajectories):
-            table.close(keep=error is None)
+        tables = (self._candidates, self._trajectories)
+        try:
+            if error is None:
+                for table in tables:
+                    table.finish()
+                for table in tables:
+                    table.appear()
+        finally:
+            for table in tables:
+                table.forget()
 
 
 class _Table:
@@ -143,14 +151,16 @@ class _Table:
         if len(self._rows) == ROW_GROUP:
             self._flush()
 
-    def close(self, *, keep: bool) -> None:
-        try:
-            if keep:
-                self._flush()
-                self._writer.close()
-                self._temporary.replace(self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    def finish(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def appear(self) -> None:
+        self._temporary.replace(self._path)
+
+    def forget(self) -> None:
+        """What has not appeared."""
+        self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.autoscaling import wait_for_nodes
-from actors.cluster import ClusterError, check_resources, connect, disconnect
+from actors.cluster import ClusterError, connect, disconnect
 from actors.scorers.scales import SCORERS
 from pipelines.cast import cast_of
 from pipelines.plan import Plan
@@ -76,8 +75,6 @@ def start_or_continue(
         _check_scorers(plan)
     connect(address)
     try:
-        wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, lambda line: console.print(line, markup=False))
-        check_resources(cast.all)
         ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, histories))
     finally:
         disconnect()

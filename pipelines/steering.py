@@ -7,10 +7,13 @@ and the actors are stopped. Meanwhile whoever watches is told: the terminal, and
 import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from actors.cluster import ClusterError, until_lost
+from actors.autoscaling import wait_for_nodes
+from actors.cluster import check_resources, until_lost
 from actors.metrics import Metrics
 from actors.pool import ActorPool
 from actors.render_path import RenderPath
@@ -53,7 +56,8 @@ async def steer(
 
     The folder is opened once every actor is up: a run that never began leaves nothing behind.
     """
-    pools = {role.name: ActorPool(role) for role in cast.all}
+    pools = {role.name: ActorPool(role) for role in cast.all if role is not cast.renderer}
+    pools[cast.renderer.name] = ActorPool(cast.renderer, refuse=partial(_unlike, dict(plan.renderer.identity())))
     task = asyncio.create_task(_drive(console, plan, open_folder, cast, pools, histories))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -76,8 +80,10 @@ async def _drive(
     histories: dict[str, list[Iteration]],
 ) -> Ended:
     renderer = pools[cast.renderer.name]
+    costs = Costs(list(pools.values()))
+    await wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, lambda line: console.print(line, markup=False))
+    check_resources(cast.all)
     await asyncio.gather(*(pool.start() for pool in pools.values()))
-    await _check_identity(plan, renderer)
     folder = open_folder()
     console.print(f"Run folder: {folder.path}", markup=False)
     waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in histories]
@@ -97,7 +103,6 @@ async def _drive(
         described=folder.about.get("zero_shot", {}),
         on_description=folder.describe,
     )
-    costs = Costs(list(pools.values()), driver.images_made)
     exporting = asyncio.create_task(_export(Metrics(), pools, progress, driver.images_made))
     interrupted = False
     try:
@@ -108,7 +113,9 @@ async def _drive(
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
-        folder.about.setdefault("costs", []).append(costs.as_dict())
+        folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made))
+        with suppress(OSError):  # where the disk is full, that is what is said
+            folder.save()
     warnings = [*progress.warnings, *undescribed(plan), *(line for pool in pools.values() for line in pool.lost)]
     return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
@@ -142,12 +149,11 @@ async def _while_there_is_a_cluster(task: "asyncio.Task[Ended]") -> Ended:
         watch.cancel()
 
 
-async def _check_identity(plan: Plan, renderer: ActorPool) -> None:
+def _unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """An image's key is made here, so every renderer has to be what this machine takes it for."""
-    here = dict(plan.renderer.identity())
-    for there in await renderer.ask_all("identity"):
-        if changed := differences(here, dict(there)):
-            raise ClusterError(
-                f"a renderer on the cluster is not the one on this machine: {'; '.join(changed)}; "
-                "install the same versions and photographs on every node"
-            )
+    if not (changed := differences(here, dict(there))):
+        return ""
+    return (
+        f"it is not the one on this machine: {'; '.join(changed)}; "
+        "install the same versions and photographs on every node"
+    )

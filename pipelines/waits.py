@@ -34,6 +34,7 @@ class Waits:
         self._counts = dict.fromkeys(ORDER, 0)
         self._all_begun = False
         for name, ledger in ledgers.items():
+            ledger.settle()
             ledger.why = partial(self.why, _OWN.get(name, "scores"))
 
     @contextmanager

@@ -22,12 +22,12 @@ ENVIRONMENT = {
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
 DRIVER = f"""
-import ray
+import asyncio, ray
 ray.init("127.0.0.1:{PORT}", log_to_driver=False, logging_level="ERROR")
 from actors.autoscaling import wait_for_nodes
 from actors.role import Role
 renderers = [sum(node["Alive"] and "renderer" in node["Resources"] for node in ray.nodes())]
-wait_for_nodes([Role(name="renderer", make=object, actors=2, resources={{"renderer": 1}})], 60, print)
+asyncio.run(wait_for_nodes([Role(name="renderer", make=object, actors=2, resources={{"renderer": 1}})], 60, print))
 renderers.append(sum(node["Alive"] and "renderer" in node["Resources"] for node in ray.nodes()))
 print(renderers)
 """

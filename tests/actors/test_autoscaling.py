@@ -1,5 +1,6 @@
 """Waiting for nodes, on a real cluster that gets them while it is waited for."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -36,12 +37,12 @@ def cluster() -> Iterator[Any]:
 
 
 def test_with_no_time_to_wait_nothing_is_asked_for() -> None:
-    wait_for_nodes(ROLES, 0, pytest.fail)  # there is no cluster yet that could be asked
+    asyncio.run(wait_for_nodes(ROLES, 0, pytest.fail))  # there is no cluster yet that could be asked
 
 
 def test_when_the_time_is_up_the_error_gives_both_numbers(cluster: Any) -> None:
     with pytest.raises(ClusterError, match=r"^after 2 s there are nodes for 0 of 2 renderer; lower the actors"):
-        wait_for_nodes(ROLES[:1], 2, print)
+        asyncio.run(wait_for_nodes(ROLES[:1], 2, print))
 
 
 def test_a_run_waits_for_nodes_as_they_come_and_leaves_them_free(cluster: Any) -> None:
@@ -57,7 +58,7 @@ def test_a_run_waits_for_nodes_as_they_come_and_leaves_them_free(cluster: Any) -
             cluster.add_node(num_cpus=1, num_gpus=1, resources={"services": 1})
             cluster.add_node(num_cpus=1, num_gpus=1, resources={"renderer": 1})
 
-    wait_for_nodes(ROLES, 60, tell)
+    asyncio.run(wait_for_nodes(ROLES, 60, tell))
 
     assert lines[0] == "waiting for nodes: 0 of 2 renderer, 0 of 1 text_encoder, 0 of 1 scorer there"
     assert len(lines) > 1

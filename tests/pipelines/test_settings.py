@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -248,3 +249,17 @@ def test_settings_are_read_without_loading_torch_or_ray() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert said.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("renderer.resources={CPU: 1}", "setting renderer.resources: CPU is no custom resource; set num_cpus"),
+        ("renderer.resources={big: 0}", "setting renderer.resources: big must be more than 0, got 0"),
+        ("renderer.num_gpus=1.5", "setting renderer.num_gpus: must be a whole number above 1, got 1.5"),
+        ("renderer.num_gpus=0.00001", "setting renderer.num_gpus: must be a multiple of 0.0001, got 1e-05"),
+    ],
+)
+def test_what_ray_could_not_reserve_is_refused(override: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        load_settings("embedded", [override])
