@@ -4,11 +4,11 @@ Invariant: what the cluster can never place is refused with both numbers, and an
 neither is waited for. A cluster that is gone is noticed: Ray itself would have the driver wait for it, or end it.
 """
 
-import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.role import Role
@@ -18,14 +18,13 @@ class ClusterError(ValueError):
     """The cluster cannot be reached or is too small for what is asked."""
 
 
-class ClusterLostError(RuntimeError):
-    """The cluster that was joined does not answer any more; nothing can go on."""
-
-
 _ROUNDING = 1e-6
 _LOOK_S = 2.0
 _LOOKS = 5
 """So many looks in a row that find nobody mean that the head is gone, not busy."""
+
+_watching = threading.Event()
+"""Set where nobody is to look any more."""
 
 _LOOKS_HERE = 2
 """On this machine nobody is only ever busy: the system takes calls for a process until it ends."""
@@ -75,39 +74,41 @@ def _check_reachable(address: str) -> None:
         ) from error
 
 
-async def until_lost() -> None:
-    """Watch the head of the connected cluster, and the node that this process is on; ends only by raising.
+def watch(on_lost: Callable[[str], None]) -> None:
+    """Look after the head of the connected cluster, and the node that this process is on, until `disconnect`.
 
-    Without its own node a driver can neither place an actor nor get an answer. Ray does not tell it so: it waits, or
-    ends without a word.
-
-    Raises
-    ------
-    ClusterLostError
-        Nobody has listened there for some ten seconds, or four where it is this machine.
+    Without them a driver can neither place an actor nor get an answer, and Ray does not tell it so: its calls block
+    for a minute, and then it ends the process without a word. So a thread of its own looks. It tells `on_lost` once,
+    after some ten seconds in which nobody has listened, or four where it is this machine.
     """
     import ray
 
     context = ray.get_runtime_context()
     own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
-    missed = {context.gcs_address: 0, raylet: 0}
-    while missed[context.gcs_address] < _LOOKS:
-        await asyncio.sleep(_LOOK_S)
+    _watching.clear()
+    arguments = (context.gcs_address, raylet, on_lost)
+    threading.Thread(target=_look_after, args=arguments, name="watch", daemon=True).start()
+
+
+def _look_after(head: str, raylet: str, on_lost: Callable[[str], None]) -> None:
+    missed = {head: 0, raylet: 0}
+    while not _watching.wait(_LOOK_S):
         for address in missed:
-            missed[address] = 0 if await _listens(address) else missed[address] + 1
+            missed[address] = 0 if _listens(address) else missed[address] + 1
         if missed[raylet] == _LOOKS_HERE:
-            raise ClusterLostError(f"the Ray node of this process, {raylet}, has died")
-    raise ClusterLostError(f"the Ray cluster at {context.gcs_address} does not answer any more")
+            return on_lost(f"the Ray node of this process, {raylet}, has died")
+        if missed[head] == _LOOKS:
+            return on_lost(f"the Ray cluster at {head} does not answer any more")
+    return None
 
 
-async def _listens(address: str) -> bool:
+def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _LOOK_S)
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK_S).close()
     except OSError:  # refused, unreachable or out of time
         return False
-    writer.close()
     return True
 
 
@@ -115,6 +116,7 @@ def disconnect() -> None:
     """Leave the cluster; one that `connect` started ends with it."""
     import ray
 
+    _watching.set()
     ray.shutdown()
 
 

@@ -1,6 +1,7 @@
 """`steer-batch`: steer many prompts for many people. Heavy imports wait until the work begins."""
 
 import errno
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -138,23 +139,31 @@ def _settle(console: "Console", order: "Order", out: Path | None, *, resume: boo
 
 
 def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
-    from actors.cluster import ClusterError, ClusterLostError
+    from actors.cluster import ClusterError
     from actors.pool import PoolBrokenError
     from pipelines.journal import JournalError
     from pipelines.run import start_or_continue
     from pipelines.run_folder import FolderError, is_run
 
+    def again() -> str:
+        return f"go on with --resume --out {out}" if is_run(out) else "start again"
+
+    def on_lost(reason: str) -> None:
+        _refusal(console, f"{reason}; mend it, then {again()}")
+        console.show_cursor()
+        sys.stderr.flush()
+        os._exit(2)  # every line of the journal is on the disk, and the main thread may be blocked in Ray
+
     try:
-        return start_or_continue(console, plan, folder, out, address=address)
+        return start_or_continue(console, plan, folder, out, address=address, on_lost=on_lost)
     except KeyboardInterrupt:
         if is_run(out):
             console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
         raise
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
-    except (PoolBrokenError, ClusterLostError) as error:
-        again = f"go on with --resume --out {out}" if is_run(out) else "start again"
-        raise _refusal(console, f"{error}; mend it, then {again}") from error
+    except PoolBrokenError as error:
+        raise _refusal(console, f"{error}; mend it, then {again()}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise

@@ -3,12 +3,13 @@
 import asyncio
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.cluster import ClusterError, connect, disconnect
+from actors.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
 from pipelines.cast import cast_of
 from pipelines.plan import Plan
@@ -48,18 +49,24 @@ def describe_run(plan: Plan) -> dict[str, Any]:
 
 
 def start_or_continue(
-    console: "Console", plan: Plan, folder: RunFolder | None, out: Path, *, address: str | None
+    console: "Console",
+    plan: Plan,
+    folder: RunFolder | None,
+    out: Path,
+    *,
+    address: str | None,
+    on_lost: Callable[[str], None],
 ) -> Result:
     """Run what is left of a plan, then write the records of all of it.
 
-    The folder of a new run is made once every actor is up, not before.
+    Where the cluster is lost meanwhile, `on_lost` is told why, from another thread, and has to end the process: calls
+    to Ray may block. What was finished is in the journal. The folder of a new run is made once every actor is up, not
+    before.
 
     Raises
     ------
     ClusterError
         The cluster cannot be reached, is too small, or would draw other images than this machine says.
-    ClusterLostError
-        The cluster is gone. What was finished is in the journal.
     FolderError
         The folder of a new run cannot be made.
     PoolBrokenError
@@ -75,6 +82,7 @@ def start_or_continue(
         _check_scorers(plan)
     connect(address)
     try:
+        watch(on_lost)
         ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, histories))
     finally:
         disconnect()

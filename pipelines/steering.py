@@ -1,7 +1,7 @@
 """The part of a run that needs a cluster: pools come up, the driver works, and everything ends in order.
 
-It ends when nothing is left to steer, at a signal, or when the cluster is lost. Whichever it is, the journal is closed
-and the actors are stopped. Meanwhile whoever watches is told: the terminal, and Prometheus.
+It ends when nothing is left to steer, or at a signal. Whichever it is, the journal is closed and the actors are
+stopped. Meanwhile whoever watches is told: the terminal, and Prometheus.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.autoscaling import wait_for_nodes
-from actors.cluster import check_resources, until_lost
+from actors.cluster import check_resources
 from actors.metrics import Metrics
 from actors.pool import ActorPool
 from actors.render_path import RenderPath
@@ -63,7 +63,7 @@ async def steer(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
-        return await _while_there_is_a_cluster(task)
+        return await task
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # before there was a folder: nothing to go on with
     finally:
@@ -133,20 +133,6 @@ async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: Ru
         made = {"rendered": images.rendered, "saved": images.saved}
         metrics.show(ledgers, trajectories=progress.states, images=made)
         await asyncio.sleep(_EXPORT_EVERY_S)
-
-
-async def _while_there_is_a_cluster(task: "asyncio.Task[Ended]") -> Ended:
-    """What the task ends with, unless the cluster is lost before."""
-    watch = asyncio.create_task(until_lost())
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})  # it closes the journal
-            watch.result()
-        return task.result()
-    finally:
-        watch.cancel()
 
 
 def _unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:

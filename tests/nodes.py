@@ -54,6 +54,12 @@ class Nodes:
         """As if its power had failed."""
         self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
 
+    def lose_all(self) -> None:
+        """As if the power had failed everywhere: nobody is left who could tell anybody that a node is gone."""
+        head = self._cluster.head_node
+        head.kill_gcs_server(check_alive=False)
+        head.kill_raylet(check_alive=False)
+
     def shutdown(self) -> None:
         import ray
 

@@ -64,3 +64,16 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
     assert [len(history) for _, history in in_order(path, TODO)] == [1, 0, 0]
     assert list(unfinished(path, TODO, PROTOCOL)) == [trajectory.id for trajectory in TODO]
+
+
+def test_a_line_after_the_end_of_its_trajectory_is_an_error(tmp_path: Path) -> None:
+    name = TODO[0].id
+    lines = [(name, scored(0, 0.5)), (name, scored(1, 0.4)), (name, scored(2, 0.3))]
+    with pytest.raises(JournalError, match="goes on after its end"):
+        unfinished(write(tmp_path / "journal.jsonl", lines), TODO, PROTOCOL)
+
+
+def test_a_trajectory_that_begins_without_a_score_is_an_error(tmp_path: Path) -> None:
+    failed = Iteration(number=0, candidates=(Candidate(prompt="a cat", error="no opinion"),))
+    with pytest.raises(JournalError, match="begins without a score: no opinion"):
+        unfinished(write(tmp_path / "journal.jsonl", [(TODO[0].id, failed)]), TODO, PROTOCOL)

@@ -21,7 +21,7 @@ ROLES = ("renderer", "proposer", "scorer")
 
 OTHER_PLACE: dict[str, Any] = {
     "actors": 7,
-    "num_cpus": 3.5,
+    "num_cpus": 3,
     "num_gpus": 0.25,
     "resources": {"fast": 1.0},
     "in_flight": 9,
