@@ -61,7 +61,7 @@ def test_a_run_says_what_it_has_cost(finished: Path) -> None:
     renderer = costs["roles"]["renderer"]
     assert renderer["calls"] == costs["renders"]
     accounted = renderer["busy_s"] + renderer["starting_s"] + sum(renderer["idle_s"].values())
-    assert accounted >= costs["wall_s"]
+    assert accounted == pytest.approx(costs["wall_s"], abs=0.5)  # of the one actor
     assert costs["gpu_hours"] == 0
 
 
