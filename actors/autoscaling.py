@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.cluster import ClusterError, wanted_resources
+from actors.cluster import ClusterError, share_of
 from actors.role import Role
 
 _POLL_S = 0.5
@@ -57,7 +57,7 @@ def _ask(role: Role) -> list[Any]:
     """A place for each actor; none for a role that asks for nothing, which runs anywhere."""
     from ray.util.placement_group import placement_group
 
-    share = {name: amount / role.actors for name, amount in wanted_resources([role]).items()}
+    share = share_of(role)
     return [placement_group([share]) for _ in range(role.actors if share else 0)]
 
 

@@ -5,6 +5,7 @@ neither is waited for. A cluster that is gone is noticed: Ray itself would have 
 """
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -131,9 +132,15 @@ def wanted_resources(roles: Sequence[Role]) -> dict[str, float]:
     """What the roles ask for in all: CPU, GPU and custom resources; zeros left out."""
     total: dict[str, float] = {}
     for role in roles:
-        for name, amount in {"CPU": role.num_cpus, "GPU": role.num_gpus, **role.resources}.items():
+        for name, amount in share_of(role).items():
             total[name] = total.get(name, 0) + amount * role.actors
-    return {name: amount for name, amount in total.items() if amount}
+    return total
+
+
+def share_of(role: Role) -> dict[str, float]:
+    """What one actor of the role asks for; zeros left out."""
+    asked = {"CPU": role.num_cpus, "GPU": role.num_gpus, **role.resources}
+    return {name: amount for name, amount in asked.items() if amount}
 
 
 def cluster_resources() -> dict[str, float]:
@@ -170,9 +177,9 @@ def check_resources(roles: Sequence[Role]) -> None:
 def _unplaced(roles: Sequence[Role], nodes: Sequence[Mapping[str, float]]) -> list[str]:
     """A line for each role whose actors do not all find a place, the largest first, each on the first that has room."""
     free = [_Node(node) for node in nodes]
-    shares = [(role, {name: a / role.actors for name, a in wanted_resources([role]).items()}) for role in roles]
     lines = []
-    for role, share in sorted(shares, key=lambda pair: -sum(pair[1].values())):
+    for role in sorted(roles, key=lambda role: -sum(share_of(role).values())):
+        share = share_of(role)
         placed = sum(any(node.take(share) for node in free) for _ in range(role.actors))
         if placed < role.actors:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
@@ -190,15 +197,15 @@ class _Node:
     def take(self, share: Mapping[str, float]) -> bool:
         """Reserve it, if all of it is there."""
         gpus = share.get("GPU", 0.0)
-        least = min(gpus, 1.0)
-        devices = [n for n, left in enumerate(self._devices) if left + _ROUNDING >= least][: max(1, round(gpus))]
+        wanted, of_each = math.ceil(gpus), min(gpus, 1.0)
+        devices = [n for n, left in enumerate(self._devices) if left + _ROUNDING >= of_each][:wanted]
         others = {name: amount for name, amount in share.items() if name != "GPU"}
-        if (gpus and len(devices) < round(gpus)) or (gpus and not devices):
+        if len(devices) < wanted:
             return False
         if any(self._free.get(name, 0) + _ROUNDING < amount for name, amount in others.items()):
             return False
-        for device in devices if gpus else ():
-            self._devices[device] -= least
+        for device in devices:
+            self._devices[device] -= of_each
         for name, amount in others.items():
             self._free[name] -= amount
         return True

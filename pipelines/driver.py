@@ -213,8 +213,7 @@ class Driver:
         try:
             with self._waits.during("scores"):
                 metadata = {**await self._description(trajectory), **trajectory.metadata}
-            request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
-            with self._waits.during("scores"):
+                request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
                 score = await self._ask_about(wanted, rendering, self._scorers[trajectory.scorer], "score", request)
         except CallFailedError as error:
             return Candidate(prompt=prompt, image=key, error=str(error))
