@@ -26,8 +26,12 @@ INTERRUPTED = 130
 @app.command()
 def steer_batch(
     users: Annotated[
-        str | None,
-        typer.Option(help='Whom to steer for: `all`, `u01,u07`, `@FILE` (an id a line) or `group:"age < 30"`.'),
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC",
+            help='Whom to steer for: `all`, `u01,u07`, `@FILE` (an id a line) or `group:"age < 30"`, one mean person. '
+            "Repeatable: groups are compared with each other.",
+        ),
     ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Text file with a prompt a line, or CSV/Parquet: prompt[,prompt_id,+metadata].")
@@ -72,7 +76,7 @@ def steer_batch(
 
         steer-batch --users u01,u07 --prompts prompts.txt --set renderer.photos=my_photos
 
-        steer-batch --users 'group:"age" < 30' --prompts prompts.txt --runs 2
+        steer-batch --users 'group:age < 30' --users 'group:age >= 50' --prompts prompts.txt
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
@@ -89,7 +93,7 @@ def steer_batch(
         "protocol.patience": patience,
     }
     order = Order(
-        users=users,
+        users=tuple(users) if users else None,
         prompts=prompts,
         preset=preset,
         overrides=tuple(set_ or ()),

@@ -9,7 +9,6 @@ copies them, and without scripts it comes from the run folder.
 
 import base64
 import io
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,12 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from pipelines.forest import Finding, Forest
+from pipelines.gallery_trends import TrendsShown
 from pipelines.records import Outcome
-from pipelines.search import Candidate
+from pipelines.search import Candidate, Trajectory
+from pipelines.trends import Trends
+from pipelines.users import is_group, shown_name
 from pipelines.word_diff import Piece, word_diff
 
 MOST_EMBEDDED = 1500
@@ -32,22 +35,6 @@ MOST_ROWS = 400
 """Trajectories on a page; a run with more has its other pages beside the first, as gallery-2.html and so on."""
 THUMBNAIL_PX = 256
 THUMBNAIL_QUALITY = 80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """How far two conditions lie apart by the raters' known taste, with its 95% interval.
-
-    Example:
-
-        Finding(label="own − other", value=0.21, ci_low=0.17, ci_high=0.25)
-    """
-
-    label: str
-    value: float
-    """In units of true liking, 0 to 1."""
-    ci_low: float
-    ci_high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +48,8 @@ class Page:
     """One sentence of demographics by user; it may lack users."""
     verdict: tuple[Finding, ...] = ()
     """How the truth judges the run, where a truth is known."""
+    trends: Trends | None = None
+    """What its audiences were steered to, where there are several."""
     failures: tuple[str, ...] = ()
     renders: int | None = None
     """Distinct images of the run; none: those that the outcomes hold."""
@@ -84,7 +73,10 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "page": page,
         "pages": names,
         "contents": _contents(parts),
-        "forest": _Forest.of(page.verdict) if page.verdict else None,
+        "forest": Forest.of(page.verdict) if page.verdict else None,
+        "trends": TrendsShown.of(page.trends) if page.trends else None,
+        "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
+        "whom": _whom(outcomes),
         "people": len({name for o in outcomes for name in o.trajectory.members}),
         "renders": _renders(outcomes) if page.renders is None else page.renders,
         "gains": list(_mean_gains(outcomes)),
@@ -137,6 +129,13 @@ def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
 
 def _renders(outcomes: Sequence[Outcome]) -> int:
     return len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image})
+
+
+def _whom(outcomes: Sequence[Outcome]) -> str:
+    """For what the run has steered, in one word or three."""
+    users = {o.trajectory.user for o in outcomes if o.trajectory.members}
+    kinds = [kind for kind, there in (("person", False), ("group", True)) if any(is_group(u) == there for u in users)]
+    return " or ".join(kinds) or "person"
 
 
 def _is_broken(outcome: Outcome) -> bool:
@@ -214,14 +213,13 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
     rows = []
     for number, outcome in enumerate(outcomes, start=first):
         trajectory, bests = outcome.trajectory, outcome.bests
-        members = len(trajectory.members)
         variant = [trajectory.scorer] * labels.scorer + [f"run {trajectory.run}"] * labels.run
         rows.append(
             _Row(
                 anchor=f"t{number}",
                 outcome=outcome,
-                who="everyone" if trajectory.user == "*" else trajectory.user,
-                about=page.people.get(trajectory.user, f"the mean of {members} people" if members > 1 else ""),
+                who="everyone" if trajectory.user == "*" else shown_name(trajectory.user),
+                about=_about(trajectory, page.people),
                 variant=", ".join(variant),
                 bests=bests,
                 steps=[
@@ -232,6 +230,13 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
             )
         )
     return rows
+
+
+def _about(trajectory: Trajectory, people: Mapping[str, str]) -> str:
+    if is_group(trajectory.user):
+        members = len(trajectory.members)
+        return f"the mean of {members} people" if members > 1 else "a group of one person"
+    return people.get(trajectory.user, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,39 +315,6 @@ def _thumbnail(path: Path) -> str:
     encoded = io.BytesIO()
     small.save(encoded, "WEBP", quality=THUMBNAIL_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Forest:
-    """The verdict as dots with interval bars on one axis, which always holds zero. Positions in per cent."""
-
-    bars: list[tuple[Finding, float, float, float]]
-    """Finding, and where its lower end, its value and its upper end lie."""
-    ticks: list[tuple[float, float]]
-    """Value and position."""
-    zero: float
-
-    @classmethod
-    def of(cls, findings: Sequence[Finding]) -> "_Forest":
-        low = min(0.0, *(f.ci_low for f in findings))
-        high = max(0.0, *(f.ci_high for f in findings))
-        step = _round_step((high - low) / 3 or 0.25)
-        first, last = math.floor(low / step), math.ceil(high / step) or 1
-
-        def at(value: float) -> float:
-            return round(100 * (value / step - first) / (last - first), 2)
-
-        return cls(
-            bars=[(f, at(f.ci_low), at(f.value), at(f.ci_high)) for f in findings],
-            ticks=[(n * step, at(n * step)) for n in range(first, last + 1)],
-            zero=at(0),
-        )
-
-
-def _round_step(least: float) -> float:
-    """The least of 1, 2, 5, 10 times a power of ten that is no smaller than `least`."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
 def _mean_gains(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, float]]:

@@ -33,7 +33,8 @@ _NO_PREDICTOR = (
 class Order:
     """What a person typed; None where nothing was said."""
 
-    users: str | None
+    users: tuple[str, ...] | None
+    """Each `--users`, in the order in which they were said."""
     prompts: Path | None
     preset: str | None
     overrides: tuple[str, ...]
@@ -60,7 +61,7 @@ def plan_run(console: "Console", order: Order, out: Path) -> Plan:
     assert order.prompts is not None
     prompts = read_prompts(order.prompts)
     check_free(out)
-    plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or "all", users), order.dry_run)
+    plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or ("all",), users), order.dry_run)
     if not order.dry_run:
         check_disk(plan, out)
     return plan

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: records, verdict, gallery, and the last word in run.json.
+"""What a run leaves to look at: records, verdict, trends, gallery, and the last word in run.json.
 
 All of it is made from the journal, whether the run ended, was interrupted or is resumed, so that there
 is one way only in which it comes to be. The journal is read trajectory by trajectory, and of each only the
@@ -13,16 +13,22 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.consistency import consistency
 from pipelines.counts import Counts
-from pipelines.gallery import Finding, Page, write_gallery
+from pipelines.forest import Finding
+from pipelines.gallery import Page, write_gallery
 from pipelines.plan import Plan
 from pipelines.recorded import in_order
 from pipelines.records import Outcome, RecordsWriter, outcome
 from pipelines.run_folder import RunFolder
+from pipelines.scorer_settings import PERSONAL
+from pipelines.trends import Trends, trends
 from predictor.attributes import measure
+from predictor.checkpoint import checkpoint_users
 from predictor.raters import read_truth
 from predictor.verdict import Steered, Verdict, judge
 
@@ -58,7 +64,7 @@ class Result:
 def conclude(
     plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
 ) -> Result:
-    """Write records, verdict, gallery and run.json from the journal."""
+    """Write records, verdict, trends, gallery and run.json from the journal."""
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
     counts = Counts()
     outcomes: list[Outcome] = []
@@ -68,8 +74,13 @@ def conclude(
             records.add(whole)
             counts.add(whole)
             outcomes.append(whole.thinned())
-    verdict = _judge(plan, folder, outcomes)
-    gallery = write_gallery(folder.path, outcomes, _page(plan, folder, verdict, failures, counts.images))
+    complete, attributes = _complete(folder, outcomes), _Measured(folder)
+    cases = _steered(complete)
+    _compare_runs(plan, folder, complete, attributes)
+    verdict = _judge(folder, cases, attributes)
+    found = _compare_audiences(plan, folder, cases, attributes)
+    page = _page(plan, folder, verdict, found, failures, counts.images)
+    gallery = write_gallery(folder.path, outcomes, page)
     finished = not interrupted and not any(o.stop_reason == "unfinished" for o in outcomes)
     folder.about |= {
         "finished": (folder.about["finished"] or timestamp()) if finished else None,
@@ -80,19 +91,32 @@ def conclude(
     return Result(outcomes=outcomes, failures=failures, interrupted=interrupted, verdict=verdict, gallery=gallery)
 
 
-def _judge(plan: Plan, folder: RunFolder, outcomes: Sequence[Outcome]) -> Verdict | None:
-    """Judge the run by its raters' known taste, and its runs by each other, where there is something to judge."""
-    truth = folder.truth
-    complete = [o for o in outcomes if o.bests and o.stop_reason in ("iterations", "patience") and _kept(folder, o)]
-    if not truth.is_file() and plan.settings.runs == 1:
-        return None
-    attributes = _attributes(folder, complete)
-    if plan.settings.runs > 1:
-        agreement = consistency(complete, attributes)
-        _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
-    if not truth.is_file():
-        return None
-    cases = [
+class _Measured(dict[str, NDArray[np.float64]]):
+    """Attributes of the run's images by key, each measured once, when it is first asked for."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._images = folder.images
+
+    def __missing__(self, key: str) -> NDArray[np.float64]:
+        with Image.open(self._images.path(key)) as image:
+            self[key] = measure(image)
+        return self[key]
+
+
+def _complete(folder: RunFolder, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What has come to its end, and whose initial and final image are still on the disk; the gallery shows the rest."""
+    return [
+        o
+        for o in outcomes
+        if o.bests
+        and o.stop_reason in ("iterations", "patience")
+        and all(folder.images.path(str(best.image)).is_file() for best in (o.bests[0], o.bests[-1]))
+    ]
+
+
+def _steered(outcomes: Sequence[Outcome]) -> list[Steered]:
+    return [
         Steered(
             user=o.trajectory.user,
             prompt_id=o.trajectory.prompt_id,
@@ -100,30 +124,44 @@ def _judge(plan: Plan, folder: RunFolder, outcomes: Sequence[Outcome]) -> Verdic
             initial=str(o.bests[0].image),
             final=str(o.bests[-1].image),
         )
-        for o in complete
-        if o.trajectory.scorer == "pamela"
+        for o in outcomes
+        if o.trajectory.scorer == PERSONAL
     ]
-    verdict = judge(cases, attributes, read_truth(truth))
+
+
+def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: _Measured) -> None:
+    if plan.settings.runs > 1:
+        agreement = consistency(complete, attributes)
+        _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
+
+
+def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Verdict | None:
+    """Judge the run by its raters' known taste, where it is known and there is something to judge."""
+    if not folder.truth.is_file():
+        return None
+    verdict = judge(cases, attributes, read_truth(folder.truth))
     if verdict is not None:
         _write_json(folder.path / "truth.json", verdict.as_dict())
     return verdict
 
 
-def _kept(folder: RunFolder, outcome: Outcome) -> bool:
-    """Whether the initial and the final image are still on the disk; the gallery shows which are not."""
-    return all(folder.images.path(str(best.image)).is_file() for best in (outcome.bests[0], outcome.bests[-1]))
+def _compare_audiences(plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Trends | None:
+    table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint else []
+    demographics = {row.pop("user_id"): row for row in table}
+    found = trends(cases, attributes, plan.audiences, demographics)
+    if found is not None:
+        _write_json(folder.path / "trends.json", found.as_dict())
+    return found
 
 
-def _attributes(folder: RunFolder, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    keys = {str(best.image) for o in outcomes for best in (o.bests[0], o.bests[-1])}
-    measured = {}
-    for key in sorted(keys):
-        with Image.open(folder.images.path(key)) as image:
-            measured[key] = measure(image)
-    return measured
-
-
-def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapping[str, str], renders: int) -> Page:
+def _page(
+    plan: Plan,
+    folder: RunFolder,
+    verdict: Verdict | None,
+    found: Trends | None,
+    failures: Mapping[str, str],
+    renders: int,
+) -> Page:
     notes = []
     if plan.settings.renderer.kind == "darkroom":
         notes.append("The darkroom renderer develops real photographs as the prompt says; nothing is generated.")
@@ -150,6 +188,7 @@ def _page(plan: Plan, folder: RunFolder, verdict: Verdict | None, failures: Mapp
             Finding(label=label.replace(" - ", " − "), value=i.value, ci_low=i.ci_low, ci_high=i.ci_high)
             for label, i in findings
         ),
+        trends=found,
         failures=tuple(f"{name}: {reason}" for name, reason in failures.items()),
     )
 

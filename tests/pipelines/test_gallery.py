@@ -10,7 +10,8 @@ from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from pipelines import gallery
-from pipelines.gallery import Finding, Page, write_gallery
+from pipelines.forest import Finding, Forest
+from pipelines.gallery import Page, write_gallery
 from pipelines.records import Outcome
 from pipelines.search import Candidate, Iteration, Trajectory
 from pipelines.word_diff import Piece, word_diff
@@ -208,7 +209,7 @@ def test_a_person_in_the_overview_leads_to_that_persons_steps_by_keyboard(folder
 def test_the_verdict_is_drawn_inside_its_axis_with_a_zero_line(
     folder: Path, low: float, value: float, high: float
 ) -> None:
-    forest = gallery._Forest.of([Finding(label="own − other", value=value, ci_low=low, ci_high=high)])
+    forest = Forest.of([Finding(label="own − other", value=value, ci_low=low, ci_high=high)])
 
     ((_, *positions),) = forest.bars
     assert 0 <= forest.zero <= 100
