@@ -147,7 +147,8 @@ class TrendsShown:
     """What the scatters have across, with their unit, such as "10 years of age"."""
     column: str
     scatters: list[Scatter]
-    caveats: list[str]
+    caveat_of_panels: str | None
+    caveat_of_scatters: str | None
 
     @classmethod
     def of(cls, trends: Trends) -> "TrendsShown | None":
@@ -168,7 +169,8 @@ class TrendsShown:
             along="" if slope is None else _along(slope),
             column="" if slope is None else slope.column,
             scatters=[] if slope is None else [Scatter.of(attribute, slope) for attribute in SHOWN],
-            caveats=trends.caveats,
+            caveat_of_panels=trends.caveat_of_prompts,
+            caveat_of_scatters=trends.caveat_of_people,
         )
 
 

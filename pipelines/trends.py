@@ -99,15 +99,14 @@ class Trends:
     categories: tuple[Category, ...]
 
     @property
-    def caveats(self) -> list[str]:
-        """What to say beside intervals that rest on few prompts or people."""
-        prompts = min(look.prompts for look in self.looks)
-        people = min((len(slope.users) for slope in self.slopes), default=FEW)
-        return [
-            f"Only {count} {units}: a bootstrap over so few gives intervals that are too narrow."
-            for count, units in ((prompts, "prompts" if prompts > 1 else "prompt"), (people, "people"))
-            if count < FEW
-        ]
+    def caveat_of_prompts(self) -> str | None:
+        """What to say beside looks and differences that rest on few prompts."""
+        return _caveat(min(look.prompts for look in self.looks), "prompt", "prompts")
+
+    @property
+    def caveat_of_people(self) -> str | None:
+        """What to say beside slopes that rest on few people."""
+        return _caveat(min((len(slope.users) for slope in self.slopes), default=FEW), "person", "people")
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -142,7 +141,7 @@ class Trends:
                 {"column": c.column, "category": c.category, "people": c.people, "change": _plain(c.values)}
                 for c in self.categories
             ],
-            "caveats": self.caveats,
+            "caveats": [caveat for caveat in (self.caveat_of_prompts, self.caveat_of_people) if caveat],
         }
 
 
@@ -191,6 +190,12 @@ def trends(
         slopes=tuple(slopes),
         categories=tuple(categories),
     )
+
+
+def _caveat(count: int, one: str, many: str) -> str | None:
+    if count >= FEW:
+        return None
+    return f"Only {count} {one if count == 1 else many}: a bootstrap over so few gives intervals that are too narrow."
 
 
 ByPrompt = Mapping[str, tuple[Array, Array]]

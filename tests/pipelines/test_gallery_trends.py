@@ -29,6 +29,8 @@ def test_groups_are_compared_in_a_table_that_names_them_by_their_predicate(tmp_p
     section = tab.get_by_role("region", name="What groups were steered to")
     assert section.locator(".panels caption .label").all_inner_texts() == [SHOWN[a][0] for a in ATTRIBUTES]
     assert section.locator(".panels tbody th").all_inner_texts() == ["age < 30", "age >= 50"] * 7
+    axis = section.locator(".panels .axis").first.locator("text").all_text_contents()
+    assert 2 <= len(axis) <= 3 and "0" in axis
     figures = section.get_by_role("table", name="The final pictures in numbers")
     rows = figures.locator("tbody th[scope=row]").all_inner_texts()
     assert rows == ["age < 30\n3 people", "age >= 50\n1 person", "(age >= 50) − (age < 30)"]
@@ -53,6 +55,7 @@ def test_people_are_dots_along_their_age_and_the_slope_is_said_in_words(tmp_path
     section = tab.get_by_role("region", name="What people were steered to")
     assert section.locator("figure").count() == 7
     assert section.locator("table").count() == 0
+    assert "too narrow" not in section.inner_text()  # few prompts make no interval over people narrow
     assert section.locator("figure").first.locator("circle").count() == 8
     words = section.get_by_role("img", name="Saturation by age").get_attribute("aria-label") or ""
     assert f"{found.slopes[0].values['saturation'].value:+.1f}".replace("-", "−") + " per 10 years of age" in words

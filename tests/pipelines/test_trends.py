@@ -156,8 +156,9 @@ def test_too_few_people_or_one_age_have_no_slope(ages: Sequence[int]) -> None:
 def test_few_prompts_or_people_are_said_to_make_intervals_too_narrow(
     prompts: int, people: int, caveats: list[str]
 ) -> None:
-    found = World.of_people(0, slope=0, noise=1, ages=AGES[:people], prompts=prompts).trends().caveats
+    found = World.of_people(0, slope=0, noise=1, ages=AGES[:people], prompts=prompts).trends().as_dict()["caveats"]
 
+    assert isinstance(found, list)
     assert [caveat.split(":")[0] for caveat in found] == caveats
     assert all("too narrow" in caveat for caveat in found)
 
