@@ -17,7 +17,8 @@ from tests.nodes import Nodes
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import alive, command, descendants, environment, journal_lines, small, wait_for
 
-FILES = {"run.json", "journal.jsonl", "images", "candidates.parquet", "trajectories.parquet", "gallery.html"}
+FILES = {"run.json", "journal.jsonl", "images", "gallery.html", "trends.json"}
+FILES |= {"candidates.parquet", "trajectories.parquet"}
 
 
 @pytest.fixture(scope="module")
