@@ -31,7 +31,8 @@ def test_a_new_person_is_steered_for_after_four_ratings(
         check=True,
         capture_output=True,
     )
-    done = steer(*small(with_ada, prompts, tmp_path / "run"), "--users", "ada")
+    arguments = ["ada" if argument == "all" else argument for argument in small(with_ada, prompts, tmp_path / "run")]
+    done = steer(*arguments)
     assert done.returncode == 0, done.stderr
     trajectories = pq.read_table(tmp_path / "run" / "trajectories.parquet").to_pylist()
     assert {row["user"] for row in trajectories} == {"ada"}
