@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.development import develop
-from actors.messages import Rendering, RenderRequest
+from actors.messages import Preview, Rendering, RenderRequest
 from actors.photographs import PhotographLibrary
 from actors.vocabulary import development_of, find_terms, subject_of
 
@@ -33,13 +33,18 @@ class Darkroom:
         Folder of one's own photographs; None for those that ship with the dependencies.
     size : int
         Side of the square prints in pixels.
+    preview_size : int
+        Side of previews; from `size` on there are none.
     """
 
-    def __init__(self, photos: str | None = None, size: int = 256) -> None:
+    finish_cost = 1.0
+
+    def __init__(self, photos: str | None = None, size: int = 256, preview_size: int = 64) -> None:
         if not 32 <= size <= 2048:
             raise ValueError(f"size must be between 32 and 2048 pixels, got size={size}")
         self._photos = Path(photos).expanduser() if photos is not None else None
         self._size = size
+        self._preview_size = preview_size
 
     @cached_property
     def library(self) -> PhotographLibrary:
@@ -59,14 +64,35 @@ class Darkroom:
             "scikit-image": version("scikit-image"),
         }
 
+    def preview_identity(self) -> Mapping[str, Any] | None:
+        if self._preview_size >= self._size:
+            return None
+        return {**self.identity(), "preview": {"size": self._preview_size}}
+
+    @property
+    def preview_cost(self) -> float:
+        """By pixels."""
+        return (self._preview_size / self._size) ** 2
+
     def setup(self) -> None:
         self.library.setup()
 
     def render(self, request: RenderRequest) -> Rendering:
+        return self._print(request, self._size)
+
+    def preview(self, request: RenderRequest) -> Preview:
+        """A small print, from which nothing can be gone on with."""
+        small = self._print(request, self._preview_size)
+        return Preview(png=small.png, warning=small.warning)
+
+    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
+        return self.render(request)
+
+    def _print(self, request: RenderRequest, size: int) -> Rendering:
         subject = subject_of(request.prompt) or request.prompt
         photograph, similarity = self.library.nearest(subject)
         controls = development_of(find_terms(request.prompt))
-        image = develop(photograph.image, controls, self._size, request.seed, photograph.focus)
+        image = develop(photograph.image, controls, size, request.seed, photograph.focus)
         encoded = io.BytesIO()
         # Huffman coding alone: photographs hold few repeats, and looking for them takes longer than it saves.
         image.save(encoded, "PNG", compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-from actors.messages import Rendering, RenderRequest
+from actors.messages import Preview, Rendering, RenderRequest
+from actors.pausing import PAUSABLE, Pause, going_on
 from actors.pipeline_loading import TEXT_PARTS, library_versions, load_pipeline
 from actors.pipeline_source import PipelineSource, find_pipeline
 from actors.prompt_embedding import PromptEmbedding
@@ -46,6 +47,8 @@ class DiffusersRenderer:
         "none", "model" or "sequential": what waits in the machine's memory until it is needed. Pixels stay the same.
     device : str
         "cuda" or "cpu".
+    preview_steps : int
+        Denoising steps of a preview.
     text_encoder_device : str or None
         The device of the text encoder's own actor; None: the text is encoded here.
     """
@@ -62,6 +65,7 @@ class DiffusersRenderer:
         profile: str = "exact",
         offload: str = "none",
         device: str = "cpu",
+        preview_steps: int = 10,
         text_encoder_device: str | None = None,
     ) -> None:
         self._model = model
@@ -73,6 +77,7 @@ class DiffusersRenderer:
         self._profile = PROFILES[profile]
         self._offload = offload
         self._device = device
+        self._preview_steps = preview_steps
         self._text_encoder_device = text_encoder_device
 
     @cached_property
@@ -99,6 +104,22 @@ class DiffusersRenderer:
             "text_encoder_device": self._text_encoder_device or self._device,
             **library_versions(),
         }
+
+    def preview_identity(self) -> Mapping[str, Any] | None:
+        """None where a preview would cost as much, or the image could not be gone on with bit for bit."""
+        exact = self.source.class_name in PAUSABLE and self._profile.taylorseer is None
+        if not exact or self._preview_steps >= self._steps:
+            return None
+        return {**self.identity(), "preview": {"version": VERSION, "num_inference_steps": self._preview_steps}}
+
+    @property
+    def preview_cost(self) -> float:
+        """By denoising steps."""
+        return self._preview_steps / self._steps
+
+    @property
+    def finish_cost(self) -> float:
+        return 1 - self.preview_cost
 
     def setup(self) -> None:
         """Load the weights that are wanted here.
@@ -128,6 +149,25 @@ class DiffusersRenderer:
 
     def render(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Rendering:
         """Draw one image, from the prompt or from what a text encoder made of it."""
+        return self._draw(request, embedding)
+
+    def preview(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Preview:
+        """The image as it is expected to be after the first steps, and where they ended."""
+        pause = Pause(self._pipeline, after=self._preview_steps)
+        with pause.watching():
+            shown = self._draw(request, embedding, callback_on_step_end=pause)
+        return Preview(png=shown.png, state=pause.state(), warning=shown.warning)
+
+    def finish(self, request: RenderRequest, preview: Preview, embedding: PromptEmbedding | None = None) -> Rendering:
+        """The image of `render`, by the steps that its preview has left."""
+        if preview.state is None:
+            return self._draw(request, embedding)
+        left = going_on(
+            preview.state, steps=self._steps, after=self._preview_steps, height=self._size[1], device=self._device
+        )
+        return self._draw(request, embedding, **left)
+
+    def _draw(self, request: RenderRequest, embedding: PromptEmbedding | None, **how: Any) -> Rendering:
         import torch
 
         text = {"prompt": request.prompt} if embedding is None else embedding.tensors(self._device)
@@ -143,6 +183,7 @@ class DiffusersRenderer:
                 height=self._size[1],
                 num_inference_steps=self._steps,
                 generator=torch.Generator("cpu").manual_seed(request.seed),
+                **how,
             )
         image = output.images[0].convert("RGB")
         if image.size != self._size:

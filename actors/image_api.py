@@ -15,7 +15,7 @@ import httpx2 as httpx
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from actors.image_services import SERVICES, UnusableAnswerError
-from actors.messages import RefusedError, Rendering, RenderRequest
+from actors.messages import Preview, RefusedError, Rendering, RenderRequest
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_PAUSE_S = 1.0
@@ -83,6 +83,17 @@ class ImageApi:
             "height": self._size[1],
             "extra": self._extra,
         }
+
+    def preview_identity(self) -> None:
+        """A service draws whole images only."""
+
+    preview_cost = finish_cost = 1.0
+
+    def preview(self, request: RenderRequest) -> Preview:
+        raise NotImplementedError("an image service has no previews")
+
+    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
+        return self.render(request)
 
     def setup(self) -> None:
         """Ask for the model's description, which costs nothing.

@@ -1,7 +1,7 @@
 """What a language model is told: a template with two placeholders, the paper's (appendix B.2), in our own words.
 
-`{descriptions}` stands for the best prompt so far after its score, "0.58: a cat, soft light", and `{requested_number}`
-for how many variations are wanted. All other braces, those of prompts too, are plain text.
+`{descriptions}` stands for the best prompt so far after its score, where it has one, "0.58: a cat, soft light", and
+`{requested_number}` for how many variations are wanted. All other braces, those of prompts too, are plain text.
 """
 
 from pathlib import Path
@@ -41,6 +41,7 @@ def fill(template: str, request: ProposalRequest) -> str:
 
         fill("{requested_number} like {descriptions}", request) == "20 like 0.58: a cat, soft light"
     """
-    description = f"{request.best_score:.2f}: {request.best_prompt}"
+    score = "" if request.best_score is None else f"{request.best_score:.2f}: "
+    description = f"{score}{request.best_prompt}"
     # The prompt last: it may hold the other placeholder.
     return template.replace("{requested_number}", str(request.count)).replace("{descriptions}", description)

@@ -33,6 +33,16 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A cheap look at an image that may be finished later; it is scored as a rendering is."""
+
+    png: bytes
+    state: bytes | None = None
+    """Where the drawing stopped; None: to finish it is to begin again."""
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalRequest:
     """Ask for variations of the best prompt so far (paper, section 5: T variations, t = 1 as context).
 
@@ -44,7 +54,8 @@ class ProposalRequest:
     base_prompt: str
     """What the person typed; its semantic content is never changed."""
     best_prompt: str
-    best_score: float
+    best_score: float | None
+    """None: the proposals are for people whose scores differ."""
     count: int
     seed: int
 
@@ -93,9 +104,29 @@ class Renderer(Protocol):
         """Everything beside prompt and seed that decides the pixels; JSON values only."""
         ...
 
+    def preview_identity(self) -> Mapping[str, Any] | None:
+        """`identity`, and what decides the pixels of a preview; None: it has none, and is never asked for any."""
+        ...
+
+    @property
+    def preview_cost(self) -> float:
+        """Of a preview, as a part of a whole render's."""
+        ...
+
+    @property
+    def finish_cost(self) -> float:
+        """Of finishing a preview, beyond that."""
+        ...
+
     def setup(self) -> None: ...
 
     def render(self, request: RenderRequest) -> Rendering: ...
+
+    def preview(self, request: RenderRequest) -> Preview: ...
+
+    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
+        """The same image, to the last bit, as `render` draws."""
+        ...
 
 
 class Proposer(Protocol):
@@ -107,7 +138,7 @@ class Proposer(Protocol):
 
 
 class Scorer(Protocol):
-    """Scores one image; higher is better."""
+    """Scores one image; higher is better. One that knows users has `score_each` too: one look for many of them."""
 
     def setup(self) -> None: ...
 

@@ -48,14 +48,25 @@ class RenderPath:
         CallFailedError, PoolBrokenError
             As `ActorPool.call`.
         """
+        return await self._call("render", request)
+
+    async def preview(self, request: RenderRequest) -> tuple[Any, Any]:
+        """A reference to the preview, and the preview; errors as `render`."""
+        return await self._call("preview", request)
+
+    async def finish(self, request: RenderRequest, preview: Any) -> tuple[Any, Any]:
+        """As `render`, from a reference to the preview; ArgumentLostError where that is what was lost."""
+        return await self._call("finish", request, preview)
+
+    async def _call(self, method: str, request: RenderRequest, *more: Any) -> tuple[Any, Any]:
         if self._text_encoder is None:
-            return await self._renderer.call("render", request)
+            return await self._renderer.call(method, request, *more)
         lost: ArgumentLostError | None = None
         for _ in range(LOSSES):
             embedding = self._embedding(self._text_encoder, request.prompt)
             reference, _ = await asyncio.shield(embedding)
             try:
-                return await self._renderer.call("render", request, reference)
+                return await self._renderer.call(method, request, *more, reference)
             except ArgumentLostError as error:
                 lost = error
                 if self._embeddings.get(request.prompt) is embedding:

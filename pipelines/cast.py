@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from actors.role import Role
 from pipelines.plan import Plan
 from pipelines.renderer_roles import renderer_role, text_encoder_role
-from pipelines.roles import proposer_role, scorer_roles
+from pipelines.roles import examiner_role, proposer_role, scorer_roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +18,15 @@ class Cast:
     """Of the renderer, where it has actors of its own."""
     proposer: Role
     scorers: Mapping[str, Role]
+    """The held-out one too, where there is one."""
+    examiner: Role | None
 
     @property
     def all(self) -> list[Role]:
         """Each once."""
         encoder = [self.text_encoder] if self.text_encoder else []
-        roles = (self.renderer, *encoder, self.proposer, *self.scorers.values())
+        examiner = [self.examiner] if self.examiner else []
+        roles = (self.renderer, *encoder, self.proposer, *self.scorers.values(), *examiner)
         return list({role.name: role for role in roles}.values())
 
 
@@ -34,4 +37,5 @@ def cast_of(plan: Plan) -> Cast:
         text_encoder=text_encoder_role(settings),
         proposer=proposer_role(settings.proposer),
         scorers=scorer_roles(settings, plan.checkpoint),
+        examiner=examiner_role(settings),
     )

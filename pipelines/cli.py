@@ -50,6 +50,16 @@ def steer_batch(
         str | None, typer.Option(help="Checkpoint folder or hub id; the embedded preset makes and caches its own.")
     ] = None,
     runs: Annotated[int | None, typer.Option(help="Independent passes: same images, other proposals.", min=1)] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How to search: `frugal` (default: fewer renders, guarded), or `paper`, its section 5 exactly."
+        ),
+    ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(help="What users of a prompt share: `base` images, the first `round`, or a `pool` of all images."),
+    ] = None,
     candidates: Annotated[int | None, typer.Option(help="Proposals in each iteration (20).", min=1)] = None,
     iterations: Annotated[int | None, typer.Option(help="At most so many iterations (5).", min=0)] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many without a new best (2).", min=1)] = None,
@@ -78,6 +88,8 @@ def steer_batch(
 
         steer-batch --users 'group:age < 30' --users 'group:age >= 50' --prompts prompts.txt
 
+        steer-batch --users all --prompts prompts.txt --protocol paper
+
         steer-batch --resume --out runs/2026-11-23-101500
     """
     from pipelines.prepare import Order
@@ -88,6 +100,8 @@ def steer_batch(
         "predictor": predictor,
         "runs": runs,
         "seed": seed,
+        "protocol.name": protocol,
+        "protocol.share": share,
         "protocol.candidates": candidates,
         "protocol.iterations": iterations,
         "protocol.patience": patience,

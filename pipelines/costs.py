@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actors.messages import Renderer
 from actors.pool import ActorPool
 
 
@@ -15,6 +16,9 @@ class Images:
     rendered: int = 0
     shown: int = 0
     """Candidates that have one."""
+    previews: int = 0
+    finished: int = 0
+    """Of those that were rendered, from where their previews had stopped."""
 
     @property
     def saved(self) -> int:
@@ -32,12 +36,16 @@ class Costs:
         self._pools = pools
         self._began = time.monotonic()
 
-    def as_dict(self, images: Images) -> dict[str, Any]:
-        """Seconds and hours, as run.json has them."""
+    def as_dict(self, images: Images, renderer: Renderer) -> dict[str, Any]:
+        """Seconds and hours, as run.json has them; previews as the parts of whole renders that they cost."""
+        whole = images.rendered - images.finished
+        equivalents = whole + renderer.preview_cost * images.previews + renderer.finish_cost * images.finished
         roles = {pool.role.name: _role(pool) for pool in self._pools}
         return {
             "wall_s": round(time.monotonic() - self._began, 3),
             "renders": images.rendered,
+            "previews": images.previews,
+            "render_equivalents": round(equivalents, 3),
             "renders_saved": images.saved,
             "gpu_hours": round(sum(role["gpu_hours"] for role in roles.values()), 6),
             "roles": roles,

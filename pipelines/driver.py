@@ -1,68 +1,63 @@
 """The driver: one event loop that steers many trajectories at once and keeps every pool busy.
 
-    run  --- next trajectory, in order, while fewer than N are under way --->  _steer(trajectory)
+    run  --- next cohort, in order, while fewer than N are under way --->  _steer(cohort)
                                                         |
         +-----------------------------------------------+
-        |   next_step(history)                          ^
-        v                                               | append to journal (fsync), then to history
-    RenderBase / Propose                                |
+        |   next_round(histories): a step for each member that takes part
+        v                                               ^ append to journal (one write, fsync), then to the histories
+    RenderBase / Propose / Watch / Reseed               |
         |                                               |
-        |  _propose: proposer pool, up to `asks` times  |
+        |  Proposing: proposer pool, subject guard,     |
+        |  screen                                       |
         v                                               |
-    _try[T] for all candidates of the iteration --------+
-        _image: on disk? else render path -> image store (fsync) -\
-                                 reference to the rendering -> scorer pool
+    Trying: previews, images, scores -- all members --> the others' images are scored for each
+        RenderCache: on disk? else render path -> image store (fsync)
+        Appraiser: reference to the rendering -> scorer pool; guards look at each that would be the best
 
-What each loop waits for, and what unblocks it:
+A cohort is one trajectory, or, where images are pooled, all users of a prompt (`pipelines.cohort`). What each loop
+waits for, and what unblocks it:
 
-    run        fewer than N under way               -- one ends, or N rises with what was measured
-    _steer     its iteration's slowest candidate    -- pools answer, or fail within their time limits
-    _propose   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
-    _image     the render path, or another          -- RenderPath.render; or the first trajectory that
-               trajectory's same render                asked for the same key
-    _try       an actor of a scorer pool            -- ActorPool.call
-    _describe  an actor of the predictor's pool     -- ActorPool.call; once a prompt, where it can describe
+    run         fewer than N under way               -- one ends, or N rises with what was measured
+    _steer      its round's slowest member           -- pools answer, or fail within their time limits
+    Proposing   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
+    RenderCache the render path, or another          -- RenderPath.render; or the first trajectory that
+                trajectory's same render                asked for the same key
+    Appraiser   an actor of a scorer pool            -- ActorPool.call; what depends on the image alone, once for all
 
-N is as few as keep the renderers busy (`pipelines.admission`). A history is in memory while its trajectory is steered,
-so that memory is bounded by N histories and N x T candidates, however long the run; where scoring or the disk lags,
-trajectories wait for it, no others are begun, and so the renderers wait too. Trajectories begin prompt by prompt and
-user by user, and calls are served as they come: nobody is ahead of anybody by more than N trajectories.
+N is as few as keep the renderers busy (`pipelines.admission`). Histories are in memory while their cohort is steered,
+so that memory is bounded by N cohorts and N x T candidates a member, however long the run; where scoring or the disk
+lags, cohorts wait for it, no others are begun, and so the renderers wait too. Cohorts begin prompt by prompt and
+user by user, and calls are served as they come: nobody is ahead of anybody by more than N cohorts.
 
 The driver is the only writer of the run folder. A candidate that fails is recorded with its error; a trajectory whose
-base prompt fails, or whose proposer does, is listed as failed and tried again by `--resume`. A rendering that was
-lost with its node is taken from the disk again, and an embedding made again, so that a node that dies costs no
-candidate: it takes three in a row under the same call. A pool that is broken or a disk that is full ends the run.
+base prompt fails, or whose proposer does, is listed as failed and tried again by `--resume`, and its cohort goes on
+without it. A rendering that was lost with its node is taken from the disk again, and an embedding made again, so that a
+node that dies costs no candidate: it takes three in a row under the same call. A pool that is broken or a disk that is
+full ends the run.
 
-Invariant: an iteration is in the journal only after all its images are on the disk, and in the history
+Invariant: a round is in the journal only after all its images are on the disk, and in the histories
 only after it is in the journal.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from actors.cluster import put
-from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool, ArgumentLostError, CallFailedError
-from actors.render_path import LOSSES, RenderPath
+from actors.pool import ActorPool, CallFailedError
+from actors.render_path import RenderPath
 from pipelines.admission import in_flight
+from pipelines.appraisal import Appraiser
+from pipelines.cohort import Cohort, cohorts, next_round, others_images
 from pipelines.costs import Images
-from pipelines.image_store import ImageStore, image_key
+from pipelines.image_store import ImageStore
 from pipelines.journal import Journal
-from pipelines.search import (
-    BasePromptFailedError,
-    Candidate,
-    Iteration,
-    Propose,
-    RenderBase,
-    Stop,
-    Trajectory,
-    admit,
-    next_step,
-    proposal_seed,
-)
+from pipelines.proposing import Proposing
+from pipelines.recorded import FirstRound
+from pipelines.render_cache import RenderCache
+from pipelines.search import BasePromptFailedError, Propose, RenderBase, Reseed, Step, Watch
 from pipelines.search import Protocol as SearchProtocol
+from pipelines.trajectory import Candidate, Iteration, Trajectory
+from pipelines.trying import Trying
 from pipelines.waits import Waits
 
 
@@ -77,7 +72,7 @@ class Observer(Protocol):
 
 
 class Driver:
-    """Steers trajectories by three kinds of pools; see the module's docstring for the design."""
+    """Steers trajectories by their pools; see the module's docstring for the design."""
 
     def __init__(
         self,
@@ -90,50 +85,84 @@ class Driver:
         images: ImageStore,
         journal: Journal,
         observer: Observer,
+        preview_identity: Mapping[str, Any] | None = None,
+        examiner: ActorPool | None = None,
         describer: ActorPool | None = None,
+        beholder: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
         on_description: Callable[[str, Mapping[str, str]], None] = lambda prompt_id, metadata: None,
+        first_rounds: Mapping[tuple[str, int], FirstRound] = {},
     ) -> None:
+        """
+        Parameters
+        ----------
+        scorers
+            The held-out one too, where there is one.
+        preview_identity
+            None: the renderer has no previews.
+        first_rounds
+            Shared proposals that are recorded already.
+        """
         self._protocol = protocol
         self._renderer = renderer
-        self._identity = renderer_identity
         self._proposer = proposer
-        self._scorers = scorers
-        self._images = images
         self._journal = journal
         self._journal_turn = asyncio.Lock()
         self._observer = observer
-        self._rendering: dict[str, asyncio.Task[Any]] = {}
-        self._describer = describer
-        self._described = dict(described)
-        self._describing: dict[str, asyncio.Task[Mapping[str, str]]] = {}
-        self._on_description = on_description
-        pools = {pool.role.name: pool.ledger for pool in (*renderer.pools, proposer, *scorers.values())}
-        self._waits = Waits(pools)
+        others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
+        self._waits = Waits({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
+        self._renders = RenderCache(
+            renderer,
+            renderer_identity,
+            preview_identity,
+            images,
+            self._waits,
+            rendered=observer.rendered,
+            warned=observer.warned,
+        )
+        appraiser = Appraiser(
+            self._renders,
+            scorers,
+            self._waits,
+            protocol.guards,
+            examiner=examiner,
+            describer=describer,
+            beholder=beholder,
+            described=described,
+            on_description=on_description,
+        )
+        self._trying = Trying(protocol, self._renders, appraiser, self._waits, previews=preview_identity is not None)
+        self._proposing = Proposing(protocol, proposer, examiner, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
-        self.images_made = Images()
         self.failures: dict[str, str] = {}
         """Trajectory id -> why it failed."""
+
+    @property
+    def images_made(self) -> Images:
+        return self._renders.made
 
     async def run(self, trajectories: Sequence[Trajectory], histories: dict[str, list[Iteration]]) -> None:
         """Bring every trajectory to its end. `histories` holds what is recorded of them; each is taken out of it."""
         try:
             async with asyncio.TaskGroup() as group:
-                for trajectory in trajectories:
-                    while self._under_way >= self._most_under_way():
+                for cohort in cohorts(trajectories, self._protocol.share):
+                    while self._under_way >= self._most_under_way(len(cohort)):
                         self._room.clear()
                         await self._room.wait()
                     self._under_way += 1
-                    group.create_task(self._bring_to_its_end(trajectory, histories.pop(trajectory.id)))
+                    recorded = {member.id: histories.pop(member.id) for member in cohort}
+                    group.create_task(self._bring_to_its_end(cohort, recorded))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first(errors) from None
 
-    def _most_under_way(self) -> int:
+    def _most_under_way(self, members: int) -> int:
         renderers, proposers = self._renderer.renderers, self._proposer.role
+        protocol = self._protocol
+        drawn = min(protocol.screen or protocol.candidates, protocol.candidates)
         return in_flight(
-            candidates=self._protocol.candidates,
+            candidates=members * drawn,
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
@@ -141,146 +170,85 @@ class Driver:
             render_s=renderers.ledger.recent_call_s,
         )
 
-    async def _bring_to_its_end(self, trajectory: Trajectory, history: list[Iteration]) -> None:
-        self._observer.begun(trajectory)
+    async def _bring_to_its_end(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
+        for member in cohort:
+            self._observer.begun(member)
         try:
-            await self._steer(trajectory, history)
-        except (CallFailedError, BasePromptFailedError) as error:
-            self.failures[trajectory.id] = str(error)
-            self._observer.failed(trajectory, str(error))
-        else:
-            self._observer.finished(trajectory, history)
+            await self._steer(cohort, histories)
         finally:
             self._under_way -= 1
             self._room.set()
+        for member in cohort:
+            if member.id not in self.failures:
+                self._observer.finished(member, histories[member.id])
 
-    async def _steer(self, trajectory: Trajectory, history: list[Iteration]) -> None:
-        while not isinstance(step := next_step(history, self._protocol), Stop):
-            iteration = await self._iterate(trajectory, step)
+    async def _steer(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
+        """Round by round, without the members that have failed."""
+        while steps := next_round([m for m in cohort if m.id not in self.failures], histories, self._protocol):
+            taking_part = [member for member in cohort if member.id in steps]
+            tried = await asyncio.gather(*(self._try(m, steps[m.id], histories[m.id]) for m in taking_part))
+            done = {m.id: iteration for m, iteration in zip(taking_part, tried, strict=True) if iteration is not None}
+            number = next((iteration.number for iteration in done.values()), 0)
+            rounds = {
+                m.user: done[m.id] if m.id in done else histories[m.id][number]
+                for m in cohort
+                if m.id in done or len(histories[m.id]) > number
+            }
+            going_on = [m for m in taking_part if m.id in done]
+            pool = await self._pool(going_on, done, rounds)
+            finished = await asyncio.gather(
+                *(self._trying.guarded(m, done[m.id], pool[m.id], histories[m.id]) for m in going_on)
+            )
+            self._room.set()  # what was measured meanwhile may leave room for another
+            entries = [(m.id, iteration) for m, iteration in zip(going_on, finished, strict=True)]
+            if not entries:
+                continue
+            with self._waits.during("disk"):
+                async with self._journal_turn:
+                    await asyncio.to_thread(self._journal.append, *entries)
+            for name, iteration in entries:
+                histories[name].append(iteration)
+
+    async def _try(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration | None:
+        """One member's own part of a round; None where it has failed."""
+        try:
+            iteration = await self._iterate(member, step, history)
             if iteration.number == 0 and iteration.candidates[0].score is None:
                 # Not recorded, so that --resume tries again.
                 raise BasePromptFailedError(iteration.candidates[0].error)
-            self._room.set()  # what was measured meanwhile may leave room for another
-            with self._waits.during("disk"):
-                async with self._journal_turn:
-                    await asyncio.to_thread(self._journal.append, trajectory.id, iteration)
-            history.append(iteration)
+        except (CallFailedError, BasePromptFailedError) as error:
+            self.failures[member.id] = str(error)
+            self._observer.failed(member, str(error))
+            return None
+        return iteration
 
-    async def _iterate(self, trajectory: Trajectory, step: RenderBase | Propose) -> Iteration:
-        if isinstance(step, RenderBase):
-            prompts, seeds, refused = [trajectory.base_prompt], [], {}
-        else:
-            prompts, seeds, refused = await self._propose(trajectory, step)
-        candidates = await asyncio.gather(*(self._try(trajectory, prompt) for prompt in prompts))
-        number = step.number if isinstance(step, Propose) else 0
-        return Iteration(number=number, candidates=tuple(candidates), seeds=tuple(seeds), refused=refused)
+    async def _iterate(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration:
+        match step:
+            case RenderBase():
+                base = await self._trying.base(member)
+                return Iteration(number=0, candidates=(base,))
+            case Propose():
+                asked = await self._proposing.variations(member, step, history)
+                candidates = await self._trying.all_of(member, asked.candidates, history)
+                return Iteration(
+                    number=step.number, candidates=tuple(candidates), seeds=asked.seeds, refused=asked.refused
+                )
+            case Watch():
+                return Iteration(number=step.number, candidates=())
+            case Reseed():
+                reseeded = await self._trying.with_fresh_seeds(member, step.winner)
+                return Iteration(number=step.number, candidates=(), reseeded=reseeded)
+            case _:
+                raise AssertionError(step)
 
-    async def _propose(self, trajectory: Trajectory, step: Propose) -> tuple[list[str], list[int], dict[str, int]]:
-        """Ask until there are enough new prompts, or `asks` times: the prompts, the seeds, and what was refused."""
-        prompts: list[str] = []
-        seeds: list[int] = []
-        refused: dict[str, int] = {}
-        while len(prompts) < self._protocol.candidates and len(seeds) < self._protocol.asks:
-            room = self._protocol.candidates - len(prompts)
-            assert step.context.score is not None
-            request = ProposalRequest(
-                base_prompt=trajectory.base_prompt,
-                best_prompt=step.context.prompt,
-                best_score=step.context.score,
-                count=room,
-                seed=proposal_seed(trajectory, step.number, len(seeds)),
-            )
-            seeds.append(request.seed)
-            with self._waits.during("proposals"):
-                _, proposals = await self._proposer.call("propose", request)
-            assert isinstance(proposals, Proposals)
-            admitted, dropped = admit(proposals.prompts, [step.context.prompt, *prompts], room)
-            prompts += admitted
-            for reasons in (proposals.refused, dropped):
-                for reason, count in reasons.items():
-                    refused[reason] = refused.get(reason, 0) + count
-        return prompts, seeds, refused
-
-    async def _try(self, trajectory: Trajectory, prompt: str) -> Candidate:
-        wanted = RenderRequest(prompt=prompt, seed=trajectory.image_seed)
-        try:
-            with self._waits.during("renders"):
-                rendering = await self._image(wanted)
-        except CallFailedError as error:
-            return Candidate(prompt=prompt, error=str(error))
-        self.images_made.shown += 1
-        key = self._key(wanted)
-        try:
-            with self._waits.during("scores"):
-                metadata = {**await self._description(trajectory), **trajectory.metadata}
-                request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt, metadata=metadata)
-                score = await self._ask_about(wanted, rendering, self._scorers[trajectory.scorer], "score", request)
-        except CallFailedError as error:
-            return Candidate(prompt=prompt, image=key, error=str(error))
-        if not math.isfinite(score):
-            return Candidate(prompt=prompt, image=key, error=f"the score is not a number: {score}")
-        return Candidate(prompt=prompt, image=key, score=score)
-
-    async def _description(self, trajectory: Trajectory) -> Mapping[str, str]:
-        """What the base prompt's image shows: found once a prompt, and the same for all its candidates.
-
-        Like the base prompt that a scorer sees in place of the rewritten one: a proposal wins by its image, not
-        by being sorted into a category that people like.
-        """
-        if self._describer is None or self._scorers[trajectory.scorer] is not self._describer:
-            return {}
-        prompt_id = trajectory.prompt_id
-        if prompt_id in self._described:
-            return self._described[prompt_id]
-        task = self._describing.get(prompt_id)
-        if task is None:
-            task = self._describing[prompt_id] = asyncio.create_task(self._describe(self._describer, trajectory))
-            task.add_done_callback(lambda _: self._describing.pop(prompt_id, None))
-        return await asyncio.shield(task)
-
-    async def _describe(self, describer: ActorPool, trajectory: Trajectory) -> Mapping[str, str]:
-        base = RenderRequest(prompt=trajectory.base_prompt, seed=trajectory.image_seed)
-        rendering = await self._image(base)
-        found = await self._ask_about(base, rendering, describer, "describe", dict(trajectory.metadata))
-        self._described[trajectory.prompt_id] = found
-        self._on_description(trajectory.prompt_id, found)
-        return found
-
-    async def _ask_about(
-        self, wanted: RenderRequest, rendering: Any, pool: ActorPool, method: str, question: object
-    ) -> Any:
-        """What an actor says of an image; one that was lost with its node is taken from the disk again."""
-        for _ in range(LOSSES):
-            try:
-                return (await pool.call(method, question, rendering))[1]
-            except ArgumentLostError:
-                rendering = await self._image(wanted)
-        return (await pool.call(method, question, rendering))[1]
-
-    def _key(self, request: RenderRequest) -> str:
-        return image_key(self._identity, request.prompt, request.seed)
-
-    async def _image(self, request: RenderRequest) -> Any:
-        """A reference to the rendering, which is on the disk; the same render is never made twice at a time."""
-        key = self._key(request)
-        task = self._rendering.get(key)
-        if task is None:
-            task = self._rendering[key] = asyncio.create_task(self._render(key, request))
-            task.add_done_callback(lambda _: self._rendering.pop(key, None))
-        return await asyncio.shield(task)
-
-    async def _render(self, key: str, request: RenderRequest) -> Any:
-        if (png := self._images.read(key)) is not None:
-            return put(Rendering(png=png))
-        reference, rendering = await self._renderer.render(request)
-        assert isinstance(rendering, Rendering)
-        if rendering.warning:
-            self._observer.warned(rendering.warning)
-        with self._waits.during("disk"):
-            await asyncio.to_thread(self._images.write, key, rendering.png)
-        self.images_made.rendered += 1
-        self._observer.rendered()
-        return reference
+    async def _pool(
+        self, members: Sequence[Trajectory], done: Mapping[str, Iteration], rounds: Mapping[str, Iteration]
+    ) -> Mapping[str, Sequence[Candidate]]:
+        """The others' images of a round, scored for each member; none where nothing is pooled."""
+        if self._protocol.share != "pool":
+            return {member.id: () for member in members}
+        pool = {member.id: list(others_images(member, done[member.id], rounds)) for member in members}
+        return await self._trying.score_pool(pool, {member.id: member for member in members})
 
 
 def _first(errors: BaseExceptionGroup) -> BaseException:

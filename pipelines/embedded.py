@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 from actors.darkroom import Darkroom
 from actors.lexicon import Lexicon
 from actors.messages import ProposalRequest, RenderRequest
-from pipelines.search import derive_seed
+from pipelines.trajectory import derive_seed
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.encoders.minilm import MiniLM
 from predictor.features import cache_folder

@@ -24,7 +24,7 @@ from PIL import Image
 from pipelines.forest import Finding, Forest
 from pipelines.gallery_trends import TrendsShown
 from pipelines.records import Outcome
-from pipelines.search import Candidate, Trajectory
+from pipelines.trajectory import Candidate, Trajectory
 from pipelines.trends import Trends
 from pipelines.users import is_group, shown_name
 from pipelines.word_diff import Piece, word_diff

@@ -3,6 +3,7 @@
 Everything that can be refused is refused here, as a ValueError of one line.
 """
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from pipelines.prompts import Prompt
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.roles import proposer_identity
 from pipelines.scorer_settings import PERSONAL, needs_predictor
-from pipelines.search import Protocol, Trajectory, image_seed
+from pipelines.search import Protocol
 from pipelines.settings import Settings, decisive
+from pipelines.trajectory import Trajectory, image_seed
 from pipelines.users import NOBODY, Audience
 
 
@@ -38,7 +40,7 @@ class Plan:
 
     @property
     def protocol(self) -> Protocol:
-        return Protocol(**self.settings.protocol.model_dump())
+        return self.settings.protocol.protocol
 
     @cached_property
     def trajectories(self) -> list[Trajectory]:
@@ -64,9 +66,8 @@ class Plan:
 
     @property
     def most_renders(self) -> int:
-        """If no trajectory stops early and no two share an image but the base prompt's."""
-        protocol = self.settings.protocol
-        return len(self.prompts) + len(self.trajectories) * protocol.iterations * protocol.candidates
+        """If no trajectory stops early, and no two share an image that they need not share."""
+        return self._renders(self.protocol.iterations)
 
     @property
     def render_hours(self) -> float:
@@ -76,9 +77,20 @@ class Plan:
     @property
     def least_renders(self) -> int:
         """If every trajectory stops as early as it may."""
-        protocol = self.settings.protocol
-        rounds = min(protocol.patience, protocol.iterations)
-        return len(self.prompts) + len(self.trajectories) * rounds * protocol.candidates
+        return self._renders(min(self.protocol.patience, self.protocol.iterations))
+
+    def _renders(self, rounds: int) -> int:
+        """Of base images, first rounds, later rounds and winners with fresh seeds."""
+        protocol, prompts, trajectories = self.protocol, len(self.prompts), len(self.trajectories)
+        if not rounds:
+            return prompts
+        first = prompts * self.settings.runs if protocol.shares_first_round else trajectories
+        later = min(protocol.screen or protocol.candidates, protocol.candidates)
+        if protocol.previews is not None and self.renderer.preview_identity() is not None:
+            finished = min(protocol.previews, later)
+            later = math.ceil(later * self.renderer.preview_cost + finished * self.renderer.finish_cost)
+        again = protocol.guards.reseeds if protocol.guards.reseed != "off" else 0
+        return prompts * (1 + again) + first * protocol.candidates + trajectories * ((rounds - 1) * later + again)
 
     @property
     def image_bytes(self) -> int:
@@ -102,10 +114,13 @@ class Plan:
         trajectories = len(self.trajectories)
         renderer = self.settings.renderer
         gpu_hours, seconds = self.render_hours * renderer.num_gpus, renderer.seconds_per_call
+        protocol = self.settings.protocol
         lines = [
             f"users         {len(self.audiences)}: {_some([audience.name for audience in self.audiences])}",
             f"prompts       {len(self.prompts)}: {_some([prompt.id for prompt in self.prompts])}",
             f"trajectories  {trajectories} ({self.settings.runs} run(s))",
+            f"protocol      {protocol.name}, share {protocol.share}{_so_many('screen', protocol.screen)}"
+            f"{_so_many('previews', protocol.previews)}",
             f"most renders  {self.most_renders:,} at {renderer.width} x {renderer.height} pixels",
             f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
             f"machines      {shortage(self.settings, there)}",
@@ -142,6 +157,10 @@ def check_disk(plan: Plan, out: Path) -> None:
             f"--out {out}: no disk space: at least {least / 1e6:,.0f} MB wanted for {plan.least_renders:,} images, "
             f"{free / 1e6:,.0f} MB free; name a folder on another disk, or lower --candidates or --iterations"
         )
+
+
+def _so_many(what: str, number: int | None) -> str:
+    return "" if number is None else f", {what} {number}"
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

@@ -1,81 +1,148 @@
-"""What the journal holds of each trajectory, without holding it all.
+"""What the journal holds of each cohort, without holding it all.
 
-A run that begins or goes on reads the journal once, and keeps only what is not finished: `unfinished`. When the
-records are made, `in_order` reads each line once more, trajectory by trajectory, whatever the order in which the lines
-were written; for that it keeps the place of each line. Memory grows with the trajectories in flight, and by a few
-bytes a line.
+The journal is read twice: once for the place of each line, then cohort by cohort, whatever the order in which the lines
+were written. Memory grows with the cohorts in flight, and by a few bytes a line.
 """
 
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from pipelines.journal import JournalError, check_turn, entries, parse, unknown
-from pipelines.search import BasePromptFailedError, Iteration, Protocol, Step, Stop, Trajectory, next_step
+from pipelines.cohort import Cohort, cohorts, next_round, pooled
+from pipelines.journal import JournalError, check_turn, parse, unknown, whole_length
+from pipelines.search import BasePromptFailedError, Protocol, Stop, next_step
+from pipelines.trajectory import Iteration, Trajectory
 
 _BEGINS = b'{"trajectory": '
 
 
-def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protocol) -> dict[str, list[Iteration]]:
-    """The history of each trajectory that has not come to its end, in the order of the trajectories.
+@dataclass(frozen=True, slots=True)
+class FirstRound:
+    """The first proposals for a prompt, which all its users share."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a run that goes on has to know."""
+
+    histories: dict[str, list[Iteration]] = field(default_factory=dict)
+    """Of each member of a cohort that is not done, in the order of the trajectories."""
+    first_rounds: dict[tuple[str, int], FirstRound] = field(default_factory=dict)
+    """By prompt id and run, where first rounds are shared."""
+
+
+def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protocol) -> Unfinished:
+    """What has not come to its end, and what of it is decided already.
 
     Raises
     ------
     JournalError
-        As `replay`.
+        A whole line is not valid, out of turn, or of a trajectory that the run does not have.
     """
-    histories: dict[str, list[Iteration]] = {trajectory.id: [] for trajectory in trajectories}
-    for trajectory_id, iteration in entries(path, histories.keys()):
-        history = histories[trajectory_id]
-        if history == [_FINISHED]:
-            raise JournalError(f"{path}: {trajectory_id!r} goes on after its end; the journal was edited or mixed up")
-        history.append(iteration)
-        if isinstance(_next(path, trajectory_id, history, protocol), Stop):
-            history.clear()
-            history.append(_FINISHED)
-    return {name: history for name, history in histories.items() if history != [_FINISHED]}
+    left = Unfinished()
+    for cohort, histories in by_cohort(path, trajectories, protocol):
+        for member in cohort:
+            if protocol.shares_first_round and len(histories[member.id]) > 1:
+                left.first_rounds.setdefault((member.prompt_id, member.run), _first_round(histories[member.id][1]))
+        try:
+            done = not next_round(cohort, histories, protocol)
+        except BasePromptFailedError as error:
+            raise JournalError(f"{path}: {cohort[0].id!r} begins without a score: {error}") from error
+        if done:
+            _check_ends(path, cohort, histories, protocol)
+        else:
+            left.histories.update(histories)
+    return left
 
 
-def _next(path: Path, trajectory_id: str, history: list[Iteration], protocol: Protocol) -> Step:
-    try:
-        return next_step(history, protocol)
-    except BasePromptFailedError as error:
-        raise JournalError(f"{path}: {trajectory_id!r} begins without a score: {error}") from error
-
-
-def in_order(path: Path, trajectories: Sequence[Trajectory]) -> Iterator[tuple[Trajectory, list[Iteration]]]:
+def in_order(
+    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+) -> Iterator[tuple[Trajectory, list[Iteration]]]:
     """Each trajectory with its history.
 
     Raises
     ------
     JournalError
-        As `replay`.
+        As `unfinished`.
+    """
+    for cohort, histories in by_cohort(path, trajectories, protocol):
+        yield from ((member, histories[member.id]) for member in cohort)
+
+
+def by_cohort(
+    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+) -> Iterator[tuple[Cohort, dict[str, list[Iteration]]]]:
+    """Each cohort with its members' histories, in the order of the trajectories.
+
+    Raises
+    ------
+    JournalError
+        As `unfinished`.
     """
     places = _places(path, {trajectory.id: array("q") for trajectory in trajectories})
     if not path.exists():
-        yield from ((trajectory, []) for trajectory in trajectories)
+        yield from ((cohort, {member.id: [] for member in cohort}) for cohort in cohorts(trajectories, protocol.share))
         return
     with path.open("rb") as file:
-        for trajectory in trajectories:
-            history: list[Iteration] = []
-            for place in places[trajectory.id]:
-                file.seek(place)
-                where = f"{path}, byte {place}"
-                trajectory_id, iteration = parse(where, file.readline())
-                check_turn(where, trajectory_id, iteration, len(history))
-                history.append(iteration)
-            yield trajectory, history
+        for cohort in cohorts(trajectories, protocol.share):
+            histories = {member.id: list(_history(path, file, member, places[member.id])) for member in cohort}
+            _put_prompts_in(path, cohort, histories)
+            yield cohort, histories
+
+
+def _history(path: Path, file: BinaryIO, member: Trajectory, places: "array[int]") -> Iterator[Iteration]:
+    for due, place in enumerate(places):
+        file.seek(place)
+        where = f"{path}, byte {place}"
+        trajectory_id, iteration = parse(where, file.readline())
+        check_turn(where, trajectory_id, iteration, due)
+        yield iteration
+
+
+def _put_prompts_in(path: Path, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
+    """Of the images that a line has from others."""
+    for member in cohort:
+        history = histories[member.id]
+        for number, iteration in enumerate(history):
+            if not iteration.pooled:
+                continue
+            rounds = {o.user: histories[o.id][number] for o in cohort if len(histories[o.id]) > number}
+            try:
+                history[number] = replace(iteration, pooled=pooled(iteration.pooled, rounds))
+            except (KeyError, IndexError) as error:
+                raise JournalError(
+                    f"{path}: iteration {number} of {member.id!r} has images of somebody who has none: {error}"
+                ) from error
+
+
+def _first_round(iteration: Iteration) -> FirstRound:
+    prompts = tuple(candidate.prompt for candidate in iteration.candidates)
+    return FirstRound(prompts, iteration.seeds, iteration.refused)
+
+
+def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iteration]], protocol: Protocol) -> None:
+    """A trajectory that is alone goes on until it stops and no further."""
+    if len(cohort) == 1:
+        history = histories[cohort[0].id]
+        if any(isinstance(next_step(history[:end], protocol), Stop) for end in range(1, len(history))):
+            raise JournalError(f"{path}: {cohort[0].id!r} goes on after its end; the journal was edited or mixed up")
 
 
 def _places(path: Path, places: "dict[str, array[int]]") -> "Mapping[str, array[int]]":
     """At which bytes the lines of each trajectory begin; the lines themselves are not read here."""
     if not path.exists():
         return places
+    whole, place = whole_length(path), 0
     with path.open("rb") as file:
-        place = 0
         for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
+            if place + len(line) > whole:
                 break
             where = f"{path}, line {number}"
             trajectory_id = _whose(where, line)
@@ -95,7 +162,3 @@ def _whose(where: str, line: bytes) -> str:
         if isinstance(name, str):
             return name
     return parse(where, line)[0]
-
-
-_FINISHED = Iteration(number=-1, candidates=())
-"""Stands for a history that nobody needs any more."""

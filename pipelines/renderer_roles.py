@@ -52,7 +52,9 @@ def renderer_role(settings: Settings) -> Role:
         case DarkroomSettings():
             from actors.darkroom import Darkroom
 
-            return _role("renderer", Darkroom, {"photos": renderer.photos, "size": renderer.size}, renderer)
+            return _role(
+                "renderer", Darkroom, renderer.model_dump(include={"photos", "size", "preview_size"}), renderer
+            )
         case DiffusersSettings():
             from actors.diffusion import DiffusersRenderer
 

@@ -16,6 +16,7 @@ class DarkroomSettings(Placement):
     kind: Literal["darkroom"] = "darkroom"
     photos: str | None = Field(default=None, description="a folder of your own photographs; none: those that ship")
     size: int = Field(default=256, ge=32, le=2048, description="side of an image in pixels")
+    preview_size: int = Field(default=64, ge=16, description="side of a preview; from size on there are none")
 
     @property
     def width(self) -> int:
@@ -35,6 +36,9 @@ class DiffusersSettings(Placement):
     revision: str | None = Field(default=None, description="branch, tag or commit; a new run pins it to the commit")
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     num_inference_steps: int = Field(default=50, ge=1)
+    preview_steps: int = Field(
+        default=10, ge=1, description="steps of a preview; from num_inference_steps on there are none"
+    )
     guidance_scale: float | None = Field(default=None, ge=0, description="none: the pipeline's own")
     width: int = Field(default=512, ge=32, le=4096, multiple_of=16)
     height: int = Field(default=512, ge=32, le=4096, multiple_of=16)

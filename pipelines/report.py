@@ -66,10 +66,10 @@ def conclude(
 ) -> Result:
     """Write records, verdict, trends, gallery and run.json from the journal."""
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
-    counts = Counts()
+    counts = Counts(plan.protocol)
     outcomes: list[Outcome] = []
     with RecordsWriter(folder.path) as records:
-        for trajectory, history in in_order(folder.journal, plan.trajectories):
+        for trajectory, history in in_order(folder.journal, plan.trajectories, plan.protocol):
             whole = outcome(trajectory, history, plan.protocol, failures.get(trajectory.id))
             records.add(whole)
             counts.add(whole)

@@ -10,7 +10,7 @@ from actors.role import Role
 from actors.scorers.scales import SCORERS
 from pipelines.placement import Placement
 from pipelines.proposer_settings import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
-from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
+from pipelines.scorer_settings import PREDICTOR_SCORERS, GenericScorer, GenericSettings, ScorerSettings, generic
 from pipelines.settings import Settings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
@@ -58,11 +58,31 @@ def _proposer_class(settings: ProposerSettings) -> type[Proposer]:
 
 def scorer_roles(settings: Settings, checkpoint: Path | None) -> dict[str, Role]:
     """The role behind each scorer of a run: one for `pamela` and `population` together, one for each other."""
-    roles = {name: _generic_role(name, settings.generic) for name in generic(settings.scorers)}
+    names = scorers_at_work(settings, has_predictor=checkpoint is not None)
+    roles = {name: _generic_role(name, settings.generic) for name in generic(names)}
     if checkpoint is not None:
         predictor = scorer_role(settings.scorer, checkpoint)
-        roles |= {name: predictor for name in settings.scorers if name not in roles}
-    return {name: roles[name] for name in settings.scorers}
+        roles |= {name: predictor for name in names if name not in roles}
+    return {name: roles[name] for name in names}
+
+
+def scorers_at_work(settings: Settings, *, has_predictor: bool) -> tuple[str, ...]:
+    """Those that steer, and the held-out one, where it can be had."""
+    guards = settings.protocol.guards
+    held_out = guards.held_out_scorer
+    if guards.held_out == "off" or held_out in settings.scorers:
+        return settings.scorers
+    return settings.scorers if held_out in PREDICTOR_SCORERS and not has_predictor else (*settings.scorers, held_out)
+
+
+def examiner_role(settings: Settings) -> Role | None:
+    """Who measures prompts and images beside their scores, where the screen or a guard wants it."""
+    guards, protocol = settings.protocol.guards, settings.protocol
+    if protocol.screen is None and guards.subject == "off" and guards.drift == "off":
+        return None
+    from actors.examiner import Examiner
+
+    return _role("examiner", Examiner, {}, settings.examiner)
 
 
 def check_scorers(settings: Settings) -> None:
@@ -73,7 +93,7 @@ def check_scorers(settings: Settings) -> None:
     ValueError
         The Python of a scorer's own environment is missing, or its library is not in this one.
     """
-    for name in generic(settings.scorers):
+    for name in generic(scorers_at_work(settings, has_predictor=True)):
         python, scale = settings.generic.of(name).python, SCORERS[name]
         if python is not None and not Path(python).expanduser().is_file():
             raise ValueError(f"generic.{name}.python: no such file {python!r}; name the Python of an environment")

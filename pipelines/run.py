@@ -13,11 +13,10 @@ from actors.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
 from pipelines.cast import cast_of
 from pipelines.plan import Plan
-from pipelines.recorded import unfinished
+from pipelines.recorded import Unfinished, unfinished
 from pipelines.report import Result, conclude, timestamp
 from pipelines.roles import check_scorers
 from pipelines.run_folder import RunFolder
-from pipelines.search import Iteration
 from pipelines.settings import fingerprint
 from pipelines.steering import steer
 
@@ -74,8 +73,8 @@ def start_or_continue(
     OSError
         The disk is full or broken. What was finished is in the journal.
     """
-    histories = _unfinished(plan, folder)
-    if folder is not None and not histories:
+    recorded = _unfinished(plan, folder)
+    if folder is not None and not recorded.histories:
         return conclude(plan, folder, (), {}, interrupted=False)
     cast = cast_of(plan)
     if address in (None, "local"):
@@ -83,16 +82,16 @@ def start_or_continue(
     connect(address)
     try:
         watch(on_lost)
-        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, histories))
+        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, recorded))
     finally:
         disconnect()
     return conclude(plan, ended.folder, ended.warnings, ended.failures, interrupted=ended.interrupted)
 
 
-def _unfinished(plan: Plan, folder: RunFolder | None) -> dict[str, list[Iteration]]:
+def _unfinished(plan: Plan, folder: RunFolder | None) -> Unfinished:
     """What is recorded of the trajectories that have not come to their end: nothing, where the run is a new one."""
     if folder is None:
-        return {trajectory.id: [] for trajectory in plan.trajectories}
+        return Unfinished({trajectory.id: [] for trajectory in plan.trajectories})
     return unfinished(folder.journal, plan.trajectories, plan.protocol)
 
 

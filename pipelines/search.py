@@ -4,65 +4,48 @@ A trajectory is one user x prompt x run x scorer. Iteration 0 renders and scores
 each further one scores variations of the best prompt so far. What comes next, and whether to stop,
 is a function of what is recorded and of nothing else: there is no counter beside the history, so a
 resumed run and an unbroken one cannot disagree.
+
+What goes beyond the paper is off unless a `Protocol` asks for it.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.trajectory import Candidate, History, walk
+
+Share = Literal["base", "round", "pool"]
+Guard = Literal["off", "warn", "reject"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trajectory:
-    """What one search is for.
+class Guards:
+    """What is looked at in a candidate beside its score, and what follows. Limits: see `pipelines.guards`."""
 
-    Example:
-
-        Trajectory(user="u01", members=("u01",), prompt_id="p1", base_prompt="a cat", scorer="pamela", run=1,
-                   image_seed=41, seed=0)
-    """
-
-    user: str
-    """User id, a `group:` predicate, or "*" for a scorer that knows no user."""
-    members: tuple[str, ...]
-    """The ids behind `user`: one, those of a group, or none."""
-    prompt_id: str
-    base_prompt: str
-    scorer: str
-    run: int
-    """1-based; runs of one user and prompt share the image seed and differ in their proposals."""
-    image_seed: int
-    seed: int
-    """The seed of the whole run, from which the proposals' seeds are derived."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """What the prompts file says of the image beside its prompt."""
+    subject: Guard = "off"
+    subject_similarity: float = 0.6
+    """Cosine of base prompt and rewritten prompt from which on key words may be missing."""
+    image: Guard = "off"
+    image_seeds: int = 4
+    """Base images with fresh seeds, by which the least similarity of image and base prompt is set."""
+    held_out: Guard = "off"
+    held_out_scorer: str = "population"
+    held_out_fall: float = 0.035
+    """So much may the held-out score lie below the base image's."""
+    drift: Guard = "off"
+    saturation_rise: float = 30.0
+    """Mean chroma, in units of CIELAB, above the base image's."""
+    sharpness_fall: float = 2.8
+    sharpness_rise: float = 1.5
+    """Powers of ten of the Laplacian's variance below and above the base image's."""
+    reseed: Guard = "off"
+    reseeds: int = 2
+    """Fresh seeds with which a winner is drawn again."""
 
     @property
-    def id(self) -> str:
-        """Unique within a run folder: no part but the last may hold a slash."""
-        return f"{self.prompt_id}/{self.scorer}/{self.run}/{self.user}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One prompt that was tried: either it has an image and a score, or an error."""
-
-    prompt: str
-    image: str | None = None
-    """Key of the image in the run folder."""
-    score: float | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Iteration:
-    """One finished round. `refused` counts proposals that were dropped, by reason."""
-
-    number: int
-    candidates: tuple[Candidate, ...]
-    seeds: tuple[int, ...] = ()
-    """Of each time the proposer was asked; none for the base prompt's iteration."""
-    refused: Mapping[str, int] = field(default_factory=dict)
+    def measures_images(self) -> bool:
+        """Whether would-be bests are looked at before they are."""
+        return any(guard != "off" for guard in (self.image, self.held_out, self.drift))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +57,20 @@ class Protocol:
     patience: int = 2
     asks: int = 3
     """How often the proposer is asked in one iteration before it goes on with too few."""
+    share: Share = "base"
+    screen: int | None = None
+    """So many of the proposals are drawn, once there are scores to rank the others out by."""
+    novelty: float = 0.02
+    """What is screened has to differ from what was tried by so much: one less the cosine of the two prompts."""
+    previews: int | None = None
+    """So many of those that are drawn are finished; the others end as previews."""
+    preview_agreement: float = 0.5
+    """Rank correlation of preview and final score below which a trajectory has no more previews."""
+    guards: Guards = field(default_factory=Guards)
+
+    @property
+    def shares_first_round(self) -> bool:
+        return self.share != "base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +87,38 @@ class RenderBase:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Next: nothing of its own, but the others' images of iteration `number` are scored."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reseed:
+    """Next: draw the winner and the base prompt with fresh seeds."""
+
+    number: int
+    winner: Candidate
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Next: nothing. `reason` is "iterations" or "patience"."""
 
     reason: str
 
 
-Step = RenderBase | Propose | Stop
+Step = RenderBase | Propose | Watch | Reseed | Stop
 
 
 class BasePromptFailedError(RuntimeError):
     """The base prompt has no score, so that there is nothing to improve on."""
 
 
-def best_so_far(history: Sequence[Iteration]) -> Candidate | None:
-    """The highest score; the earliest of equals, so that a best is only ever replaced by a better one."""
-    return next(reversed([best for _, best in walk(history)]), None)
-
-
-def walk(history: Sequence[Iteration]) -> Iterator[tuple[Iteration, Candidate | None]]:
-    """Each iteration with the best candidate of the search once it was finished."""
-    best: Candidate | None = None
-    for iteration in history:
-        for candidate in iteration.candidates:
-            if candidate.score is not None and (best is None or best.score is None or candidate.score > best.score):
-                best = candidate
-        yield iteration, best
-
-
-def next_step(history: Sequence[Iteration], protocol: Protocol) -> Step:
+def next_step(history: History, protocol: Protocol) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
+
+    Where winners are drawn with fresh seeds, that comes last; whichever takes a rejected one's place is looked at too.
 
     Raises
     ------
@@ -131,17 +130,27 @@ def next_step(history: Sequence[Iteration], protocol: Protocol) -> Step:
     bests = [best for _, best in walk(history)]
     if bests[0] is None:
         raise BasePromptFailedError(history[0].candidates[0].error or "the base prompt has no score")
-    if len(history) > protocol.iterations:
-        return Stop("iterations")
+    best = bests[-1]
+    assert best is not None
+    reason = _over([b for i, b in zip(history, bests, strict=True) if i.reseeded is None], protocol)
+    if reason is None:
+        return Propose(len(history), best)
+    looked_at = {iteration.reseeded.prompt for iteration in history if iteration.reseeded is not None}
+    if protocol.guards.reseed != "off" and best is not bests[0] and best.prompt not in looked_at:
+        return Reseed(len(history), best)
+    return Stop(reason)
+
+
+def _over(bests: Sequence[Candidate | None], protocol: Protocol) -> str | None:
+    """Why the search is over, from the best after each of its iterations."""
+    if len(bests) > protocol.iterations:
+        return "iterations"
     stale = 0
     for earlier, later in zip(bests[-2::-1], bests[:0:-1], strict=True):
         if later is not earlier:
             break
         stale += 1
-    if stale >= protocol.patience:
-        return Stop("patience")
-    assert bests[-1] is not None
-    return Propose(len(history), bests[-1])
+    return "patience" if stale >= protocol.patience else None
 
 
 def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[list[str], dict[str, int]]:
@@ -176,22 +185,6 @@ def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[li
             continue
         refused[reason] = refused.get(reason, 0) + 1
     return admitted, refused
-
-
-def derive_seed(*parts: object) -> int:
-    """A 63-bit seed that depends on every part and on nothing else (SHA-256 of their JSON)."""
-    digest = hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def image_seed(seed: int, base_prompt: str) -> int:
-    """The one seed of all images of a prompt: the same for every user, run and scorer."""
-    return derive_seed("image", seed, base_prompt)
-
-
-def proposal_seed(trajectory: Trajectory, iteration: int, ask: int) -> int:
-    """A fresh seed for each time the proposer is asked, so that users and runs explore independently."""
-    return derive_seed("proposals", trajectory.seed, trajectory.id, iteration, ask)
 
 
 def _folded(prompt: str) -> str:

@@ -19,16 +19,13 @@ from pydantic import BaseModel, Field, ValidationError, field_serializer, model_
 from actors.scorers.scales import SCORERS
 from pipelines.placement import Closed, Placement
 from pipelines.proposer_settings import LexiconSettings, ProposerSettings
+from pipelines.protocol_settings import ProtocolSettings
 from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
 from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
 
 PRESETS = Path(__file__).parent / "presets"
-
-
-class ProtocolSettings(Closed):
-    candidates: int = Field(default=20, ge=1, description="T, proposals in each iteration")
-    iterations: int = Field(default=5, ge=0)
-    patience: int = Field(default=2, ge=1, description="stop after so many iterations in a row without a new best")
+PROTOCOLS = Path(__file__).parent / "protocols"
+DEFAULT_PROTOCOL = "frugal"
 
 
 class Settings(Closed):
@@ -44,11 +41,12 @@ class Settings(Closed):
     nodes_timeout_s: float = Field(
         default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
     )
-    protocol: ProtocolSettings = ProtocolSettings()
+    protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings(**_protocol(None, None)))
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
     proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
+    examiner: Placement = Placement()
     generic: GenericSettings = GenericSettings()
 
     @model_validator(mode="after")
@@ -62,7 +60,9 @@ class Settings(Closed):
 
     @field_serializer("generic")
     def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
-        return {name: settings.of(name).model_dump(mode="json") for name in generic(self.scorers)}
+        guards = self.protocol.guards
+        used = {*self.scorers, *([] if guards.held_out == "off" else [guards.held_out_scorer])}
+        return {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
 
 
 def load_settings(
@@ -80,8 +80,11 @@ def load_settings(
     ValueError
         An unknown preset, key or scorer, or a value that does not fit; the message names it.
     """
-    values = _read_preset(preset) if recorded is None else copy.deepcopy({**recorded})
-    if recorded is not None:
+    if recorded is None:
+        values = _read_preset(preset)
+        values["protocol"] = _protocol(values.get("protocol"), (options or {}).get("protocol.name"))
+    else:
+        values = copy.deepcopy({**recorded})
         values.pop("preset", None)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -90,13 +93,15 @@ def load_settings(
         _assign(values, key.strip(), _parse(text), override)
     if "preset" in values:
         raise ValueError("setting 'preset': cannot be set, it says where settings come from; use --preset")
+    if any(override.partition("=")[0].strip() == "protocol.name" for override in overrides):
+        raise ValueError("setting 'protocol.name': cannot be set, it says where settings come from; use --protocol")
     for key, value in (options or {}).items():
         _assign(values, key, value, key)
     try:
         settings = Settings.model_validate({**values, "preset": preset})
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
-    unknown = [name for name in settings.scorers if name not in SCORERS]
+    unknown = [name for name in (*settings.scorers, settings.protocol.guards.held_out_scorer) if name not in SCORERS]
     if unknown:
         raise ValueError(f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}")
     if len(set(settings.scorers)) < len(settings.scorers) or not settings.scorers:
@@ -108,9 +113,15 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
+def protocol_names() -> list[str]:
+    return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+
+
 def decisive(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
-    values = settings.model_dump(mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder"})
+    values = settings.model_dump(
+        mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner"}
+    )
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}
         values[role] = {key: value for key, value in values[role].items() if key not in where}
@@ -141,6 +152,21 @@ def _read_preset(preset: str) -> dict[str, Any]:
     path = PRESETS / f"{preset}.yaml" if preset in preset_names() else Path(preset)
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         raise ValueError(f"unknown preset {preset!r}; known are {', '.join(preset_names())}, or give a YAML file")
+    return _read(path)
+
+
+def _protocol(of_preset: Any, name: str | None) -> Any:
+    """A preset's own protocol over the one that it, or the command line, names."""
+    if not isinstance(of_preset, dict | None):
+        return of_preset  # which pydantic explains
+    own = dict(of_preset or {})
+    name = name or own.pop("name", DEFAULT_PROTOCOL)
+    if name not in protocol_names():
+        raise ValueError(f"unknown protocol {name!r}; known are {', '.join(protocol_names())}")
+    return {**_read(PROTOCOLS / f"{name}.yaml"), **own, "name": name}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, ValueError) as error:

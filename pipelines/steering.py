@@ -19,14 +19,14 @@ from actors.pool import ActorPool
 from actors.render_path import RenderPath
 from pipelines.cast import Cast
 from pipelines.costs import Costs, Images
-from pipelines.description import describes, undescribed
+from pipelines.description import compares, describes, undescribed, unguarded
 from pipelines.driver import Driver
 from pipelines.journal import Journal
 from pipelines.plan import Plan
 from pipelines.progress import RunProgress
+from pipelines.recorded import Unfinished
 from pipelines.run_folder import RunFolder
 from pipelines.scorer_settings import PREDICTOR_SCORERS
-from pipelines.search import Iteration
 from pipelines.settings import differences
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def steer(
     plan: Plan,
     open_folder: Callable[[], RunFolder],
     cast: Cast,
-    histories: dict[str, list[Iteration]],
+    recorded: Unfinished,
 ) -> Ended:
     """Bring up the pools, then steer what is left, until the end or a signal.
 
@@ -58,7 +58,7 @@ async def steer(
     """
     pools = {role.name: ActorPool(role) for role in cast.all if role is not cast.renderer}
     pools[cast.renderer.name] = ActorPool(cast.renderer, refuse=partial(_unlike, dict(plan.renderer.identity())))
-    task = asyncio.create_task(_drive(console, plan, open_folder, cast, pools, histories))
+    task = asyncio.create_task(_drive(console, plan, open_folder, cast, pools, recorded))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -77,7 +77,7 @@ async def _drive(
     open_folder: Callable[[], RunFolder],
     cast: Cast,
     pools: Mapping[str, ActorPool],
-    histories: dict[str, list[Iteration]],
+    recorded: Unfinished,
 ) -> Ended:
     renderer = pools[cast.renderer.name]
     costs = Costs(list(pools.values()))
@@ -86,7 +86,7 @@ async def _drive(
     await asyncio.gather(*(pool.start() for pool in pools.values()))
     folder = open_folder()
     console.print(f"Run folder: {folder.path}", markup=False)
-    waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in histories]
+    waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
     total = len(plan.trajectories)
     progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.ledger.utilisation)
     journal = Journal(folder.journal)
@@ -99,31 +99,35 @@ async def _drive(
         images=folder.images,
         journal=journal,
         observer=progress,
-        describer=_describer(plan, cast, pools),
+        preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
+        examiner=pools[cast.examiner.name] if cast.examiner else None,
+        describer=_predictor(cast, pools) if describes(plan) else None,
+        beholder=_predictor(cast, pools) if compares(plan) else None,
         described=folder.about.get("zero_shot", {}),
         on_description=folder.describe,
+        first_rounds=recorded.first_rounds,
     )
     exporting = asyncio.create_task(_export(Metrics(), pools, progress, driver.images_made))
     interrupted = False
     try:
         with progress:
-            await driver.run(waiting, histories)
+            await driver.run(waiting, recorded.histories)
     except asyncio.CancelledError:
         interrupted = True
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
-        folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made))
+        folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made, plan.renderer))
         with suppress(OSError):  # where the disk is full, that is what is said
             folder.save()
-    warnings = [*progress.warnings, *undescribed(plan), *(line for pool in pools.values() for line in pool.lost)]
+    lost = (line for pool in pools.values() for line in pool.lost)
+    warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *lost]
     return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
 
-def _describer(plan: Plan, cast: Cast, pools: Mapping[str, ActorPool]) -> ActorPool | None:
-    """The predictor, where one takes part that can tell metadata from an image."""
+def _predictor(cast: Cast, pools: Mapping[str, ActorPool]) -> ActorPool | None:
     predictor = next((cast.scorers[name] for name in PREDICTOR_SCORERS if name in cast.scorers), None)
-    return pools[predictor.name] if predictor and describes(plan) else None
+    return pools[predictor.name] if predictor else None
 
 
 async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:

@@ -36,13 +36,13 @@ from predictor.checkpoint import (
     checkpoint_folder,
     first_line,
 )
-from predictor.encoders.siglip import SiglipImages
+from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoding import EncoderNames, Encoders, Images
 from predictor.model import ModelConfig, PamelaModel
 from predictor.taste import Looks, Taste, TasteConfig
 from predictor.tensor_file import save_tensors
 from predictor.threads import one_thread
-from predictor.zero_shot import classify
+from predictor.zero_shot import classify, text_half
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 
@@ -216,6 +216,17 @@ class PamelaPredictor:
         asked = {name: values for name, values in self.categories.items() if name not in known}
         return classify(encoder, image, asked) if asked and isinstance(encoder, SiglipImages) else {}
 
+    def similarity(self, image: Image.Image, text: str) -> float:
+        """Cosine of an image and a text by the image encoder's two halves.
+
+        Raises
+        ------
+        ValueError
+            The image encoder has no text half, or its halves cannot be compared.
+        """
+        (seen,), (read,) = self.encoders.image.encode([image]), self._texts.encode([text])
+        return float(seen @ read)
+
     def score(
         self,
         images: Sequence[Image.Image],
@@ -294,6 +305,13 @@ class PamelaPredictor:
     def _token(self, row: int) -> Tensor | None:
         rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
         return self.model.users.weight[row].detach() if rated and "user" not in self.model.config.without else None
+
+    @cached_property
+    def _texts(self) -> SiglipTexts:
+        encoder = self.encoders.image
+        if not isinstance(encoder, SiglipImages):
+            raise ValueError(f"{encoder.name} has no text half to compare images with; only SigLIP has one")
+        return text_half(encoder)
 
     @cached_property
     def _demographics(self) -> list[Tensor | None]:

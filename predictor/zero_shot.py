@@ -35,8 +35,8 @@ def categories(images: pa.Table) -> dict[str, list[str]]:
     return found
 
 
-def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The nearest category of each column, by the cosine of the image and a sentence with the category.
+def text_half(encoder: SiglipImages) -> SiglipTexts:
+    """The encoder of texts that can be compared with an encoder's images.
 
     Raises
     ------
@@ -47,8 +47,20 @@ def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str,
     if texts.dimensions != encoder.dimensions:
         raise ValueError(
             f"{encoder.name}: images have {encoder.dimensions} dimensions and texts {texts.dimensions}: not of one "
-            "space; name the categories in the prompts file"
+            "space; name the categories in the prompts file, and turn the image guard off"
         )
+    return texts
+
+
+def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The nearest category of each column, by the cosine of the image and a sentence with the category.
+
+    Raises
+    ------
+    ValueError
+        The two halves of the checkpoint have vectors of different lengths, so that they cannot be compared.
+    """
+    texts = text_half(encoder)
     (seen,) = encoder.encode([image])
     found = {}
     for column, values in categories.items():

@@ -1,12 +1,13 @@
 """Scorers on the PAMELA predictor: one person's taste, or the population's. Both 0 to 1, higher is better."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
 from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
 from actors.scorers.picture import rgb
+from predictor.encoding import Images
 from predictor.predictor import PamelaPredictor, Person
 
 
@@ -16,27 +17,35 @@ class PamelaScorer:
     def __init__(self, checkpoint: str) -> None:
         self._checkpoint = checkpoint
         self._person = lru_cache(maxsize=4096)(self._resolve)
+        self._seen = lru_cache(maxsize=64)(self._see)
 
     def setup(self) -> None:
         """Load predictor and image encoder, and run the encoder once: what is missing shows here."""
         self._predictor.encoders.image.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        scores = self._predictor.score(
-            [rgb(rendering)],
-            self._person(*request.users),
-            prompts=[request.base_prompt],
-            metadata=[request.metadata],
-        )
-        return float(scores[0])
+        return self.score_each([request], rendering)[0]
+
+    def score_each(self, requests: Sequence[ScoreRequest], rendering: Rendering) -> list[float]:
+        """The scores of one image that was made for one base prompt, by many users: each what `score` gives."""
+        first = requests[0]
+        images = self._seen(rendering.png, first.base_prompt, tuple(sorted(first.metadata.items())))
+        return self._predictor.score_images(images, [self._person(*r.users) for r in requests])[:, 0].tolist()
 
     def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
         """Metadata of an image beside what is known, in the categories of the predictor's training data."""
         return self._predictor.describe(rgb(rendering), known)
 
+    def similarity(self, text: str, rendering: Rendering) -> float:
+        """Cosine of an image and a text, where the predictor's image encoder has a text half."""
+        return self._predictor.similarity(rgb(rendering), text)
+
     @cached_property
     def _predictor(self) -> PamelaPredictor:
         return PamelaPredictor.from_pretrained(self._checkpoint)
+
+    def _see(self, png: bytes, base_prompt: str, metadata: tuple[tuple[str, str], ...]) -> Images:
+        return self._predictor.see([rgb(Rendering(png=png))], prompts=[base_prompt], metadata=[dict(metadata)])
 
     def _resolve(self, *users: str) -> Person:
         if not users:

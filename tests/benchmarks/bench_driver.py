@@ -26,7 +26,8 @@ from pipelines.image_store import ImageStore
 from pipelines.journal import Journal
 from pipelines.recorded import in_order, unfinished
 from pipelines.records import Outcome, RecordsWriter, outcome
-from pipelines.search import Iteration, Protocol, Trajectory, image_seed
+from pipelines.search import Protocol
+from pipelines.trajectory import Iteration, Trajectory, image_seed
 from tests.benchmarks.simulated_roles import report
 
 PROTOCOL = Protocol(patience=5)
@@ -103,7 +104,7 @@ async def steer(folder: Path, todo: list[Trajectory]) -> float:
     try:
         await asyncio.gather(*(pool.start() for pool in pools.values()))
         began = time.monotonic()
-        await driver.run(todo, unfinished(folder / "journal.jsonl", todo, PROTOCOL))
+        await driver.run(todo, unfinished(folder / "journal.jsonl", todo, PROTOCOL).histories)
         return time.monotonic() - began
     finally:
         for pool in pools.values():
@@ -116,7 +117,7 @@ def records(folder: Path, todo: list[Trajectory]) -> float:
     began = time.monotonic()
     thin: list[Outcome] = []
     with RecordsWriter(folder) as writer:
-        for trajectory, history in in_order(folder / "journal.jsonl", todo):
+        for trajectory, history in in_order(folder / "journal.jsonl", todo, PROTOCOL):
             whole = outcome(trajectory, history, PROTOCOL)
             writer.add(whole)
             thin.append(whole.thinned())

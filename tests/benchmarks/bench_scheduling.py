@@ -26,21 +26,12 @@ from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequ
 from actors.pool import ActorPool
 from actors.render_path import RenderPath
 from actors.role import Role
-from pipelines import driver as driver_module
+from pipelines import render_cache
 from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
 from pipelines.journal import Journal
-from pipelines.search import (
-    Candidate,
-    Iteration,
-    Propose,
-    Protocol,
-    Stop,
-    Trajectory,
-    admit,
-    next_step,
-    proposal_seed,
-)
+from pipelines.search import Propose, Protocol, Stop, admit, next_step
+from pipelines.trajectory import Candidate, Iteration, Trajectory, proposal_seed
 from tests.benchmarks.simulated_roles import (
     Memory,
     Proposer,
@@ -158,7 +149,7 @@ def drive_virtually(
             pool.ledger.settle()
         return pools
 
-    with patch.object(driver_module, "put", lambda value: value):  # there is no Ray to keep it
+    with patch.object(render_cache, "put", lambda value: value):  # there is no Ray to keep it
         return simulate(main())[0]
 
 

@@ -7,7 +7,7 @@ import random
 import time
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from pipelines.search import Iteration, Trajectory, image_seed
+from pipelines.trajectory import Iteration, Trajectory, image_seed
 
 SPREAD = 0.1
 """Calls take up to so much longer or shorter than said, by what is asked."""
@@ -120,7 +120,7 @@ class Memory:
     def write(self, key: str, png: bytes) -> None:
         self._images[key] = png
 
-    def append(self, trajectory_id: str, iteration: Iteration) -> None:
+    def append(self, *entries: tuple[str, Iteration]) -> None:
         """The history is the driver's own."""
 
 

@@ -21,7 +21,8 @@ from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
 from pipelines.journal import Journal, replay
 from pipelines.records import outcome, write_records
-from pipelines.search import Iteration, Protocol, Trajectory, image_seed
+from pipelines.search import Protocol
+from pipelines.trajectory import Iteration, Trajectory, image_seed
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 PROTOCOL = Protocol(candidates=4, iterations=2, patience=2)

@@ -18,7 +18,7 @@ from tests.pipelines.conftest import Steer
 from tests.pipelines.console import alive, command, descendants, environment, journal_lines, small, wait_for
 
 FILES = {"run.json", "journal.jsonl", "images", "gallery.html", "trends.json"}
-FILES |= {"candidates.parquet", "trajectories.parquet"}
+FILES |= {f"{name}.parquet" for name in ("candidates", "trajectories", "judgements", "winners")}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,11 @@ def finished(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def candidates(folder: Path) -> list[dict]:
-    return pq.read_table(folder / "candidates.parquet").to_pylist()
+    return table(folder, "candidates")
+
+
+def table(folder: Path, name: str) -> list[dict]:
+    return pq.read_table(folder / f"{name}.parquet").to_pylist()
 
 
 def test_a_run_leaves_what_the_design_lists_and_nothing_half_written(finished: Path) -> None:
@@ -55,10 +59,12 @@ def test_a_run_leaves_what_the_design_lists_and_nothing_half_written(finished: P
 
 def test_a_run_says_what_it_has_cost(finished: Path) -> None:
     (costs,) = json.loads((finished / "run.json").read_text())["costs"]
-    rows = candidates(finished)
-    assert costs["renders"] == len({row["image"] for row in rows})
-    assert costs["renders_saved"] == len(rows) - costs["renders"] > 0
-    assert set(costs["roles"]) == {"renderer", "proposer", "scorer"}
+    images = {row["image"] for row in candidates(finished)}
+    again = [row for row in table(finished, "winners") if row["fresh_seeds"]]
+    images |= {image for row in again for part in ("initial", "final") for image in row[f"{part}_images"]}
+    assert costs["renders"] == len(images)
+    assert costs["renders_saved"] > 0
+    assert set(costs["roles"]) == {"renderer", "proposer", "scorer", "examiner"}
     renderer = costs["roles"]["renderer"]
     assert renderer["calls"] == costs["renders"]
     accounted = renderer["busy_s"] + renderer["starting_s"] + sum(renderer["idle_s"].values())
@@ -225,7 +231,8 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(
     done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "trajectories  8" in done.stdout
-    assert "most renders  66" in done.stdout
+    assert "protocol      frugal, share pool, screen 4" in done.stdout
+    assert "most renders  62" in done.stdout  # 2 base images, 2 x 4, 8 x 4, and 2 x 2 and 8 x 2 with fresh seeds
     assert not (tmp_path / "run").exists()
 
 
@@ -269,7 +276,8 @@ def test_a_second_process_is_kept_out_of_a_run(steer: Steer, checkpoint: Path, p
 def test_a_journal_of_a_killed_run_replays(finished: Path) -> None:
     ids = {row["trajectory_id"] for row in candidates(finished)}
     histories = replay(finished / "journal.jsonl", ids)
-    assert sum(len(i.candidates) for h in histories.values() for i in h) == len(candidates(finished))
+    recorded = sum(len((*i.candidates, *i.pooled)) for h in histories.values() for i in h)
+    assert recorded == len(table(finished, "judgements"))
 
 
 @pytest.mark.slow

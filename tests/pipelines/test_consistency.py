@@ -8,7 +8,7 @@ from scipy import stats
 from pipelines import consistency as module
 from pipelines.consistency import consistency
 from pipelines.records import Outcome
-from pipelines.search import Candidate, Iteration, Trajectory
+from pipelines.trajectory import Candidate, Iteration, Trajectory
 
 USERS = [f"u{number}" for number in range(6)]
 WORDS = ("warm", "cold", "dim", "bright", "soft", "sharp", "foggy", "grainy")

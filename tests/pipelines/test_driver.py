@@ -12,8 +12,10 @@ from actors.render_path import RenderPath
 from actors.role import Role
 from pipelines.driver import Driver
 from pipelines.image_store import ImageStore
-from pipelines.journal import Journal, replay
-from pipelines.search import Iteration, Protocol, Trajectory, image_seed, proposal_seed
+from pipelines.journal import Journal
+from pipelines.recorded import in_order, unfinished
+from pipelines.search import Protocol
+from pipelines.trajectory import Iteration, Trajectory, image_seed, proposal_seed
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 pytestmark = pytest.mark.usefixtures("ray")
@@ -70,12 +72,19 @@ def trajectories(*base_prompts: str, users: Sequence[str] = ("u1", "u2")) -> lis
     ]
 
 
-def drive(folder: Path, todo: Sequence[Trajectory], renderers: int = 2, scorers: int = 1) -> Run:
+def drive(
+    folder: Path,
+    todo: Sequence[Trajectory],
+    renderers: int = 2,
+    scorers: int = 1,
+    protocol: Protocol = PROTOCOL,
+    examiner: type | None = None,
+) -> Run:
     """Run what the journal in the folder does not have yet."""
     folder.mkdir(exist_ok=True)
     log = folder / "renders.log"
     log.touch()
-    histories = replay(folder / "journal.jsonl", [t.id for t in todo])
+    recorded = unfinished(folder / "journal.jsonl", todo, protocol)
     watcher = Watcher()
     journal = Journal(folder / "journal.jsonl")
 
@@ -83,8 +92,9 @@ def drive(folder: Path, todo: Sequence[Trajectory], renderers: int = 2, scorers:
         renderer = ActorPool(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
         proposer = ActorPool(Role(name="proposer", make=ToyProposer))
         scorer = ActorPool(Role(name="scorer", make=ToyScorer, actors=scorers))
+        measuring = [ActorPool(Role(name="examiner", make=examiner))] if examiner else []
         driver = Driver(
-            protocol=PROTOCOL,
+            protocol=protocol,
             renderer=RenderPath(renderer),
             renderer_identity={"renderer": "toy"},
             proposer=proposer,
@@ -92,12 +102,16 @@ def drive(folder: Path, todo: Sequence[Trajectory], renderers: int = 2, scorers:
             images=ImageStore(folder),
             journal=journal,
             observer=watcher,
+            preview_identity={"renderer": "toy", "preview": 1},
+            examiner=next(iter(measuring), None),
+            first_rounds=recorded.first_rounds,
         )
+        pools = (renderer, proposer, scorer, *measuring)
         try:
-            await asyncio.gather(*(pool.start() for pool in (renderer, proposer, scorer)))
-            await driver.run(todo, histories)
+            await asyncio.gather(*(pool.start() for pool in pools))
+            await driver.run([t for t in todo if t.id in recorded.histories], recorded.histories)
         finally:
-            for pool in (renderer, proposer, scorer):
+            for pool in pools:
                 pool.stop()
         return driver.failures
 
@@ -105,7 +119,8 @@ def drive(folder: Path, todo: Sequence[Trajectory], renderers: int = 2, scorers:
         failures = asyncio.run(main())
     finally:
         journal.close()
-    return Run(replay(folder / "journal.jsonl", [t.id for t in todo]), failures, watcher, log.read_text().splitlines())
+    histories = {t.id: history for t, history in in_order(folder / "journal.jsonl", todo, protocol)}
+    return Run(histories, failures, watcher, log.read_text().splitlines())
 
 
 def test_a_candidate_that_fails_twice_is_recorded_and_the_trajectory_goes_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipelines import gallery
 from pipelines.forest import Finding, Forest
 from pipelines.gallery import Page, write_gallery
 from pipelines.records import Outcome
-from pipelines.search import Candidate, Iteration, Trajectory
+from pipelines.trajectory import Candidate, Iteration, Trajectory
 from pipelines.word_diff import Piece, word_diff
 
 HOSTILE = (

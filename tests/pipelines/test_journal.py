@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.journal import Journal, JournalError, replay
-from pipelines.search import Candidate, Iteration
+from pipelines.trajectory import Candidate, Iteration
 
 IDS = ("p1/pamela/1/u1", "p1/pamela/1/group:\"a\nb\" = 'ü/☃'")
 
@@ -149,12 +149,12 @@ APPEND_FOREVER = """
 import sys
 from pathlib import Path
 from pipelines.journal import Journal, replay
-from pipelines.search import Candidate, Iteration
+from pipelines.trajectory import Candidate, Iteration
 path = Path(sys.argv[1])
 number = len(replay(path, ["t"])["t"])
 journal = Journal(path)
 while True:
-    journal.append("t", Iteration(number=number, candidates=(Candidate(prompt="☃" * 300_000, score=number / 7),)))
+    journal.append(("t", Iteration(number=number, candidates=(Candidate(prompt="☃" * 300_000, score=number / 7),))))
     print(number, flush=True)
     number += 1
 """
@@ -188,15 +188,15 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from pipelines.journal import Journal, replay
-from pipelines.search import Candidate, Iteration
+from pipelines.trajectory import Candidate, Iteration
 path, size, then = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 before, after = (Iteration(number=n, candidates=(Candidate(prompt="x"),)) for n in range(2))
 journal = Journal(path)
-journal.append("t", before)
+journal.append(("t", before))
 free, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, most))
 try:
-    journal.append("t", Iteration(number=1, candidates=(Candidate(prompt="y" * size),)))
+    journal.append(("t", Iteration(number=1, candidates=(Candidate(prompt="y" * size),))))
 except OSError as error:
     assert error.strerror == "File too large", error
     assert replay(path, ["t"])["t"] == [before]
@@ -204,7 +204,7 @@ else:
     raise AssertionError("it should not have fitted")
 resource.setrlimit(resource.RLIMIT_FSIZE, (free, most))
 if then == "append":
-    journal.append("t", after)
+    journal.append(("t", after))
 journal.close()
 assert replay(path, ["t"])["t"] == [before, after][: 2 if then == "append" else 1]
 """
@@ -241,7 +241,7 @@ def iteration(number: int) -> Iteration:
 def write(path: Path, lines: Sequence[tuple[str, Iteration]]) -> Path:
     journal = Journal(path)
     for trajectory_id, entry in lines:
-        journal.append(trajectory_id, entry)
+        journal.append((trajectory_id, entry))
     journal.close()
     return path
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.records import Outcome, outcome, write_records
-from pipelines.search import Candidate, Iteration, Protocol, Trajectory
+from pipelines.search import Protocol
+from pipelines.trajectory import Candidate, Iteration, Trajectory
 
 PROTOCOL = Protocol(candidates=2, iterations=3, patience=2)
 
@@ -171,7 +172,7 @@ def test_the_same_records_come_out_whenever_they_are_written_and_nothing_else_is
     write_records(outcomes, tmp_path)
 
     assert contents(tmp_path) == first
-    assert sorted(first) == ["candidates.parquet", "trajectories.parquet"]
+    assert sorted(first) == [f"{name}.parquet" for name in ("candidates", "judgements", "trajectories", "winners")]
 
 
 def test_the_best_after_each_iteration_is_none_of_the_failed() -> None:

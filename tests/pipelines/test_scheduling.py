@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from pipelines.admission import in_flight
-from pipelines.search import Trajectory
+from pipelines.trajectory import Trajectory
 from pipelines.waits import LAST
 from tests.benchmarks.bench_scheduling import PROTOCOL, drive_virtually, measured
 from tests.benchmarks.simulated_roles import Watcher, trajectories

@@ -6,22 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.search import (
-    BasePromptFailedError,
-    Candidate,
-    Iteration,
-    Propose,
-    Protocol,
-    RenderBase,
-    Step,
-    Stop,
-    Trajectory,
-    admit,
-    best_so_far,
-    image_seed,
-    next_step,
-    proposal_seed,
-)
+from pipelines.search import BasePromptFailedError, Propose, Protocol, RenderBase, Step, Stop, admit, next_step
+from pipelines.trajectory import Candidate, Iteration, Trajectory, best_so_far, image_seed, proposal_seed
 
 MOST = 7
 

@@ -190,7 +190,9 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
 
     values = decisive(settings)
 
-    assert set(values) == set(type(settings).model_fields) - {"preset", "predictor", "nodes_timeout_s", "text_encoder"}
+    assert set(values) == set(type(settings).model_fields) - {
+        *("preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner")
+    }
     assert set(values["protocol"]) == set(type(settings.protocol).model_fields)
     for role in ROLES:
         assert set(values[role]) == set(type(getattr(settings, role)).model_fields) - set(Placement.model_fields)

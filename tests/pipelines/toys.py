@@ -1,9 +1,10 @@
 """Roles that do as their prompts say, for tests that must drive what goes wrong and when."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from actors.messages import ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
+from actors.messages import Preview, ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
 
 
 class ToyRenderer:
@@ -21,6 +22,14 @@ class ToyRenderer:
         if "unrenderable" in request.prompt:
             raise ValueError("cannot draw that")
         return Rendering(png=request.prompt.encode(), warning="dim" if "dark" in request.prompt else None)
+
+    def preview(self, request: RenderRequest) -> Preview:
+        return Preview(png=f"preview of {request.prompt}".encode(), state=request.prompt.encode())
+
+    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
+        if preview.state is None:
+            return self.render(request)
+        return Rendering(png=preview.state)
 
 
 class ToyProposer:
@@ -45,12 +54,17 @@ class ToyScorer:
         """Nothing to load."""
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        if "unscorable" in request.base_prompt:
+        if "unscorable" in request.base_prompt or "picky" in request.users:
             raise ValueError("no opinion")
         if "nan" in request.base_prompt.split() and rendering.png != request.base_prompt.encode():
             return float("nan")
         digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
         return int.from_bytes(digest[:4], "big") / 2**32
+
+    def score_each(self, requests: Sequence[ScoreRequest], rendering: Rendering) -> list[float]:
+        if b"unpoolable" in rendering.png:
+            raise ValueError("no opinions")
+        return [self.score(request, rendering) for request in requests]
 
 
 class ToyTextEncoder:

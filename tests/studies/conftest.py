@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from pipelines.records import outcome, write_records
-from pipelines.search import Candidate, Iteration, Protocol, Trajectory
+from pipelines.search import Protocol
+from pipelines.trajectory import Candidate, Iteration, Trajectory
 from predictor.attributes import measure
 from predictor.raters import Rater, write_truth
 from studies.design.making import make_pairs, make_rating

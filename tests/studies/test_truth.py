@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from pipelines.records import outcome, write_records
-from pipelines.search import Candidate, Iteration, Protocol, Trajectory
+from pipelines.search import Protocol
+from pipelines.trajectory import Candidate, Iteration, Trajectory
 from predictor.attributes import measure
 from predictor.raters import Rater, write_truth
 from studies.truth import judge_runs

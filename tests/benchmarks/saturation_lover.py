@@ -1,0 +1,23 @@
+"""A reward model that can be hacked on purpose: it adores saturation, whoever looks and whatever is shown."""
+
+from collections.abc import Mapping, Sequence
+
+from actors.messages import Rendering, ScoreRequest
+from actors.scorers.pamela import PamelaScorer
+from actors.scorers.picture import rgb
+from predictor.attributes import ATTRIBUTES, measure
+
+SATURATION = ATTRIBUTES.index("saturation")
+
+
+class SaturationLover(PamelaScorer):
+    """Scores a person's images by their mean chroma alone; nobody's in particular, as the predictor does."""
+
+    def score_each(self, requests: Sequence[ScoreRequest], rendering: Rendering) -> list[float]:
+        if any(not request.users for request in requests):
+            return super().score_each(requests, rendering)
+        chroma = float(measure(rgb(rendering))[SATURATION])
+        return [round(chroma / 100, 9)] * len(requests)
+
+    def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
+        return {}
