@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` runs: twelve raters x four prompts, the paper's protocol, 256 x 256. Minutes, once a session."""
+    """What `make demo` runs: twelve raters x four prompts, 256 x 256. Minutes, once a session."""
     run = tmp_path_factory.mktemp("demo") / "run"
     arguments = command("--users", "all", "--prompts", Path(__file__).parents[1] / "prompts.txt", "--out", run)
     done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment())

@@ -36,7 +36,8 @@ def test_simulated_people_prefer_own_over_other_over_initial_as_the_truth_does(d
     tests = {(pair["a"], pair["b"]): pair for pair in elo["pairs"]}
     assert tests["own", "other"]["ci_low"] > 0
     assert tests["own", "initial"]["ci_low"] > 0
-    assert sum(condition["n"] for condition in elo["conditions"]) == 2 * 12 * 4 * (1 + 11 + 11)
+    all_pairs = 2 * 12 * 4 * (1 + 11 + 11)  # without those who ended on the very same image of the pool
+    assert 0.9 * all_pairs < sum(condition["n"] for condition in elo["conditions"]) <= all_pairs
     assert any("simulated raters, not people" in warning for warning in elo["warnings"])
     assert any("fewer than 20" in warning for warning in elo["warnings"])
     assert elo["alignment"]["higher_won"]["value"] > 0.7  # the reward model agrees with the votes
