@@ -25,6 +25,8 @@ _LOOKS = 5
 """So many looks in a row that find nobody mean that the head is gone, not busy."""
 
 _watching = threading.Event()
+_own_node: list[str] = []
+"""Where the raylet of this process listens, while it is watched."""
 """Set where nobody is to look any more."""
 
 _LOOKS_HERE = 2
@@ -87,6 +89,7 @@ def watch(on_lost: Callable[[str], None]) -> None:
     context = ray.get_runtime_context()
     own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
+    _own_node.append(raylet)
     _watching.clear()
     arguments = (context.gcs_address, raylet, on_lost)
     threading.Thread(target=_look_after, args=arguments, name="watch", daemon=True).start()
@@ -118,13 +121,19 @@ def disconnect() -> None:
     import ray
 
     _watching.set()
+    _own_node.clear()
     ray.shutdown()
 
 
 def put(value: Any) -> Any:
-    """A reference to a value, for handing it to several calls."""
+    """A reference to a value, for handing it to several calls.
+
+    On a node that has died Ray would end the process without a word, so that `watch` is left the time to say so.
+    """
     import ray
 
+    if _own_node and not _listens(_own_node[-1]):
+        _watching.wait(_LOOK_S * 2 * _LOOKS_HERE)
     return ray.put(value)
 
 

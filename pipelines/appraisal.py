@@ -183,8 +183,8 @@ class Appraiser:
             try:
                 return (await pool.call(method, *question, reference))[1]
             except ArgumentLostError:
-                again = self._renders.preview if preview else self._renders.image
-                reference = await again(wanted)
+                again = self._renders.preview(wanted) if preview else self._renders.image(wanted, lost=reference)
+                reference = await again
         return (await pool.call(method, *question, reference))[1]
 
     @staticmethod

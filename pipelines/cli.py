@@ -218,6 +218,8 @@ def _report(console: "Console", result: "Result", folder: Path) -> None:
         + "".join(f"; mean gain by {scorer} {gain:+.3f}" for scorer, gain in result.mean_gains.items()),
         markup=False,
     )
+    if noticed := result.noticed:
+        console.print(f"{len(noticed)} warnings of guards, in winners.parquet; the first: {noticed[0]}", markup=False)
     if result.verdict is not None:
         means = ", ".join(f"{name} {interval.value:.3f}" for name, interval in result.verdict.means.items())
         console.print(f"True liking (0 to 1) of {result.verdict.raters} raters: {means}", markup=False)

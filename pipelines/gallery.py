@@ -185,6 +185,18 @@ class _Row:
         ]
 
     @property
+    def remarks(self) -> list[str]:
+        """Where the winner is from, what it scores with fresh seeds, and what guards noticed."""
+        lines, look = [], self.outcome.reseeded
+        if self.bests and (origin := self.bests[-1].origin) is not None:
+            lines.append(f"From the pool: drawn for {shown_name(origin[0])}.")
+        if look is not None:
+            before, after = look.means
+            seeds = "1 fresh seed" if len(look.seeds) == 1 else f"{len(look.seeds)} fresh seeds"
+            lines.append(f"With {seeds}: {_score(after)}, the base prompt {_score(before)}.")
+        return lines + [f"Guard – {warning}." for warning in self.outcome.warnings]
+
+    @property
     def ending(self) -> str:
         rounds = len(self.steps)
         if self.outcome.stop_reason == "iterations":
@@ -224,7 +236,7 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
                 bests=bests,
                 steps=[
                     _Step(number=at, best=later, gain=_gain(earlier, later))
-                    for at, (earlier, later) in enumerate(pairwise(bests), start=1)
+                    for at, (earlier, later) in enumerate(pairwise(outcome.found), start=1)
                 ],
                 diff=word_diff(trajectory.base_prompt, bests[-1].prompt) if bests else [],
             )

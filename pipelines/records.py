@@ -121,6 +121,11 @@ class Outcome:
         return [best for _, best in walk(self.history) if best is not None]
 
     @property
+    def found(self) -> list[Candidate]:
+        """The best after each iteration of the search; what became of the last with fresh seeds is not in it."""
+        return [best for i, best in walk(self.history) if best is not None and i.reseeded is None]
+
+    @property
     def reseeded(self) -> Reseeded | None:
         """The final candidate with fresh seeds."""
         looks = (iteration.reseeded for iteration in self.history if iteration.reseeded is not None)

@@ -8,6 +8,7 @@ A preview that is only on the disk, or was lost with its node, has nothing to go
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from actors.render_path import RenderPath
 from pipelines.costs import Images
 from pipelines.image_store import ImageStore, image_key
 from pipelines.waits import Waits
+
+_RECENT = 256
+"""So many references are kept, that what is looked at again is not read from the disk again: 100 MB at 512 x 512."""
 
 
 class RenderCache:
@@ -42,6 +46,7 @@ class RenderCache:
         self._rendered = rendered
         self._warned = warned
         self._drawing: dict[str, asyncio.Task[Any]] = {}
+        self._recent: OrderedDict[str, Any] = OrderedDict()
         self.made = Images()
 
     def key(self, request: RenderRequest) -> str:
@@ -51,15 +56,20 @@ class RenderCache:
         assert self._preview_identity is not None
         return image_key(self._preview_identity, request.prompt, request.seed)
 
-    async def image(self, request: RenderRequest) -> Any:
-        """A reference to the rendering.
+    async def image(self, request: RenderRequest, *, lost: Any = None) -> Any:
+        """A reference to the rendering, another one than `lost`.
 
         Raises
         ------
         CallFailedError, PoolBrokenError
             As `ActorPool.call`.
         """
-        return await self._once(self.key(request), lambda key: self._draw(key, request))
+        key = self.key(request)
+        if lost is None and key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
+        self._recent.pop(key, None)
+        return await self._once(key, lambda key: self._draw(key, request))
 
     async def preview(self, request: RenderRequest) -> Any:
         """A reference to the preview; errors as `image`."""
@@ -78,7 +88,7 @@ class RenderCache:
 
     async def _draw(self, key: str, request: RenderRequest) -> Any:
         if (png := self._images.read(key)) is not None:
-            return put(Rendering(png=png))
+            return self._remembered(key, put(Rendering(png=png)))
         return await self._keep(key, *await self._path.render(request))
 
     async def _begin(self, key: str, request: RenderRequest) -> Any:
@@ -106,6 +116,12 @@ class RenderCache:
         await self._write(key, rendering.png, rendering.warning)
         self.made.rendered += 1
         self._rendered()
+        return self._remembered(key, reference)
+
+    def _remembered(self, key: str, reference: Any) -> Any:
+        self._recent[key] = reference
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
         return reference
 
     async def _write(self, key: str, png: bytes, warning: str | None) -> None:

@@ -52,6 +52,11 @@ class Result:
         return sum(o.stop_reason == "unfinished" for o in self.outcomes)
 
     @property
+    def noticed(self) -> list[str]:
+        """Warnings of guards about winners, with the trajectory that each is of."""
+        return [f"{o.trajectory.id}: {line}" for o in self.outcomes for line in o.warnings]
+
+    @property
     def mean_gains(self) -> dict[str, float]:
         """By scorer, for each has a scale of its own."""
         gains: dict[str, list[float]] = {}

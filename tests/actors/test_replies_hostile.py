@@ -1,5 +1,6 @@
 """The parser on what models write that nobody asked for: every numbering and script, or no list at all."""
 
+import re
 import time
 
 import pytest
@@ -124,7 +125,8 @@ def test_what_a_model_thinks_aloud_is_no_proposal() -> None:
 def test_a_sample_of_any_text_holds_one_prompt_at_most_and_none_of_its_words_is_new(text: str, finished: bool) -> None:
     read = parse_sample(text, finished=finished)
     assert len(read.prompts) <= 1
-    assert all(word in text for prompt in read.prompts for word in prompt.split())
+    unmarked = re.sub(r"[*_`~]", "", text)  # emphasis may end within a word
+    assert all(word in text or word in unmarked for prompt in read.prompts for word in prompt.split())
 
 
 def test_ten_thousand_lines_of_the_context_again_are_all_dropped_in_time() -> None:
