@@ -167,11 +167,11 @@ def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
 
 @pytest.mark.slow
 def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
-    finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
+    run, longer = tmp_path / "run", ("--protocol", "paper", "--candidates", 16)  # than it takes to notice
     process = subprocess.Popen(
-        command(*small(checkpoint, prompts, run)),
+        command(*small(checkpoint, prompts, run), *longer),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment(),
@@ -184,7 +184,9 @@ def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
     assert process.returncode == 2
     assert "has died" in said and said.endswith(f"--resume --out {run}")
     assert steer("--resume", "--out", run).returncode == 0
-    assert pq.read_table(run / "candidates.parquet").equals(pq.read_table(finished / "candidates.parquet"))
+    assert steer(*small(checkpoint, prompts, tmp_path / "whole"), *longer).returncode == 0
+    whole = pq.read_table(tmp_path / "whole" / "candidates.parquet")
+    assert pq.read_table(run / "candidates.parquet").equals(whole)
 
 
 def test_resuming_a_finished_run_changes_nothing_and_needs_no_cluster(finished: Path, steer: Steer) -> None:
