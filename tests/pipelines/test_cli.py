@@ -169,7 +169,7 @@ def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
 def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
     steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    run, longer = tmp_path / "run", ("--protocol", "paper", "--candidates", 16)  # than it takes to notice
+    run, longer = tmp_path / "run", ("--protocol", "paper", "--candidates", 80)  # than it takes to notice
     process = subprocess.Popen(
         command(*small(checkpoint, prompts, run), *longer),
         stdout=subprocess.DEVNULL,
