@@ -23,13 +23,13 @@ def unguarded(plan: Plan) -> list[str]:
     guards, lines = plan.protocol.guards, []
     if guards.image != "off" and not compares(plan):
         why = "there is no predictor" if plan.checkpoint is None else f"{_image_encoder(plan)} has no text half"
-        lines.append(f"the image guard is off: {why}; a predictor on SigLIP has one")
+        lines.append(f"The image guard is off: {why}; a predictor on SigLIP has one.")
     if guards.held_out != "off":
         scorer = guards.held_out_scorer
         if scorer in PREDICTOR_SCORERS and plan.checkpoint is None:
-            lines.append(f"the held-out guard is off: {scorer} needs a predictor; name another held_out_scorer")
+            lines.append(f"The held-out guard is off: {scorer} needs a predictor; name another held_out_scorer.")
         elif scorer in plan.settings.scorers:
-            lines.append(f"the held-out guard is off where {scorer} steers: it cannot be held out from itself")
+            lines.append(f"The held-out guard is off where {scorer} steers: it cannot be held out from itself.")
     return lines
 
 

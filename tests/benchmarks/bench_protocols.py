@@ -2,7 +2,7 @@
 
 One JSON line a protocol: renders (previews as the parts of renders that they cost), seconds, the raters' true liking of
 what was steered for them, and how far that lies from the paper's, person by person. Intervals are 95% bootstraps over
-people. Half an hour on two cores.
+people. Forty minutes on two cores.
 
     python tests/benchmarks/bench_protocols.py [--prompts FILE] [--seed N] [--only NAME]… [--out FOLDER]
 """
@@ -24,7 +24,6 @@ from predictor.metrics import bootstrap_mean
 from predictor.raters import read_truth
 from tests.benchmarks.simulated_roles import report
 
-ROOT = Path(__file__).parents[2]
 PAPER = ("--protocol", "paper")
 PROTOCOLS = {
     "paper": PAPER,
@@ -33,9 +32,9 @@ PROTOCOLS = {
     "screen 4": (*PAPER, "--set", "protocol.screen=4"),
     "previews 4": (*PAPER, "--set", "protocol.previews=4"),
     "pool, previews 4": (*PAPER, "--share", "pool", "--set", "protocol.previews=4"),
-    "pool, screen 8": (*PAPER, "--share", "pool", "--set", "protocol.screen=8"),
     "frugal": (),
-    "frugal, previews 2": ("--set", "protocol.previews=2"),
+    "frugal, screen 4": ("--set", "protocol.screen=4"),
+    "frugal, previews 4": ("--set", "protocol.previews=4"),
 }
 
 
@@ -84,7 +83,7 @@ def _measured(run: Path, key: str) -> NDArray[np.float64]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--prompts", type=Path, default=ROOT / "prompts.txt")
+    parser.add_argument("--prompts", type=Path, default=Path(__file__).with_name("ten_prompts.txt"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=PROTOCOLS)
     parser.add_argument("--out", type=Path)

@@ -48,6 +48,6 @@ def test_an_image_encoder_without_a_text_half_is_said_plainly(steer: Steer, tmp_
 
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    warning, _ = about["warnings"]  # the other is about the image guard
+    _, warning = about["warnings"]  # the other is about the image guard
     assert "image metadata (content, style) stays unknown: the predictor's image encoder efficientnet-lite0" in warning
     assert "zero_shot" not in about
