@@ -1,30 +1,35 @@
 """The settings of the search: the limits of the paper's protocol, and what goes beyond it. Defaults are the paper's."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from pipelines.placement import Closed
 from pipelines.search import Guard, Guards, Protocol, Share
 
 _GUARDS = Guards()
 
+_Level = Annotated[Guard, BeforeValidator(lambda level: "off" if level is False else level)]
+"""To YAML, and so to `--set`, a bare `off` is false."""
+
 
 class GuardSettings(Closed):
     """Each guard is off, warns, or rejects."""
 
-    subject: Guard = Field(default="off", description="a prompt keeps the key words of its base prompt, or its meaning")
+    subject: _Level = Field(default="off", description="a prompt keeps the key words of its base prompt, or its meaning")
     subject_similarity: float = Field(
         default=_GUARDS.subject_similarity, ge=-1, le=1, description="cosine of two prompts that mean the same"
     )
-    image: Guard = Field(
+    image: _Level = Field(
         default="off", description="an image is as like the base prompt as base images are; needs a SigLIP predictor"
     )
     image_seeds: int = Field(default=_GUARDS.image_seeds, ge=1, description="base images drawn to find out how like")
-    held_out: Guard = Field(default="off", description="a scorer that does not steer does not fall")
+    held_out: _Level = Field(default="off", description="a scorer that does not steer does not fall")
     held_out_scorer: str = Field(default=_GUARDS.held_out_scorer, description="a scorer of --scorer")
     held_out_fall: float = Field(
         default=_GUARDS.held_out_fall, ge=0, description="so much may it fall, on its own scale"
     )
-    drift: Guard = Field(default="off", description="saturation and sharpness stay near the base image's")
+    drift: _Level = Field(default="off", description="saturation and sharpness stay near the base image's")
     saturation_rise: float = Field(
         default=_GUARDS.saturation_rise, gt=0, description="so much may mean chroma rise, in units of CIELAB"
     )
@@ -32,7 +37,7 @@ class GuardSettings(Closed):
         default=_GUARDS.sharpness_fall, gt=0, description="so much may the Laplacian's variance fall, in powers of ten"
     )
     sharpness_rise: float = Field(default=_GUARDS.sharpness_rise, gt=0, description="the same, upwards")
-    reseed: Guard = Field(default="off", description="a winner beats the base prompt with fresh seeds too")
+    reseed: _Level = Field(default="off", description="a winner beats the base prompt with fresh seeds too")
     reseeds: int = Field(default=_GUARDS.reseeds, ge=1, description="so many fresh seeds")
 
 

@@ -121,6 +121,7 @@ def test_options_override_set_and_set_overrides_the_preset(tmp_path: Path) -> No
         ("scorer.resources={fast: 1}", "scorer.resources", {"fast": 1.0}),
         ("scorer.resources.fast=2", "scorer.resources", {"fast": 2.0}),
         ("protocol={patience: 9}", "protocol.patience", 9),
+        ("protocol.guards.drift=off", "protocol.guards.drift", "off"),
     ],
 )
 def test_set_takes_numbers_text_and_nested_keys(override: str, key: str, value: object) -> None:
