@@ -163,7 +163,10 @@ def _protocol(of_preset: Any, name: str | None) -> Any:
     name = name or own.pop("name", DEFAULT_PROTOCOL)
     if name not in protocol_names():
         raise ValueError(f"unknown protocol {name!r}; known are {', '.join(protocol_names())}")
-    return {**_read(PROTOCOLS / f"{name}.yaml"), **own, "name": name}
+    named = _read(PROTOCOLS / f"{name}.yaml")
+    if isinstance(own.get("guards"), dict):
+        own["guards"] = {**named.get("guards", {}), **own["guards"]}
+    return {**named, **own, "name": name}
 
 
 def _read(path: Path) -> dict[str, Any]:

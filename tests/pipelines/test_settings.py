@@ -91,6 +91,16 @@ def test_an_empty_preset_file_means_the_defaults(tmp_path: Path) -> None:
     assert decisive(load_settings(str(path))) == decisive(Settings())
 
 
+def test_a_preset_that_changes_one_guard_keeps_the_others_of_its_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("protocol: {guards: {drift: reject, reseed: off}}\n")
+
+    guards = load_settings(str(path)).protocol.guards
+
+    assert (guards.drift, guards.reseed) == ("reject", "off")
+    assert (guards.subject, guards.held_out) == ("reject", "warn")
+
+
 def test_options_override_set_and_set_overrides_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("seed: 1\nruns: 2\nprotocol: {candidates: 3, patience: 4}\n")
