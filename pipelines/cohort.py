@@ -6,7 +6,7 @@ stay rivals. Else every trajectory is a cohort of its own.
 A round is the same for whatever order its images were drawn in: who takes part, and whose images are scored for whom,
 follows from the recorded histories. A member that has stopped watches: it draws nothing, but has the others' images
 scored, and goes on where one of them is a new best. One that failed in an earlier start of the run is behind, and
-catches up alone with what the others have recorded.
+catches up alone with what the others have recorded, to the last of their rounds, whether it searches or watches.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,10 +39,15 @@ def next_round(members: Sequence[Trajectory], histories: Histories, protocol: Pr
         As `next_step`.
     """
     steps = {member.id: next_step(histories[member.id], protocol) for member in members}
-    searching = [name for name, step in steps.items() if isinstance(step, RenderBase | Propose)]
-    if not searching:
+    front = max((i.number + 1 for history in histories.values() for i in history if i.reseeded is None), default=0)
+    going_on = [
+        name
+        for name, step in steps.items()
+        if isinstance(step, RenderBase | Propose) or len(histories[name]) < front  # of what others drew, to be watched
+    ]
+    if not going_on:
         return {name: step for name, step in steps.items() if isinstance(step, Reseed)}
-    number = min(len(histories[name]) for name in searching)
+    number = min(len(histories[name]) for name in going_on)
     taking_part: dict[str, Step] = {}
     for name, step in steps.items():
         if len(histories[name]) == number:

@@ -55,7 +55,8 @@ def test_a_new_best_from_the_pool_brings_whoever_watched_back() -> None:
 
 
 def test_a_cohort_is_done_when_nobody_goes_on_and_winners_are_looked_at_last() -> None:
-    histories = {A.id: [drawn(0, 0.5), drawn(1, 0.4)], B.id: [drawn(0, 0.5), drawn(1, 0.6), drawn(2, 0.1)]}
+    watched = Iteration(number=2, candidates=())
+    histories = {A.id: [drawn(0, 0.5), drawn(1, 0.4), watched], B.id: [drawn(0, 0.5), drawn(1, 0.6), drawn(2, 0.1)]}
     assert next_round([A, B], histories, POOL) == {}
     guarded = Protocol(candidates=2, iterations=3, patience=1, share="pool", guards=type(POOL.guards)(reseed="warn"))
     assert {name: type(step) for name, step in next_round([A, B], histories, guarded).items()} == {B.id: Reseed}
@@ -64,6 +65,14 @@ def test_a_cohort_is_done_when_nobody_goes_on_and_winners_are_looked_at_last() -
 def test_whoever_failed_before_catches_up_alone() -> None:
     histories = {A.id: [], B.id: [drawn(0, 0.5), drawn(1, 0.6)], C.id: [drawn(0, 0.5), drawn(1, 0.4)]}
     assert next_round([A, B, C], histories, POOL) == {A.id: RenderBase()}
+
+
+def test_whoever_catches_up_watches_to_the_last_round_of_the_others_even_where_it_has_stopped() -> None:
+    theirs = [drawn(0, 0.5), drawn(1, 0.6), drawn(2, 0.7), drawn(3, 0.8)]
+    histories = {A.id: [drawn(0, 0.5), drawn(1, 0.4)], B.id: theirs}
+    assert next_round([A, B], histories, POOL) == {A.id: Watch(2)}
+    histories[A.id] += [Iteration(number=number, candidates=()) for number in (2, 3)]
+    assert next_round([A, B], histories, POOL) == {}
 
 
 def test_everybody_gets_each_image_of_the_others_once_and_none_of_their_own() -> None:
