@@ -74,7 +74,8 @@ def others_images(member: Trajectory, own: Iteration, rounds: Mapping[str, Itera
         for place, candidate in enumerate(iteration.candidates):
             if candidate.image is not None and candidate.image not in seen:
                 seen.add(candidate.image)
-                yield Candidate(prompt=candidate.prompt, image=candidate.image, origin=(user, place))
+                warnings = candidate.warnings  # what is wrong with a prompt is so for everybody
+                yield Candidate(prompt=candidate.prompt, image=candidate.image, warnings=warnings, origin=(user, place))
 
 
 def pooled(verdicts: Sequence[Candidate], rounds: Mapping[str, Iteration]) -> tuple[Candidate, ...]:

@@ -61,10 +61,12 @@ def examined(candidate: Candidate, base: Candidate, guards: Guards) -> Candidate
 
 
 def noticed(candidate: Candidate, guard: Guard, notice: str) -> Candidate:
-    """The candidate after a guard has noticed something."""
+    """The candidate after a guard has noticed something, which it may have said before."""
     if guard == "reject":
         return replace(candidate, rejected=candidate.rejected or notice)
-    return replace(candidate, warnings=(*candidate.warnings, notice)) if guard == "warn" else candidate
+    if guard == "off" or notice in candidate.warnings:
+        return candidate
+    return replace(candidate, warnings=(*candidate.warnings, notice))
 
 
 def luck(initial: float, final: float, guards: Guards) -> str | None:

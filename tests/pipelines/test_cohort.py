@@ -85,6 +85,12 @@ def test_everybody_gets_each_image_of_the_others_once_and_none_of_their_own() ->
     assert [(c.image, c.origin) for c in others_images(C, rounds["c"], rounds)] == [("x", ("a", 0)), ("y", ("a", 1))]
 
 
+def test_an_image_from_the_pool_keeps_what_the_subject_guard_has_noticed_in_its_prompt() -> None:
+    warned = Candidate(prompt="a dog", image="x", score=0.9, warnings=("subject: lacks cat",))
+    rounds = {"a": drawn(1), "b": Iteration(number=1, candidates=(warned,))}
+    assert [c.warnings for c in others_images(A, rounds["a"], rounds)] == [warned.warnings]
+
+
 def test_what_a_line_says_of_others_images_gets_their_prompts_back() -> None:
     rounds = {"b": drawn(1, 0.3, 0.4)}
     (found,) = pooled([Candidate(prompt="", score=0.9, origin=("b", 1))], rounds)
