@@ -78,8 +78,8 @@ def luck(initial: float, final: float, guards: Guards) -> str | None:
 
 def _notices(measured: Mapping[str, float], base: Mapping[str, float], guards: Guards) -> Iterator[tuple[Guard, str]]:
     if SUBJECT in measured and measured[SUBJECT] < measured[LEAST_SUBJECT]:
-        what = f"its image is {measured[SUBJECT]:.3f} like the base prompt, less than {measured[LEAST_SUBJECT]:.3f}"
-        yield guards.image, f"subject: {what}"
+        what = f"it is {measured[SUBJECT]:.3f} like the base prompt, less than {measured[LEAST_SUBJECT]:.3f}"
+        yield guards.image, f"image: {what}"
     if HELD_OUT in measured and HELD_OUT in base and base[HELD_OUT] - measured[HELD_OUT] > guards.held_out_fall:
         what = f"{guards.held_out_scorer} falls from {base[HELD_OUT]:.3f} to {measured[HELD_OUT]:.3f}"
         yield guards.held_out, f"held-out: while the score rises, {what}"

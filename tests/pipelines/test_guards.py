@@ -38,7 +38,7 @@ def test_a_prompt_that_says_the_same_in_other_words_keeps_its_subject() -> None:
         ({"saturation": 60.0}, "drift", "drift: saturation rises from 20 to 60"),
         ({"sharpness": -1.0}, "drift", "drift: sharpness is 0.001 times the base image's"),
         ({"sharpness": 4.0}, "drift", "drift: sharpness is 1e+02 times the base image's"),
-        ({"subject_similarity": 0.1, "least_subject_similarity": 0.2}, "image", "subject: its image is 0.100 like"),
+        ({"subject_similarity": 0.1, "least_subject_similarity": 0.2}, "image", "image: it is 0.100 like"),
     ],
 )
 def test_each_guard_is_off_or_warns_or_rejects(measured: dict[str, float], guard: str, reason: str) -> None:
