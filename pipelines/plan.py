@@ -3,7 +3,6 @@
 Everything that can be refused is refused here, as a ValueError of one line.
 """
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +65,13 @@ class Plan:
 
     @property
     def most_renders(self) -> int:
-        """If no trajectory stops early, and no two share an image that they need not share."""
-        return self._renders(self.protocol.iterations)
+        """If no trajectory stops early, no two share an image that they need not share, and previews switch off."""
+        protocol, guards = self.protocol, self.protocol.guards
+        looks = protocol.iterations if guards.reseed == "reject" else min(1, protocol.iterations)
+        again = guards.reseeds if guards.reseed != "off" and looks else 0
+        return self._renders(protocol.iterations, self._drawn) + again * (
+            len(self.prompts) + looks * len(self.trajectories)
+        )
 
     @property
     def render_hours(self) -> float:
@@ -76,21 +80,23 @@ class Plan:
 
     @property
     def least_renders(self) -> int:
-        """If every trajectory stops as early as it may."""
-        return self._renders(min(self.protocol.patience, self.protocol.iterations))
+        """If every trajectory stops as early as it may, and so has no winner to draw again."""
+        protocol = self.protocol
+        finished = min(protocol.previews or self._drawn, self._drawn)
+        return self._renders(min(protocol.patience, protocol.iterations), finished)
 
-    def _renders(self, rounds: int) -> int:
-        """Of base images, first rounds, later rounds and winners with fresh seeds."""
+    @property
+    def _drawn(self) -> int:
+        """Of the proposals of a later round."""
+        return min(self.protocol.screen or self.protocol.candidates, self.protocol.candidates)
+
+    def _renders(self, rounds: int, later: int) -> int:
+        """Of base images, first rounds, and so many in each later round of each trajectory."""
         protocol, prompts, trajectories = self.protocol, len(self.prompts), len(self.trajectories)
         if not rounds:
             return prompts
         first = prompts * self.settings.runs if protocol.shares_first_round else trajectories
-        later = min(protocol.screen or protocol.candidates, protocol.candidates)
-        if protocol.previews is not None and self.renderer.preview_identity() is not None:
-            finished = min(protocol.previews, later)
-            later = math.ceil(later * self.renderer.preview_cost + finished * self.renderer.finish_cost)
-        again = protocol.guards.reseeds if protocol.guards.reseed != "off" else 0
-        return prompts * (1 + again) + first * protocol.candidates + trajectories * ((rounds - 1) * later + again)
+        return prompts + first * protocol.candidates + trajectories * (rounds - 1) * later
 
     @property
     def image_bytes(self) -> int:
