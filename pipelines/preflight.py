@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.roles import examines, scorers_at_work
 from pipelines.scorer_settings import generic, needs_predictor
 from pipelines.settings import Settings
 
@@ -14,9 +15,9 @@ def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together; zeros left out."""
     total: dict[str, float] = {"GPU": 0}
     roles = [settings.renderer, settings.text_encoder, settings.proposer]
-    roles += [settings.generic.of(name) for name in generic(settings.scorers)]
-    if needs_predictor(settings.scorers):
-        roles.append(settings.scorer)
+    has_predictor = needs_predictor(settings.scorers)
+    roles += [settings.generic.of(name) for name in generic(scorers_at_work(settings, has_predictor=has_predictor))]
+    roles += [settings.scorer] * has_predictor + [settings.examiner] * examines(settings)
     for role in roles:
         for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
             total[name] = total.get(name, 0) + amount * role.actors

@@ -77,12 +77,17 @@ def scorers_at_work(settings: Settings, *, has_predictor: bool) -> tuple[str, ..
 
 def examiner_role(settings: Settings) -> Role | None:
     """Who measures prompts and images beside their scores, where the screen or a guard wants it."""
-    guards, protocol = settings.protocol.guards, settings.protocol
-    if protocol.screen is None and guards.subject == "off" and guards.drift == "off":
+    if not examines(settings):
         return None
     from actors.examiner import Examiner
 
     return _role("examiner", Examiner, {}, settings.examiner)
+
+
+def examines(settings: Settings) -> bool:
+    """Whether a run has an examiner."""
+    protocol, guards = settings.protocol, settings.protocol.guards
+    return protocol.screen is not None or guards.subject != "off" or guards.drift != "off"
 
 
 def check_scorers(settings: Settings) -> None:
