@@ -16,7 +16,9 @@ _Level = Annotated[Guard, BeforeValidator(lambda level: "off" if level is False 
 class GuardSettings(Closed):
     """Each guard is off, warns, or rejects."""
 
-    subject: _Level = Field(default="off", description="a prompt keeps the key words of its base prompt, or its meaning")
+    subject: _Level = Field(
+        default="off", description="a prompt keeps the key words of its base prompt, or its meaning"
+    )
     subject_similarity: float = Field(
         default=_GUARDS.subject_similarity, ge=-1, le=1, description="cosine of two prompts that mean the same"
     )
