@@ -86,7 +86,7 @@ def test_what_is_wanted_is_held_against_what_is_there() -> None:
     assert wanted(settings) == {"GPU": 10, "services": 1}
     held_out = ["protocol.guards={held_out: warn, held_out_scorer: laion, drift: warn}"]
     placed = ["generic.laion.num_gpus=1", "examiner.resources={services: 1}"]
-    assert wanted(load_settings("embedded", [*held_out, *placed])) == {"GPU": 1, "services": 1}
+    assert wanted(load_settings("embedded", [*held_out, *placed])) == {"GPU": 1, "services": 2}
     assert shortage(settings, {"GPU": 4.0}) == (
         "10 GPU wanted, 4 there: 6 missing; 1 services wanted, 0 there: 1 missing"
     )
