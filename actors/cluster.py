@@ -25,9 +25,10 @@ _LOOKS = 5
 """So many looks in a row that find nobody mean that the head is gone, not busy."""
 
 _watching = threading.Event()
+"""Set where nobody is to look any more."""
+
 _own_node: list[str] = []
 """Where the raylet of this process listens, while it is watched."""
-"""Set where nobody is to look any more."""
 
 _LOOKS_HERE = 2
 """On this machine nobody is only ever busy: the system takes calls for a process until it ends."""
