@@ -1,13 +1,14 @@
 """What is thought of an image: a user's score, and what the guards go by.
 
 A score is one call for one trajectory. What is measured beside it depends on the image and its prompt alone, and is
-asked once for all who want to know.
+never asked twice at a time.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean, stdev
 from typing import Any
 
 from actors.messages import RenderRequest, ScoreRequest
@@ -53,6 +54,8 @@ class Appraiser:
         self._beholder = beholder
         self._described = dict(described)
         self._on_description = on_description
+        self._least: dict[str, float] = {}
+        """By base prompt: how like it an image is to be at least."""
         self._asked: dict[tuple[str, ...], asyncio.Task[Any]] = {}
 
     async def score(
@@ -113,7 +116,9 @@ class Appraiser:
         if guards.image != "off" and self._beholder is not None:
             prompt = trajectory.base_prompt
             measured[SUBJECT] = await self._once("like", prompt, key, ask=lambda: self._likeness(prompt, wanted))
-            measured[LEAST_SUBJECT] = await self._once("least", prompt, ask=lambda: self._least_likeness(trajectory))
+            if prompt not in self._least:
+                self._least[prompt] = await self._once("least", prompt, ask=lambda: self._least_likeness(trajectory))
+            measured[LEAST_SUBJECT] = self._least[prompt]
         return measured
 
     async def _drift(self, wanted: RenderRequest) -> Mapping[str, float]:
@@ -134,8 +139,7 @@ class Appraiser:
         seeds = [trajectory.image_seed, *fresh_seeds(trajectory, self._guards.image_seeds)]
         wanted = [RenderRequest(prompt=trajectory.base_prompt, seed=seed) for seed in seeds]
         likeness = await asyncio.gather(*(self._likeness(trajectory.base_prompt, request) for request in wanted))
-        mean = sum(likeness) / len(likeness)
-        return mean - 3 * math.sqrt(sum((value - mean) ** 2 for value in likeness) / max(1, len(likeness) - 1))
+        return fmean(likeness) - 3 * stdev(likeness)
 
     async def _request(self, trajectory: Trajectory, scorer: str, users: tuple[str, ...]) -> ScoreRequest:
         metadata = {**await self._description(trajectory, scorer), **trajectory.metadata}

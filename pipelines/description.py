@@ -1,9 +1,11 @@
 """What the predictor can tell from an image beside a score, and what guards cannot notice where it cannot."""
 
 import json
+from collections.abc import Iterator
 
 from pipelines.plan import Plan
 from pipelines.scorer_settings import PREDICTOR_SCORERS
+from pipelines.search import Guard
 from predictor.checkpoint import checkpoint_categories
 from predictor.encoders.registry import IMAGE_ENCODERS
 
@@ -20,17 +22,41 @@ def compares(plan: Plan) -> bool:
 
 def unguarded(plan: Plan) -> list[str]:
     """Which guards are on and can notice nothing, and why."""
-    guards, lines = plan.protocol.guards, []
+    return [f"The {name} guard is off: {why}." for name, _, why in _blind_guards(plan)]
+
+
+def check_guards(plan: Plan) -> None:
+    """Refuse guards that are to reject what they cannot see.
+
+    Raises
+    ------
+    ValueError
+        As said.
+    """
+    for name, level, why in _blind_guards(plan):
+        if level == "reject":
+            raise ValueError(f"protocol.guards.{name.replace('-', '_')}=reject: it would reject nothing: {why}")
+
+
+def unpreviewed(plan: Plan) -> list[str]:
+    """Whether previews are asked for that the renderer cannot draw."""
+    if plan.protocol.previews is None or plan.renderer.preview_identity() is not None:
+        return []
+    return ["There were no previews: this renderer draws none with these settings; every candidate was drawn whole."]
+
+
+def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
+    guards = plan.protocol.guards
     if guards.image != "off" and not compares(plan):
         why = "there is no predictor" if plan.checkpoint is None else f"{_image_encoder(plan)} has no text half"
-        lines.append(f"The image guard is off: {why}; a predictor on SigLIP has one.")
+        yield "image", guards.image, f"{why}; a predictor on SigLIP has one"
     if guards.held_out != "off":
         scorer = guards.held_out_scorer
         if scorer in PREDICTOR_SCORERS and plan.checkpoint is None:
-            lines.append(f"The held-out guard is off: {scorer} needs a predictor; name another held_out_scorer.")
+            why = f"{scorer} needs a predictor, and no --scorer loads one; name another protocol.guards.held_out_scorer"
+            yield "held-out", guards.held_out, why
         elif scorer in plan.settings.scorers:
-            lines.append(f"The held-out guard is off where {scorer} steers: it cannot be held out from itself.")
-    return lines
+            yield "held-out", guards.held_out, f"{scorer} steers, and cannot be held out from itself"
 
 
 def _image_encoder(plan: Plan) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from actors.messages import Renderer
+from pipelines.description import check_guards
 from pipelines.plan import Plan, check_disk
 from pipelines.prompts import Prompt, read_prompts
 from pipelines.renderer_roles import make_renderer, pinned
@@ -63,6 +64,7 @@ def plan_run(console: "Console", order: Order, out: Path) -> Plan:
     check_free(out)
     plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or ("all",), users), order.dry_run)
     if not order.dry_run:
+        check_guards(plan)
         check_disk(plan, out)
     return plan
 

@@ -46,6 +46,8 @@ class RenderCache:
         self._rendered = rendered
         self._warned = warned
         self._drawing: dict[str, asyncio.Task[Any]] = {}
+        self._paused: set[str] = set()
+        """Keys of the previews that were drawn in this start of the run, so that their images can be gone on with."""
         self._recent: OrderedDict[str, Any] = OrderedDict()
         self.made = Images()
 
@@ -98,6 +100,7 @@ class RenderCache:
         assert isinstance(preview, Preview)
         await self._write(key, preview.png, preview.warning)
         self.made.previews += 1
+        self._paused.add(key)
         return reference
 
     async def _go_on(self, key: str, request: RenderRequest, preview: Any) -> Any:
@@ -108,7 +111,7 @@ class RenderCache:
         except ArgumentLostError:
             drawn = await self._path.render(request)
         else:
-            self.made.finished += 1
+            self.made.finished += self.preview_key(request) in self._paused
         return await self._keep(key, *drawn)
 
     async def _keep(self, key: str, reference: Any, rendering: Any) -> Any:

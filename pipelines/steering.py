@@ -19,7 +19,7 @@ from actors.pool import ActorPool
 from actors.render_path import RenderPath
 from pipelines.cast import Cast
 from pipelines.costs import Costs, Images
-from pipelines.description import compares, describes, undescribed, unguarded
+from pipelines.description import compares, describes, undescribed, unguarded, unpreviewed
 from pipelines.driver import Driver
 from pipelines.journal import Journal
 from pipelines.plan import Plan
@@ -121,7 +121,7 @@ async def _drive(
         with suppress(OSError):  # where the disk is full, that is what is said
             folder.save()
     lost = (line for pool in pools.values() for line in pool.lost)
-    warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *lost]
+    warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *unpreviewed(plan), *lost]
     return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
 

@@ -162,6 +162,8 @@ class Trying:
             score = await self._appraiser.scored(trajectory, wanted, preview, preview=True)
         except CallFailedError as error:
             return replace(candidate, error=str(error)), None
+        if not math.isfinite(score):
+            return replace(candidate, error=f"the preview's score is not a number: {score}"), None
         return replace(candidate, preview=self._renders.preview_key(wanted), preview_score=score), preview
 
     async def _measured(self, trajectory: Trajectory, candidate: Candidate) -> Candidate:

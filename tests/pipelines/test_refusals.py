@@ -41,6 +41,11 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         (["--prompts", "nowhere.txt"], ["nowhere.txt", "no such"]),
         (["--predictor", "/nowhere"], ["/nowhere", "no such checkpoint"]),
         (["--set", "renderer.num_gpus=2", "--set", "renderer.actors=2"], ["4 GPU wanted, 0 there"]),
+        (["--set", "protocol.guards.image=reject"], ["guards.image=reject", "efficientnet-lite0 has no text half"]),
+        (
+            ["--scorer", "pamela", "--scorer", "population", "--set", "protocol.guards.held_out=reject"],
+            ["guards.held_out=reject", "population steers"],
+        ),
         (["--address", "127.0.0.1:1"], ["no Ray cluster at '127.0.0.1:1'"]),
     ],
 )

@@ -118,3 +118,12 @@ def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Pat
         *("preview: ranked 3 of 4", "preview: ranked 4 of 4")
     ]
     assert run.renders == ["a cat"]  # the others were gone on with
+
+
+def test_a_preview_whose_score_is_no_number_is_an_error_and_not_finished(tmp_path: Path) -> None:
+    protocol = Protocol(candidates=4, iterations=1, previews=2)
+    run = drive(tmp_path, trajectories("a nan cat", users=["u1"]), protocol=protocol)
+    ((base, round_one),) = run.histories.values()
+    assert base.candidates[0].score is not None
+    assert [c.error for c in round_one.candidates] == ["the preview's score is not a number: nan"] * 4
+    assert all(c.image is None and c.preview_score is None for c in round_one.candidates)

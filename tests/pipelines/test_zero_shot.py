@@ -41,13 +41,15 @@ def test_what_the_base_prompts_image_shows_is_recorded_unless_the_prompts_file_s
     assert pq.read_table(tmp_path / "run" / "candidates.parquet").equals(before)
 
 
-def test_an_image_encoder_without_a_text_half_is_said_plainly(steer: Steer, tmp_path: Path, described: Path) -> None:
+def test_what_cannot_be_had_here_is_said_plainly(steer: Steer, tmp_path: Path, described: Path) -> None:
     checkpoint = train(tmp_path, EncoderNames())
 
-    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 0)
+    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 0, "--set", "protocol.previews=2")
 
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    _, warning = about["warnings"]  # the other is about the image guard
+    guard, previews, warning = about["warnings"]
+    assert "image guard is off: efficientnet-lite0 has no text half" in guard
+    assert "no previews" in previews  # of 64 pixels, where images have as many
     assert "image metadata (content, style) stays unknown: the predictor's image encoder efficientnet-lite0" in warning
     assert "zero_shot" not in about
