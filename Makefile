@@ -1,5 +1,5 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
-# make test   set up, then every test          make check  lint and types          make bench  the driver's benchmarks
+# make test   set up, then every test          make check  lint and types          make bench  the benchmarks of driver and search
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
 # make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)

@@ -30,10 +30,10 @@ class Guards:
     """Base images with fresh seeds, by which the least similarity of image and base prompt is set."""
     held_out: Guard = "off"
     held_out_scorer: str = "population"
-    held_out_fall: float = 0.035
+    held_out_fall: float = 0.05
     """So much may the held-out score lie below the base image's."""
     drift: Guard = "off"
-    saturation_rise: float = 30.0
+    saturation_rise: float = 34.0
     """Mean chroma, in units of CIELAB, above the base image's."""
     sharpness_fall: float = 2.8
     sharpness_rise: float = 1.5

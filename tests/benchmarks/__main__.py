@@ -1,4 +1,4 @@
-"""The benchmarks of the driver, one after the other: `make bench`. Half an hour, in which nothing else should run.
+"""The benchmarks of driver and search, one after the other: `make bench`. An hour, in which nothing else should run.
 
 Each prints JSON lines as it goes. All of them end up in FOLDER/bench.jsonl, with the machine, and as tables in
 FOLDER/bench.md.
@@ -21,6 +21,8 @@ COMMANDS = [
     ("bench_scheduling.py",),
     ("bench_scheduling.py", "--scaling"),
     ("bench_kills.py", "--runs", "30"),
+    ("bench_protocols.py",),
+    ("bench_guards.py", "--seed", "2"),
 ]
 
 

@@ -1,8 +1,9 @@
 """How many winners of a scorer that can be hacked the guards notice, and how many honest ones they let through.
 
 The proxy adores saturation, and nothing else: what wins by it is *hacked* where its rater likes the winner less than
-the base image, by a taste that is known. Winners by the predictor are honest. All guards that need no download warn,
-and the same limits, the defaults, hold for both. One JSON line each; ten minutes on two cores.
+the base image, by a taste that is known. Winners by the predictor are *honest* where their raters like them more. All
+guards that need no download warn, and the same limits, the defaults, hold for both: they were set on the seeds 0 and 1.
+One JSON line each; ten minutes on two cores.
 
     python tests/benchmarks/bench_guards.py [--seed N] [--out FOLDER]
 """
@@ -30,6 +31,8 @@ PROMPTS = (
     *("an orange flower in a garden", "a red motorcycle", "galaxies and stars", "a smiling woman", "a brick wall"),
 )
 GUARDS = [f"protocol.guards.{guard}=warn" for guard in ("subject", "held_out", "drift", "reseed")]
+NOTICED = ("subject", "held-out", "drift", "reseed")
+"""What the notices of each begin with."""
 
 
 def steer(out: Path, seed: int, *, hacked: bool) -> None:
@@ -73,14 +76,13 @@ def main() -> None:
     for name in ("hacked", "honest"):
         steer(folder / name, asked.seed, hacked=name == "hacked")
         found = winners(folder / name)
-        if name == "hacked":
-            found = [winner for winner in found if winner[0] < 0]
-        by_guard = {guard: sum(any(line.startswith(guard) for line in lines) for _, lines in found) for guard in NAMES}
+        found = [(gain, lines) for gain, lines in found if (gain < 0) is (name == "hacked")]
+        by_guard = {
+            guard: sum(any(line.startswith(guard) for line in lines) for _, lines in found) for guard in NOTICED
+        }
         noticed = sum(bool(lines) for _, lines in found)
         report("guards", {"winners": name, "of them": len(found), "noticed": noticed, **by_guard})
 
-
-NAMES = ("subject", "held-out", "drift", "reseed")
 
 if __name__ == "__main__":
     sys.exit(main())
