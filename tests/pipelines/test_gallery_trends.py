@@ -40,7 +40,7 @@ def test_groups_are_compared_in_a_table_that_names_them_by_their_predicate(tmp_p
     assert "the mean of 3 people" in tab.locator("article").first.inner_text()
     assert "a group of one person" in tab.locator("article").last.inner_text()
     assert "2 groups" in tab.locator(".facts").inner_text() and "4 people" in tab.locator(".facts").inner_text()
-    assert "one group at a time" in tab.locator(".lede").inner_text()
+    assert "for each group" in tab.locator(".lede").inner_text()
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     assert complaints == [] and len(requests) == 1
 

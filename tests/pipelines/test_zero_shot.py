@@ -44,7 +44,9 @@ def test_what_the_base_prompts_image_shows_is_recorded_unless_the_prompts_file_s
 def test_what_cannot_be_had_here_is_said_plainly(steer: Steer, tmp_path: Path, described: Path) -> None:
     checkpoint = train(tmp_path, EncoderNames())
 
-    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 0, "--set", "protocol.previews=2")
+    beyond = ("--set", "protocol.guards.image=warn", "--set", "protocol.previews=2")
+
+    done = steer(*small(checkpoint, described, tmp_path / "run"), "--iterations", 0, *beyond)
 
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
