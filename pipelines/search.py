@@ -33,7 +33,7 @@ class Guards:
     held_out_fall: float = 0.05
     """So much may the held-out score lie below the base image's."""
     drift: Guard = "off"
-    saturation_rise: float = 34.0
+    saturation_rise: float = 36.0
     """Mean chroma, in units of CIELAB, above the base image's."""
     sharpness_fall: float = 2.8
     sharpness_rise: float = 1.5

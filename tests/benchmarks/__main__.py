@@ -22,7 +22,7 @@ COMMANDS = [
     ("bench_scheduling.py", "--scaling"),
     ("bench_kills.py", "--runs", "30"),
     ("bench_protocols.py",),
-    ("bench_guards.py", "--seed", "2"),
+    ("bench_guards.py", "--seed", "3"),
 ]
 
 

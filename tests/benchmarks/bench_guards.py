@@ -2,7 +2,7 @@
 
 The proxy adores saturation, and nothing else: what wins by it is *hacked* where its rater likes the winner less than
 the base image, by a taste that is known. Winners by the predictor are *honest* where their raters like them more. All
-guards that need no download warn, and the same limits, the defaults, hold for both: they were set on the seeds 0 and 1.
+guards that need no download warn, and the same limits, the defaults, hold for both: they were set on the seeds 0 to 2.
 One JSON line each; ten minutes on two cores.
 
     python tests/benchmarks/bench_guards.py [--seed N] [--out FOLDER]

@@ -39,8 +39,10 @@ def test_every_preset_that_ships_loads_by_name_and_as_a_file(name: str) -> None:
     assert decisive(load_settings(stem)) == decisive(load_settings(str(PRESETS / name)))
 
 
-def test_the_embedded_preset_decides_what_the_defaults_decide() -> None:
-    assert decisive(load_settings("embedded")) == decisive(Settings())
+def test_the_embedded_preset_decides_what_the_defaults_decide_but_for_a_guard_that_its_predictor_lacks() -> None:
+    embedded = decisive(load_settings("embedded", ["protocol.guards.image=warn"]))
+
+    assert embedded == decisive(Settings())
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are(tmp_path: Path) -> None:
