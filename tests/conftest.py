@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -51,13 +52,41 @@ def ray() -> Iterator[None]:
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, before the import
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    for _ in range(3):
+        ray.init(
+            address="local",
+            num_cpus=2,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        if _actors_come_up():
+            break
+        ray.shutdown()
+    else:
+        pytest.fail("in three clusters no actor came up")
     yield
     ray.shutdown()
+
+
+class _Probe:
+    def there(self) -> bool:
+        return True
+
+
+def _actors_come_up() -> bool:
+    """Rarely the GCS takes the driver of a new cluster for the dead one that this process had before.
+
+    Then no actor starts in all of that cluster's life ("Worker 01000000ff… failed, destroying actor child").
+    """
+    import ray
+    from ray.exceptions import ActorDiedError
+
+    probe: Any = ray.remote(_Probe).options(num_cpus=0).remote()
+    try:
+        return ray.get(probe.there.remote())
+    except ActorDiedError:
+        return False
+    finally:
+        ray.kill(probe)

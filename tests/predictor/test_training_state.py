@@ -114,8 +114,8 @@ def test_an_identity_follows_every_array_and_setting() -> None:
     assert identity_of(table(), recipe, seed=0) in identities
 
 
-def test_ctrl_c_ends_a_training_and_says_how_to_go_on(rated: Path, tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / "steer-predictor", "train", rated, "--out", tmp_path / "new"]
+def test_ctrl_c_ends_a_training_and_says_how_to_go_on(rated_by_many: Path, tmp_path: Path) -> None:
+    command = [Path(sys.executable).parent / "steer-predictor", "train", rated_by_many, "--out", tmp_path / "new"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not (tmp_path / "new" / FILE).is_file() and time.monotonic() < until:
