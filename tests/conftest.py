@@ -2,16 +2,24 @@
 
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.pipelines.console import command, environment
+
+# Ray reads these once in a process, some at its import: they are the same for every Ray that the tests start.
+# A token of our own, for those who join from another process, and since two that start at once would each write one.
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -49,44 +57,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ray() -> Iterator[None]:
     """A small Ray on loopback, with GPUs that only Ray believes in."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, before the import
     import ray
 
-    for _ in range(3):
-        ray.init(
-            address="local",
-            num_cpus=2,
-            num_gpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        if _actors_come_up():
-            break
-        ray.shutdown()
-    else:
-        pytest.fail("in three clusters no actor came up")
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
-
-
-class _Probe:
-    def there(self) -> bool:
-        return True
-
-
-def _actors_come_up() -> bool:
-    """Rarely the GCS takes the driver of a new cluster for the dead one that this process had before.
-
-    Then no actor starts in all of that cluster's life ("Worker 01000000ff… failed, destroying actor child").
-    """
-    import ray
-    from ray.exceptions import ActorDiedError
-
-    probe: Any = ray.remote(_Probe).options(num_cpus=0).remote()
-    try:
-        return ray.get(probe.there.remote())
-    except ActorDiedError:
-        return False
-    finally:
-        ray.kill(probe)

@@ -1,7 +1,6 @@
 """A Ray cluster of several raylets on this machine, whose nodes can be lost like machines."""
 
 import logging
-import os
 from typing import Any
 
 STORE = 100 * 2**20
@@ -18,8 +17,6 @@ class Nodes:
     """One node for each custom resource that was asked for, and a head that has none."""
 
     def __init__(self) -> None:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback, before the import
-        os.environ["RAY_AUTH_MODE"] = "disabled"  # for those who join from another process
         from ray.cluster_utils import Cluster
 
         self._cluster: Any = Cluster(

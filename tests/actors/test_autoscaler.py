@@ -15,10 +15,8 @@ pytestmark = pytest.mark.slow
 
 PORT = 6397
 ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
     "RAY_FAKE_CLUSTER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
 DRIVER = f"""

@@ -24,16 +24,14 @@ ROLES = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head, and no node that has a GPU yet."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback, before the import
-        import ray
-        from ray.cluster_utils import Cluster
+    import ray
+    from ray.cluster_utils import Cluster
 
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        yield cluster
-        ray.shutdown()
-        cluster.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
 
 
 def test_with_no_time_to_wait_nothing_is_asked_for() -> None:

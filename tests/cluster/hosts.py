@@ -61,7 +61,8 @@ class Hosts:
     def at_desk(self, *command: object) -> list[str]:
         """The command as it is run from outside of the cluster, in a home of its own."""
         home = self._home("desk")
-        inside = ["env", "-C", str(self.folder), f"HOME={home}", f"PATH={_path()}", *map(str, command)]
+        here = ["env", "-u", "RAY_AUTH_TOKEN", "-C", str(self.folder), f"HOME={home}", f"PATH={_path()}"]
+        inside = [*here, *map(str, command)]
         return ["ip", "netns", "exec", self._desk, *self._apart(home, inside)]
 
     def cut_off(self, host: int) -> None:
