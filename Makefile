@@ -2,6 +2,7 @@
 # make test   set up, then every test          make check  lint and types          make bench  the benchmarks of driver and search
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
+# make test-gpu    renderers, scorers and a whole run on a GPU that torch sees (a torch with CUDA; the models are tiny)
 # make scorer-environments   an environment for each reward model whose pins clash with this project's (docs/scorers.md)
 # Needs Python 3.11 or newer, git and make.
 
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test bench test-vllm test-cluster check lint types scorer-environments clean
+.PHONY: demo test bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -34,6 +35,10 @@ test-vllm: export VLLM_HOST_IP ?= 127.0.0.1
 test-vllm: export HF_HUB_OFFLINE ?= 1
 test-vllm: $(VENV_VLLM)/.installed
 	$(VENV_VLLM)/bin/python -m pytest --noconftest -rA --durations 5 tests/vllm
+
+# --noconftest: no browser is needed on a machine with GPUs.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --noconftest -rA --durations 5 tests/gpu
 
 # Nothing but the packages touches this machine: hosts have networks, processes and homes of their own, gone with the test.
 test-cluster: export STEER_TEST_CLUSTER := 1

@@ -37,12 +37,14 @@ class RenderProfile:
         if self.attention is not None:
             try:
                 denoiser.set_attention_backend(self.attention)
+                _attend(denoiser)  # some refuse a device or a dtype only when they are used
             except (AttributeError, ImportError, RuntimeError, ValueError) as error:
                 raise ValueError(f"attention backend {self.attention!r} cannot be used here: {error}") from error
         if self.taylorseer is not None and not hasattr(denoiser, "enable_cache"):
             raise ValueError(f"a {type(denoiser).__name__} cannot cache; take another renderer.profile")
         if self.compiled:
-            denoiser.compile()
+            compile_ = denoiser.compile_repeated_blocks if denoiser._repeated_blocks else denoiser.compile
+            compile_()
 
     @contextmanager
     def one_image(self, denoiser: Any) -> Iterator[None]:
@@ -58,6 +60,13 @@ class RenderProfile:
                 yield
         finally:
             denoiser.disable_cache()
+
+
+def _attend(denoiser: Any) -> None:
+    from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+    query = next(denoiser.parameters()).new_zeros(1, 16, 1, 64)
+    dispatch_attention_fn(query, query, query)
 
 
 PROFILES: Mapping[str, RenderProfile] = {

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from predictor.checkpoint import first_line
 
-_CUDA_BATCH = 32
-
 
 def device() -> str:
     """A GPU if there is one."""
@@ -20,12 +18,8 @@ def device() -> str:
 
 
 def batch_size() -> int:
-    """One at a time on a CPU: as fast there, and a vector then never depends on its batch mates.
-
-    On a GPU a batch is many times faster, and a vector may differ by rounding (1e-6 in float32, 1e-2 in
-    bfloat16) with what it was encoded beside; the cache keeps the first, so that it stays what it was.
-    """
-    return _CUDA_BATCH if device() == "cuda" else 1
+    """One at a time: a vector then never depends on its batch mates."""
+    return 1
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""On a GPU as on a CPU: an image depends on prompt, seed and settings alone, in every profile that a GPU has."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from actors.diffusion import DiffusersRenderer
+from actors.messages import RenderRequest
+from actors.text_encoder import Flux2TextEncoder
+from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion
+from tests.gpu.device import DEVICE, needs_device
+
+pytestmark = needs_device
+
+PROMPTS = ("a cat", "a dog dancing in the rain, cinematic light", "fog")
+REQUESTS = [RenderRequest(prompt=prompt, seed=seed) for prompt in PROMPTS for seed in (0, 2**63 - 1)]
+PIPELINES = {"flux2": tiny_flux2, "klein": tiny_klein, "stable-diffusion": tiny_stable_diffusion}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("pipelines")
+    return {name: make(root / name) for name, make in PIPELINES.items()}
+
+
+def ready(folder: Path, **settings) -> DiffusersRenderer:
+    size = {"num_inference_steps": 6, "preview_steps": 3, "width": 96, "height": 64}
+    renderer = DiffusersRenderer(str(folder), device=DEVICE, **{**size, **settings})
+    renderer.setup()
+    return renderer
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_an_image_is_the_same_in_any_order_and_after_a_restart(folders: dict[str, Path], name: str, dtype: str) -> None:
+    renderer = ready(folders[name], dtype=dtype)
+    images = [renderer.render(request) for request in REQUESTS]
+    assert len({image.png for image in images}) == len(REQUESTS)
+    torch.manual_seed(11)
+    assert [renderer.render(request) for request in reversed(REQUESTS)] == images[::-1]
+    assert ready(folders[name], dtype=dtype).render(REQUESTS[3]) == images[3]
+
+
+@pytest.mark.parametrize("profile", ["cudnn", "math", "taylorseer", "compile"])
+def test_a_profiles_image_is_the_same_in_any_order_and_after_a_restart(folders: dict[str, Path], profile: str) -> None:
+    renderer = ready(folders["flux2"], profile=profile, num_inference_steps=12)
+    images = [renderer.render(request) for request in REQUESTS[:3]]
+    assert len({image.png for image in images}) == 3
+    assert [renderer.render(request) for request in REQUESTS[2::-1]] == images[::-1]
+    assert ready(folders["flux2"], profile=profile, num_inference_steps=12).render(REQUESTS[1]) == images[1]
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is nothing to offload from")
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_waits_in_the_machines_memory_changes_no_pixel(folders: dict[str, Path], name: str, offload: str) -> None:
+    whole, lean = ready(folders[name]), ready(folders[name], offload=offload)
+    assert [lean.render(request) for request in REQUESTS] == [whole.render(request) for request in REQUESTS]
+
+
+@pytest.mark.parametrize("name", ["flux2", "klein"])
+def test_an_image_from_an_embedding_made_elsewhere_is_bit_for_bit_the_whole_pipelines(
+    folders: dict[str, Path], name: str
+) -> None:
+    whole, apart = ready(folders[name]), ready(folders[name], text_encoder_device=DEVICE)
+    encoder = Flux2TextEncoder(str(folders[name]), None, "bfloat16", None, DEVICE)
+    encoder.setup()
+    for request in REQUESTS:
+        embedding = pickle.loads(pickle.dumps(encoder.encode(request.prompt)[0]))  # noqa: S301
+        assert apart.render(request, embedding) == whole.render(request)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", ["flux2", "klein"])
+def test_a_finished_image_is_bit_for_bit_the_one_that_had_no_preview(
+    folders: dict[str, Path], name: str, dtype: str
+) -> None:
+    renderer = ready(folders[name], dtype=dtype)
+    for request in REQUESTS[:4]:
+        preview = renderer.preview(request)
+        renderer.preview(REQUESTS[0])  # another one in between changes nothing
+        assert renderer.finish(request, pickle.loads(pickle.dumps(preview))) == renderer.render(request)  # noqa: S301
+
+
+def test_the_gpus_random_numbers_are_left_alone(folders: dict[str, Path]) -> None:
+    renderer = ready(folders["stable-diffusion"])
+    torch.manual_seed(7)
+    undisturbed = torch.rand(4, device=DEVICE)
+    torch.manual_seed(7)
+    renderer.render(REQUESTS[0])
+    assert torch.equal(torch.rand(4, device=DEVICE), undisturbed)
