@@ -53,11 +53,6 @@ class Encoder(Protocol[Item]):
     @property
     def fingerprint(self) -> str: ...
 
-    @property
-    def batch_size(self) -> int:
-        """How many items are best encoded at once."""
-        ...
-
     def encode(self, items: Sequence[Item], /) -> NDArray[np.float32]: ...
 
 
@@ -142,7 +137,7 @@ def encode_cached(
     with rows.committing():
         for row, item in enumerate(items):
             if not rows.known(row, key := content(item)):
-                rows.wait(row, (key,), item)
+                rows.encode(row, (key,), item)
     return rows.vectors
 
 
@@ -157,7 +152,7 @@ def encode_files(
     """Encode image files, known by their bytes: a second pass neither decodes nor encodes.
 
     A vector is kept under the file's bytes and under its pixels as well, so that the same picture is not
-    encoded again when it comes as another file, or from memory. No more than one batch is in memory at once.
+    encoded again when it comes as another file, or from memory. No more than one picture is in memory at once.
 
     Returns
     -------
@@ -178,7 +173,7 @@ def encode_files(
             of_pixels = image_content(image)
             found = cache.get(of_pixels, encoder.dimensions)
             if found is None:
-                rows.wait(row, (of_file, of_pixels), image)
+                rows.encode(row, (of_file, of_pixels), image)
             else:
                 rows.settle(row, (of_file,), found)
     return rows.vectors
@@ -186,7 +181,9 @@ def encode_files(
 
 @dataclass
 class _Rows(Generic[Thing]):
-    """The vectors of one call, filled row by row from the cache and, a batch at a time, from the encoder.
+    """The vectors of one call, filled row by row from the cache or the encoder.
+
+    Items are encoded one at a time, on a GPU too: beside others a vector would be rounded otherwise.
 
     Committed at the latest after `commit_every` vectors or `_COMMIT_S`, and when an error or Ctrl-C ends
     it: that much is lost when the process is killed, and no more.
@@ -200,20 +197,17 @@ class _Rows(Generic[Thing]):
 
     def __post_init__(self) -> None:
         self.vectors = np.empty((self.total, self.encoder.dimensions), np.float32)
-        self._batch_size = self.encoder.batch_size
         self._first: dict[bytes, int] = {}
         self._twins: list[tuple[int, int]] = []
-        self._waiting: list[tuple[int, tuple[bytes, ...], Thing]] = []
         self._fresh: list[tuple[bytes, NDArray[np.float32]]] = []
         self._done = 0
         self._committed = monotonic()
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Fill the rows inside; what is left is encoded at its end, and everything committed, come what may."""
+        """Fill the rows inside; at its end everything is committed, come what may."""
         try:
             yield
-            self._encode()
             for row, first in self._twins:
                 self.vectors[row] = self.vectors[first]
             if self._twins:
@@ -232,11 +226,12 @@ class _Rows(Generic[Thing]):
             self.settle(row, (), found)
         return found is not None
 
-    def wait(self, row: int, keys: tuple[bytes, ...], item: Thing) -> None:
-        """Let the row's item wait for a batch to be full, and encode that."""
-        self._waiting.append((row, keys, item))
-        if len(self._waiting) >= self._batch_size:
-            self._encode()
+    def encode(self, row: int, keys: tuple[bytes, ...], item: Thing) -> None:
+        """Encode the row's item, to be committed under the keys."""
+        (vector,) = self.encoder.encode([item])
+        if not np.isfinite(vector).all():
+            raise ValueError(f"{self.encoder.name}: gave a vector that is not finite; take another encoder")
+        self.settle(row, keys, vector)
 
     def settle(self, row: int, keys: tuple[bytes, ...], vector: NDArray[np.float32]) -> None:
         """Give the row its vector, to be committed under the keys."""
@@ -245,16 +240,6 @@ class _Rows(Generic[Thing]):
         if len(self._fresh) >= self.commit_every or monotonic() - self._committed > _COMMIT_S:
             self._commit()
         self._advance(1)
-
-    def _encode(self) -> None:
-        if not self._waiting:
-            return
-        batch, self._waiting = self._waiting, []
-        vectors = self.encoder.encode([item for _, _, item in batch])
-        if not np.isfinite(vectors).all():
-            raise ValueError(f"{self.encoder.name}: gave a vector that is not finite; take another encoder")
-        for (row, keys, _), vector in zip(batch, vectors, strict=True):
-            self.settle(row, keys, vector)
 
     def _commit(self) -> None:
         if self._fresh:

@@ -26,7 +26,6 @@ class EfficientNetLite0:
     name = "efficientnet-lite0"
     fingerprint = "efficientnet-lite0-57934424-v3"
     dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
-    batch_size = 1
     parts = (1280, 2 * (32 + 16 + 24 + 40))
     """What the vector is made of: the last stage and the first ones."""
     side = 224

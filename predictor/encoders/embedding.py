@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.encoders.loading import batch_size, device, loading
+from predictor.encoders.loading import device, loading
 from predictor.encoders.source import Source
 
 _VERSION = 1
@@ -59,10 +59,6 @@ class EmbeddingModel:
         """From the settings where they tell, else from the model."""
         return _dimensions(self.source) or int(self._model.get_embedding_dimension() or 0)
 
-    @property
-    def batch_size(self) -> int:
-        return batch_size()
-
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts; unit length, shape (len(texts), dimensions).
 
@@ -74,15 +70,13 @@ class EmbeddingModel:
         import torch
 
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        size = self.batch_size
-        for start in range(0, len(texts), size):
+        for row, text in enumerate(texts):
             # Some tokenizers make nothing at all of an empty text, and nothing has no mean.
-            batch = [text if text.strip() else "." for text in texts[start : start + size]]
-            pooled = self._model.encode(batch, batch_size=size, convert_to_tensor=True, show_progress_bar=False)
+            said = text if text.strip() else "."
+            pooled = self._model.encode([said], convert_to_tensor=True, show_progress_bar=False)
             if pooled.shape[1] != self.dimensions:
                 raise ValueError(f"{self.name}: vectors of {pooled.shape[1]}, but its settings say {self.dimensions}")
-            unit = torch.nn.functional.normalize(pooled.float(), dim=-1)
-            vectors[start : start + size] = unit.cpu().numpy()
+            (vectors[row],) = torch.nn.functional.normalize(pooled.float(), dim=-1).cpu().numpy()
         return vectors
 
     @cached_property

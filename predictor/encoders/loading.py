@@ -1,4 +1,4 @@
-"""How downloaded weights are loaded: onto which device, how many items go through at once, without noise.
+"""How downloaded weights are loaded: onto which device, without noise.
 
 All cores are used, unlike for the small encoders that ship with their weights: these models are a hundred times
 larger. Last digits may then depend on the number of cores; the cache keeps the vectors that came first.
@@ -15,11 +15,6 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def batch_size() -> int:
-    """One at a time: a vector then never depends on its batch mates."""
-    return 1
 
 
 @contextmanager

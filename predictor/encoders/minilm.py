@@ -19,7 +19,6 @@ class MiniLM:
     name = "minilm"
     fingerprint = "all-minilm-l6-v2-mean-v2"
     dimensions = 384
-    batch_size = 1
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed each text by the mean of its token states; shape (len(texts), 384)."""

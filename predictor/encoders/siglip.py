@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.encoders.loading import batch_size, device, loading
+from predictor.encoders.loading import device, loading
 from predictor.encoders.source import Source
 
 MODEL_TYPES = ("siglip", "siglip2")
@@ -49,24 +49,18 @@ class SiglipImages:
         """One: the vector is of one kind."""
         return (self.dimensions,)
 
-    @property
-    def batch_size(self) -> int:
-        return batch_size()
-
     def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Embed images with their whole frame; unit length, shape (len(images), dimensions)."""
         import torch
 
         vectors = np.empty((len(images), self.dimensions), np.float32)
-        size = self.batch_size
         # A convolution makes the patches, and cuDNN would round its inputs to ten bits.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for start in range(0, len(images), size):
-                pixels = self._pixels(images[start : start + size])
-                vectors[start : start + size] = _unit(self._loaded[1](**pixels).pooler_output)
+            for row, image in enumerate(images):
+                (vectors[row],) = _unit(self._loaded[1](**self._pixels(image)).pooler_output)
         return vectors
 
-    def _pixels(self, images: Sequence[Image.Image]) -> Any:
+    def _pixels(self, image: Image.Image) -> Any:
         processor, model = self._loaded
         # Pixels are told apart from channels by their number, which goes wrong where an image is 3 pixels high.
         settings: dict[str, Any] = {"input_data_format": "channels_last", "return_tensors": "pt"}
@@ -74,8 +68,7 @@ class SiglipImages:
             # Siglip2Processor would override these by 16 and 256, whatever the checkpoint says.
             settings["patch_size"] = self._config.vision_config.patch_size
             settings["max_num_patches"] = processor.max_num_patches
-        batch = processor([image.convert("RGB") for image in images], **settings)
-        return batch.to(model.device, model.dtype)
+        return processor([image.convert("RGB")], **settings).to(model.device, model.dtype)
 
     @cached_property
     def _config(self) -> Any:
@@ -110,27 +103,21 @@ class SiglipTexts:
     def dimensions(self) -> int:
         return self._config.text_config.projection_size
 
-    @property
-    def batch_size(self) -> int:
-        return batch_size()
-
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts by their first 64 tokens; unit length, shape (len(texts), dimensions)."""
         import torch
 
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        size = self.batch_size
         with torch.inference_mode():
-            for start in range(0, len(texts), size):
-                tokens = self._tokens(texts[start : start + size])
-                vectors[start : start + size] = _unit(self._loaded[1](input_ids=tokens).pooler_output)
+            for row, text in enumerate(texts):
+                (vectors[row],) = _unit(self._loaded[1](input_ids=self._tokens(text)).pooler_output)
         return vectors
 
-    def _tokens(self, texts: Sequence[str]) -> Any:
+    def _tokens(self, text: str) -> Any:
         """Lower case, and padded on the right to full length without a mask: how both versions were trained."""
         tokenizer, model = self._loaded
         tokens = tokenizer(
-            [text.lower() for text in texts],
+            [text.lower()],
             padding="max_length",
             padding_side="right",
             truncation=True,

@@ -183,7 +183,7 @@ def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
     said = errors.decode().splitlines()[-1]
     assert process.returncode == 2
     assert "has died" in said and said.endswith(f"--resume --out {run}")
-    assert steer("--resume", "--out", run).returncode == 0
+    assert steer("--resume", "--out", run, timeout_s=400).returncode == 0
     assert steer(*small(checkpoint, prompts, tmp_path / "whole"), *longer).returncode == 0
     whole = pq.read_table(tmp_path / "whole" / "candidates.parquet")
     assert pq.read_table(run / "candidates.parquet").equals(whole)

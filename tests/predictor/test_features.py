@@ -41,7 +41,6 @@ from predictor.features import FeatureCache, encode_cached, text_content
 from tests.predictor.test_features import Letters
 
 class Slow(Letters):
-    batch_size = 2
     def encode(self, items, /):
         time.sleep(0.005)
         print(*items, sep="\\n", flush=True)
@@ -59,14 +58,11 @@ class Letters:
     fingerprint = "letters-v1"
     dimensions = 32
 
-    def __init__(self, batch_size: int = 1) -> None:
-        self.batch_size = batch_size
+    def __init__(self) -> None:
         self.encoded: list[str] = []
-        self.batches: list[int] = []
 
     def encode(self, items: Sequence[str], /) -> NDArray[np.float32]:
         self.encoded += items
-        self.batches.append(len(items))
         return np.array([list(sha256(item.encode()).digest()) for item in items], np.float32)
 
 
@@ -77,12 +73,11 @@ class Colours:
     fingerprint = "colours-v1"
     dimensions = 3
 
-    def __init__(self, batch_size: int = 1) -> None:
-        self.batch_size = batch_size
-        self.batches: list[int] = []
+    def __init__(self) -> None:
+        self.encoded = 0
 
     def encode(self, items: Sequence[Image.Image], /) -> NDArray[np.float32]:
-        self.batches.append(len(items))
+        self.encoded += len(items)
         return np.array([np.asarray(item.convert("RGB")).mean((0, 1)) for item in items], np.float32)
 
 
@@ -202,11 +197,10 @@ def test_a_full_cache_costs_speed_and_never_the_result(tmp_path: Path, monkeypat
     assert any(cache.get(text_content(text)) is None for text in texts)
 
 
-def test_items_are_encoded_a_batch_at_a_time_and_twins_once(tmp_path: Path) -> None:
-    encoder = Letters(batch_size=3)
+def test_twins_are_encoded_once(tmp_path: Path) -> None:
+    encoder = Letters()
     texts = ["a", "b", "a", "c", "d", "b", "e", "a"]
     vectors = encode_cached(encoder, texts, text_content, FeatureCache("f", tmp_path))
-    assert encoder.batches == [3, 2]
     assert encoder.encoded == ["a", "b", "c", "d", "e"]
     assert np.array_equal(vectors, Letters().encode(texts))
 
@@ -214,9 +208,7 @@ def test_items_are_encoded_a_batch_at_a_time_and_twins_once(tmp_path: Path) -> N
 def test_progress_counts_every_row_up_to_the_last(tmp_path: Path) -> None:
     cache, told = FeatureCache("f", tmp_path), []
     encode_cached(Letters(), ["b"], text_content, cache)
-    encode_cached(
-        Letters(batch_size=2), list("abcad"), text_content, cache, progress=lambda *counts: told.append(counts)
-    )
+    encode_cached(Letters(), list("abcad"), text_content, cache, progress=lambda *counts: told.append(counts))
     assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
@@ -264,7 +256,7 @@ def test_a_killed_process_loses_at_most_one_commit_of_what_it_encoded(tmp_path: 
     cache = FeatureCache("slow", tmp_path)
     kept = [text for text in told if cache.get(text_content(text), 32) is not None]
     assert kept == told[: len(kept)]
-    assert len(told) - 8 - 2 <= len(kept) <= len(told)  # a commit's worth, and the batch that was under way
+    assert len(told) - 8 - 2 <= len(kept) <= len(told)  # a commit's worth, and what was under way
     resumed = Letters()
     assert np.array_equal(encode_cached(resumed, told, text_content, cache), Letters().encode(told))
     assert resumed.encoded == told[len(kept) :]
@@ -284,13 +276,13 @@ def test_a_slow_encoder_commits_before_many_vectors_are_there(tmp_path: Path, mo
 
 
 def test_a_second_pass_over_files_neither_decodes_nor_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(batch_size=2), paintings(tmp_path, 5)
+    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(), paintings(tmp_path, 5)
     first = encode_files(encoder, [*paths, paths[1]], cache)
     assert first == pytest.approx(np.array([[n, 2 * n, 100] for n in (0, 1, 2, 3, 4, 1)]))
-    assert encoder.batches == [2, 2, 1]
+    assert encoder.encoded == 5
     monkeypatch.setattr("predictor.features.read_image", None)
     assert np.array_equal(encode_files(encoder, paths[::-1], cache), first[4::-1])
-    assert encoder.batches == [2, 2, 1]
+    assert encoder.encoded == 5
 
 
 def test_a_picture_is_encoded_once_from_a_file_a_copy_and_memory(tmp_path: Path) -> None:
@@ -300,16 +292,16 @@ def test_a_picture_is_encoded_once_from_a_file_a_copy_and_memory(tmp_path: Path)
         vectors = [encode_files(encoder, [file], cache)[0] for file in (path, tmp_path / "copy.bmp", path)]
         vectors.append(encode_cached(encoder, [image], image_content, cache)[0])
     assert len(np.unique(vectors, axis=0)) == 1
-    assert encoder.batches == [1]
+    assert encoder.encoded == 1
 
 
 def test_a_file_that_cannot_be_read_is_named_and_what_came_before_is_kept(tmp_path: Path) -> None:
-    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(batch_size=2), paintings(tmp_path, 3)
+    cache, encoder, paths = FeatureCache("f", tmp_path), Colours(), paintings(tmp_path, 3)
     (broken := tmp_path / "broken.jpg").write_text("no image")
     with pytest.raises(ValueError, match=r"broken.jpg: not an image that can be read: no format that is known"):
         encode_files(encoder, [*paths, broken], cache)
     encode_files(encoder, paths[:2], cache)
-    assert encoder.batches == [2]
+    assert encoder.encoded == 3
 
 
 def test_no_file_gives_no_rows(tmp_path: Path) -> None:

@@ -42,14 +42,6 @@ def test_texts_of_any_length_have_a_vector_that_does_not_depend_on_those_beside(
     assert encoder.encode([]).shape == (0, 32)
 
 
-def test_vectors_of_a_gpus_batches_differ_by_rounding_alone(
-    encoder: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = encoder.encode(TEXTS)
-    monkeypatch.setattr("predictor.encoders.embedding.batch_size", lambda: 3)
-    assert encoder.encode(TEXTS) == pytest.approx(alone, abs=1e-5)
-
-
 def test_bfloat16_is_kept_and_its_vectors_have_unit_length(tmp_path: Path, encoder: EmbeddingModel) -> None:
     half = EmbeddingModel(find_source(str(tiny_embedding_model(tmp_path, dtype=torch.bfloat16))))
     assert half.fingerprint.endswith("-bfloat16-v1")

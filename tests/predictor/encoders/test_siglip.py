@@ -75,16 +75,6 @@ def test_texts_of_any_length_have_a_vector_that_does_not_depend_on_those_beside(
     assert len(np.unique(together, axis=0)) == len(TEXTS) - 1
 
 
-def test_vectors_of_a_gpus_batches_differ_by_rounding_alone(
-    folder: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_images, of_texts = SiglipImages(find_source(str(folder))), SiglipTexts(find_source(str(folder)))
-    alone = of_images.encode(images), of_texts.encode(TEXTS)
-    monkeypatch.setattr("predictor.encoders.siglip.batch_size", lambda: 3)
-    assert of_images.encode(images) == pytest.approx(alone[0], abs=1e-5)
-    assert of_texts.encode(TEXTS) == pytest.approx(alone[1], abs=1e-5)
-
-
 def test_any_mode_of_image_is_taken(folder: Path, images: list[Image.Image]) -> None:
     encoder = SiglipImages(find_source(str(folder)))
     vectors = encoder.encode([images[0].convert(mode) for mode in ("RGB", "RGBA", "L", "P", "CMYK", "1")])
