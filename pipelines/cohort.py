@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from pipelines.guards import of_the_prompt
 from pipelines.search import Propose, Protocol, RenderBase, Reseed, Share, Step, Stop, Watch, next_step
 from pipelines.trajectory import Candidate, History, Iteration, Trajectory
 
@@ -58,7 +59,8 @@ def next_round(members: Sequence[Trajectory], histories: Histories, protocol: Pr
 def others_images(member: Trajectory, own: Iteration, rounds: Mapping[str, Iteration]) -> Iterator[Candidate]:
     """What the others drew in a round, as candidates of this member that have no score yet.
 
-    Each image once, and none that the member drew itself.
+    Each image once, and none that the member drew itself; the same whether the others' rounds have been guarded yet or
+    are long recorded.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def others_images(member: Trajectory, own: Iteration, rounds: Mapping[str, Itera
         for place, candidate in enumerate(iteration.candidates):
             if candidate.image is not None and candidate.image not in seen:
                 seen.add(candidate.image)
-                warnings = candidate.warnings  # what is wrong with a prompt is so for everybody
+                warnings = of_the_prompt(candidate)  # the others are about what might be somebody's best
                 yield Candidate(prompt=candidate.prompt, image=candidate.image, warnings=warnings, origin=(user, place))
 
 

@@ -19,6 +19,8 @@ SUBJECT = "subject_similarity"
 """Cosine of the image and the base prompt; `LEAST_SUBJECT` is what base images with other seeds keep."""
 LEAST_SUBJECT = "least_subject_similarity"
 
+_OF_THE_PROMPT = "subject: "
+
 _WORD = re.compile(r"[^\W\d_]{3,}", re.UNICODE)
 _NO_SUBJECT = frozenset(
     _WORD.findall(
@@ -50,7 +52,12 @@ def lost_subject(base_prompt: str, prompt: str, similarity: float, guards: Guard
     missing = missing_words(base_prompt, prompt)
     if not missing or similarity >= guards.subject_similarity:
         return None
-    return f"subject: lacks {', '.join(missing)}, and its similarity to the base prompt is {similarity:.2f}"
+    return f"{_OF_THE_PROMPT}lacks {', '.join(missing)}, and its similarity to the base prompt is {similarity:.2f}"
+
+
+def of_the_prompt(candidate: Candidate) -> tuple[str, ...]:
+    """The candidate's warnings that hold for whoever looks at it: those of the subject guard, which knows no score."""
+    return tuple(warning for warning in candidate.warnings if warning.startswith(_OF_THE_PROMPT))
 
 
 def examined(candidate: Candidate, base: Candidate, guards: Guards) -> Candidate:

@@ -1,7 +1,9 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipelines.cohort import cohorts, next_round, others_images, pooled
-from pipelines.search import Propose, Protocol, RenderBase, Reseed, Watch
+from pipelines.guards import HELD_OUT, SATURATION, SHARPNESS, examined, lost_subject, noticed
+from pipelines.search import Guards, Propose, Protocol, RenderBase, Reseed, Watch
 from pipelines.trajectory import Candidate, Iteration, Trajectory
 
 POOL = Protocol(candidates=2, iterations=3, patience=1, share="pool")
@@ -86,9 +88,22 @@ def test_everybody_gets_each_image_of_the_others_once_and_none_of_their_own() ->
 
 
 def test_an_image_from_the_pool_keeps_what_the_subject_guard_has_noticed_in_its_prompt() -> None:
-    warned = Candidate(prompt="a dog", image="x", score=0.9, warnings=("subject: lacks cat",))
+    guards = Guards(subject="warn")
+    lost = lost_subject("a cat", "a dog", 0.3, guards)
+    assert lost is not None
+    warned = noticed(Candidate(prompt="a dog", image="x", score=0.9), "warn", lost)
     rounds = {"a": drawn(1), "b": Iteration(number=1, candidates=(warned,))}
-    assert [c.warnings for c in others_images(A, rounds["a"], rounds)] == [warned.warnings]
+    assert [c.warnings for c in others_images(A, rounds["a"], rounds)] == [(lost,)]
+
+
+def test_an_image_from_the_pool_leaves_behind_what_guards_have_noticed_in_it_as_somebodys_best() -> None:
+    guards = Guards(drift="warn", held_out="warn")
+    base = Candidate(prompt="a cat", measured={HELD_OUT: 0.8, SATURATION: 10, SHARPNESS: 0})
+    theirs = Candidate(prompt="a cat, garish", image="x", score=0.9, warnings=("subject: lacks tabby",))
+    guarded = examined(replace(theirs, measured={HELD_OUT: 0.2, SATURATION: 90, SHARPNESS: 0}), base, guards)
+    assert len(guarded.warnings) == 3
+    rounds = {"a": drawn(1), "b": Iteration(number=1, candidates=(guarded,))}
+    assert [c.warnings for c in others_images(A, rounds["a"], rounds)] == [theirs.warnings]
 
 
 def test_what_a_line_says_of_others_images_gets_their_prompts_back() -> None:

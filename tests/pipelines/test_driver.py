@@ -79,6 +79,7 @@ def drive(
     scorers: int = 1,
     protocol: Protocol = PROTOCOL,
     examiner: type | None = None,
+    scoring: type[ToyScorer] = ToyScorer,
 ) -> Run:
     """Run what the journal in the folder does not have yet."""
     folder.mkdir(exist_ok=True)
@@ -91,14 +92,14 @@ def drive(
     async def main() -> Mapping[str, str]:
         renderer = ActorPool(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
         proposer = ActorPool(Role(name="proposer", make=ToyProposer))
-        scorer = ActorPool(Role(name="scorer", make=ToyScorer, actors=scorers))
+        scorer = ActorPool(Role(name="scorer", make=scoring, actors=scorers))
         measuring = [ActorPool(Role(name="examiner", make=examiner))] if examiner else []
         driver = Driver(
             protocol=protocol,
             renderer=RenderPath(renderer),
             renderer_identity={"renderer": "toy"},
             proposer=proposer,
-            scorers={"pamela": scorer},
+            scorers={"pamela": scorer, "population": scorer},
             images=ImageStore(folder),
             journal=journal,
             observer=watcher,

@@ -9,6 +9,7 @@ from pipelines.journal import follow
 from pipelines.search import Guards, Protocol
 from pipelines.trajectory import Iteration
 from tests.pipelines.test_driver import Run, drive, trajectories
+from tests.pipelines.toys import MendedScorer
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -105,6 +106,20 @@ def test_a_member_that_fails_does_not_hold_up_its_cohort(tmp_path: Path) -> None
         pooled = [c for iteration in run.histories[trajectory.id] for c in iteration.pooled]
         assert len(run.histories[trajectory.id]) > 2
         assert {c.origin and c.origin[0] for c in pooled} == {"u1", "u2"} - {trajectory.user}
+
+
+def test_a_member_that_failed_and_caught_up_has_the_very_rounds_of_one_that_never_failed(tmp_path: Path) -> None:
+    # Two rounds: in a third, the others would propose from what they have of the member that failed.
+    protocol = Protocol(candidates=8, iterations=2, share="pool", guards=Guards(held_out="warn"))
+    todo = trajectories("rain", "a tree", "a fox", users=["u1", "picky", "u2"])
+    failing = {trajectory.id for trajectory in todo if trajectory.user == "picky"}
+    whole = drive(tmp_path / "undisturbed", todo, protocol=protocol, scoring=MendedScorer).histories
+    assert drive(tmp_path / "run", todo, protocol=protocol).failures.keys() == failing
+    again = drive(tmp_path / "run", todo, protocol=protocol, scoring=MendedScorer).histories
+    for name in failing:
+        assert again[name] == whole[name]
+    own = [c for name in whole.keys() - failing for c in whole[name][2].candidates]
+    assert any(c.warnings for c in own)  # else there was nothing to be mistaken about
 
 
 def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Path) -> None:

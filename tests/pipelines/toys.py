@@ -50,11 +50,13 @@ class ToyProposer:
 class ToyScorer:
     """A number from 0 to 1 that depends on image and user; a base prompt with "unscorable" errs."""
 
+    speechless_for: tuple[str, ...] = ("picky",)
+
     def setup(self) -> None:
         """Nothing to load."""
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        if "unscorable" in request.base_prompt or "picky" in request.users:
+        if "unscorable" in request.base_prompt or set(self.speechless_for) & set(request.users):
             raise ValueError("no opinion")
         if "nan" in request.base_prompt.split() and rendering.png != request.base_prompt.encode():
             return float("nan")
@@ -65,6 +67,12 @@ class ToyScorer:
         if b"unpoolable" in rendering.png:
             raise ValueError("no opinions")
         return [self.score(request, rendering) for request in requests]
+
+
+class MendedScorer(ToyScorer):
+    """The same, once it has an opinion for everybody."""
+
+    speechless_for = ()
 
 
 class ToyTextEncoder:
