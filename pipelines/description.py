@@ -1,6 +1,5 @@
 """What the predictor can tell from an image beside a score, and what guards cannot notice where it cannot."""
 
-import json
 from collections.abc import Iterator
 
 from pipelines.plan import Plan
@@ -17,7 +16,7 @@ def describes(plan: Plan) -> bool:
 
 def compares(plan: Plan) -> bool:
     """Whether the image guard is on, and the predictor's image encoder has a text half to compare images with."""
-    return plan.protocol.guards.image != "off" and _image_encoder(plan) not in (None, *IMAGE_ENCODERS)
+    return plan.protocol.guards.image != "off" and plan.image_encoder not in (None, *IMAGE_ENCODERS)
 
 
 def unguarded(plan: Plan) -> list[str]:
@@ -48,7 +47,7 @@ def unpreviewed(plan: Plan) -> list[str]:
 def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
     guards = plan.protocol.guards
     if guards.image != "off" and not compares(plan):
-        why = "there is no predictor" if plan.checkpoint is None else f"{_image_encoder(plan)} has no text half"
+        why = "there is no predictor" if plan.checkpoint is None else f"{plan.image_encoder} has no text half"
         yield "image", guards.image, f"{why}; a predictor on SigLIP has one"
     if guards.held_out != "off":
         scorer = guards.held_out_scorer
@@ -59,17 +58,11 @@ def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
             yield "held-out", guards.held_out, f"{scorer} steers, and cannot be held out from itself"
 
 
-def _image_encoder(plan: Plan) -> str | None:
-    if plan.checkpoint is None:
-        return None
-    return json.loads((plan.checkpoint / "config.json").read_text("utf-8"))["image_encoder"]
-
-
 def undescribed(plan: Plan) -> list[str]:
     """Why metadata that the predictor knows categories of stays unknown, where the prompts file does not give it."""
     if plan.checkpoint is None or not (known := _categories(plan)):
         return []
-    encoder = _image_encoder(plan)
+    encoder = plan.image_encoder
     missing = sorted(name for name in known if any(name not in prompt.metadata for prompt in plan.prompts))
     if not missing or encoder not in IMAGE_ENCODERS:
         return []

@@ -3,6 +3,7 @@
 Everything that can be refused is refused here, as a ValueError of one line.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from pipelines.prompts import Prompt
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.roles import proposer_identity
 from pipelines.scorer_settings import PERSONAL, needs_predictor
+from pipelines.screening import LEAST_SCORED
 from pipelines.search import Protocol
 from pipelines.settings import Settings, decisive
 from pipelines.trajectory import Trajectory, image_seed
 from pipelines.users import NOBODY, Audience
+from predictor.encoders.registry import IMAGE_ENCODERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +68,14 @@ class Plan:
 
     @property
     def most_renders(self) -> int:
-        """If no trajectory stops early, no two share an image that they need not share, and previews switch off."""
+        """If all images have scores, no trajectory stops early, no two share an image that they need not share, and
+        previews switch off."""
         protocol, guards = self.protocol, self.protocol.guards
         looks = protocol.iterations if guards.reseed == "reject" else min(1, protocol.iterations)
         again = guards.reseeds if guards.reseed != "off" and looks else 0
-        return self._renders(protocol.iterations, self._drawn) + again * (
-            len(self.prompts) + looks * len(self.trajectories)
-        )
+        bases = max(again, guards.image_seeds if self._may_compare else 0)  # the seeds of one are the other's first
+        fresh = bases * len(self.prompts) + again * looks * len(self.trajectories)
+        return self._renders(protocol.iterations, self._most_later) + fresh
 
     @property
     def render_hours(self) -> float:
@@ -82,8 +86,30 @@ class Plan:
     def least_renders(self) -> int:
         """If every trajectory stops as early as it may, and so has no winner to draw again."""
         protocol = self.protocol
-        finished = min(protocol.previews or self._drawn, self._drawn)
-        return self._renders(min(protocol.patience, protocol.iterations), finished)
+        rounds = min(protocol.patience, protocol.iterations)
+        return self._renders(rounds, max(0, rounds - 1) * min(protocol.previews or self._drawn, self._drawn))
+
+    @cached_property
+    def image_encoder(self) -> str | None:
+        """The predictor's, where there is one."""
+        if self.checkpoint is None:
+            return None
+        return json.loads((self.checkpoint / "config.json").read_text("utf-8"))["image_encoder"]
+
+    @property
+    def _may_compare(self) -> bool:
+        """Whether the image guard may draw base images: a predictor that is still to come may be one on SigLIP."""
+        wanted = self.protocol.guards.image != "off" and needs_predictor(self.settings.scorers)
+        return wanted and self.image_encoder not in IMAGE_ENCODERS
+
+    @property
+    def _most_later(self) -> int:
+        """Of a trajectory after its first round: all proposals, until there are scores enough for a screen."""
+        drawn = 0
+        for _ in range(1, self.protocol.iterations):
+            screened = 1 + self.protocol.candidates + drawn >= LEAST_SCORED
+            drawn += self._drawn if screened else self.protocol.candidates
+        return drawn
 
     @property
     def _drawn(self) -> int:
@@ -91,12 +117,12 @@ class Plan:
         return min(self.protocol.screen or self.protocol.candidates, self.protocol.candidates)
 
     def _renders(self, rounds: int, later: int) -> int:
-        """Of base images, first rounds, and so many in each later round of each trajectory."""
+        """Of base images, first rounds, and so many in all later rounds of each trajectory."""
         protocol, prompts, trajectories = self.protocol, len(self.prompts), len(self.trajectories)
         if not rounds:
             return prompts
         first = prompts * self.settings.runs if protocol.shares_first_round else trajectories
-        return prompts + first * protocol.candidates + trajectories * (rounds - 1) * later
+        return prompts + first * protocol.candidates + trajectories * later
 
     @property
     def image_bytes(self) -> int:

@@ -80,6 +80,7 @@ def drive(
     protocol: Protocol = PROTOCOL,
     examiner: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
+    beholds: bool = False,
 ) -> Run:
     """Run what the journal in the folder does not have yet."""
     folder.mkdir(exist_ok=True)
@@ -105,6 +106,7 @@ def drive(
             observer=watcher,
             preview_identity={"renderer": "toy", "preview": 1},
             examiner=next(iter(measuring), None),
+            beholder=scorer if beholds else None,
             first_rounds=recorded.first_rounds,
         )
         pools = (renderer, proposer, scorer, *measuring)

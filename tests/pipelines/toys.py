@@ -68,6 +68,9 @@ class ToyScorer:
             raise ValueError("no opinions")
         return [self.score(request, rendering) for request in requests]
 
+    def similarity(self, text: str, rendering: Rendering) -> float:
+        return float(text.encode() in rendering.png)
+
 
 class MendedScorer(ToyScorer):
     """The same, once it has an opinion for everybody."""
