@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from actors.role import Role
 from pipelines.plan import Plan
 from pipelines.renderer_roles import renderer_role, text_encoder_role
-from pipelines.roles import examiner_role, proposer_role, scorer_roles
+from pipelines.roles import examiner_role, proposer_role, scorer_role, scorer_roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,8 @@ class Cast:
     proposer: Role
     scorers: Mapping[str, Role]
     """The held-out one too, where there is one."""
+    predictor: Role | None
+    """Whom guards ask about images, whether or not a scorer has it behind it."""
     examiner: Role | None
 
     @property
@@ -26,7 +28,8 @@ class Cast:
         """Each once."""
         encoder = [self.text_encoder] if self.text_encoder else []
         examiner = [self.examiner] if self.examiner else []
-        roles = (self.renderer, *encoder, self.proposer, *self.scorers.values(), *examiner)
+        predictor = [self.predictor] if self.predictor else []
+        roles = (self.renderer, *encoder, self.proposer, *self.scorers.values(), *predictor, *examiner)
         return list({role.name: role for role in roles}.values())
 
 
@@ -37,5 +40,6 @@ def cast_of(plan: Plan) -> Cast:
         text_encoder=text_encoder_role(settings),
         proposer=proposer_role(settings.proposer),
         scorers=scorer_roles(settings, plan.checkpoint),
+        predictor=scorer_role(settings.scorer, plan.checkpoint) if plan.checkpoint else None,
         examiner=examiner_role(settings),
     )

@@ -47,12 +47,13 @@ def unpreviewed(plan: Plan) -> list[str]:
 def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
     guards = plan.protocol.guards
     if guards.image != "off" and not compares(plan):
-        why = "there is no predictor" if plan.checkpoint is None else f"{plan.image_encoder} has no text half"
-        yield "image", guards.image, f"{why}; a predictor on SigLIP has one"
+        blind = f"{plan.image_encoder} has no text half; a predictor on SigLIP has one"
+        why = "it needs a predictor; name one on SigLIP by --predictor" if plan.checkpoint is None else blind
+        yield "image", guards.image, why
     if guards.held_out != "off":
         scorer = guards.held_out_scorer
         if scorer in PREDICTOR_SCORERS and plan.checkpoint is None:
-            why = f"{scorer} needs a predictor, and no --scorer loads one; name another protocol.guards.held_out_scorer"
+            why = f"{scorer} needs a predictor; name one by --predictor, or another protocol.guards.held_out_scorer"
             yield "held-out", guards.held_out, why
         elif scorer in plan.settings.scorers:
             yield "held-out", guards.held_out, f"{scorer} steers, and cannot be held out from itself"

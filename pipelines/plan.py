@@ -18,7 +18,7 @@ from pipelines.preflight import shortage
 from pipelines.prompts import Prompt
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.roles import proposer_identity
-from pipelines.scorer_settings import PERSONAL, needs_predictor
+from pipelines.scorer_settings import PERSONAL
 from pipelines.screening import LEAST_SCORED
 from pipelines.search import Protocol
 from pipelines.settings import Settings, decisive
@@ -29,7 +29,7 @@ from predictor.encoders.registry import IMAGE_ENCODERS
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run, settled. `checkpoint` is None where no scorer needs one, or the embedded preset has still to make it."""
+    """A run, settled. `checkpoint` is None where nothing goes by one, or the embedded preset has still to make it."""
 
     settings: Settings
     checkpoint: Path | None
@@ -99,7 +99,7 @@ class Plan:
     @property
     def _may_compare(self) -> bool:
         """Whether the image guard may draw base images: a predictor that is still to come may be one on SigLIP."""
-        wanted = self.protocol.guards.image != "off" and needs_predictor(self.settings.scorers)
+        wanted = self.protocol.guards.image != "off" and self.settings.wants_predictor
         return wanted and self.image_encoder not in IMAGE_ENCODERS
 
     @property
@@ -162,7 +162,7 @@ class Plan:
         models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))
         lines += [f"licence       {line}" for line in licence_lines(models)]
         lines += [f"scorer        {name}: {SCORERS[name].of}, {SCORERS[name].values}" for name in self.settings.scorers]
-        if not needs_predictor(self.settings.scorers):
+        if not self.settings.wants_predictor:
             return "\n".join(lines)
         if self.checkpoint is None and not isinstance(renderer, DarkroomSettings):
             lines.append("predictor     missing: name one by --predictor; the users are as many as the paper's here")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.roles import examines, scorers_at_work
-from pipelines.scorer_settings import generic, needs_predictor
+from pipelines.scorer_settings import generic
 from pipelines.settings import Settings
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -15,7 +15,7 @@ def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together; zeros left out."""
     total: dict[str, float] = {"GPU": 0}
     roles = [settings.renderer, settings.text_encoder, settings.proposer]
-    has_predictor = needs_predictor(settings.scorers)
+    has_predictor = settings.wants_predictor
     roles += [settings.generic.of(name) for name in generic(scorers_at_work(settings, has_predictor=has_predictor))]
     roles += [settings.scorer] * has_predictor + [settings.examiner] * examines(settings)
     for role in roles:

@@ -14,7 +14,7 @@ from pipelines.prompts import Prompt, read_prompts
 from pipelines.renderer_roles import make_renderer, pinned
 from pipelines.renderer_settings import DarkroomSettings
 from pipelines.run_folder import RunFolder, check_free
-from pipelines.scorer_settings import PERSONAL, needs_predictor
+from pipelines.scorer_settings import PERSONAL
 from pipelines.settings import Settings, load_settings
 from pipelines.users import NOBODY, Audience, resolve_users
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
@@ -82,7 +82,7 @@ def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Pl
     settings = load_settings(
         order.preset or about["settings"]["preset"], order.overrides, order.options, recorded=recorded
     )
-    if settings.predictor is None and needs_predictor(settings.scorers):
+    if settings.predictor is None:
         settings = settings.model_copy(update={"predictor": about["checkpoint"]})
     if order.prompts is not None:
         prompts = read_prompts(order.prompts)
@@ -111,13 +111,13 @@ def _plan(
     """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
     embedded = isinstance(settings.renderer, DarkroomSettings)
     if not dry_run:
-        if settings.predictor is None and not embedded and needs_predictor(settings.scorers):
+        if settings.predictor is None and not embedded and settings.wants_predictor:
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = pinned(settings)
     renderer = make_renderer(settings)
     for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)
-    if not needs_predictor(settings.scorers):
+    if not settings.wants_predictor:
         return _plan_without_users(settings, prompts, renderer)
     if settings.predictor is None:
         people = _raters_to_be() if embedded else _as_many_as_the_papers()
@@ -140,7 +140,7 @@ def _plan(
 
 
 def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer: Renderer) -> Plan:
-    """No scorer of the run needs a predictor, so none is made or looked at."""
+    """Nothing in the run goes by a predictor, so none is made or looked at."""
     return Plan(
         settings=settings,
         checkpoint=None,

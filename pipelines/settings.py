@@ -21,7 +21,7 @@ from pipelines.placement import Closed, Placement
 from pipelines.proposer_settings import LexiconSettings, ProposerSettings
 from pipelines.protocol_settings import ProtocolSettings
 from pipelines.renderer_settings import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
-from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic
+from pipelines.scorer_settings import GenericScorer, GenericSettings, ScorerSettings, generic, needs_predictor
 
 PRESETS = Path(__file__).parent / "presets"
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -57,6 +57,13 @@ class Settings(Closed):
                 f"got {self.text_encoder.actors}; set text_encoder.actors=0"
             )
         return self
+
+    @property
+    def wants_predictor(self) -> bool:
+        """Whether a scorer needs one, or one is named and a guard would go by it."""
+        guards = self.protocol.guards
+        held_out = guards.held_out != "off" and needs_predictor((guards.held_out_scorer,))
+        return needs_predictor(self.scorers) or (self.predictor is not None and (held_out or guards.image != "off"))
 
     @field_serializer("generic")
     def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:

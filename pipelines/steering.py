@@ -26,7 +26,6 @@ from pipelines.plan import Plan
 from pipelines.progress import RunProgress
 from pipelines.recorded import Unfinished
 from pipelines.run_folder import RunFolder
-from pipelines.scorer_settings import PREDICTOR_SCORERS
 from pipelines.settings import differences
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ async def _drive(
     recorded: Unfinished,
 ) -> Ended:
     renderer = pools[cast.renderer.name]
+    predictor = pools[cast.predictor.name] if cast.predictor else None
     costs = Costs(list(pools.values()))
     await wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, lambda line: console.print(line, markup=False))
     check_resources(cast.all)
@@ -101,8 +101,8 @@ async def _drive(
         observer=progress,
         preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
         examiner=pools[cast.examiner.name] if cast.examiner else None,
-        describer=_predictor(cast, pools) if describes(plan) else None,
-        beholder=_predictor(cast, pools) if compares(plan) else None,
+        describer=predictor if describes(plan) else None,
+        beholder=predictor if compares(plan) else None,
         described=folder.about.get("zero_shot", {}),
         on_description=folder.describe,
         first_rounds=recorded.first_rounds,
@@ -123,11 +123,6 @@ async def _drive(
     lost = (line for pool in pools.values() for line in pool.lost)
     warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *unpreviewed(plan), *lost]
     return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
-
-
-def _predictor(cast: Cast, pools: Mapping[str, ActorPool]) -> ActorPool | None:
-    predictor = next((cast.scorers[name] for name in PREDICTOR_SCORERS if name in cast.scorers), None)
-    return pools[predictor.name] if predictor else None
 
 
 async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.preflight import wanted
 from pipelines.roles import check_scorers, scorer_roles
 from pipelines.scorer_settings import SCORERS, GenericSettings, generic
 from pipelines.settings import decisive, load_settings
-from tests.checkpoints import tiny_clip
+from predictor.encoding import EncoderNames
+from tests.checkpoints import tiny_clip, tiny_siglip
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
+from tests.pipelines.predictors import train
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,41 @@ def test_a_run_without_the_predictor_needs_neither_users_nor_a_checkpoint(
     about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
     assert about["checkpoint"] is None
     assert about["users"] == [{"user": "*", "members": []}]
+
+
+def test_a_predictor_that_is_named_beside_a_scorer_that_needs_none_serves_the_guards(
+    steer: Steer, prompts: Path, clip: Path, tmp_path: Path
+) -> None:
+    predictor = train(tmp_path, EncoderNames(image=str(tiny_siglip(tmp_path / "siglip", text_dimensions=32))))
+    guards = ("--set", "protocol.guards={image: reject, held_out: reject}")
+    options = (*small(predictor, prompts, tmp_path / "run"), "--iterations", 1, *pickscore(clip), *guards)
+
+    planned = steer(*options, "--dry-run")
+    done = steer(*options)
+    before = (tmp_path / "run" / "judgements.parquet").read_bytes()
+    (tmp_path / "run" / "journal.jsonl").write_text("", "utf-8")
+    again = steer("--resume", "--out", tmp_path / "run")
+
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    assert f"predictor     {predictor}" in planned.stdout
+    assert (tmp_path / "run" / "judgements.parquet").read_bytes() == before
+    rows = pq.read_table(tmp_path / "run" / "judgements.parquet").to_pylist()
+    bases = [row for row in rows if row["iteration"] == 0]
+    assert [row["user"] for row in bases] == ["*", "*"]
+    assert all(0 <= row["held_out"] <= 1 and -1 <= row["subject_similarity"] <= 1 for row in bases)
+    about = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert about["checkpoint"] == str(predictor.resolve())
+    assert not [line for line in about["warnings"] if "guard is off" in line]
+
+
+@pytest.mark.parametrize("guard", ["image", "held_out"])
+def test_a_predictor_is_wanted_by_a_guard_only_where_one_is_named(guard: str) -> None:
+    guards, pool = f"protocol.guards={{{guard}: warn}}", "scorer={actors: 1, num_gpus: 1}"
+    plain, named = {"protocol.name": "paper", "scorers": ("pickscore",)}, {"predictor": "checkpoint"}
+
+    assert wanted(load_settings("embedded", [guards, pool], plain | named)) == {"GPU": 1}
+    assert wanted(load_settings("embedded", [guards, pool], plain)) == {}
+    assert wanted(load_settings("embedded", [pool], plain | named)) == {}
 
 
 def test_a_scorer_whose_library_is_missing_is_refused_before_anything_starts(

@@ -59,6 +59,20 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 
 @pytest.mark.parametrize(
+    ("guard", "said"),
+    [
+        ("image", ["guards.image=reject", "name one on SigLIP by --predictor"]),
+        ("held_out", ["guards.held_out=reject", "name one by --predictor, or another protocol.guards.held_out_scorer"]),
+    ],
+)
+def test_a_guard_that_rejects_by_a_predictor_says_how_to_name_one(
+    guard: str, said: list[str], steer: Steer, prompts: Path, tmp_path: Path
+) -> None:
+    level = ("--set", f"protocol.guards.{guard}=reject")
+    refused(steer("--prompts", prompts, "--scorer", "pickscore", "--out", tmp_path / "run", *level), *said)
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "holds no prompt"),
