@@ -13,11 +13,11 @@ def command(*arguments: object) -> list[str]:
     return [str(Path(sys.executable).parent / "steer-batch"), *map(str, arguments)]
 
 
-def small(checkpoint: Path, prompts: Path, out: Path) -> tuple[object, ...]:
+def small(checkpoint: Path, prompts: Path, out: Path, users: str = "all") -> tuple[object, ...]:
     """A run of a few seconds: 4 users x 2 prompts, at most 2 iterations of 4 candidates."""
     size = ("--candidates", 4, "--iterations", 2, "--set", "renderer.size=64")
     actors = ("--set", "renderer.actors=1", "--set", "scorer.actors=1")
-    return ("--users", "all", "--prompts", prompts, "--predictor", checkpoint, "--out", out, *size, *actors)
+    return ("--users", users, "--prompts", prompts, "--predictor", checkpoint, "--out", out, *size, *actors)
 
 
 def environment() -> dict[str, str]:
