@@ -1,9 +1,9 @@
 """Seconds a render and an embedding, on the GPU that is here, by the renderers that steer-batch uses.
 
-    python -m tests.benchmarks.bench_models FOLDER [flux2-dev] [klein-4b]
+    python -m tests.benchmarks.bench_models FOLDER [siglip2] [klein-4b] [flux2-dev]
 
-The models have the sizes of FLUX.2-dev and FLUX.2-klein-4B and random weights, which are as fast as trained ones: they
-are written to FOLDER in the real formats (65 and 16 GB, a RAM disk does), unless they are there, and loaded from there.
+The models have the sizes of SigLIP2 so400m, FLUX.2-klein-4B and FLUX.2-dev and random weights, which are as fast as
+trained ones: they are written to FOLDER in the real formats (2, 16 and 65 GB, a RAM disk does), unless they are there.
 The baseline of each row is the profile `exact` of the same run. Prints JSON lines.
 """
 
@@ -15,16 +15,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from PIL import Image
+from transformers import (
+    AutoTokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
+    Siglip2Processor,
+)
 
 from actors.diffusion import DiffusersRenderer
 from actors.messages import RenderRequest
 from actors.prompt_embedding import PromptEmbedding
 from actors.render_profiles import PROFILES
 from actors.text_encoder import Flux2TextEncoder
+from predictor.encoders.registry import image_encoder
+from tests.checkpoints import tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2, tiny_klein
 
 REQUESTS = [RenderRequest(prompt=f"a cup of coffee, look {number}", seed=number) for number in range(4)]
@@ -45,12 +57,20 @@ QWEN3_4B: dict[str, Any] = {
     "vocab_size": 151936,
     "tie_word_embeddings": True,
 }
+SO400M: dict[str, Any] = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "num_patches": 256,
+    "patch_size": 16,
+}
 
 
-def write(make: Callable[[], Any], folder: Path) -> None:
-    """Save a model of random weights in bfloat16 in place of the tiny one."""
-    shutil.rmtree(folder)
-    torch.set_default_dtype(torch.bfloat16)
+def write(make: Callable[[], Any], folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Save a model of random weights, in place of the tiny one that is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.set_default_dtype(dtype)
     with torch.device("cuda"), torch.no_grad():
         model = make()
         for weight in model.parameters():
@@ -118,9 +138,9 @@ def klein_4b(folder: Path) -> None:
     encode = embedding_of_a_prompt(folder)
     tell("FLUX.2-klein-4B, embedding of a prompt", **encode)
     torch.cuda.empty_cache()
-    for size, offload in ((512, "none"), (1024, "none"), (512, "model")):
-        figures = renders(folder, size, offload)
-        tell(f"FLUX.2-klein-4B, {size} x {size}, 4 steps, offload {offload}", **figures)
+    for size, how in ((512, {}), (1024, {}), (512, {"profile": "compile"}), (512, {"offload": "model"})):
+        figures = renders(folder, size, **how)
+        tell(f"FLUX.2-klein-4B, {size} x {size}, 4 steps, {how or 'exact'}", **figures)
         torch.cuda.empty_cache()
 
 
@@ -132,8 +152,8 @@ def embedding_of_a_prompt(folder: Path) -> dict[str, object]:
     return {"seconds": min(took), "billions": billions(encoder._pipeline.text_encoder)}
 
 
-def renders(folder: Path, size: int, offload: str) -> dict[str, object]:
-    settings: dict[str, Any] = {"width": size, "height": size, "offload": offload, "device": "cuda"}
+def renders(folder: Path, size: int, **how: str) -> dict[str, object]:
+    settings: dict[str, Any] = {"width": size, "height": size, "device": "cuda", **how}
     renderer = DiffusersRenderer(str(folder), num_inference_steps=4, guidance_scale=1.0, **settings)
     load, _ = timed(renderer.setup)
     first, drawn = timed(renderer.render, REQUESTS[0])
@@ -148,11 +168,29 @@ def renders(folder: Path, size: int, offload: str) -> dict[str, object]:
     }
 
 
+def siglip2(folder: Path) -> None:
+    """The image half of the predictor's encoder; the text half stays tiny."""
+    if not folder.exists():
+        tiny = tiny_siglip2(folder / "tiny")
+        config = Siglip2Config(text_config=Siglip2Config.from_pretrained(tiny).text_config, vision_config=SO400M)
+        tokenizer = AutoTokenizer.from_pretrained(tiny)
+        write(lambda: Siglip2Model(config), folder, torch.float32)
+        processor = Siglip2ImageProcessorPil(patch_size=16, max_num_patches=256)
+        Siglip2Processor(processor, tokenizer).save_pretrained(folder)
+    encoder = image_encoder(str(folder))
+    noise = np.random.default_rng(0).integers(0, 256, (32, 512, 512, 3), np.uint8)
+    pictures = [Image.fromarray(pixels) for pixels in noise]
+    encoder.encode(pictures)
+    took, _ = timed(encoder.encode, pictures)
+    tell("SigLIP2 so400m, an image of 512 x 512", seconds=round(took / len(pictures), 4), dimensions=encoder.dimensions)
+
+
 def main() -> None:
     root = Path(sys.argv[1])
     tell(torch.cuda.get_device_name(), torch=torch.__version__)
-    for name in sys.argv[2:] or ("klein-4b", "flux2-dev"):
-        {"flux2-dev": flux2_dev, "klein-4b": klein_4b}[name](root / name)
+    work = {"siglip2": siglip2, "klein-4b": klein_4b, "flux2-dev": flux2_dev}
+    for name in sys.argv[2:] or work:
+        work[name](root / name)
 
 
 if __name__ == "__main__":
