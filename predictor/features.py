@@ -198,7 +198,6 @@ class _Rows(Generic[Thing]):
     def __post_init__(self) -> None:
         self.vectors = np.empty((self.total, self.encoder.dimensions), np.float32)
         self._first: dict[bytes, int] = {}
-        self._twins: list[tuple[int, int]] = []
         self._fresh: list[tuple[bytes, NDArray[np.float32]]] = []
         self._done = 0
         self._committed = monotonic()
@@ -208,17 +207,13 @@ class _Rows(Generic[Thing]):
         """Fill the rows inside; at its end everything is committed, come what may."""
         try:
             yield
-            for row, first in self._twins:
-                self.vectors[row] = self.vectors[first]
-            if self._twins:
-                self._advance(len(self._twins))
         finally:
             self._commit()
 
     def known(self, row: int, key: bytes) -> bool:
         """Whether the row is settled without its item: the key came before in this call, or is in the cache."""
         if key in self._first:
-            self._twins.append((row, self._first[key]))
+            self.settle(row, (), self.vectors[self._first[key]])
             return True
         self._first[key] = row
         found = self.cache.get(key, self.encoder.dimensions)
@@ -239,14 +234,11 @@ class _Rows(Generic[Thing]):
         self._fresh += [(key, vector) for key in keys]
         if len(self._fresh) >= self.commit_every or monotonic() - self._committed > _COMMIT_S:
             self._commit()
-        self._advance(1)
+        self._done += 1
+        self.progress(self._done, self.total)
 
     def _commit(self) -> None:
         if self._fresh:
             self.cache.put(self._fresh)
             self._fresh.clear()
         self._committed = monotonic()
-
-    def _advance(self, rows: int) -> None:
-        self._done += rows
-        self.progress(self._done, self.total)
