@@ -145,7 +145,7 @@ class DiffusersRenderer:
         if self._guidance_scale is not None and "guidance_scale" not in parameters:
             raise ValueError(f"{self._model}: {self.source.class_name} takes no guidance; set guidance_scale=null")
         self._denoiser = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
-        self._profile.apply(self._denoiser)
+        self._profile.apply(self._denoiser, self._device)
 
     def render(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Rendering:
         """Draw one image, from the prompt or from what a text encoder made of it."""

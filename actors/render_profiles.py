@@ -26,8 +26,8 @@ class RenderProfile:
     taylorseer: Mapping[str, Any] | None = None
     """TaylorSeer (Liu et al. 2025): most steps are extrapolated from earlier ones, in these intervals and orders."""
 
-    def apply(self, denoiser: Any) -> None:
-        """Prepare a denoiser.
+    def apply(self, denoiser: Any, device: str) -> None:
+        """Prepare a denoiser that works on the device, wherever its weights wait now.
 
         Raises
         ------
@@ -37,7 +37,7 @@ class RenderProfile:
         if self.attention is not None:
             try:
                 denoiser.set_attention_backend(self.attention)
-                _attend(denoiser)  # some refuse a device or a dtype only when they are used
+                _attend(denoiser.dtype, device)  # some refuse a device or a dtype only when they are used
             except (AttributeError, ImportError, RuntimeError, ValueError) as error:
                 raise ValueError(f"attention backend {self.attention!r} cannot be used here: {error}") from error
         if self.taylorseer is not None and not hasattr(denoiser, "enable_cache"):
@@ -61,10 +61,11 @@ class RenderProfile:
             denoiser.disable_cache()
 
 
-def _attend(denoiser: Any) -> None:
+def _attend(dtype: Any, device: str) -> None:
+    import torch
     from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-    query = next(denoiser.parameters()).new_zeros(1, 16, 1, 64)
+    query = torch.zeros(1, 16, 1, 64, dtype=dtype, device=device)
     dispatch_attention_fn(query, query, query)
 
 

@@ -116,7 +116,7 @@ def flux2_dev(folder: Path) -> None:
 
     for profile in ("exact", "cudnn", "taylorseer", "compile"):
         renderer._profile = PROFILES[profile]
-        renderer._profile.apply(renderer._denoiser)
+        renderer._profile.apply(renderer._denoiser, "cuda")
         first, _ = timed(renderer.render, *jobs[0])
         (one, drawn), (other, _) = (timed(renderer.render, *job) for job in jobs[1:3])
         again = renderer.render(*jobs[1]) == drawn

@@ -60,6 +60,13 @@ def test_what_waits_in_the_machines_memory_changes_no_pixel(folders: dict[str, P
     assert [lean.render(request) for request in REQUESTS] == [whole.render(request) for request in REQUESTS]
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is nothing to offload from")
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_a_profile_works_on_weights_that_wait_elsewhere(folders: dict[str, Path], offload: str) -> None:
+    whole, lean = (ready(folders["flux2"], profile="cudnn", offload=how) for how in ("none", offload))
+    assert lean.render(REQUESTS[0]) == whole.render(REQUESTS[0])
+
+
 @pytest.mark.parametrize("name", ["flux2", "klein"])
 def test_an_image_from_an_embedding_made_elsewhere_is_bit_for_bit_the_whole_pipelines(
     folders: dict[str, Path], name: str
