@@ -7,13 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.encoding import EncoderNames
 from tests.chat_checkpoint import tiny_chat_llama
-from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2
 from tests.gpu.device import DEVICE, needs_device
 from tests.pipelines.console import command, environment, journal_lines, wait_for
-from tests.pipelines.predictors import train
+from tests.pipelines.predictors import train_on_tiny
 
 pytestmark = needs_device
 
@@ -45,9 +43,7 @@ def test_two_renderers_one_renderer_and_a_run_that_was_killed_give_the_same_pixe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path / "cache"))
-    siglip2 = str(tiny_siglip2(tmp_path / "siglip2", text_dimensions=32))
-    embedding = str(tiny_embedding_model(tmp_path / "embedding"))
-    predictor = train(tmp_path / "predictor", EncoderNames(image=siglip2, text=siglip2, profile=embedding))
+    predictor = train_on_tiny(tmp_path / "predictor")
     models = {
         "renderer__model": tiny_flux2(tmp_path / "flux2"),
         "proposer__model": tiny_chat_llama(tmp_path / "llama"),

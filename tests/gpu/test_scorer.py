@@ -12,11 +12,10 @@ from actors.chat.transformers_proposer import TransformersProposer
 from actors.messages import ProposalRequest, Rendering, ScoreRequest
 from actors.scorers.pamela import PamelaScorer
 from predictor.encoders.registry import image_encoder, text_encoder
-from predictor.encoding import EncoderNames
 from tests.chat_checkpoint import tiny_chat_llama
 from tests.checkpoints import tiny_embedding_model, tiny_siglip, tiny_siglip2
 from tests.gpu.device import needs_device
-from tests.pipelines.predictors import train
+from tests.pipelines.predictors import train_on_tiny
 
 pytestmark = needs_device
 
@@ -51,9 +50,7 @@ def test_a_score_is_the_same_in_any_order_alone_or_for_many_users_and_after_a_re
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path / "cache"))
-    siglip2 = str(tiny_siglip2(tmp_path / "siglip2", text_dimensions=32))
-    embedding = str(tiny_embedding_model(tmp_path / "embedding"))
-    checkpoint = train(tmp_path / "predictor", EncoderNames(image=siglip2, text=siglip2, profile=embedding))
+    checkpoint = train_on_tiny(tmp_path / "predictor")
     requests = [ScoreRequest(users=users, base_prompt="a cat") for users in (("u01",), ())]
     renderings = []
     for picture in pictures(12):

@@ -10,6 +10,7 @@ from predictor.encoding import EncoderNames
 from predictor.fitting import fit
 from predictor.simulation import simulate
 from predictor.training import RECIPES
+from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.predictor.conftest import write_images
 
 CONTENTS = ["animal", "building"]
@@ -26,3 +27,10 @@ def train(folder: Path, encoders: EncoderNames) -> Path:
     recipe = dataclasses.replace(RECIPES["small"], epochs=1)
     fit(dataclasses.replace(dataset, images=images), recipe, encoders=encoders).save_pretrained(folder / "made")
     return folder / "made"
+
+
+def train_on_tiny(folder: Path) -> Path:
+    """On the paper's encoders: SigLIP2 for images and prompts, an embedding model around a Llama for people."""
+    siglip2 = str(tiny_siglip2(folder / "siglip2", text_dimensions=32))
+    embedding = str(tiny_embedding_model(folder / "embedding"))
+    return train(folder, EncoderNames(image=siglip2, text=siglip2, profile=embedding))

@@ -9,13 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.encoding import EncoderNames
 from tests.chat_checkpoint import tiny_chat_llama
-from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import environment
-from tests.pipelines.predictors import CONTENTS, train
+from tests.pipelines.predictors import CONTENTS, train_on_tiny
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")),
@@ -32,10 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """On the paper's encoders: SigLIP2 for images and prompts, an embedding model around a Llama for people."""
-    root = tmp_path_factory.mktemp("predictor")
-    siglip2 = str(tiny_siglip2(root / "siglip2", text_dimensions=32))
-    return train(root, EncoderNames(image=siglip2, text=siglip2, profile=str(tiny_embedding_model(root / "embedding"))))
+    return train_on_tiny(tmp_path_factory.mktemp("predictor"))
 
 
 def settings(*pairs: str) -> list[str]:

@@ -8,11 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.encoding import EncoderNames
 from tests.chat_checkpoint import LOOKS, tiny_chat_llama
-from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2
-from tests.pipelines.predictors import train
+from tests.pipelines.predictors import train_on_tiny
 
 pytestmark = [
     pytest.mark.vllm,
@@ -34,9 +32,7 @@ def test_steer_batch_by_the_papers_preset_proposes_by_vllm_and_goes_on_where_it_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path / "cache"))
-    siglip2 = str(tiny_siglip2(tmp_path / "siglip2", text_dimensions=32))
-    embedding = str(tiny_embedding_model(tmp_path / "embedding"))
-    predictor = train(tmp_path / "predictor", EncoderNames(image=siglip2, text=siglip2, profile=embedding))
+    predictor = train_on_tiny(tmp_path / "predictor")
     paths = [
         f"renderer.model={tiny_flux2(tmp_path / 'flux2')}",
         f"proposer.model={tiny_chat_llama(tmp_path / 'llama')}",
