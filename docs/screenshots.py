@@ -11,13 +11,13 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from predictor.raters import read_truth
-from studies.conduct import Conduct
+from predictor.simulation.raters import read_truth
 from studies.design.making import make_pairs, make_rating
-from studies.design.offers import read_offers
 from studies.design.rating import Rateable
-from studies.rehearsal import rehearse
-from studies.store import Store
+from studies.design.steered_images import read_offers
+from studies.session import Conduct
+from studies.simulation.rehearsal import rehearse
+from studies.store.store import Store
 from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving

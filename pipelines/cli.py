@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.plan import Plan
-    from pipelines.prepare import Order
-    from pipelines.report import Result
-    from pipelines.run_folder import RunFolder
+    from pipelines.planning.plan import Plan
+    from pipelines.planning.prepare import Order
+    from pipelines.records.run_folder import RunFolder
+    from pipelines.reporting.report import Result
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -92,8 +92,8 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
-    from pipelines.prepare import Order
-    from predictor.stages import stderr_console
+    from pipelines.planning.prepare import Order
+    from predictor.progress import stderr_console
 
     options: dict[str, Any] = {
         "scorers": tuple(scorer) if scorer else None,
@@ -141,8 +141,8 @@ def main() -> None:
 
 def _settle(console: "Console", order: "Order", out: Path | None, *, resume: bool) -> tuple["Plan", "RunFolder | None"]:
     """Everything that can be refused before anything is written; a run that is resumed has its folder already."""
-    from pipelines.prepare import plan_continuation, plan_run
-    from pipelines.run_folder import RunFolder
+    from pipelines.planning.prepare import plan_continuation, plan_run
+    from pipelines.records.run_folder import RunFolder
 
     try:
         if not resume:
@@ -157,11 +157,11 @@ def _settle(console: "Console", order: "Order", out: Path | None, *, resume: boo
 
 
 def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
-    from actors.cluster import ClusterError
-    from actors.pool import PoolBrokenError
-    from pipelines.journal import JournalError
+    from actors.pool.actor_pool import PoolBrokenError
+    from actors.pool.cluster import ClusterError
+    from pipelines.records.journal import JournalError
+    from pipelines.records.run_folder import FolderError, is_run
     from pipelines.run import start_or_continue
-    from pipelines.run_folder import FolderError, is_run
 
     def again() -> str:
         return f"go on with --resume --out {out}" if is_run(out) else "start again"
@@ -193,8 +193,8 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
 def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
     import yaml
 
-    from actors.cluster import ClusterError, cluster_resources, connect, disconnect
-    from pipelines.preflight import local_gpus
+    from actors.pool.cluster import ClusterError, cluster_resources, connect, disconnect
+    from pipelines.planning.preflight import local_gpus
 
     there: dict[str, float] = {"GPU": local_gpus()}
     if address:

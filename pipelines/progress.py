@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipelines.trajectory import Iteration, Trajectory, best_so_far
+from pipelines.search.trajectory import Iteration, Trajectory, best_so_far
 
 _PLAIN_EVERY_S = 10.0
 _RATE_WINDOW_S = 20.0

@@ -9,15 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.cluster import ClusterError, connect, disconnect, watch
+from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
-from pipelines.cast import cast_of
-from pipelines.plan import Plan
-from pipelines.recorded import Unfinished, unfinished
-from pipelines.report import Result, conclude, timestamp
-from pipelines.roles import check_scorers
-from pipelines.run_folder import RunFolder
-from pipelines.settings import fingerprint
+from pipelines.planning.cast import cast_of
+from pipelines.planning.plan import Plan
+from pipelines.planning.roles import check_scorers
+from pipelines.records.replay import Unfinished, unfinished
+from pipelines.records.run_folder import RunFolder
+from pipelines.reporting.report import Result, conclude, timestamp
+from pipelines.settings.settings import fingerprint
 from pipelines.steering import steer
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.autoscaling import wait_for_nodes
-from actors.cluster import check_resources
-from actors.metrics import Metrics
-from actors.pool import ActorPool
-from actors.render_path import RenderPath
-from pipelines.cast import Cast
-from pipelines.costs import Costs, Images
-from pipelines.description import compares, describes, undescribed, unguarded, unpreviewed
-from pipelines.driver import Driver
-from pipelines.journal import Journal
-from pipelines.plan import Plan
+from actors.pool.actor_pool import ActorPool
+from actors.pool.autoscaling import wait_for_nodes
+from actors.pool.cluster import check_resources
+from actors.pool.metrics import Metrics
+from actors.pool.render_path import RenderPath
+from pipelines.execution.costs import Costs, Images
+from pipelines.execution.driver import Driver
+from pipelines.planning.cast import Cast
+from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed
+from pipelines.planning.plan import Plan
 from pipelines.progress import RunProgress
-from pipelines.recorded import Unfinished
-from pipelines.run_folder import RunFolder
-from pipelines.settings import differences
+from pipelines.records.journal import Journal
+from pipelines.records.replay import Unfinished
+from pipelines.records.run_folder import RunFolder
+from pipelines.settings.settings import differences
 
 if TYPE_CHECKING:
     from rich.console import Console

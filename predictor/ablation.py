@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from predictor.dataset import Dataset, join
-from predictor.encoding import EncoderNames, Progress
-from predictor.evaluation.bench import Question
+from predictor.adaptation import Rule
+from predictor.data.dataset import Dataset, join
+from predictor.data.output_folder import holds_something
+from predictor.encoders.encoding import EncoderNames, Progress
+from predictor.evaluation.evaluator import Question
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
 from predictor.metrics import METRICS
-from predictor.output_folder import holds_something
 from predictor.predictor import PamelaPredictor
-from predictor.strangers import Rule
-from predictor.training import Recipe
-from predictor.training_state import FILE
+from predictor.transformer.training import Recipe
+from predictor.transformer.training_state import FILE
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full model": (),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from predictor.encoding import EncoderNames
-    from predictor.stages import StageProgress
-    from predictor.training import Recipe
+    from predictor.encoders.encoding import EncoderNames
+    from predictor.progress import StageProgress
+    from predictor.transformer.training import Recipe
 
 app = typer.Typer(
     add_completion=False,
@@ -37,7 +37,7 @@ def simulate(
 
         steer-predictor simulate my_images --raters 30
     """
-    from predictor.simulation import simulate as simulate_ratings
+    from predictor.simulation.dataset import simulate as simulate_ratings
 
     with _progress() as advance:
         people = simulate_ratings(
@@ -64,7 +64,7 @@ def import_(
 
         steer-predictor import PAMELA --kind pamela --out my_dataset
     """
-    from predictor.importing import REPORT, import_dataset
+    from predictor.data.importing import REPORT, import_dataset
 
     with _progress() as advance:
         report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
@@ -107,10 +107,10 @@ def train(
 
     Stopped, by Ctrl-C or worse, it goes on with --resume, to the very same weights.
     """
-    from predictor.dataset import join, read_dataset
+    from predictor.data.dataset import join, read_dataset
+    from predictor.data.output_folder import output_folder
     from predictor.fitting import fit
-    from predictor.output_folder import output_folder
-    from predictor.training_state import FILE
+    from predictor.transformer.training_state import FILE
 
     chosen = _recipe(recipe)
     tokens = {"text": "prompt", "demographics": "demographics", "metadata": "metadata", "user": "user"}
@@ -163,8 +163,8 @@ def evaluate(
 
         steer-predictor evaluate my_checkpoint my_dataset --split test_unseen --json unseen.json
     """
-    from predictor.dataset import read_dataset
-    from predictor.evaluation.bench import Question
+    from predictor.data.dataset import read_dataset
+    from predictor.evaluation.evaluator import Question
     from predictor.evaluation.protocol import evaluate as measure
     from predictor.evaluation.report import markdown, write_report
     from predictor.predictor import PamelaPredictor
@@ -206,9 +206,9 @@ def ablate(
     """
     from predictor.ablation import ablate as measure
     from predictor.ablation import table
-    from predictor.dataset import read_dataset
-    from predictor.evaluation.bench import Question
-    from predictor.output_folder import output_folder
+    from predictor.data.dataset import read_dataset
+    from predictor.data.output_folder import output_folder
+    from predictor.evaluation.evaluator import Question
 
     chosen, question = _recipe(recipe), Question.parsed(rule=strangers, images="unseen")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
@@ -245,9 +245,9 @@ def enroll(
     steer-batch --users ada --prompts prompts.txt --predictor with_ada
     """
     from predictor.checkpoint import checkpoint_folder
+    from predictor.data.output_folder import output_folder
     from predictor.enrolment import demographic_columns, read_person, read_ratings
     from predictor.enrolment import enroll as add
-    from predictor.output_folder import output_folder
     from predictor.predictor import PamelaPredictor
 
     folder = checkpoint_folder(checkpoint)
@@ -328,7 +328,7 @@ def run(commands: Callable[[], object], name: str) -> None:
 
 
 def _recipe(name: str) -> "Recipe":
-    from predictor.training import RECIPES
+    from predictor.transformer.training import RECIPES
 
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
@@ -337,8 +337,8 @@ def _recipe(name: str) -> "Recipe":
 
 def _encoders(image: str, text: str | None, profile: str, trust_remote_code: bool) -> "EncoderNames":
     """A SigLIP image encoder brings its own text half for the prompts."""
+    from predictor.encoders.encoding import EncoderNames
     from predictor.encoders.registry import IMAGE_ENCODERS
-    from predictor.encoding import EncoderNames
 
     text = text or ("minilm" if image in IMAGE_ENCODERS else image)
     return EncoderNames(image=image, text=text, profile=profile, trust_remote_code=trust_remote_code)
@@ -346,13 +346,13 @@ def _encoders(image: str, text: str | None, profile: str, trust_remote_code: boo
 
 def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
     """A folder with something in it is not written to; one that holds `unless`, and nothing finished, may be."""
-    from predictor.output_folder import holds_something
+    from predictor.data.output_folder import holds_something
 
     if not holds_something(out):
         return
     if unless is not None and (out / unless).is_file() and not (out / "config.json").is_file():
         return
-    from predictor.training_state import FILE
+    from predictor.transformer.training_state import FILE
 
     stopped = out.is_dir() and (out / FILE).is_file() and not (out / "config.json").is_file()
     remedy = "go on with it by --resume, or name a new folder" if stopped else "name a new folder"
@@ -387,6 +387,6 @@ def _key_value(text: str) -> tuple[str, str]:
 
 
 def _progress() -> "StageProgress":
-    from predictor.stages import StageProgress, stderr_console
+    from predictor.progress import StageProgress, stderr_console
 
     return StageProgress(stderr_console())

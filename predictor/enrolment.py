@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from predictor.adaptation import Context, Strangers, profile
 from predictor.checkpoint import NOT_DEMOGRAPHIC
-from predictor.dataset import read_dataset
-from predictor.encoding import Progress
+from predictor.data.dataset import read_dataset
+from predictor.data.tables import read_table
+from predictor.encoders.encoding import Progress
 from predictor.predictor import PamelaPredictor, Person
-from predictor.strangers import Context, Strangers, profile
-from predictor.tables import read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,18 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from predictor.card import card
+from predictor.adaptation import profile
 from predictor.checkpoint import NOT_DEMOGRAPHIC
-from predictor.dataset import Dataset
-from predictor.encoding import EncoderNames, Encoders, Images, Progress
-from predictor.evaluation.bench import Question
+from predictor.data.dataset import Dataset
+from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress
+from predictor.encoders.zero_shot import categories
+from predictor.evaluation.evaluator import Question
 from predictor.evaluation.protocol import evaluate
 from predictor.metrics import Interval, mean_over_users, per_user, srocc
+from predictor.model_card import card
 from predictor.predictor import PamelaPredictor
-from predictor.strangers import profile
-from predictor.taste import Ratings, fit_taste
-from predictor.training import Recipe, TrainingTable, train
-from predictor.zero_shot import categories
+from predictor.taste.hierarchical import Ratings, fit_taste
+from predictor.transformer.training import Recipe, TrainingTable, train
 
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 """Of the transformer, tried on the validation ratings; where there are none, it has no share."""

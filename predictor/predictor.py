@@ -36,13 +36,13 @@ from predictor.checkpoint import (
     checkpoint_folder,
     first_line,
 )
+from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
-from predictor.encoding import EncoderNames, Encoders, Images
-from predictor.model import ModelConfig, PamelaModel
-from predictor.taste import Looks, Taste, TasteConfig
-from predictor.tensor_file import save_tensors
+from predictor.encoders.zero_shot import classify, text_half
+from predictor.taste.hierarchical import Looks, Taste, TasteConfig
 from predictor.threads import one_thread
-from predictor.zero_shot import classify, text_half
+from predictor.transformer.model import ModelConfig, PamelaModel
+from predictor.transformer.tensor_file import save_tensors
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 

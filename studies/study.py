@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from predictor.tables import read_table
+from predictor.data.tables import read_table
 
 Kind = Literal["pairs", "rating"]
 STEERED = "steered"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from pipelines.placement import Placement
-from pipelines.settings import decisive, load_settings
+from pipelines.settings.placement import Placement
+from pipelines.settings.settings import decisive, load_settings
 
 ROOT = Path(__file__).parents[1]
 RAY_UP = ("cluster.yaml", "docs/clusters/gcp.yaml", "docs/clusters/local.yaml")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
 from actors.scorers.picture import rgb
-from predictor.encoding import Images
+from predictor.encoders.encoding import Images
 from predictor.predictor import PamelaPredictor, Person
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from predictor.dataset import Dataset
-from predictor.encoding import Images, Progress
-from predictor.evaluation.bench import Bench, Question, Scored, mean_of_draws
+from predictor.adaptation import Rule
+from predictor.data.dataset import Dataset
+from predictor.encoders.encoding import Images, Progress
 from predictor.evaluation.diverging import diverging_preferences
+from predictor.evaluation.evaluator import Bench, Question, Scored, mean_of_draws
 from predictor.evaluation.levels import compare, population_level, user_level
 from predictor.evaluation.margins import near_tie_curve
 from predictor.metrics import METRICS, means_over_users
 from predictor.predictor import PamelaPredictor
-from predictor.strangers import Rule
 from predictor.threads import one_thread
 
 CURVES: dict[Rule, tuple[int, ...]] = {"default": (0, 1, 2, 5, 10, 15, 25), "paper": (5, 10, 15, 20, 25)}

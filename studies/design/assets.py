@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from predictor.image_files import read_image
+from predictor.data.image_files import read_image
 
 LARGEST = 2048
 """Longest edge in pixels of what is sent to a participant's browser."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from studies.design.assets import write_assets
-from studies.design.offers import Offers
 from studies.design.pairs import PairDesign, design_pairs
 from studies.design.rating import Rateable, design_rating
+from studies.design.steered_images import Offers
 from studies.folder_at_once import folder_at_once
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from random import Random
 
-from studies.design.offers import Offer, Offers, Picture
+from studies.design.steered_images import Offer, Offers, Picture
 from studies.study import INITIAL, PRACTICE, Item, Trial
 
 

@@ -3,8 +3,8 @@
 import math
 
 from studies.design.making import design_of
-from studies.design.offers import Offers
-from studies.elo.power import plan_study
+from studies.design.steered_images import Offers
+from studies.elo.inference.power import plan_study
 from studies.study import StudySettings
 
 WELCOME_S = 90.0

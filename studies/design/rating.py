@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from predictor.dataset import image_paths, read_about
-from predictor.tables import find_table, read_table
+from predictor.data.dataset import image_paths, read_about
+from predictor.data.tables import find_table, read_table
 from studies.study import ANCHORS, PRACTICE, Item, Trial
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}

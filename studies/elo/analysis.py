@@ -13,17 +13,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.alignment import Alignment, alignment
-from studies.elo.bootstrap import Replicates, Resampling, bootstrap
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts
-from studies.elo.caveats import Evidence, caveats
-from studies.elo.clustered import t_quantile
-from studies.elo.covariance import Covariance, cluster_covariance
+from studies.elo.diagnostics.alignment import Alignment, alignment
+from studies.elo.diagnostics.caveats import Evidence, caveats
+from studies.elo.diagnostics.reliability import Agreement, Retest, agreement, retest
+from studies.elo.diagnostics.side_bias import SideBias, side_bias
+from studies.elo.inference.bootstrap import Replicates, Resampling, bootstrap
+from studies.elo.inference.clustered import t_quantile
+from studies.elo.inference.covariance import Covariance, cluster_covariance
+from studies.elo.inference.ranks import RankSet, holm, rank_sets, wald_p_values
+from studies.elo.inference.spread import GroupElo, elo_by_group
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
-from studies.elo.ranks import RankSet, holm, rank_sets, wald_p_values
-from studies.elo.reliability import Agreement, Retest, agreement, retest
-from studies.elo.side_bias import SideBias, side_bias
-from studies.elo.spread import GroupElo, elo_by_group
 from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from predictor.tables import read_table
+from predictor.data.tables import read_table
 from studies.elo.votes import COLUMNS, NAMES, OPTIONAL_NAMES, Votes
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

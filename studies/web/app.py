@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
 
-from studies.conduct import Conduct
+from studies.session import Conduct
 from studies.web import participant, researcher
 from studies.web.guards import MOST_BODY, PlainPosts, RateLimit, SecurityHeaders
 

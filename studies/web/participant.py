@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from studies.conduct import Standing
-from studies.store import Participant
+from studies.session import Standing
+from studies.store.store import Participant
 from studies.study import ANCHORS
 
 _MONTH_S = 30 * 24 * 3600

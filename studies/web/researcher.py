@@ -8,9 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from studies.answers import participants_table, ratings_table, votes_table
-from studies.export import csv_of
-from studies.progress import progress
+from studies.results.answers import participants_table, ratings_table, votes_table
+from studies.results.export import csv_of
+from studies.results.progress import progress
 
 PER_PAGE = 60
 

@@ -15,19 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool
-from actors.render_path import RenderPath
-from actors.role import Role
-from pipelines.driver import Driver
-from pipelines.gallery import Page, write_gallery
-from pipelines.image_store import ImageStore
-from pipelines.journal import Journal
-from pipelines.recorded import in_order, unfinished
-from pipelines.records import Outcome, RecordsWriter, outcome
-from pipelines.search import Protocol
-from pipelines.trajectory import Iteration, Trajectory, image_seed
+from actors.pool.actor_pool import ActorPool
+from actors.pool.cluster import connect, disconnect
+from actors.pool.render_path import RenderPath
+from actors.pool.role import Role
+from pipelines.execution.driver import Driver
+from pipelines.records.image_store import ImageStore
+from pipelines.records.journal import Journal
+from pipelines.records.replay import in_order, unfinished
+from pipelines.records.tables import Outcome, RecordsWriter, outcome
+from pipelines.reporting.gallery import Page, write_gallery
+from pipelines.search.steps import Protocol
+from pipelines.search.trajectory import Iteration, Trajectory, image_seed
 from tests.benchmarks.simulated_roles import report
 
 PROTOCOL = Protocol(patience=5)

@@ -40,8 +40,8 @@ def replicates_table() -> None:
     import choix
     import evalica
 
-    from studies.elo.bootstrap import bootstrap
     from studies.elo.bradley_terry import fit_counts
+    from studies.elo.inference.bootstrap import bootstrap
     from studies.elo.pair_counts import PairCounts, square
     from tests.studies.elo.voters import Population
 

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipelines import roles
 from pipelines.cli import app
-from predictor.attributes import measure
-from predictor.raters import read_truth
+from pipelines.planning import roles
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import read_truth
 from tests.benchmarks.saturation_lover import SaturationLover
 from tests.benchmarks.simulated_roles import report
 

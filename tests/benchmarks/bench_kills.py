@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from actors.darkroom import Darkroom
-from pipelines.embedded import embedded_checkpoint
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning.embedded import embedded_checkpoint
 from tests.benchmarks.simulated_roles import report
 from tests.pipelines.conftest import SMALL
 from tests.pipelines.console import command, descendants, environment, small

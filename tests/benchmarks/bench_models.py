@@ -30,11 +30,11 @@ from transformers import (
     Siglip2Processor,
 )
 
-from actors.diffusion import DiffusersRenderer
 from actors.messages import RenderRequest
-from actors.prompt_embedding import PromptEmbedding
-from actors.render_profiles import PROFILES
-from actors.text_encoder import Flux2TextEncoder
+from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
+from actors.renderers.diffusers.render_profiles import PROFILES
+from actors.renderers.diffusers.renderer import DiffusersRenderer
+from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
 from predictor.encoders.registry import image_encoder
 from tests.checkpoints import tiny_siglip2
 from tests.flux2_checkpoints import tiny_flux2, tiny_klein

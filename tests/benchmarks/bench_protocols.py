@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.attributes import measure
 from predictor.metrics import bootstrap_mean
-from predictor.raters import read_truth
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import read_truth
 from tests.benchmarks.simulated_roles import report
 
 PAPER = ("--protocol", "paper")

@@ -14,9 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from PIL import Image
 
-from actors.darkroom import Darkroom
-from actors.lexicon import Lexicon
 from actors.messages import ProposalRequest, RenderRequest
+from actors.proposers.lexicon import Lexicon
+from actors.renderers.darkroom.darkroom import Darkroom
 
 COUNT = 200
 

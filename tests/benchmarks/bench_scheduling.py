@@ -21,17 +21,17 @@ from statistics import median
 from typing import Any, cast
 from unittest.mock import patch
 
-from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool
-from actors.render_path import RenderPath
-from actors.role import Role
-from pipelines import render_cache
-from pipelines.driver import Driver
-from pipelines.image_store import ImageStore
-from pipelines.journal import Journal
-from pipelines.search import Propose, Protocol, Stop, admit, next_step
-from pipelines.trajectory import Candidate, Iteration, Trajectory, proposal_seed
+from actors.pool.actor_pool import ActorPool
+from actors.pool.cluster import connect, disconnect
+from actors.pool.render_path import RenderPath
+from actors.pool.role import Role
+from pipelines.execution import render_cache
+from pipelines.execution.driver import Driver
+from pipelines.records.image_store import ImageStore
+from pipelines.records.journal import Journal
+from pipelines.search.steps import Propose, Protocol, Stop, admit, next_step
+from pipelines.search.trajectory import Candidate, Iteration, Trajectory, proposal_seed
 from tests.benchmarks.simulated_roles import (
     Memory,
     Proposer,

@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from studies.design.making import make_pairs
-from studies.design.offers import Offer, Offers, Picture
-from studies.simulation import Page
-from studies.store import Store
+from studies.design.steered_images import Offer, Offers, Picture
+from studies.simulation.participants import Page
+from studies.store.store import Store
 from studies.study import Study
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from predictor.encoding import Images
-from predictor.taste import Ratings, fit_taste
-from predictor.training import RECIPES, TrainingTable, train
+from predictor.encoders.encoding import Images
+from predictor.taste.hierarchical import Ratings, fit_taste
+from predictor.transformer.training import RECIPES, TrainingTable, train
 
 RATINGS, USERS, IMAGES, IMAGE, TEXT = 50_000, 156, 3_554, 1504, 384
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from actors.messages import Rendering, ScoreRequest
 from actors.scorers.pamela import PamelaScorer
 from actors.scorers.picture import rgb
-from predictor.attributes import ATTRIBUTES, measure
+from predictor.simulation.attributes import ATTRIBUTES, measure
 
 SATURATION = ATTRIBUTES.index("saturation")
 

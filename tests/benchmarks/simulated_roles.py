@@ -7,7 +7,7 @@ import random
 import time
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from pipelines.trajectory import Iteration, Trajectory, image_seed
+from pipelines.search.trajectory import Iteration, Trajectory, image_seed
 
 SPREAD = 0.1
 """Calls take up to so much longer or shorter than said, by what is asked."""

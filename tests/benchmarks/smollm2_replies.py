@@ -15,14 +15,14 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from actors.chat.conversation import Answer, Mode, read
-from actors.chat.transformers_proposer import TransformersProposer
-from actors.instruction import load_instruction
 from actors.messages import ProposalRequest
-from pipelines.search import admit
+from actors.proposers.chat.conversation import Answer, Mode, read
+from actors.proposers.chat.instruction import load_instruction
+from actors.proposers.chat.transformers_proposer import TransformersProposer
+from pipelines.search.steps import admit
 
 ROOT = Path(__file__).parents[2]
-RECORDED = ROOT / "tests/actors/chat/smollm2_replies.jsonl"
+RECORDED = ROOT / "tests/actors/proposers/chat/smollm2_replies.jsonl"
 PROMPTS = [line for line in (ROOT / "prompts.txt").read_text("utf-8").splitlines() if line and line[0] != "#"]
 WANTED = 5
 

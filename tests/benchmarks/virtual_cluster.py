@@ -10,9 +10,9 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from actors.dispatch import Call, Dispatch, Seat
-from actors.ledger import Ledger
-from actors.role import Role
+from actors.pool.accounting import Ledger
+from actors.pool.dispatch import Call, Dispatch, Seat
+from actors.pool.role import Role
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from actors.messages import RenderRequest
-from actors.pool import ActorPool
-from actors.render_path import RenderPath
-from actors.role import Role
+from actors.pool.actor_pool import ActorPool
+from actors.pool.render_path import RenderPath
+from actors.pool.role import Role
 from tests.faults.toy_run import LARGE, Run, steer
 from tests.nodes import STORE, Nodes
 from tests.pipelines.console import journal_lines, wait_for

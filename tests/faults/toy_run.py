@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from actors.pool import ActorPool
-from actors.render_path import RenderPath
-from actors.role import Role
-from pipelines.driver import Driver
-from pipelines.image_store import ImageStore
-from pipelines.journal import Journal, replay
-from pipelines.records import outcome, write_records
-from pipelines.search import Protocol
-from pipelines.trajectory import Iteration, Trajectory, image_seed
+from actors.pool.actor_pool import ActorPool
+from actors.pool.cluster import connect, disconnect
+from actors.pool.render_path import RenderPath
+from actors.pool.role import Role
+from pipelines.execution.driver import Driver
+from pipelines.records.image_store import ImageStore
+from pipelines.records.journal import Journal, replay
+from pipelines.records.tables import outcome, write_records
+from pipelines.search.steps import Protocol
+from pipelines.search.trajectory import Iteration, Trajectory, image_seed
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 PROTOCOL = Protocol(candidates=4, iterations=2, patience=2)

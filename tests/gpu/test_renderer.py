@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.diffusion import DiffusersRenderer
 from actors.messages import RenderRequest
-from actors.text_encoder import Flux2TextEncoder
+from actors.renderers.diffusers.renderer import DiffusersRenderer
+from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
 from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion
 from tests.gpu.device import DEVICE, needs_device
 

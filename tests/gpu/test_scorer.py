@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actors.chat.transformers_proposer import TransformersProposer
 from actors.messages import ProposalRequest, Rendering, ScoreRequest
+from actors.proposers.chat.transformers_proposer import TransformersProposer
 from actors.scorers.pamela import PamelaScorer
 from predictor.encoders.registry import image_encoder, text_encoder
 from tests.chat_checkpoint import tiny_chat_llama

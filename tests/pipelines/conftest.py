@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.darkroom import Darkroom
-from pipelines.embedded import EmbeddedRecipe, embedded_checkpoint
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning.embedded import EmbeddedRecipe, embedded_checkpoint
 from tests.pipelines.console import command, environment
 
 SMALL = EmbeddedRecipe(raters=4, images=168, ratings_per_image=3, epochs=4)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from predictor.dataset import read_dataset
-from predictor.encoding import EncoderNames
+from predictor.data.dataset import read_dataset
+from predictor.encoders.encoding import EncoderNames
 from predictor.fitting import fit
-from predictor.simulation import simulate
-from predictor.training import RECIPES
+from predictor.simulation.dataset import simulate
+from predictor.transformer.training import RECIPES
 from tests.checkpoints import tiny_embedding_model, tiny_siglip2
 from tests.predictor.conftest import write_images
 

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.journal import replay
+from pipelines.records.journal import replay
 from tests.nodes import Nodes
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import alive, command, descendants, environment, journal_lines, small, wait_for

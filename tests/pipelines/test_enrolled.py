@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from actors.darkroom import Darkroom
 from actors.messages import RenderRequest
+from actors.renderers.darkroom.darkroom import Darkroom
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import command, small
 

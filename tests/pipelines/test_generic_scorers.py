@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.preflight import wanted
-from pipelines.roles import check_scorers, scorer_roles
-from pipelines.scorer_settings import SCORERS, GenericSettings, generic
-from pipelines.settings import decisive, load_settings
-from predictor.encoding import EncoderNames
+from pipelines.planning.preflight import wanted
+from pipelines.planning.roles import check_scorers, scorer_roles
+from pipelines.settings.scorer import SCORERS, GenericSettings, generic
+from pipelines.settings.settings import decisive, load_settings
+from predictor.encoders.encoding import EncoderNames
 from tests.checkpoints import tiny_clip, tiny_siglip
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small

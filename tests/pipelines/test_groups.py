@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.users import resolve_users
-from predictor.attributes import ATTRIBUTES
+from pipelines.planning.users import resolve_users
 from predictor.checkpoint import checkpoint_users
+from predictor.simulation.attributes import ATTRIBUTES
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.darkroom import Darkroom
-from pipelines.embedded import embedded_checkpoint
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning.embedded import embedded_checkpoint
 from tests.pipelines.console import command
 
 pytestmark = pytest.mark.slow

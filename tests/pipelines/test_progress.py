@@ -6,7 +6,7 @@ from rich.console import Console
 
 from pipelines import progress
 from pipelines.progress import RunProgress
-from pipelines.trajectory import Candidate, Iteration, Trajectory
+from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 
 TRAJECTORY = Trajectory(
     user="group:\"age\" >= 18 and [bold]country[/bold] = 'Brazil'",

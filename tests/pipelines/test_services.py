@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.actors.chat.service import Asked, Scripted, Service, completion, serve
 from tests.actors.hub import serve_hub
+from tests.actors.proposers.chat.service import Asked, Scripted, Service, completion, serve
 from tests.flux2_checkpoints import tiny_flux2, weights_of
 from tests.pipelines.conftest import Steer
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
-from actors.darkroom import Darkroom
-from pipelines.embedded import EmbeddedRecipe, _develop
-from predictor.attributes import measure
-from predictor.dataset import Dataset, read_dataset
-from predictor.encoding import Images
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning.embedded import EmbeddedRecipe, _develop
+from predictor.data.dataset import Dataset, read_dataset
+from predictor.encoders.encoding import Images
 from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
-from predictor.simulation import simulate
-from predictor.training import RECIPES
+from predictor.simulation.attributes import measure
+from predictor.simulation.dataset import simulate
+from predictor.transformer.training import RECIPES
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.encoding import EncoderNames
+from predictor.encoders.encoding import EncoderNames
 from tests.checkpoints import tiny_siglip
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small

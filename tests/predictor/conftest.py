@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from predictor.dataset import read_dataset
+from predictor.data.dataset import read_dataset
 from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
-from predictor.simulation import simulate
-from predictor.training import Recipe
+from predictor.simulation.dataset import simulate
+from predictor.transformer.training import Recipe
 
 BRIEF = Recipe(
     epochs=3,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from predictor.ablation import VARIANTS, ablate, table
-from predictor.dataset import Dataset, read_dataset
-from predictor.evaluation.bench import Question
+from predictor.data.dataset import Dataset, read_dataset
+from predictor.evaluation.evaluator import Question
 from predictor.evaluation.protocol import evaluate
 from predictor.metrics import METRICS
 from predictor.predictor import PamelaPredictor
-from predictor.training import Recipe
+from predictor.transformer.training import Recipe
 
 BRIEF = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, transformer_share=0.4)
 

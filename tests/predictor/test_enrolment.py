@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from predictor.dataset import read_dataset
+from predictor.adaptation import Context, Strangers
+from predictor.data.dataset import read_dataset
 from predictor.enrolment import RatedImages, enroll, read_person, read_ratings
 from predictor.predictor import PamelaPredictor, Person
-from predictor.strangers import Context, Strangers
 
 Table = Callable[[str], Path]
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from predictor.dataset import read_dataset
-from predictor.encoding import EncoderNames
+from predictor.data.dataset import read_dataset
+from predictor.encoders.encoding import EncoderNames
 from predictor.fitting import SHARES, fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
-from predictor.simulation import simulate
-from predictor.training import Recipe
+from predictor.simulation.dataset import simulate
+from predictor.transformer.training import Recipe
 
 BRIEF = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
 

@@ -190,7 +190,13 @@ def test_the_prediction_is_shared_between_the_two_models_as_the_checkpoint_says(
 ) -> None:
     def with_share(share: float) -> PamelaPredictor:
         return PamelaPredictor(
-            predictor.model, predictor.taste, predictor.users, predictor.encoders, share=share, metrics={}, card=""
+            predictor.model,
+            predictor.taste,
+            predictor.users,
+            predictor.encoders,
+            share=share,
+            metrics={},
+            card="",
         )
 
     ends = [with_share(share).score(pictures, predictor.person("u01")) for share in (0.0, 1.0)]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from predictor.dataset import Dataset, read_dataset
-from predictor.evaluation.bench import Question
+from predictor.data.dataset import Dataset, read_dataset
+from predictor.evaluation.evaluator import Question
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
-from predictor.training import RECIPES
+from predictor.transformer.training import RECIPES
 
 OASIS = Path(__file__).parents[3] / "shared" / "data" / "oasis"
 

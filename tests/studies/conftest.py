@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.records import outcome, write_records
-from pipelines.search import Protocol
-from pipelines.trajectory import Candidate, Iteration, Trajectory
-from predictor.attributes import measure
-from predictor.raters import Rater, write_truth
+from pipelines.records.tables import outcome, write_records
+from pipelines.search.steps import Protocol
+from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import Rater, write_truth
 from studies.design.making import make_pairs, make_rating
-from studies.design.offers import read_offers
 from studies.design.rating import read_images
+from studies.design.steered_images import read_offers
 from studies.study import Study
 
 PROMPTS = {"p1": "a grey wall", "p2": "a <b>grey</b> & foggy day"}

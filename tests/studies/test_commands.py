@@ -69,7 +69,7 @@ def test_help_comes_without_loading_a_model_or_a_server(command: list[str]) -> N
     heavy = {"torch", "transformers", "starlette", "uvicorn", "matplotlib", "scipy", "duckdb"}
     code = (
         "import sys; sys.argv = ['steer-study', *sys.argv[1:]]\n"
-        "from studies.cli import main\n"
+        "from studies.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from actors.darkroom import Darkroom
-from pipelines.embedded import embedded_checkpoint
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning.embedded import embedded_checkpoint
 from predictor.checkpoint import checkpoint_users
-from predictor.dataset import read_dataset
+from predictor.data.dataset import read_dataset
 
 pytestmark = pytest.mark.slow
 

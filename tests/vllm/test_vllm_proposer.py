@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors.chat.vllm_proposer import VLLMProposer
-from actors.cluster import connect, disconnect
 from actors.messages import ProposalRequest, Proposals
-from actors.pool import ActorPool, CallFailedError, PoolBrokenError
-from actors.role import Role
+from actors.pool.actor_pool import ActorPool, CallFailedError, PoolBrokenError
+from actors.pool.cluster import connect, disconnect
+from actors.pool.role import Role
+from actors.proposers.chat.vllm_proposer import VLLMProposer
 from tests.chat_checkpoint import LOOKS, tiny_chat_llama
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
-from actors.pool import ActorPool
-from actors.role import Role
+from actors.pool.actor_pool import ActorPool
+from actors.pool.role import Role
 from actors.scorers.hps import HPSv3Scorer
 from actors.scorers.image_reward import ImageRewardScorer
 from actors.scorers.iqa import QAlignScorer

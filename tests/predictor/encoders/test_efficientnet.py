@@ -8,8 +8,8 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from skimage import data
 
+from predictor.encoders.cache import FeatureCache, encode_cached, image_content
 from predictor.encoders.efficientnet import EfficientNetLite0
-from predictor.features import FeatureCache, encode_cached, image_content
 
 
 @pytest.fixture(scope="module")

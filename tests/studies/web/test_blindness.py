@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from starlette.testclient import TestClient
 
-from studies.simulation import Page
+from studies.simulation.participants import Page
 from studies.study import Study
 from tests.studies.conftest import GREYS
 from tests.studies.web.conftest import Serve, Site, answer

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, ViewportSize, expect
 from starlette.responses import PlainTextResponse
 
-from studies.answers import participants_table, ratings_table, votes_table
-from studies.conduct import Conduct
 from studies.design.making import make_pairs
-from studies.design.offers import read_offers
-from studies.store import Store
+from studies.design.steered_images import read_offers
+from studies.results.answers import participants_table, ratings_table, votes_table
+from studies.session import Conduct
+from studies.store.store import Store
 from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving

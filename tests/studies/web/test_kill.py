@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from studies.answers import votes_table
-from studies.database import read_rows
-from studies.simulation import Page
-from studies.store import Store
+from studies.results.answers import votes_table
+from studies.simulation.participants import Page
+from studies.store.database import read_rows
+from studies.store.store import Store
 from studies.study import Study
 from tests.studies.web.conftest import Serve
 

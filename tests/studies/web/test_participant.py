@@ -2,9 +2,9 @@
 
 import re
 
-from studies.answers import participants_table, ratings_table, votes_table
-from studies.progress import progress
-from studies.simulation import Page
+from studies.results.answers import participants_table, ratings_table, votes_table
+from studies.results.progress import progress
+from studies.simulation.participants import Page
 from studies.study import Study
 from tests.studies.web.conftest import TOKEN, Serve, answer
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from studies.answers import votes_table
+from studies.results.answers import votes_table
 from studies.study import Study
 from studies.web.guards import TokenBucket
 from tests.studies.web.conftest import TOKEN, Serve, answer
@@ -119,7 +119,7 @@ def test_sessions_are_out_of_reach_of_scripts_and_other_sites(pair_study: Study,
 
 def test_what_people_write_is_escaped_wherever_it_is_shown(run_folder, tmp_path, serve: Serve) -> None:
     from studies.design.making import make_pairs
-    from studies.design.offers import read_offers
+    from studies.design.steered_images import read_offers
 
     attack = "<script>alert(1)</script>"
     run = run_folder(prompts={"p1": f"a wall {attack}"})

@@ -1,0 +1,101 @@
+"""A proposer on any service with an OpenAI-compatible chat endpoint.
+
+Invariant: nothing but the instruction, the best prompt and its score is sent; the answer is read as any model's.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from actors.messages import ProposalRequest, Proposals
+from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
+from actors.proposers.chat.endpoint import Endpoint, EndpointError
+from actors.proposers.chat.instruction import load_instruction
+
+_SEEDS = 2**31
+"""Services differ in how large a seed they take; all take 31 bits."""
+
+
+class OpenAIProposer:
+    """Asks a service for variations, several requests at a time.
+
+    Parameters
+    ----------
+    base_url, api_key_env, request_timeout_s, retries, at_once
+        The service; see `actors.proposers.chat.endpoint.Endpoint`.
+    model : str
+        As the service calls it.
+    instruction : str or None
+        A file that replaces the instruction that ships; see `actors.proposers.chat.instruction`.
+    mode : {"numbered", "samples"}
+        See `actors.proposers.chat.conversation`. Each sample is a request with a seed of its own.
+    temperature, top_p : float
+        How answers are sampled.
+    max_new_tokens : int
+        An answer that is longer is cut off there.
+    extra : mapping
+        More fields of a request's body; None takes one out. A service that wants `max_completion_tokens` gets
+        {"max_completion_tokens": 2048, "max_tokens": None}.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key_env: str | None = None,
+        instruction: str | None = None,
+        mode: Mode = "numbered",
+        temperature: float = 1.0,
+        top_p: float = 0.95,
+        max_new_tokens: int = 2048,
+        request_timeout_s: float = 120,
+        retries: int = 5,
+        at_once: int = 8,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._service: dict[str, Any] = {"base_url": base_url, "api_key_env": api_key_env, "at_once": at_once}
+        self._service |= {"timeout_s": request_timeout_s, "retries": retries}
+        self._instruction = instruction
+        self._mode: Mode = mode
+        settings = {"model": model, "temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
+        self._body: dict[str, Any] = {**settings, **(extra or {})}
+
+    async def setup(self) -> None:
+        """Load the instruction, and ask the service something: a wrong key or model is found before a run begins.
+
+        Raises
+        ------
+        ValueError
+            The instruction cannot be used.
+        EndpointError
+            The service does not answer as it should.
+        """
+        self._template = load_instruction(self._instruction)
+        self._endpoint = Endpoint(**self._service)
+        await self._answer("Answer with one word: are you there?", seed=0)
+
+    async def propose(self, request: ProposalRequest) -> Proposals:
+        return read(await self.answers(request), self._mode)
+
+    async def answers(self, request: ProposalRequest) -> list[Answer]:
+        """What the model answers, as it stands."""
+        text = wording(self._template, request, self._mode)
+        return await asyncio.gather(*(self._answer(text, seed) for seed in answer_seeds(request, self._mode)))
+
+    async def close(self) -> None:
+        await self._endpoint.close()
+
+    async def _answer(self, text: str, seed: int) -> Answer:
+        body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **self._body}
+        reply = await self._endpoint.post(
+            "chat/completions", {key: value for key, value in body.items() if value is not None}
+        )
+        try:
+            choice = reply["choices"][0]
+            content, reason = choice["message"]["content"], choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise EndpointError(
+                f"{self._service['base_url']}: the answer holds no choices[0].message.content; "
+                "base_url must be that of an OpenAI-compatible service"
+            ) from error
+        return Answer(text=content if isinstance(content, str) else "", finished=reason != "length")

@@ -1,0 +1,184 @@
+"""A proposer on vLLM, which answers many requests at a time on one engine.
+
+The engine lives in a process of its own below the actor. Invariant: `close` ends it, and an engine that died is
+replaced when the next request comes, so that the actor need not be.
+
+vLLM pins its own torch and transformers, so it is an optional extra; this module imports without it.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Coroutine
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from actors.messages import ProposalRequest, Proposals
+from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
+from actors.proposers.chat.instruction import load_instruction
+from actors.proposers.chat.tokenizer import encode, load_tokenizer
+
+T = TypeVar("T")
+
+_WATCH_S = 1.0
+
+
+class EngineDiedError(RuntimeError):
+    """The engine's process ended; the next request gets another."""
+
+
+class VLLMProposer:
+    """Asks a language model for variations, as many requests at a time as the pool sends.
+
+    Parameters
+    ----------
+    model : str
+        A folder, or a name on the Hugging Face hub. Its own code is never run.
+    instruction : str or None
+        A file that replaces the instruction that ships; see `actors.proposers.chat.instruction`.
+    mode : {"numbered", "samples"}
+        See `actors.proposers.chat.conversation`. Each sample has a seed of its own.
+    temperature, top_p : float
+        How answers are sampled. The same seed may give another answer under another load.
+    max_new_tokens : int
+        An answer that is longer is cut off there.
+    dtype, revision
+        As in `actors.proposers.chat.transformers_proposer`.
+    tensor_parallel_size : int
+        GPUs of one node that share the weights.
+    gpu_memory_utilization : float
+        Part of a GPU's memory that the engine takes for itself.
+    max_model_len : int or None
+        Tokens of question and answer together; None: as many as the model can take.
+    enforce_eager : bool
+        Start without compiling the model: sooner up, slower after.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        instruction: str | None = None,
+        mode: Mode = "numbered",
+        temperature: float = 1.0,
+        top_p: float = 0.95,
+        max_new_tokens: int = 2048,
+        dtype: str = "auto",
+        revision: str | None = None,
+        tensor_parallel_size: int = 1,
+        gpu_memory_utilization: float = 0.9,
+        max_model_len: int | None = None,
+        enforce_eager: bool = False,
+    ) -> None:
+        self._model = model
+        self._revision = revision
+        self._instruction = instruction
+        self._mode: Mode = mode
+        self._sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
+        self._options: dict[str, Any] = {
+            "model": model,
+            "revision": revision,
+            "tokenizer_revision": revision,
+            "dtype": dtype,
+            "tensor_parallel_size": tensor_parallel_size,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "max_model_len": max_model_len,
+            "enforce_eager": enforce_eager,
+            "trust_remote_code": False,
+            "disable_log_stats": True,
+        }
+        if tensor_parallel_size > 1:
+            # Else vLLM asks Ray for GPUs of its own, beside those that the actor has reserved.
+            self._options["distributed_executor_backend"] = "mp"
+        self._engine: Any = None
+
+    async def setup(self) -> None:
+        """Load the instruction and bring up the engine.
+
+        Raises
+        ------
+        ValueError
+            The instruction cannot be used, vLLM is not installed, there is no such model, it has no chat template, or
+            the engine does not start.
+        """
+        self._template = load_instruction(self._instruction)
+        if find_spec("vllm") is None:
+            raise ValueError(
+                "proposer.kind=vllm: vLLM is not installed here; see constraints-vllm.txt, or take another"
+            )
+        self._tokenizer = load_tokenizer(self._model, revision=self._revision)
+        self._numbers = itertools.count()
+        self._turn = asyncio.Lock()
+        await self._living_engine()
+
+    async def propose(self, request: ProposalRequest) -> Proposals:
+        return read(await self.answers(request), self._mode)
+
+    async def answers(self, request: ProposalRequest) -> list[Answer]:
+        """What the model answers, as it stands."""
+        engine = await self._living_engine()
+        tokens = encode(self._tokenizer, wording(self._template, request, self._mode))
+        seeds = answer_seeds(request, self._mode)
+        return await asyncio.gather(*(self._answer(engine, tokens, seed) for seed in seeds))
+
+    async def close(self) -> None:
+        """End the engine and its processes."""
+        if self._engine is not None:
+            self._engine.shutdown()
+            self._engine = None
+
+    async def _answer(self, engine: Any, tokens: list[int], seed: int) -> Answer:
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
+
+        sampling = SamplingParams(seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, **self._sampling)
+        # Tokens, not text: the template has put the token in that begins a text, and vLLM would put in another.
+        stream = engine.generate({"prompt_token_ids": tokens}, sampling, request_id=str(next(self._numbers)))
+        (output,) = await _while_alive(engine, _outputs(stream))
+        return Answer(text=output.text, finished=output.finish_reason != "length")
+
+    async def _living_engine(self) -> Any:
+        async with self._turn:
+            if self._engine is None or self._engine.errored:
+                await self.close()
+                self._engine = self._start()
+        return self._engine
+
+    def _start(self) -> Any:
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # before the import: it reports to nobody
+        from vllm import AsyncEngineArgs  # pyright: ignore[reportMissingImports]
+        from vllm.v1.engine.async_llm import AsyncLLM  # pyright: ignore[reportMissingImports]
+
+        try:
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**self._options))
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"vLLM's engine does not start for model {self._model!r}: {reason}; "
+                f"its log {_log_file()} has the cause; for memory, lower proposer.max_model_len or add GPUs"
+            ) from error
+
+
+async def _outputs(stream: Any) -> list[Any]:
+    return [completion async for answer in stream for completion in answer.outputs]
+
+
+async def _while_alive(engine: Any, answering: Coroutine[Any, Any, T]) -> T:
+    """The answer, or an error if the engine dies: vLLM leaves those who wait for it waiting."""
+    task = asyncio.ensure_future(answering)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_WATCH_S)
+            if engine.errored and not task.done():
+                raise EngineDiedError(f"vLLM's engine died while it answered; its log {_log_file()} has the cause")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _log_file() -> str:
+    """Where this process, and so the engine below it, writes its errors."""
+    try:
+        return str(Path("/proc/self/fd/2").readlink())
+    except OSError:
+        return "on standard error"

@@ -1,0 +1,96 @@
+"""Loads a diffusers pipeline, or some parts of it, onto one device, after asking whether it can do what is wanted."""
+
+import inspect
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from actors.renderers.diffusers.memory import check_memory
+from actors.renderers.diffusers.pipeline_source import PipelineSource, weight_bytes
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+TEXT_PARTS = {
+    "Flux2Pipeline": frozenset({"text_encoder", "tokenizer"}),
+    "Flux2KleinPipeline": frozenset({"text_encoder", "tokenizer"}),
+}
+"""Pipelines that draw from embeddings made elsewhere, and the parts that make those."""
+_NEEDED = ("num_inference_steps", "generator", "width", "height")
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries whose code decides pixels.
+
+    Raises
+    ------
+    ValueError
+        diffusers is not installed.
+    """
+    try:
+        return {name: version(name) for name in ("diffusers", "transformers", "torch")}
+    except PackageNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; pip install 'pamela-steer[diffusers]'") from error
+
+
+def pipeline_class(source: PipelineSource) -> Any:
+    """The pipeline's class, once it is sure that it draws what a prompt says.
+
+    Raises
+    ------
+    ValueError
+        diffusers has no such pipeline, or it is none that turns text alone into an image.
+    """
+    import diffusers
+
+    found = getattr(diffusers, source.class_name, None)
+    if found is None:
+        raise ValueError(
+            f"{source.name}: diffusers {version('diffusers')} has no {source.class_name}; install one that has it"
+        )
+    parameters = inspect.signature(found.__call__).parameters
+    if "prompt" not in parameters:
+        raise ValueError(f"{source.name}: {source.class_name} takes no text prompt; give a text-to-image pipeline")
+    empty = inspect.Parameter.empty
+    needed = [n for n, p in parameters.items() if p.default is empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if more := [name for name in needed if name not in ("self", "prompt")]:
+        raise ValueError(f"{source.name}: {source.class_name} wants {', '.join(more)} beside a prompt; take another")
+    if lacking := [name for name in _NEEDED if name not in parameters]:
+        raise ValueError(f"{source.name}: {source.class_name} takes no {', '.join(lacking)}; take another pipeline")
+    return found
+
+
+def load_pipeline(
+    source: PipelineSource, parts: Collection[str], *, dtype: str, device: str, offload: str = "none"
+) -> Any:
+    """The pipeline with these parts only, ready on the device.
+
+    Raises
+    ------
+    ValueError
+        It cannot be had, cannot be used, or does not fit into memory.
+    """
+    import torch
+
+    found = pipeline_class(source)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"{source.name}: torch {torch.__version__} sees no GPU; install a CUDA build, or set num_gpus=0 to use CPUs"
+        )
+    folder = source.complete(parts)
+    check_memory(source.name, weight_bytes(folder, parts, DTYPE_BYTES[dtype]), offload, device)
+    absent: dict[str, Any] = dict.fromkeys(source.components - set(parts))
+    # What FLUX.2 keeps beside its tokenizer is for images, and wants torchvision; the text's ids are the same.
+    plain = "tokenizer" in parts and source.class_of("tokenizer") == "PixtralProcessor"
+    if plain:
+        absent["tokenizer"] = None
+    where = {"device_map": device} if offload == "none" else {}
+    pipeline = found.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True, **where, **absent)
+    if plain:
+        from transformers import AutoTokenizer
+
+        pipeline.register_modules(tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"))
+    if offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

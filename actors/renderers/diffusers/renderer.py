@@ -1,0 +1,211 @@
+"""A renderer on any text-to-image pipeline of diffusers.
+
+Invariant: the pixels depend on prompt, seed and `identity()` alone – not on what was drawn before, nor on which actor
+draws, nor on whether the text was encoded here or in an actor of its own. So images are drawn one at a time, and the
+noise comes from a generator on the CPU, whose numbers no GPU changes. GPUs of different kinds may round differently.
+"""
+
+import inspect
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+from actors.messages import Preview, Rendering, RenderRequest
+from actors.renderers.diffusers.pausing import PAUSABLE, Pause, going_on
+from actors.renderers.diffusers.pipeline_loading import TEXT_PARTS, library_versions, load_pipeline
+from actors.renderers.diffusers.pipeline_source import PipelineSource, find_pipeline
+from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
+from actors.renderers.diffusers.render_profiles import PROFILES
+
+VERSION = 1
+"""Raise it with every change here that changes pixels."""
+
+
+class DiffusersRenderer:
+    """Draws with a pipeline such as FLUX.2, Stable Diffusion 3.5 or SDXL.
+
+    Parameters
+    ----------
+    model : str
+        A folder, or a name on the Hugging Face hub. Its own code is never run.
+    revision : str or None
+        Branch, tag or commit on the hub; None: the newest.
+    dtype : str
+        Of the weights: "bfloat16", "float16" or "float32".
+    num_inference_steps : int
+        Denoising steps.
+    guidance_scale : float or None
+        None: the pipeline's own default.
+    width, height : int
+        In pixels, multiples of 16.
+    profile : str
+        One of `actors.renderers.diffusers.render_profiles.PROFILES`.
+    offload : str
+        "none", "model" or "sequential": what waits in the machine's memory until it is needed. Pixels stay the same.
+    device : str
+        "cuda" or "cpu".
+    preview_steps : int
+        Denoising steps of a preview.
+    text_encoder_device : str or None
+        The device of the text encoder's own actor; None: the text is encoded here.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        dtype: str = "bfloat16",
+        num_inference_steps: int = 50,
+        guidance_scale: float | None = None,
+        width: int = 512,
+        height: int = 512,
+        profile: str = "exact",
+        offload: str = "none",
+        device: str = "cpu",
+        preview_steps: int = 10,
+        text_encoder_device: str | None = None,
+    ) -> None:
+        self._model = model
+        self._revision = revision
+        self._dtype = dtype
+        self._steps = num_inference_steps
+        self._guidance_scale = guidance_scale
+        self._size = (width, height)
+        self._profile = PROFILES[profile]
+        self._offload = offload
+        self._device = device
+        self._preview_steps = preview_steps
+        self._text_encoder_device = text_encoder_device
+
+    @cached_property
+    def source(self) -> PipelineSource:
+        return find_pipeline(self._model, self._revision)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return ()
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "renderer": "diffusers",
+            "version": VERSION,
+            "model": self.source.fingerprint,
+            "pipeline": self.source.class_name,
+            "dtype": self._dtype,
+            "num_inference_steps": self._steps,
+            "guidance_scale": self._guidance_scale,
+            "width": self._size[0],
+            "height": self._size[1],
+            "profile": asdict(self._profile),
+            "device": self._device,
+            "text_encoder_device": self._text_encoder_device or self._device,
+            **library_versions(),
+        }
+
+    def preview_identity(self) -> Mapping[str, Any] | None:
+        """None where a preview would cost as much, or the image could not be gone on with bit for bit."""
+        exact = self.source.class_name in PAUSABLE and self._profile.taylorseer is None
+        if not exact or self._preview_steps >= self._steps:
+            return None
+        return {**self.identity(), "preview": {"version": VERSION, "num_inference_steps": self._preview_steps}}
+
+    @property
+    def preview_cost(self) -> float:
+        """By denoising steps."""
+        return self._preview_steps / self._steps
+
+    @property
+    def finish_cost(self) -> float:
+        return 1 - self.preview_cost
+
+    def setup(self) -> None:
+        """Load the weights that are wanted here.
+
+        Raises
+        ------
+        ValueError
+            The pipeline cannot be had, cannot do this, or does not fit.
+        """
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: else sums vary
+        library_versions()
+        import torch
+
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        parts = self.source.components
+        if self._text_encoder_device is not None:
+            parts -= text_parts(self.source)
+        self._pipeline = load_pipeline(
+            self.source, parts, dtype=self._dtype, device=self._device, offload=self._offload
+        )
+        parameters = inspect.signature(self._pipeline.__call__).parameters
+        if self._guidance_scale is not None and "guidance_scale" not in parameters:
+            raise ValueError(f"{self._model}: {self.source.class_name} takes no guidance; set guidance_scale=null")
+        self._denoiser = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
+        self._profile.apply(self._denoiser, self._device)
+
+    def render(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Rendering:
+        """Draw one image, from the prompt or from what a text encoder made of it."""
+        return self._draw(request, embedding)
+
+    def preview(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Preview:
+        """The image as it is expected to be after the first steps, and where they ended."""
+        pause = Pause(self._pipeline, after=self._preview_steps)
+        with pause.watching():
+            shown = self._draw(request, embedding, callback_on_step_end=pause)
+        return Preview(png=shown.png, state=pause.state(), warning=shown.warning)
+
+    def finish(self, request: RenderRequest, preview: Preview, embedding: PromptEmbedding | None = None) -> Rendering:
+        """The image of `render`, by the steps that its preview has left."""
+        if preview.state is None:
+            return self._draw(request, embedding)
+        left = going_on(
+            preview.state, steps=self._steps, after=self._preview_steps, height=self._size[1], device=self._device
+        )
+        return self._draw(request, embedding, **left)
+
+    def _draw(self, request: RenderRequest, embedding: PromptEmbedding | None, **how: Any) -> Rendering:
+        import torch
+
+        text = {"prompt": request.prompt} if embedding is None else embedding.tensors(self._device)
+        guidance = {} if self._guidance_scale is None else {"guidance_scale": self._guidance_scale}
+        gpus = range(torch.cuda.device_count() if self._device == "cuda" else 0)
+        # Some schedulers draw from the global state as well.
+        with torch.random.fork_rng(devices=gpus), self._profile.one_image(self._denoiser):
+            torch.manual_seed(request.seed)
+            output = self._pipeline(
+                **text,
+                **guidance,
+                width=self._size[0],
+                height=self._size[1],
+                num_inference_steps=self._steps,
+                generator=torch.Generator("cpu").manual_seed(request.seed),
+                **how,
+            )
+        image = output.images[0].convert("RGB")
+        if image.size != self._size:
+            raise ValueError(f"{self._model} drew {image.width} x {image.height} pixels, not {self._size}")
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG", compress_level=1)
+        blanked = any(getattr(output, "nsfw_content_detected", None) or ())
+        warning = f'the safety checker blanked the image of "{request.prompt}"' if blanked else None
+        return Rendering(png=encoded.getvalue(), warning=warning)
+
+
+def text_parts(source: PipelineSource) -> frozenset[str]:
+    """The parts of a pipeline that go to a text encoder's own actor.
+
+    Raises
+    ------
+    ValueError
+        This pipeline's text encoder cannot be had apart.
+    """
+    if source.class_name not in TEXT_PARTS:
+        raise ValueError(
+            f"{source.name}: the text encoder of a {source.class_name} stays with its renderer "
+            f"(apart: {', '.join(TEXT_PARTS)}); set text_encoder.actors=0"
+        )
+    return TEXT_PARTS[source.class_name]

@@ -1,0 +1,65 @@
+"""FLUX.2's text encoder in an actor of its own, so that transformer and VAE have a GPU to themselves.
+
+Invariant: an image drawn from an embedding is bit for bit the one that the whole pipeline draws; every prompt is
+encoded alone, because what stands beside it in a batch would round it differently.
+"""
+
+import inspect
+
+from actors.renderers.diffusers.pipeline_loading import library_versions, load_pipeline
+from actors.renderers.diffusers.pipeline_source import find_pipeline
+from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
+from actors.renderers.diffusers.renderer import text_parts
+
+_UNSAID_GUIDANCE = 4.0
+"""Of FLUX.2's pipelines."""
+
+
+class Flux2TextEncoder:
+    """Encodes prompts for `DiffusersRenderer`.
+
+    Parameters
+    ----------
+    model, revision, dtype, guidance_scale
+        As the renderer's.
+    device : str
+        "cuda" or "cpu".
+    """
+
+    def __init__(
+        self, model: str, revision: str | None, dtype: str, guidance_scale: float | None, device: str = "cpu"
+    ) -> None:
+        self._model = model
+        self._revision = revision
+        self._dtype = dtype
+        self._guidance_scale = _UNSAID_GUIDANCE if guidance_scale is None else guidance_scale
+        self._device = device
+
+    def setup(self) -> None:
+        """Load text encoder and tokenizer.
+
+        Raises
+        ------
+        ValueError
+            They cannot be had, are not those of a FLUX.2, or do not fit.
+        """
+        library_versions()
+        source = find_pipeline(self._model, self._revision)
+        self._pipeline = load_pipeline(source, text_parts(source), dtype=self._dtype, device=self._device)
+        parameters = inspect.signature(self._pipeline.__call__).parameters
+        guided = "negative_prompt_embeds" in parameters and not self._pipeline.config.get("is_distilled")
+        self._negative = {"negative_prompt_embeds": self._encode("")} if guided and self._guidance_scale > 1 else {}
+
+    def encode(self, prompt: str) -> tuple[PromptEmbedding, int]:
+        """What the renderers draw from, and its size in bytes.
+
+        The embedding is megabytes that only a renderer has use for: it stays where it is made until one asks.
+        """
+        embedding = PromptEmbedding.of({"prompt_embeds": self._encode(prompt), **self._negative})
+        return embedding, sum(array.nbytes for array in embedding.arrays.values())
+
+    def _encode(self, prompt: str):
+        import torch
+
+        with torch.no_grad():
+            return self._pipeline.encode_prompt(prompt, device=torch.device(self._device))[0]

@@ -1,0 +1,77 @@
+"""What the predictor can tell from an image beside a score, and what guards cannot notice where it cannot."""
+
+from collections.abc import Iterator
+
+from pipelines.planning.plan import Plan
+from pipelines.search.steps import Guard
+from pipelines.settings.scorer import PREDICTOR_SCORERS
+from predictor.checkpoint import checkpoint_categories
+from predictor.encoders.registry import IMAGE_ENCODERS
+
+
+def describes(plan: Plan) -> bool:
+    """Whether the predictor can tell metadata from an image: it knows categories, and has an encoder of both."""
+    return _categories(plan) != {} and not undescribed(plan)
+
+
+def compares(plan: Plan) -> bool:
+    """Whether the image guard is on, and the predictor's image encoder has a text half to compare images with."""
+    return plan.protocol.guards.image != "off" and plan.image_encoder not in (None, *IMAGE_ENCODERS)
+
+
+def unguarded(plan: Plan) -> list[str]:
+    """Which guards are on and can notice nothing, and why."""
+    return [f"The {name} guard is off: {why}." for name, _, why in _blind_guards(plan)]
+
+
+def check_guards(plan: Plan) -> None:
+    """Refuse guards that are to reject what they cannot see.
+
+    Raises
+    ------
+    ValueError
+        As said.
+    """
+    for name, level, why in _blind_guards(plan):
+        if level == "reject":
+            raise ValueError(f"protocol.guards.{name.replace('-', '_')}=reject: it would reject nothing: {why}")
+
+
+def unpreviewed(plan: Plan) -> list[str]:
+    """Whether previews are asked for that the renderer cannot draw."""
+    if plan.protocol.previews is None or plan.renderer.preview_identity() is not None:
+        return []
+    return ["There were no previews: this renderer draws none with these settings; every candidate was drawn whole."]
+
+
+def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
+    guards = plan.protocol.guards
+    if guards.image != "off" and not compares(plan):
+        blind = f"{plan.image_encoder} has no text half; a predictor on SigLIP has one"
+        why = "it needs a predictor; name one on SigLIP by --predictor" if plan.checkpoint is None else blind
+        yield "image", guards.image, why
+    if guards.held_out != "off":
+        scorer = guards.held_out_scorer
+        if scorer in PREDICTOR_SCORERS and plan.checkpoint is None:
+            why = f"{scorer} needs a predictor; name one by --predictor, or another protocol.guards.held_out_scorer"
+            yield "held-out", guards.held_out, why
+        elif scorer in plan.settings.scorers:
+            yield "held-out", guards.held_out, f"{scorer} steers, and cannot be held out from itself"
+
+
+def undescribed(plan: Plan) -> list[str]:
+    """Why metadata that the predictor knows categories of stays unknown, where the prompts file does not give it."""
+    if plan.checkpoint is None or not (known := _categories(plan)):
+        return []
+    encoder = plan.image_encoder
+    missing = sorted(name for name in known if any(name not in prompt.metadata for prompt in plan.prompts))
+    if not missing or encoder not in IMAGE_ENCODERS:
+        return []
+    return [
+        f"image metadata ({', '.join(missing)}) stays unknown: the predictor's image encoder "
+        f"{encoder} has no text half; give them as columns of the prompts file"
+    ]
+
+
+def _categories(plan: Plan) -> dict[str, list[str]]:
+    return {} if plan.checkpoint is None else checkpoint_categories(plan.checkpoint)

@@ -1,0 +1,129 @@
+"""The embedded preset's own predictor: made once on this machine, kept in the cache, checked against a known truth.
+
+The darkroom develops its photographs in a thousand ways, simulated raters rate the prints, and the
+PAMELA model learns each rater's taste from those ratings. Everything here is real but the raters, and
+theirs is the one part of the chain whose truth can be known.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from actors.messages import ProposalRequest, RenderRequest
+from actors.proposers.lexicon import Lexicon
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.search.trajectory import derive_seed
+from predictor.encoders.cache import cache_folder
+from predictor.encoders.efficientnet import EfficientNetLite0
+from predictor.encoders.minilm import MiniLM
+
+VERSION = 6
+"""Raise it whenever the same photographs and recipe would give another checkpoint."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedRecipe:
+    """How many people look at how many prints, and how long the model learns from them."""
+
+    raters: int = 12
+    images: int = 1400
+    ratings_per_image: int = 8
+    epochs: int = 30
+    seed: int = 0
+
+
+def embedded_checkpoint(
+    darkroom: Darkroom,
+    recipe: EmbeddedRecipe = EmbeddedRecipe(),
+    *,
+    progress: Progress = lambda what, done, total: None,
+    announce: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """The folder of the checkpoint for a darkroom's photographs, made if the cache does not hold it.
+
+    Beside the checkpoint's own files it holds `truth.parquet`, the taste of its raters.
+    """
+    if (existing := existing_checkpoint(darkroom, recipe)) is not None:
+        return existing
+    folder = _place(darkroom, recipe)
+    announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
+    from predictor.data.dataset import read_dataset
+    from predictor.fitting import fit
+    from predictor.simulation.dataset import simulate
+    from predictor.transformer.training import RECIPES
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        dataset, made = Path(scratch) / "dataset", Path(scratch) / "checkpoint"
+        _develop(darkroom, recipe, dataset, progress)
+        simulate(
+            dataset,
+            raters=recipe.raters,
+            ratings_per_image=recipe.ratings_per_image,
+            seed=recipe.seed,
+            on_image=lambda done, total: progress("raters look at prints", done, total),
+        )
+        training = replace(RECIPES["small"], epochs=recipe.epochs)
+        predictor = fit(read_dataset(dataset, seed=recipe.seed), training, seed=recipe.seed, progress=progress)
+        predictor.save_pretrained(made)
+        shutil.copy(dataset / "truth.parquet", made / "truth.parquet")
+        _publish(made, folder)
+    return folder
+
+
+def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRecipe()) -> Path | None:
+    """The checkpoint for a darkroom's photographs, if the cache holds it."""
+    folder = _place(darkroom, recipe)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _place(darkroom: Darkroom, recipe: EmbeddedRecipe) -> Path:
+    """Where the checkpoint belongs: its name hashes all that decides it."""
+    encoders = [EfficientNetLite0.fingerprint, MiniLM.fingerprint]
+    decisive = json.dumps([VERSION, asdict(recipe), darkroom.identity(), encoders], sort_keys=True)
+    return cache_folder() / "embedded" / hashlib.sha256(decisive.encode()).hexdigest()[:16]
+
+
+def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress: Progress) -> None:
+    """Develop each photograph plainly, once, then in first proposals and in variations of those, as a search would.
+
+    Once, because plain prints are alike but for their grain: more of them would put the same picture into
+    training and test.
+    """
+    (dataset / "images").mkdir(parents=True)
+    darkroom.setup()
+    lexicon = Lexicon()
+    subjects = [photograph.caption for photograph in darkroom.library.photographs]
+    rows = []
+    for number in range(recipe.images):
+        subject = subjects[number % len(subjects)]
+        seed = derive_seed("embedded", recipe.seed, number)
+        prompt = subject
+        for depth in range(0 if number < len(subjects) else 1 + number % 3):
+            request = ProposalRequest(
+                base_prompt=subject, best_prompt=prompt, best_score=0.0, count=1, seed=seed + depth
+            )
+            prompt = lexicon.propose(request).prompts[0]
+        file = f"images/{number:04d}.png"
+        (dataset / file).write_bytes(darkroom.render(RenderRequest(prompt=prompt, seed=seed)).png)
+        rows.append({"image_id": f"{number:04d}", "file": file, "prompt": subject})
+        progress("developing prints", number + 1, recipe.images)
+    pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
+
+
+def _publish(made: Path, folder: Path) -> None:
+    """Move the finished checkpoint to its place; whoever was first wins, for both made the same."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not (folder / "config.json").is_file():
+            raise

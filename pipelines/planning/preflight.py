@@ -1,0 +1,47 @@
+"""What a plan wants of the machines, and what is there, without Ray or torch: a plan should be had at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.planning.roles import examines, scorers_at_work
+from pipelines.settings.scorer import generic
+from pipelines.settings.settings import Settings
+
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+def wanted(settings: Settings) -> dict[str, float]:
+    """GPUs and custom resources of all actors together; zeros left out."""
+    total: dict[str, float] = {"GPU": 0}
+    roles = [settings.renderer, settings.text_encoder, settings.proposer]
+    has_predictor = settings.wants_predictor
+    roles += [settings.generic.of(name) for name in generic(scorers_at_work(settings, has_predictor=has_predictor))]
+    roles += [settings.scorer] * has_predictor + [settings.examiner] * examines(settings)
+    for role in roles:
+        for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
+            total[name] = total.get(name, 0) + amount * role.actors
+    return {name: amount for name, amount in total.items() if amount}
+
+
+def local_gpus() -> int:
+    """GPUs that programs on this machine may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
+    return len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
+
+
+def shortage(settings: Settings, there: Mapping[str, float] | None) -> str:
+    """One line: how much of each is wanted and there.
+
+    Example:
+
+        shortage(settings, {"GPU": 1}) == "3 GPU wanted, 1 there: 2 missing"
+    """
+    parts = []
+    for name, amount in (wanted(settings) or {"GPU": 0.0}).items():
+        have = None if there is None else there.get(name, 0)
+        missing = f": {amount - have:g} missing" if have is not None and have < amount else ""
+        parts.append(f"{amount:g} {name} wanted" + ("" if have is None else f", {have:g} there") + missing)
+    return "; ".join(parts)

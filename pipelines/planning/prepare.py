@@ -1,0 +1,188 @@
+"""From what a person typed to a plan: the renderer, the predictor with its users, whom to steer for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from actors.messages import Renderer
+from pipelines.planning.description import check_guards
+from pipelines.planning.plan import Plan, check_disk
+from pipelines.planning.prompts import Prompt, read_prompts
+from pipelines.planning.renderer_roles import make_renderer, pinned
+from pipelines.planning.users import NOBODY, Audience, resolve_users
+from pipelines.records.run_folder import RunFolder, check_free
+from pipelines.settings.renderer import DarkroomSettings
+from pipelines.settings.scorer import PERSONAL
+from pipelines.settings.settings import Settings, load_settings
+from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
+from predictor.progress import StageProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+_NO_PREDICTOR = (
+    "preset {} has no predictor of its own; name a checkpoint by --predictor DIR "
+    "(steer-predictor train makes one from ratings)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person typed; None where nothing was said."""
+
+    users: tuple[str, ...] | None
+    """Each `--users`, in the order in which they were said."""
+    prompts: Path | None
+    preset: str | None
+    overrides: tuple[str, ...]
+    """`--set KEY=VALUE`."""
+    options: Mapping[str, Any]
+    """Settings with an option of their own, by their dotted key."""
+    dry_run: bool
+
+
+def plan_run(console: "Console", order: Order, out: Path) -> Plan:
+    """Settle a new run that will be written to `out`.
+
+    Raises
+    ------
+    ValueError
+        Something is missing or does not fit: one line, with the remedy.
+    """
+    settings = load_settings(order.preset or "embedded", order.overrides, order.options)
+    needed = {"--users": order.users, "--prompts": order.prompts}
+    if PERSONAL not in settings.scorers:
+        del needed["--users"]
+    if missing := [name for name, value in needed.items() if value is None]:
+        raise ValueError(f"{' and '.join(missing)} is missing; try: steer-batch --users all --prompts prompts.txt")
+    assert order.prompts is not None
+    prompts = read_prompts(order.prompts)
+    check_free(out)
+    plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or ("all",), users), order.dry_run)
+    if not order.dry_run:
+        check_guards(plan)
+        check_disk(plan, out)
+    return plan
+
+
+def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Plan:
+    """Settle a run as it was started; what is said again must be the same.
+
+    Raises
+    ------
+    ValueError
+        As for a new run, or something differs from how the run was started; the message says what.
+    """
+    about = folder.about
+    recorded = None if order.preset else about["settings"]
+    settings = load_settings(
+        order.preset or about["settings"]["preset"], order.overrides, order.options, recorded=recorded
+    )
+    if settings.predictor is None:
+        settings = settings.model_copy(update={"predictor": about["checkpoint"]})
+    if order.prompts is not None:
+        prompts = read_prompts(order.prompts)
+    else:
+        prompts = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
+    audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
+    said = order.users
+    plan = _plan(
+        console,
+        settings,
+        prompts,
+        lambda users: audiences if said is None else resolve_users(said, users),
+        order.dry_run,
+    )
+    folder.check_same(plan.decisive())
+    return plan
+
+
+def _plan(
+    console: "Console",
+    settings: Settings,
+    prompts: Sequence[Prompt],
+    choose: Callable[[pa.Table], Sequence[Audience]],
+    dry_run: bool,
+) -> Plan:
+    """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
+    embedded = isinstance(settings.renderer, DarkroomSettings)
+    if not dry_run:
+        if settings.predictor is None and not embedded and settings.wants_predictor:
+            raise ValueError(_NO_PREDICTOR.format(settings.preset))
+        settings = pinned(settings)
+    renderer = make_renderer(settings)
+    for line in renderer.skipped:
+        console.print(f"skipped: {line}", style="yellow", markup=False)
+    if not settings.wants_predictor:
+        return _plan_without_users(settings, prompts, renderer)
+    if settings.predictor is None:
+        people = _raters_to_be() if embedded else _as_many_as_the_papers()
+        choose(people)  # a typo is refused before minutes are spent
+        checkpoint = _embedded(console, renderer, dry_run) if embedded else None
+    else:
+        people, checkpoint = None, checkpoint_folder(settings.predictor)
+    table = people if checkpoint is None else checkpoint_users(checkpoint)
+    assert table is not None
+    audiences = choose(table)
+    return Plan(
+        settings=settings,
+        checkpoint=checkpoint.resolve() if checkpoint else None,
+        checkpoint_fingerprint=checkpoint_fingerprint(checkpoint) if checkpoint else None,
+        renderer=renderer,
+        people=_people(table),
+        audiences=tuple(audiences) if PERSONAL in settings.scorers else (NOBODY,),
+        prompts=tuple(prompts),
+    )
+
+
+def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer: Renderer) -> Plan:
+    """Nothing in the run goes by a predictor, so none is made or looked at."""
+    return Plan(
+        settings=settings,
+        checkpoint=None,
+        checkpoint_fingerprint=None,
+        renderer=renderer,
+        people={},
+        audiences=(NOBODY,),
+        prompts=tuple(prompts),
+    )
+
+
+def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
+    from pipelines.planning.embedded import embedded_checkpoint, existing_checkpoint
+
+    if dry_run:
+        return existing_checkpoint(renderer)
+    with StageProgress(console) as progress:
+        return embedded_checkpoint(renderer, progress=progress, announce=lambda line: console.print(line, markup=False))
+
+
+def _raters_to_be() -> pa.Table:
+    """The users that the embedded preset's checkpoint will have."""
+    from pipelines.planning.embedded import EmbeddedRecipe
+    from predictor.simulation.raters import sample_raters
+
+    recipe = EmbeddedRecipe()
+    people = sample_raters(recipe.raters, recipe.seed)
+    return pa.Table.from_pylist(
+        [{"user_id": p.user_id, "age": p.age, "gender": p.gender, "nationality": p.nationality} for p in people]
+    )
+
+
+def _as_many_as_the_papers() -> pa.Table:
+    """Stand-ins for users, so that a plan can be had before there is a predictor (PAMELA, table 1: 199 raters)."""
+    return pa.table({"user_id": [f"user{number:03d}" for number in range(1, 200)]})
+
+
+def _people(table: pa.Table) -> dict[str, str]:
+    """A user's demographics as a reader likes them."""
+    return {
+        row.pop("user_id"): ", ".join(
+            f"{value} years old" if name == "age" else str(value) for name, value in row.items() if value is not None
+        )
+        for row in table.to_pylist()
+    }

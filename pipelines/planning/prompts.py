@@ -1,0 +1,62 @@
+"""The prompts to steer: a text file with one a line, or a table with ids and metadata."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from predictor.data.tables import read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One base prompt. `metadata` is what a table says beside it, such as content or style."""
+
+    id: str
+    text: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """Read a prompts file: text (blank lines and lines starting with # are skipped), CSV, Parquet or JSON lines.
+
+    Raises
+    ------
+    ValueError
+        The file is missing, empty or not UTF-8, or an id is there twice, empty or holds a slash.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such prompts file")
+    is_text = path.suffix.lower() in ("", ".txt", ".md", ".prompts")
+    prompts = _from_text(path) if is_text else _from_table(path)
+    if not prompts:
+        raise ValueError(f"{path}: holds no prompt; write one a line (blank lines and # comments do not count)")
+    seen: set[str] = set()
+    for prompt in prompts:
+        if not prompt.id or "/" in prompt.id:
+            raise ValueError(f"{path}: prompt_id must be a name without slashes, got {prompt.id!r}")
+        if prompt.id in seen:
+            raise ValueError(f"{path}: prompt_id {prompt.id!r} is there twice; ids must be unique")
+        if not prompt.text:
+            raise ValueError(f"{path}: prompt {prompt.id!r} is empty; write what to draw or drop the row")
+        seen.add(prompt.id)
+    return prompts
+
+
+def _from_text(path: Path) -> list[Prompt]:
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
+    texts = [" ".join(line.split()) for line in lines]
+    kept = [text for text in texts if text and not text.startswith("#")]
+    return [Prompt(id=f"p{number:02d}", text=text) for number, text in enumerate(kept, start=1)]
+
+
+def _from_table(path: Path) -> list[Prompt]:
+    prompts = []
+    for number, row in enumerate(read_table(path, required=["prompt"]).to_pylist(), start=1):
+        text, prompt_id = row.pop("prompt"), row.pop("prompt_id", f"p{number:02d}")
+        metadata = {name: str(value) for name, value in row.items() if value not in (None, "")}
+        text = " ".join((text or "").split())
+        prompts.append(Prompt(id=str(prompt_id if prompt_id is not None else ""), text=text, metadata=metadata))
+    return prompts

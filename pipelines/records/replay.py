@@ -1,0 +1,164 @@
+"""What the journal holds of each cohort, without holding it all.
+
+The journal is read twice: once for the place of each line, then cohort by cohort, whatever the order in which the lines
+were written. Memory grows with the cohorts in flight, and by a few bytes a line.
+"""
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from pipelines.records.journal import JournalError, check_turn, parse, unknown, whole_length
+from pipelines.search.cohort import Cohort, cohorts, next_round, pooled
+from pipelines.search.steps import BasePromptFailedError, Protocol, Stop, next_step
+from pipelines.search.trajectory import Iteration, Trajectory
+
+_BEGINS = b'{"trajectory": '
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRound:
+    """The first proposals for a prompt, which all its users share."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a run that goes on has to know."""
+
+    histories: dict[str, list[Iteration]] = field(default_factory=dict)
+    """Of each member of a cohort that is not done, in the order of the trajectories."""
+    first_rounds: dict[tuple[str, int], FirstRound] = field(default_factory=dict)
+    """By prompt id and run, where first rounds are shared."""
+
+
+def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protocol) -> Unfinished:
+    """What has not come to its end, and what of it is decided already.
+
+    Raises
+    ------
+    JournalError
+        A whole line is not valid, out of turn, or of a trajectory that the run does not have.
+    """
+    left = Unfinished()
+    for cohort, histories in by_cohort(path, trajectories, protocol):
+        for member in cohort:
+            if protocol.shares_first_round and len(histories[member.id]) > 1:
+                left.first_rounds.setdefault((member.prompt_id, member.run), _first_round(histories[member.id][1]))
+        try:
+            done = not next_round(cohort, histories, protocol)
+        except BasePromptFailedError as error:
+            raise JournalError(f"{path}: {cohort[0].id!r} begins without a score: {error}") from error
+        if done:
+            _check_ends(path, cohort, histories, protocol)
+        else:
+            left.histories.update(histories)
+    return left
+
+
+def in_order(
+    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+) -> Iterator[tuple[Trajectory, list[Iteration]]]:
+    """Each trajectory with its history.
+
+    Raises
+    ------
+    JournalError
+        As `unfinished`.
+    """
+    for cohort, histories in by_cohort(path, trajectories, protocol):
+        yield from ((member, histories[member.id]) for member in cohort)
+
+
+def by_cohort(
+    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+) -> Iterator[tuple[Cohort, dict[str, list[Iteration]]]]:
+    """Each cohort with its members' histories, in the order of the trajectories.
+
+    Raises
+    ------
+    JournalError
+        As `unfinished`.
+    """
+    places = _places(path, {trajectory.id: array("q") for trajectory in trajectories})
+    if not path.exists():
+        yield from ((cohort, {member.id: [] for member in cohort}) for cohort in cohorts(trajectories, protocol.share))
+        return
+    with path.open("rb") as file:
+        for cohort in cohorts(trajectories, protocol.share):
+            histories = {member.id: list(_history(path, file, member, places[member.id])) for member in cohort}
+            _put_prompts_in(path, cohort, histories)
+            yield cohort, histories
+
+
+def _history(path: Path, file: BinaryIO, member: Trajectory, places: "array[int]") -> Iterator[Iteration]:
+    for due, place in enumerate(places):
+        file.seek(place)
+        where = f"{path}, byte {place}"
+        trajectory_id, iteration = parse(where, file.readline())
+        check_turn(where, trajectory_id, iteration, due)
+        yield iteration
+
+
+def _put_prompts_in(path: Path, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
+    """Of the images that a line has from others."""
+    for member in cohort:
+        history = histories[member.id]
+        for number, iteration in enumerate(history):
+            if not iteration.pooled:
+                continue
+            rounds = {o.user: histories[o.id][number] for o in cohort if len(histories[o.id]) > number}
+            try:
+                history[number] = replace(iteration, pooled=pooled(iteration.pooled, rounds))
+            except (KeyError, IndexError) as error:
+                raise JournalError(
+                    f"{path}: iteration {number} of {member.id!r} has images of somebody who has none: {error}"
+                ) from error
+
+
+def _first_round(iteration: Iteration) -> FirstRound:
+    prompts = tuple(candidate.prompt for candidate in iteration.candidates)
+    return FirstRound(prompts, iteration.seeds, iteration.refused)
+
+
+def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iteration]], protocol: Protocol) -> None:
+    """A trajectory that is alone goes on until it stops and no further."""
+    if len(cohort) == 1:
+        history = histories[cohort[0].id]
+        if any(isinstance(next_step(history[:end], protocol), Stop) for end in range(1, len(history))):
+            raise JournalError(f"{path}: {cohort[0].id!r} goes on after its end; the journal was edited or mixed up")
+
+
+def _places(path: Path, places: "dict[str, array[int]]") -> "Mapping[str, array[int]]":
+    """At which bytes the lines of each trajectory begin; the lines themselves are not read here."""
+    if not path.exists():
+        return places
+    whole, place = whole_length(path), 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if place + len(line) > whole:
+                break
+            where = f"{path}, line {number}"
+            trajectory_id = _whose(where, line)
+            if trajectory_id not in places:
+                raise unknown(where, trajectory_id)
+            places[trajectory_id].append(place)
+            place += len(line)
+    return places
+
+
+def _whose(where: str, line: bytes) -> str:
+    if line.startswith(_BEGINS):
+        try:
+            name, _ = json.JSONDecoder().raw_decode(line[len(_BEGINS) :].decode())
+        except ValueError as error:
+            raise JournalError(f"{where}: not a line of a journal: {error}") from error
+        if isinstance(name, str):
+            return name
+    return parse(where, line)[0]

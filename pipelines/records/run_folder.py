@@ -1,0 +1,157 @@
+"""One run's folder (DESIGN 5): whose it is, what it was started with, and that only one process writes it.
+
+run.json is replaced as a whole, so that it is always readable. The lock is the operating system's and
+ends with the process, however it ends.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.records.image_store import ImageStore, sync_folder
+from pipelines.settings.settings import differences
+
+_BEFORE_A_RUN = frozenset({".lock", ".run.json.tmp"})
+"""What a process that was killed before it wrote run.json may leave: no run yet."""
+
+
+class FolderError(ValueError):
+    """A folder that cannot be a run's: in use, not empty, not writable, or not a run."""
+
+
+class RunFolder:
+    """A run folder that this process holds."""
+
+    def __init__(self, path: Path, about: dict[str, Any], lock: int) -> None:
+        self.path = path
+        self.about = about
+        self.images = ImageStore(path)
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, about: dict[str, Any]) -> "RunFolder":
+        """Take an empty or new folder for a new run.
+
+        Raises
+        ------
+        FolderError
+            The folder holds something, or cannot be made.
+        """
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path, about, _acquire(path))
+            try:
+                folder.save()
+            except OSError:
+                folder.release()
+                (path / ".lock").unlink()
+                raise
+        except OSError as error:
+            raise FolderError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Take the folder of a run that was started before.
+
+        Raises
+        ------
+        FolderError
+            It is not a run's folder, or another process is at it.
+        """
+        return cls(path, read_about(path), _acquire(path))
+
+    def save(self) -> None:
+        temporary = self.path / ".run.json.tmp"
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / "run.json")
+        sync_folder(self.path)
+
+    def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
+        """Keep what was found zero-shot in the base prompt's image, before anything is scored by it."""
+        self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
+        self.save()
+
+    def check_same(self, decisive: Mapping[str, Any]) -> None:
+        """Refuse to go on with other settings than the run was started with.
+
+        Raises
+        ------
+        FolderError
+            Something that decides the records differs; the message says what.
+        """
+        changed = differences(self.about["decisive"], decisive)
+        if changed:
+            raise FolderError(
+                f"--resume {self.path}: other settings than the run was started with: {'; '.join(changed)}; "
+                "leave them out or start a new run with another --out"
+            )
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def truth(self) -> Path:
+        """The taste of simulated raters, where the run has any."""
+        return self.path / "truth.parquet"
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder that cannot take a new run.
+
+    Raises
+    ------
+    FolderError
+        It is a file, or holds something.
+    """
+    if path.exists() and not path.is_dir():
+        raise FolderError(f"--out {path}: is a file; name a folder")
+    if path.exists() and any(entry.name not in _BEFORE_A_RUN for entry in path.iterdir()):
+        what = "holds another run; continue it with --resume, or" if is_run(path) else "is not empty;"
+        raise FolderError(f"--out {path}: {what} name another folder")
+
+
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises
+    ------
+    FolderError
+        There is no run in this folder, or its run.json does not read.
+    """
+    if not is_run(path):
+        raise FolderError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
+    try:
+        about = json.loads((path / "run.json").read_text("utf-8"))
+        _ = about["decisive"], about["settings"], about["users"], about["prompts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
+    return about
+
+
+def _acquire(path: Path) -> int:
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be written: {error.strerror}; mend its rights") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise FolderError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
+    return descriptor

@@ -1,0 +1,356 @@
+"""gallery.html: a page on which a whole run can be looked at (DESIGN 5), or several where the run is very large.
+
+A page is made from the recorded outcomes, stands alone and opens from disk; its content policy forbids any
+request to a network and any script but its own. Every trajectory is on one of them, in the order of the
+outcomes; one that failed says why. The first page tells how the run went, and leads to all others. The bytes of
+a picture are in a page once, where the picture is shown first; where it is shown again, one line of script
+copies them, and without scripts it comes from the run folder.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from pipelines.planning.users import is_group, shown_name
+from pipelines.records.tables import Outcome
+from pipelines.reporting.forest_plot import Finding, Forest
+from pipelines.reporting.gallery_trends import TrendsShown
+from pipelines.reporting.trends import Trends
+from pipelines.reporting.word_diff import Piece, word_diff
+from pipelines.search.trajectory import Candidate, Trajectory
+
+MOST_EMBEDDED = 1500
+"""A run that shows more distinct pictures than this links to them, so that its page stays below some 30 MB."""
+MOST_ROWS = 400
+"""Trajectories on a page; a run with more has its other pages beside the first, as gallery-2.html and so on."""
+THUMBNAIL_PX = 256
+THUMBNAIL_QUALITY = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the page says beside the trajectories."""
+
+    title: str
+    notes: tuple[str, ...]
+    """Plain sentences on what the preset is."""
+    people: Mapping[str, str]
+    """One sentence of demographics by user; it may lack users."""
+    verdict: tuple[Finding, ...] = ()
+    """How the truth judges the run, where a truth is known."""
+    trends: Trends | None = None
+    """What its audiences were steered to, where there are several."""
+    failures: tuple[str, ...] = ()
+    renders: int | None = None
+    """Distinct images of the run; none: those that the outcomes hold."""
+
+
+def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
+    """Write the pages into the run folder, each whole or not at all, and return the path of the first."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"score": _score, "change": _change, "csp_hash": _csp_hash}
+    template = environment.get_template("gallery.html.j2")
+    parts = _parts(outcomes)
+    names = [_page_name(number) for number in range(1, len(parts) + 1)]
+    links = len({best.image for o in outcomes for best in o.bests}) > MOST_EMBEDDED
+    whole = {
+        "page": page,
+        "pages": names,
+        "contents": _contents(parts),
+        "forest": Forest.of(page.verdict) if page.verdict else None,
+        "trends": TrendsShown.of(page.trends) if page.trends else None,
+        "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
+        "whom": _whom(outcomes),
+        "people": len({name for o in outcomes for name in o.trajectory.members}),
+        "renders": _renders(outcomes) if page.renders is None else page.renders,
+        "gains": list(_mean_gains(outcomes)),
+        "broken": sum(_is_broken(o) for o in outcomes),
+    }
+    labels = _Labels.of(outcomes)
+    for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
+        rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
+        html = template.render(
+            **whole,
+            number=number,
+            sections=_sections(rows, whole["contents"]),
+            columns=max((len(row.steps) for row in rows), default=0),
+            album=_Album(folder, links=links),
+        )
+        temporary = folder / f".{names[number - 1]}.tmp"
+        temporary.write_text(html, encoding="utf-8")
+        temporary.replace(folder / names[number - 1])
+    return folder / names[0]
+
+
+def _parts(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
+    """The outcomes of each page; one page at least."""
+    return [outcomes[at : at + MOST_ROWS] for at in range(0, len(outcomes), MOST_ROWS)] or [()]
+
+
+def _page_name(number: int) -> str:
+    return "gallery.html" if number == 1 else f"gallery-{number}.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """A prompt in the table of contents."""
+
+    number: int
+    prompt: str
+    page: int
+    """The first one that has rows of it."""
+
+
+def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    for page, part in enumerate(parts, start=1):
+        for trajectory in (outcome.trajectory for outcome in part):
+            if trajectory.prompt_id not in entries:
+                number = len(entries) + 1
+                entries[trajectory.prompt_id] = _Entry(number=number, prompt=trajectory.base_prompt, page=page)
+    return entries
+
+
+def _renders(outcomes: Sequence[Outcome]) -> int:
+    return len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image})
+
+
+def _whom(outcomes: Sequence[Outcome]) -> str:
+    """For what the run has steered, in one word or three."""
+    users = {o.trajectory.user for o in outcomes if o.trajectory.members}
+    kinds = [kind for kind, there in (("person", False), ("group", True)) if any(is_group(u) == there for u in users)]
+    return " or ".join(kinds) or "person"
+
+
+def _is_broken(outcome: Outcome) -> bool:
+    return outcome.stop_reason not in ("iterations", "patience")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """The best after one iteration, and by how much it beats the one before: 0 where that one was kept."""
+
+    number: int
+    best: Candidate
+    gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One trajectory as the page shows it."""
+
+    anchor: str
+    outcome: Outcome
+    who: str
+    about: str
+    variant: str
+    """Scorer and run, where the page has several; else empty."""
+    bests: list[Candidate]
+    steps: list[_Step]
+    diff: list[Piece]
+
+    @property
+    def broken(self) -> bool:
+        return _is_broken(self.outcome)
+
+    @property
+    def gain(self) -> float:
+        return _gain(self.bests[0], self.bests[-1])
+
+    @property
+    def added(self) -> list[str]:
+        """The phrases that the final prompt adds."""
+        return [
+            phrase.strip()
+            for piece in self.diff
+            if piece.kind == "added"
+            for phrase in re.split(r"[,;.]", piece.text)
+            if phrase.strip()
+        ]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Where the winner is from, what it scores with fresh seeds, and what guards noticed."""
+        lines, look = [], self.outcome.reseeded
+        if self.bests and (origin := self.bests[-1].origin) is not None:
+            lines.append(f"From the pool: drawn for {shown_name(origin[0])}.")
+        if look is not None:
+            before, after = look.means
+            seeds = "1 fresh seed" if len(look.seeds) == 1 else f"{len(look.seeds)} fresh seeds"
+            lines.append(f"With {seeds}: {_score(after)}, the base prompt {_score(before)}.")
+        return lines + [f"Guard – {warning}." for warning in self.outcome.warnings]
+
+    @property
+    def ending(self) -> str:
+        rounds = len(self.steps)
+        if self.outcome.stop_reason == "iterations":
+            return f"All {rounds} iterations used."
+        if self.outcome.stop_reason == "patience":
+            found = max((step.number for step in self.steps if step.gain), default=0)
+            return f"Stopped after iteration {rounds}: the last {rounds - found} found nothing better."
+        return self.outcome.stop_reason[:1].upper() + self.outcome.stop_reason[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What has to be said of a row to tell it from the others of the run."""
+
+    scorer: bool
+    run: bool
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "_Labels":
+        return cls(
+            scorer=len({o.trajectory.scorer for o in outcomes}) > 1, run=len({o.trajectory.run for o in outcomes}) > 1
+        )
+
+
+def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) -> list[_Row]:
+    rows = []
+    for number, outcome in enumerate(outcomes, start=first):
+        trajectory, bests = outcome.trajectory, outcome.bests
+        variant = [trajectory.scorer] * labels.scorer + [f"run {trajectory.run}"] * labels.run
+        rows.append(
+            _Row(
+                anchor=f"t{number}",
+                outcome=outcome,
+                who="everyone" if trajectory.user == "*" else shown_name(trajectory.user),
+                about=_about(trajectory, page.people),
+                variant=", ".join(variant),
+                bests=bests,
+                steps=[
+                    _Step(number=at, best=later, gain=_gain(earlier, later))
+                    for at, (earlier, later) in enumerate(pairwise(outcome.found), start=1)
+                ],
+                diff=word_diff(trajectory.base_prompt, bests[-1].prompt) if bests else [],
+            )
+        )
+    return rows
+
+
+def _about(trajectory: Trajectory, people: Mapping[str, str]) -> str:
+    if is_group(trajectory.user):
+        members = len(trajectory.members)
+        return f"the mean of {members} people" if members > 1 else "a group of one person"
+    return people.get(trajectory.user, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """The rows of one prompt."""
+
+    number: int
+    """Of the prompt in the whole run."""
+    prompt: str
+    rows: list[_Row]
+
+    @property
+    def initial(self) -> Candidate | None:
+        """The base prompt's picture: one prompt has one image seed, so all rows share it."""
+        return next((row.bests[0] for row in self.rows if row.bests), None)
+
+    @property
+    def initial_scores(self) -> list[float]:
+        """From lowest to highest; empty where several scorers, on scales of their own, gave them."""
+        if len({row.outcome.trajectory.scorer for row in self.rows}) > 1:
+            return []
+        return sorted(row.bests[0].score for row in self.rows if row.bests and row.bests[0].score is not None)
+
+
+def _sections(rows: Sequence[_Row], contents: Mapping[str, _Entry]) -> list[_Section]:
+    by_prompt: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.outcome.trajectory.prompt_id, []).append(row)
+    return [
+        _Section(number=contents[prompt_id].number, prompt=contents[prompt_id].prompt, rows=rows)
+        for prompt_id, rows in by_prompt.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Showing:
+    """One place where a picture stands in the page."""
+
+    path: str
+    """Of the full-size picture, relative to the page."""
+    name: str
+    how: Literal["embedded", "again", "linked", "missing"]
+    data: str = ""
+
+
+class _Album:
+    """Hands the pictures to the template in document order, the bytes of each with its first showing only."""
+
+    def __init__(self, folder: Path, *, links: bool) -> None:
+        self._folder = folder
+        self._links = links
+        self._shown: dict[str, _Showing] = {}
+
+    def show(self, candidate: Candidate) -> _Showing:
+        key = candidate.image or ""
+        if key not in self._shown:
+            self._shown[key] = self._first(key)
+            return self._shown[key]
+        first = self._shown[key]
+        return _Showing(path=first.path, name=first.name, how="again") if first.how == "embedded" else first
+
+    def _first(self, key: str) -> _Showing:
+        path, name = f"images/{key[:2]}/{key}.png", f"i{len(self._shown)}"
+        if self._links:
+            return _Showing(path=path, name=name, how="linked")
+        try:
+            return _Showing(path=path, name=name, how="embedded", data=_thumbnail(self._folder / path))
+        except OSError:  # a picture that is gone or unreadable must not cost the page
+            return _Showing(path=path, name=name, how="missing")
+
+
+def _thumbnail(path: Path) -> str:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    small.save(encoded, "WEBP", quality=THUMBNAIL_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+def _mean_gains(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, float]]:
+    """Each scorer with its mean gain from initial to final; scorers have scales of their own."""
+    for scorer in dict.fromkeys(o.trajectory.scorer for o in outcomes):
+        gains = [o.gain for o in outcomes if o.trajectory.scorer == scorer]
+        if any(gain is not None for gain in gains):
+            yield scorer, fmean(gain for gain in gains if gain is not None)
+
+
+def _gain(earlier: Candidate, later: Candidate) -> float:
+    assert earlier.score is not None
+    assert later.score is not None
+    return later.score - earlier.score
+
+
+def _score(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _change(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _csp_hash(script: str) -> str:
+    """The source expression that lets exactly this inline script run."""
+    return f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,206 @@
+"""What a run leaves to look at: records, verdict, trends, gallery, and the last word in run.json.
+
+All of it is made from the journal, whether the run ended, was interrupted or is resumed, so that there
+is one way only in which it comes to be. The journal is read trajectory by trajectory, and of each only the
+bests are kept for verdict and gallery. Failures alone are not in the journal: they are tried again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.planning.plan import Plan
+from pipelines.records.replay import in_order
+from pipelines.records.run_folder import RunFolder
+from pipelines.records.tables import Outcome, RecordsWriter, outcome
+from pipelines.reporting.consistency import consistency
+from pipelines.reporting.counts import Counts
+from pipelines.reporting.forest_plot import Finding
+from pipelines.reporting.gallery import Page, write_gallery
+from pipelines.reporting.trends import Trends, trends
+from pipelines.settings.scorer import PERSONAL
+from predictor.checkpoint import checkpoint_users
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import read_truth
+from predictor.simulation.verdict import Steered, Verdict, judge
+
+_MOST_NOTES = 8
+"""So many warnings are in the gallery; all are in run.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a run."""
+
+    outcomes: list[Outcome]
+    """Thinned: their bests only."""
+    failures: Mapping[str, str]
+    interrupted: bool
+    verdict: Verdict | None
+    gallery: Path
+
+    @property
+    def unfinished(self) -> int:
+        return sum(o.stop_reason == "unfinished" for o in self.outcomes)
+
+    @property
+    def noticed(self) -> list[str]:
+        """Warnings of guards about winners, with the trajectory that each is of."""
+        return [f"{o.trajectory.id}: {line}" for o in self.outcomes for line in o.warnings]
+
+    @property
+    def mean_gains(self) -> dict[str, float]:
+        """By scorer, for each has a scale of its own."""
+        gains: dict[str, list[float]] = {}
+        for o in self.outcomes:
+            if o.gain is not None:
+                gains.setdefault(o.trajectory.scorer, []).append(o.gain)
+        return {scorer: fmean(values) for scorer, values in gains.items()}
+
+
+def conclude(
+    plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
+) -> Result:
+    """Write records, verdict, trends, gallery and run.json from the journal."""
+    folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
+    counts = Counts(plan.protocol)
+    outcomes: list[Outcome] = []
+    with RecordsWriter(folder.path) as records:
+        for trajectory, history in in_order(folder.journal, plan.trajectories, plan.protocol):
+            whole = outcome(trajectory, history, plan.protocol, failures.get(trajectory.id))
+            records.add(whole)
+            counts.add(whole)
+            outcomes.append(whole.thinned())
+    complete, attributes = _complete(folder, outcomes), _Measured(folder)
+    cases = _steered(complete)
+    _compare_runs(plan, folder, complete, attributes)
+    verdict = _judge(folder, cases, attributes)
+    found = _compare_audiences(plan, folder, cases, attributes)
+    page = _page(plan, folder, verdict, found, failures, counts.images)
+    gallery = write_gallery(folder.path, outcomes, page)
+    finished = not interrupted and not any(o.stop_reason == "unfinished" for o in outcomes)
+    folder.about |= {
+        "finished": (folder.about["finished"] or timestamp()) if finished else None,
+        "counts": {**counts.as_dict(), "failed": len(failures)},
+        "failures": dict(failures),
+    }
+    folder.save()
+    return Result(outcomes=outcomes, failures=failures, interrupted=interrupted, verdict=verdict, gallery=gallery)
+
+
+class _Measured(dict[str, NDArray[np.float64]]):
+    """Attributes of the run's images by key, each measured once, when it is first asked for."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._images = folder.images
+
+    def __missing__(self, key: str) -> NDArray[np.float64]:
+        with Image.open(self._images.path(key)) as image:
+            self[key] = measure(image)
+        return self[key]
+
+
+def _complete(folder: RunFolder, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What has come to its end, and whose initial and final image are still on the disk; the gallery shows the rest."""
+    return [
+        o
+        for o in outcomes
+        if o.bests
+        and o.stop_reason in ("iterations", "patience")
+        and all(folder.images.path(str(best.image)).is_file() for best in (o.bests[0], o.bests[-1]))
+    ]
+
+
+def _steered(outcomes: Sequence[Outcome]) -> list[Steered]:
+    return [
+        Steered(
+            user=o.trajectory.user,
+            prompt_id=o.trajectory.prompt_id,
+            run=o.trajectory.run,
+            initial=str(o.bests[0].image),
+            final=str(o.bests[-1].image),
+        )
+        for o in outcomes
+        if o.trajectory.scorer == PERSONAL
+    ]
+
+
+def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: _Measured) -> None:
+    if plan.settings.runs > 1:
+        agreement = consistency(complete, attributes)
+        _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
+
+
+def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Verdict | None:
+    """Judge the run by its raters' known taste, where it is known and there is something to judge."""
+    if not folder.truth.is_file():
+        return None
+    verdict = judge(cases, attributes, read_truth(folder.truth))
+    if verdict is not None:
+        _write_json(folder.path / "truth.json", verdict.as_dict())
+    return verdict
+
+
+def _compare_audiences(plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Trends | None:
+    table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint else []
+    demographics = {row.pop("user_id"): row for row in table}
+    found = trends(cases, attributes, plan.audiences, demographics)
+    if found is not None:
+        _write_json(folder.path / "trends.json", found.as_dict())
+    return found
+
+
+def _page(
+    plan: Plan,
+    folder: RunFolder,
+    verdict: Verdict | None,
+    found: Trends | None,
+    failures: Mapping[str, str],
+    renders: int,
+) -> Page:
+    notes = []
+    if plan.settings.renderer.kind == "darkroom":
+        notes.append("The darkroom renderer develops real photographs as the prompt says; nothing is generated.")
+    elif (model := getattr(plan.settings.renderer, "model", None)) is not None:
+        notes.append(f"All images are generated, by {model}.")
+    if verdict is not None:
+        notes.append(
+            "The users are simulated raters with a known taste, measured from the pixels; the predictor has "
+            "seen their ratings, never their taste."
+        )
+        if verdict.caveat:
+            notes.append(verdict.caveat)
+    warnings = folder.about["warnings"]
+    notes += warnings[:_MOST_NOTES]
+    if len(warnings) > _MOST_NOTES:
+        notes.append(f"{len(warnings) - _MOST_NOTES} more warnings are in run.json.")
+    findings = verdict.differences.items() if verdict else ()
+    return Page(
+        title=folder.path.resolve().name,
+        notes=tuple(notes),
+        people=plan.people,
+        renders=renders,
+        verdict=tuple(
+            Finding(label=label.replace(" - ", " − "), value=i.value, ci_low=i.ci_low, ci_high=i.ci_high)
+            for label, i in findings
+        ),
+        trends=found,
+        failures=tuple(f"{name}: {reason}" for name, reason in failures.items()),
+    )
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

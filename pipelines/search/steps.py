@@ -1,0 +1,191 @@
+"""The search as a pure state machine (paper, section 5).
+
+A trajectory is one user x prompt x run x scorer. Iteration 0 renders and scores the base prompt;
+each further one scores variations of the best prompt so far. What comes next, and whether to stop,
+is a function of what is recorded and of nothing else: there is no counter beside the history, so a
+resumed run and an unbroken one cannot disagree.
+
+What goes beyond the paper is off unless a `Protocol` asks for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.search.trajectory import Candidate, History, walk
+
+Share = Literal["base", "round", "pool"]
+Guard = Literal["off", "warn", "reject"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """What is looked at in a candidate beside its score, and what follows. Limits: see `pipelines.search.guards`."""
+
+    subject: Guard = "off"
+    subject_similarity: float = 0.6
+    """Cosine of base prompt and rewritten prompt from which on key words may be missing."""
+    image: Guard = "off"
+    image_seeds: int = 4
+    """Base images with fresh seeds, by which the least similarity of image and base prompt is set."""
+    held_out: Guard = "off"
+    held_out_scorer: str = "population"
+    held_out_fall: float = 0.05
+    """So much may the held-out score lie below the base image's."""
+    drift: Guard = "off"
+    saturation_rise: float = 36.0
+    """Mean chroma, in units of CIELAB, above the base image's."""
+    sharpness_fall: float = 2.8
+    sharpness_rise: float = 1.5
+    """Powers of ten of the Laplacian's variance below and above the base image's."""
+    reseed: Guard = "off"
+    reseeds: int = 2
+    """Fresh seeds with which a winner is drawn again."""
+
+    @property
+    def measures_images(self) -> bool:
+        """Whether would-be bests are looked at before they are."""
+        return any(guard != "off" for guard in (self.image, self.held_out, self.drift))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """The limits of the search. Defaults are the paper's: T = 20, 5 iterations, patience 2."""
+
+    candidates: int = 20
+    iterations: int = 5
+    patience: int = 2
+    asks: int = 3
+    """How often the proposer is asked in one iteration before it goes on with too few."""
+    share: Share = "base"
+    screen: int | None = None
+    """So many of the proposals are drawn, once there are scores to rank the others out by."""
+    novelty: float = 0.02
+    """What is screened has to differ from what was tried by so much: one less the cosine of the two prompts."""
+    previews: int | None = None
+    """So many of those that are drawn are finished; the others end as previews."""
+    preview_agreement: float = 0.5
+    """Rank correlation of preview and final score below which a trajectory has no more previews."""
+    guards: Guards = field(default_factory=Guards)
+
+    @property
+    def shares_first_round(self) -> bool:
+        return self.share != "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Next: ask for variations of `context` and score them as iteration `number`."""
+
+    number: int
+    context: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class RenderBase:
+    """Next: render and score the base prompt as iteration 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Next: nothing of its own, but the others' images of iteration `number` are scored."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reseed:
+    """Next: draw the winner and the base prompt with fresh seeds."""
+
+    number: int
+    winner: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Next: nothing. `reason` is "iterations" or "patience"."""
+
+    reason: str
+
+
+Step = RenderBase | Propose | Watch | Reseed | Stop
+
+
+class BasePromptFailedError(RuntimeError):
+    """The base prompt has no score, so that there is nothing to improve on."""
+
+
+def next_step(history: History, protocol: Protocol) -> Step:
+    """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
+
+    Where winners are drawn with fresh seeds, that comes last; whichever takes a rejected one's place is looked at too.
+
+    Raises
+    ------
+    BasePromptFailedError
+        Iteration 0 is recorded and holds no score.
+    """
+    if not history:
+        return RenderBase()
+    bests = [best for _, best in walk(history)]
+    if bests[0] is None:
+        raise BasePromptFailedError(history[0].candidates[0].error or "the base prompt has no score")
+    best = bests[-1]
+    assert best is not None
+    reason = _over([b for i, b in zip(history, bests, strict=True) if i.reseeded is None], protocol)
+    if reason is None:
+        return Propose(len(history), best)
+    looked_at = {iteration.reseeded.prompt for iteration in history if iteration.reseeded is not None}
+    if protocol.guards.reseed != "off" and best is not bests[0] and best.prompt not in looked_at:
+        return Reseed(len(history), best)
+    return Stop(reason)
+
+
+def _over(bests: Sequence[Candidate | None], protocol: Protocol) -> str | None:
+    """Why the search is over, from the best after each of its iterations."""
+    if len(bests) > protocol.iterations:
+        return "iterations"
+    stale = 0
+    for earlier, later in zip(bests[-2::-1], bests[:0:-1], strict=True):
+        if later is not earlier:
+            break
+        stale += 1
+    return "patience" if stale >= protocol.patience else None
+
+
+def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[list[str], dict[str, int]]:
+    """Keep the proposals that are new, in order, up to `room`.
+
+    Parameters
+    ----------
+    taken
+        Prompts that count as seen: the context, and what this iteration has admitted before.
+
+    Returns
+    -------
+    The admitted prompts, and how many were refused as "empty", "broken" (halves of characters, which no file
+    can hold), "duplicate" or "surplus".
+    """
+    seen = {_folded(prompt) for prompt in taken}
+    admitted: list[str] = []
+    refused: dict[str, int] = {}
+    for proposal in proposals:
+        folded = _folded(proposal)
+        if not folded:
+            reason = "empty"
+        elif any("\ud800" <= character <= "\udfff" for character in folded):
+            reason = "broken"
+        elif folded in seen:
+            reason = "duplicate"
+        elif len(admitted) == room:
+            reason = "surplus"
+        else:
+            admitted.append(" ".join(proposal.split()))
+            seen.add(folded)
+            continue
+        refused[reason] = refused.get(reason, 0) + 1
+    return admitted, refused
+
+
+def _folded(prompt: str) -> str:
+    return " ".join(prompt.casefold().split())

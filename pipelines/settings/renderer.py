@@ -1,0 +1,118 @@
+"""The settings of each kind of renderer: the darkroom, diffusers pipelines, and image services behind an API."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from pipelines.settings.placement import Placement
+from pipelines.settings.service import secretless, variable_name
+
+Profile = Literal["exact", "compile", "cudnn", "flash", "sage", "math", "taylorseer"]
+"""Names of `actors.renderers.diffusers.render_profiles.PROFILES`, which a test compares."""
+
+
+class DarkroomSettings(Placement):
+    kind: Literal["darkroom"] = "darkroom"
+    photos: str | None = Field(default=None, description="a folder of your own photographs; none: those that ship")
+    size: int = Field(default=256, ge=32, le=2048, description="side of an image in pixels")
+    preview_size: int = Field(default=64, ge=16, description="side of a preview; from size on there are none")
+
+    @property
+    def width(self) -> int:
+        return self.size
+
+    @property
+    def height(self) -> int:
+        return self.size
+
+
+class DiffusersSettings(Placement):
+    # Model and revision are where the weights lie: what they are is in the renderer's identity.
+    where: ClassVar[frozenset[str]] = frozenset({"model", "revision", "offload"})
+
+    kind: Literal["diffusers"] = "diffusers"
+    model: str = Field(min_length=1, description="folder or Hugging Face name of a text-to-image pipeline")
+    revision: str | None = Field(default=None, description="branch, tag or commit; a new run pins it to the commit")
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    num_inference_steps: int = Field(default=50, ge=1)
+    preview_steps: int = Field(
+        default=10, ge=1, description="steps of a preview; from num_inference_steps on there are none"
+    )
+    guidance_scale: float | None = Field(default=None, ge=0, description="none: the pipeline's own")
+    width: int = Field(default=512, ge=32, le=4096, multiple_of=16)
+    height: int = Field(default=512, ge=32, le=4096, multiple_of=16)
+    profile: Profile = Field(default="exact", description="a faster way to render, which changes pixels")
+    offload: Literal["none", "model", "sequential"] = Field(
+        default="none", description="keep in the machine's memory what the GPU does not need at the moment"
+    )
+    seconds_per_call: float = Field(default=10, gt=0, description="an estimate, for the plan of --dry-run")
+
+    @property
+    def device(self) -> str:
+        """An actor without a GPU of its own may see others', and must not use them."""
+        return "cuda" if self.num_gpus else "cpu"
+
+    @model_validator(mode="after")
+    def _offloads_from_a_gpu(self) -> Self:
+        if self.offload != "none" and not self.num_gpus:
+            raise ValueError(f"offload {self.offload!r} wants a GPU to offload from; set num_gpus")
+        return self
+
+
+_ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
+
+
+class ImageApiSettings(Placement):
+    """A service on the web. Its images are not reproducible, and its actors want no GPU."""
+
+    where: ClassVar[frozenset[str]] = frozenset({"api_key_env", "requests_per_minute"})
+
+    kind: Literal["image-api"] = "image-api"
+    service: Literal["openai", "gemini"] = Field(default="openai", description="whose way of asking it understands")
+    model: str = Field(min_length=1, description="as the service calls it, such as gemini-2.5-flash-image")
+    base_url: str | None = Field(default=None, description="up to the version; none: the service's own")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the key, where the renderers run"
+    )
+    requests_per_minute: float | None = Field(default=None, gt=0, description="of all actors together")
+    width: int = Field(default=1024, ge=32, le=4096)
+    height: int = Field(default=1024, ge=32, le=4096)
+    extra: dict[str, Any] = Field(default={}, description="more fields of a request's body")
+    seconds_per_call: float = Field(default=10, gt=0, description="an estimate, for the plan of --dry-run")
+
+    @property
+    def address(self) -> str:
+        return self.base_url or _ADDRESSES[self.service]
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        return None if url is None else secretless(url, variable="renderer.api_key_env")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str | None) -> str | None:
+        return variable_name(name)
+
+
+class TextEncoderSettings(Placement):
+    actors: int = Field(default=0, ge=0, description="none: each renderer encodes its own text")
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.num_gpus else "cpu"
+
+
+def _darkroom_unless_said(value: Any) -> Any:
+    return {"kind": "darkroom", **value} if isinstance(value, Mapping) else value
+
+
+RendererSettings = Annotated[
+    DarkroomSettings | DiffusersSettings | ImageApiSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(_darkroom_unless_said),
+]

@@ -1,0 +1,238 @@
+"""The settings of a run, from a preset, `--set` and options: typed, closed, and free of heavy imports.
+
+Two kinds of settings live side by side. What decides the records – protocol, seed, models – is hashed
+and must be the same when a run is resumed. Where and how fast it runs (`Placement`) may change at any
+time, because nothing in the records depends on it.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Self, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
+
+from actors.scorers.scales import SCORERS
+from pipelines.settings.placement import Closed, Placement
+from pipelines.settings.proposer import LexiconSettings, ProposerSettings
+from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
+from pipelines.settings.scorer import GenericScorer, GenericSettings, ScorerSettings, generic, needs_predictor
+from pipelines.settings.search import ProtocolSettings
+
+PRESETS = Path(__file__).parent / "presets"
+PROTOCOLS = Path(__file__).parent / "protocols"
+DEFAULT_PROTOCOL = "frugal"
+
+
+class Settings(Closed):
+    """Everything a run needs to know beside its users and prompts. Defaults are the embedded preset's."""
+
+    preset: str = "embedded"
+    seed: int = Field(default=0, ge=0)
+    runs: int = Field(default=1, ge=1)
+    scorers: tuple[str, ...] = ("pamela",)
+    predictor: str | None = Field(
+        default=None, description="checkpoint folder; none: the embedded preset makes its own"
+    )
+    nodes_timeout_s: float = Field(
+        default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
+    )
+    protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings(**_protocol(None, None)))
+    renderer: RendererSettings = DarkroomSettings()
+    text_encoder: TextEncoderSettings = TextEncoderSettings()
+    proposer: ProposerSettings = LexiconSettings()
+    scorer: ScorerSettings = ScorerSettings()
+    examiner: Placement = Placement()
+    generic: GenericSettings = GenericSettings()
+
+    @model_validator(mode="after")
+    def _only_diffusers_part_from_their_text_encoder(self) -> Self:
+        if self.text_encoder.actors and not isinstance(self.renderer, DiffusersSettings):
+            raise ValueError(
+                f"text_encoder.actors: a {self.renderer.kind} renderer has no text encoder, "
+                f"got {self.text_encoder.actors}; set text_encoder.actors=0"
+            )
+        return self
+
+    @property
+    def wants_predictor(self) -> bool:
+        """Whether a scorer needs one, or one is named and a guard would go by it."""
+        guards = self.protocol.guards
+        held_out = guards.held_out != "off" and needs_predictor((guards.held_out_scorer,))
+        return needs_predictor(self.scorers) or (self.predictor is not None and (held_out or guards.image != "off"))
+
+    @field_serializer("generic")
+    def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
+        guards = self.protocol.guards
+        used = {*self.scorers, *([] if guards.held_out == "off" else [guards.held_out_scorer])}
+        return {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
+
+
+def load_settings(
+    preset: str,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    recorded: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Resolve a preset, then `--set KEY=VALUE`, then options of the command line, the later over the earlier.
+
+    `recorded` are the settings of a run that is resumed; they stand in for the preset.
+
+    Raises
+    ------
+    ValueError
+        An unknown preset, key or scorer, or a value that does not fit; the message names it.
+    """
+    if recorded is None:
+        values = _read_preset(preset)
+        values["protocol"] = _protocol(values.get("protocol"), (options or {}).get("protocol.name"))
+    else:
+        values = copy.deepcopy({**recorded})
+        values.pop("preset", None)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"--set {override!r}: must be KEY=VALUE, such as renderer.size=128")
+        _assign(values, key.strip(), _parse(text), override)
+    if "preset" in values:
+        raise ValueError("setting 'preset': cannot be set, it says where settings come from; use --preset")
+    if any(override.partition("=")[0].strip() == "protocol.name" for override in overrides):
+        raise ValueError("setting 'protocol.name': cannot be set, it says where settings come from; use --protocol")
+    for key, value in (options or {}).items():
+        _assign(values, key, value, key)
+    try:
+        settings = Settings.model_validate({**values, "preset": preset})
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from error
+    unknown = [name for name in (*settings.scorers, settings.protocol.guards.held_out_scorer) if name not in SCORERS]
+    if unknown:
+        raise ValueError(f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}")
+    if len(set(settings.scorers)) < len(settings.scorers) or not settings.scorers:
+        raise ValueError(f"--scorer: name each scorer once, got {', '.join(settings.scorers) or 'none'}")
+    return settings
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def protocol_names() -> list[str]:
+    return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    """The settings that decide the records, as plain values: all but placement."""
+    values = settings.model_dump(
+        mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner"}
+    )
+    for role in ("renderer", "proposer", "scorer"):
+        where = {*Placement.model_fields, *getattr(settings, role).where}
+        values[role] = {key: value for key, value in values[role].items() if key not in where}
+    places = GenericScorer.model_fields  # of which `python` is one more
+    for name, value in values["generic"].items():
+        values["generic"][name] = {key: value[key] for key in value if key not in places}
+    return values
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """A digest of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested mappings, a line each: `protocol.candidates was 20, is 10`."""
+    lines = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key} was {_short(old)}, is {_short(new)}")
+    return lines
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    path = PRESETS / f"{preset}.yaml" if preset in preset_names() else Path(preset)
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        raise ValueError(f"unknown preset {preset!r}; known are {', '.join(preset_names())}, or give a YAML file")
+    return _read(path)
+
+
+def _protocol(of_preset: Any, name: str | None) -> Any:
+    """A preset's own protocol over the one that it, or the command line, names."""
+    if not isinstance(of_preset, dict | None):
+        return of_preset  # which pydantic explains
+    own = dict(of_preset or {})
+    name = name or own.pop("name", DEFAULT_PROTOCOL)
+    if name not in protocol_names():
+        raise ValueError(f"unknown protocol {name!r}; known are {', '.join(protocol_names())}")
+    named = _read(PROTOCOLS / f"{name}.yaml")
+    if isinstance(own.get("guards"), dict):
+        own["guards"] = {**named.get("guards", {}), **own["guards"]}
+    return {**named, **own, "name": name}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"{path}: a preset is a mapping of settings, got {type(values).__name__}")
+    return dict(values or {})
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, said: str) -> None:
+    *path, last = key.split(".")
+    inner = values
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {said!r}: {part!r} is a single value and has no keys")
+    inner[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line, with the keys that there are."""
+    first = error.errors(include_url=False)[0]
+    key, model = _locate(first["loc"])
+    if first["type"] == "value_error":  # ours, which shows the value itself where it may be shown
+        said = first["msg"].removeprefix("Value error, ")
+        return f"setting {key}: {said}" if key else f"setting {said}"
+    if first["type"] != "extra_forbidden":
+        return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    known = [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
+    return f"unknown setting {key!r}; there are {', '.join(known)}"
+
+
+def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
+    """The key that a location of pydantic means, and the model that it belongs to. A union's kind is no part of it."""
+    keys: list[str] = []
+    model: type[BaseModel] = Settings
+    annotation: Any = Settings
+    for part in map(str, location):
+        if isinstance(annotation, UnionType):
+            annotation = next(kind for kind in get_args(annotation) if kind.model_fields["kind"].default == part)
+        else:
+            keys.append(part)
+            found = (f for name, f in model.model_fields.items() if part == (f.alias or name))
+            annotation = next((f.annotation for f in found), None)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return ".".join(keys), model
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,267 @@
+"""The dataset folder (DESIGN 6): ratings, users and images as tables, and dataset.yaml with the scale.
+
+Ratings keep their scale in the files and are brought to 0..1 here, on load. Whatever does not fit –
+a rating out of scale, of an unknown user or image, or given twice; a split that lets training see what
+is held out – is an error that names its row: a table that was written by `steer-predictor` holds none.
+Data that is still to be mended goes through `steer-predictor import`, which lists what it refuses.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from numpy.typing import NDArray
+
+from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
+from predictor.data.tables import find_table, read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Ratings of images by users. R ratings refer to rows of `users` and `images` by index."""
+
+    name: str
+    image_paths: tuple[Path, ...]
+    users: pa.Table
+    """user_id and any demographic columns."""
+    images: pa.Table
+    """image_id, file, and optionally prompt and metadata columns."""
+    user: NDArray[np.int64]  # (R,)
+    image: NDArray[np.int64]  # (R,)
+    rating: NDArray[np.float64]  # (R,), 0..1
+    split: NDArray[np.str_]  # (R,), one of SPLITS
+    training_digests: Mapping[str, str]
+    """By the name of each dataset in it, a digest of which ratings are for training."""
+
+    @property
+    def user_ids(self) -> list[str]:
+        return self.users["user_id"].to_pylist()
+
+    @property
+    def prompts(self) -> list[str | None]:
+        """The prompt of each image, as its raters saw it; None where there is none."""
+        if "prompt" not in self.images.column_names:
+            return [None] * len(self.images)
+        return self.images["prompt"].to_pylist()
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Indices of the ratings of one split."""
+        return np.flatnonzero(self.split == split)
+
+
+def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
+    """Read a dataset folder; ratings without a `split` column are split by `split_by_user_and_image`.
+
+    Raises
+    ------
+    ValueError
+        A file or column is missing; a rating is out of scale, of an unknown user or image, or given twice;
+        a user of an unseen split has ratings in another, or an image of train is also in a seen one. The
+        last is an error and no warning, because the figures on those splits are said to be of unseen images.
+    """
+    about = read_about(folder)
+    low, high = about["rating_min"], about["rating_max"]
+    users = read_table(find_table(folder, "users"), required=["user_id"])
+    images = read_table(find_table(folder, "images"), required=["image_id", "file"])
+    ratings_file = find_table(folder, "ratings")
+    ratings = read_table(ratings_file, required=["user_id", "image_id", "rating"])
+    user = _index(ratings_file, ratings, "user_id", users)
+    image = _index(ratings_file, ratings, "image_id", images)
+    _refuse_repeated(ratings_file, ratings, user, image)
+    split = _splits(ratings_file, ratings, user, image, seed)
+    return Dataset(
+        name=str(about["name"]),
+        image_paths=tuple(image_paths(folder, images)),
+        users=users,
+        images=images,
+        user=user,
+        image=image,
+        rating=_scaled(ratings_file, ratings, low, high),
+        split=split,
+        training_digests={str(about["name"]): _digest(ratings, split == "train")},
+    )
+
+
+def read_about(folder: Path) -> Mapping[str, Any]:
+    """What dataset.yaml says: name, rating_min and rating_max as numbers, and whatever else is there.
+
+    Raises
+    ------
+    ValueError
+        It is missing, no YAML, lacks the name or the scale, or the scale is none.
+    """
+    described = folder / "dataset.yaml"
+    if not described.is_file():
+        raise ValueError(
+            f"{folder}: not a dataset folder, dataset.yaml is missing; "
+            "see `steer-predictor import` and `steer-predictor simulate`"
+        )
+    try:
+        about: Any = yaml.safe_load(described.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{described}: cannot be read as YAML: {error}") from error
+    about = about if isinstance(about, dict) else {}
+    missing = [key for key in ("name", "rating_min", "rating_max") if about.get(key) is None]
+    if missing:
+        raise ValueError(f"{described}: {', '.join(missing)} is missing; give the dataset's name and its rating scale")
+    try:
+        low, high = float(about["rating_min"]), float(about["rating_max"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{described}: rating_min and rating_max must be numbers: {error}") from error
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(
+            f"{described}: rating_min must be below rating_max, and both finite numbers, got {low} and {high}"
+        )
+    return {**about, "rating_min": low, "rating_max": high}
+
+
+def join(datasets: Sequence[Dataset]) -> Dataset:
+    """Several datasets as one, to be trained on jointly (paper, section 3.2); one is given back as it is.
+
+    Ids are prefixed by the name of their dataset, `name/id`: nobody is taken for the same person in two.
+
+    Raises
+    ------
+    ValueError
+        Two datasets have the same name.
+    """
+    if len(datasets) == 1:
+        return datasets[0]
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise ValueError(f"datasets to be joined must have different names, got {', '.join(names)}; see dataset.yaml")
+    first_user = np.cumsum([0, *(len(dataset.users) for dataset in datasets)])
+    first_image = np.cumsum([0, *(len(dataset.images) for dataset in datasets)])
+    return Dataset(
+        name=" + ".join(names),
+        image_paths=tuple(path for dataset in datasets for path in dataset.image_paths),
+        users=_stacked([_prefixed(dataset.users, "user_id", dataset.name) for dataset in datasets]),
+        images=_stacked([_prefixed(dataset.images, "image_id", dataset.name) for dataset in datasets]),
+        user=np.concatenate([d.user + first for d, first in zip(datasets, first_user, strict=False)]),
+        image=np.concatenate([d.image + first for d, first in zip(datasets, first_image, strict=False)]),
+        rating=np.concatenate([dataset.rating for dataset in datasets]),
+        split=np.concatenate([dataset.split for dataset in datasets]),
+        training_digests={name: digest for d in datasets for name, digest in d.training_digests.items()},
+    )
+
+
+def image_paths(folder: Path, images: pa.Table) -> list[Path]:
+    """The files of an images table.
+
+    Raises
+    ------
+    ValueError
+        A row names no file, or one outside the folder.
+    """
+    paths = []
+    for row, file in enumerate(images["file"].to_pylist(), start=2):
+        if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+            raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
+        paths.append(folder / file)
+    return paths
+
+
+def _digest(ratings: pa.Table, chosen: NDArray[np.bool_]) -> str:
+    """Of who rated what among the chosen rows, in whatever order the table has them."""
+    pairs = zip(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), chosen.tolist(), strict=True)
+    said = sorted(f"{user}\t{image}" for user, image, is_chosen in pairs if is_chosen)
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def _prefixed(table: pa.Table, column: str, name: str) -> pa.Table:
+    ids = pa.array([f"{name}/{value}" for value in table[column].to_pylist()], pa.string())
+    return table.set_column(table.column_names.index(column), column, ids)
+
+
+def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other; a column that has different types in two of them becomes text."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1}
+    return pa.concat_tables(
+        [
+            pa.table({n: table[n].cast(pa.string()) if n in mixed else table[n] for n in table.column_names})
+            for table in tables
+        ],
+        promote_options="permissive",
+    )
+
+
+def _index(file: Path, ratings: pa.Table, column: str, table: pa.Table) -> NDArray[np.int64]:
+    ids = table[column].to_pylist()
+    position = {name: index for index, name in enumerate(ids)}
+    if len(position) < len(ids):
+        repeated = next(name for i, name in enumerate(ids) if position[name] != i)
+        raise ValueError(f"{file.parent}: {column} {repeated!r} is there twice; ids must be unique")
+    if blank := [row for row, name in enumerate(ids, start=2) if not name]:
+        raise ValueError(f"{file.parent}: {column} is empty in row {blank[0]} of its table; name it or drop the row")
+    names = ratings[column].to_pylist()
+    for row, name in enumerate(names, start=2):
+        if name not in position:
+            raise ValueError(f"{file}, row {row}: unknown {column} {name!r}; add it to its table or drop the rating")
+    return np.array([position[name] for name in names], np.int64)
+
+
+def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[np.float64]:
+    try:
+        values = np.array(ratings["rating"].to_pylist(), np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: column rating holds something that is no number: {error}") from error
+    wrong = np.flatnonzero(~((values >= low) & (values <= high)))
+    if len(wrong):
+        first = int(wrong[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: rating must be from {low:g} to {high:g}, got {values[first]} "
+            f"({len(wrong)} such rows); mend it or the scale in dataset.yaml"
+        )
+    return (values - low) / (high - low)
+
+
+def _refuse_repeated(file: Path, ratings: pa.Table, user: NDArray[np.int64], image: NDArray[np.int64]) -> None:
+    pair = user * (image.max(initial=0) + 1) + image
+    first = np.unique(pair, return_index=True)[1]
+    repeated = np.setdiff1d(np.arange(len(pair)), first)
+    if len(repeated):
+        row = int(repeated[0])
+        before = int(np.flatnonzero(pair == pair[row])[0])
+        raise ValueError(
+            f"{file}, row {row + 2}: user {ratings['user_id'][row].as_py()!r} rated image "
+            f"{ratings['image_id'][row].as_py()!r} already in row {before + 2} ({len(repeated)} such rows); keep one"
+        )
+
+
+def _splits(
+    file: Path, ratings: pa.Table, user: NDArray[np.int64], image: NDArray[np.int64], seed: int
+) -> NDArray[np.str_]:
+    if "split" not in ratings.column_names:
+        return split_by_user_and_image(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), seed=seed)
+    names = np.array(ratings["split"].to_pylist(), str)
+    unknown = np.flatnonzero(~np.isin(names, SPLITS))
+    if len(unknown):
+        first = int(unknown[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: unknown split {str(names[first])!r}; the splits are {', '.join(SPLITS)}"
+        )
+    remedy = "mend the column split, or remove it to have splits made"
+    users, images = overlaps(user, image, names)
+    if len(users):
+        first = int(users[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: user {ratings['user_id'][first].as_py()!r} of {names[first]} is in another "
+            f"split as well ({len(users)} such rows); {remedy}"
+        )
+    if len(images):
+        first = int(images[0])
+        raise ValueError(
+            f"{file}, row {first + 2}: image {ratings['image_id'][first].as_py()!r} of {names[first]} is in train as "
+            f"well ({len(images)} such rows); {remedy}"
+        )
+    return names

@@ -1,0 +1,244 @@
+"""Features of frozen encoders, kept by content: the same pixels or the same text are encoded once.
+
+One LMDB environment for each encoder: memory-mapped, safe when a process is killed in the middle,
+and open to several processes at once, so that scorers on one machine share it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import lmdb
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from PIL import Image
+
+from predictor.data.image_files import file_bytes, read_image
+
+_MAP_SIZE = 32 * 2**30
+"""An upper limit of the address space, not of the disk: the file grows with what it holds."""
+
+_ENVIRONMENTS: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
+"""By folder: LMDB opens one only once in a process, and two predictors may use the same encoder."""
+
+_COMMIT_S = 2.0
+"""A commit costs milliseconds, a vector of a large encoder seconds: this is how much work a killed process loses."""
+
+_FILES = b"file 1 "
+"""Before the digest of a file's bytes; raise the number when `read_image` would make other pixels of them."""
+
+Item = TypeVar("Item", contravariant=True)
+Thing = TypeVar("Thing")
+
+Progress = Callable[[int, int], None]
+"""Called with how many rows are done, and of how many."""
+
+
+class Encoder(Protocol[Item]):
+    """A frozen encoder. `fingerprint` changes whenever the same input would give another vector."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, items: Sequence[Item], /) -> NDArray[np.float32]: ...
+
+
+def cache_folder() -> Path:
+    """Where features and self-made checkpoints are kept: $PAMELA_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("PAMELA_CACHE") or platformdirs.user_cache_dir("pamela-steer"))
+
+
+def image_content(image: Image.Image) -> bytes:
+    """A digest of the pixels; the same for the same picture in another lossless file."""
+    rgb = image.convert("RGB")
+    return hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).digest()
+
+
+def text_content(text: str) -> bytes:
+    """A digest of the text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+class FeatureCache:
+    """Content digest -> vector, for one encoder, on disk.
+
+    A killed process loses nothing; a power failure may lose the newest commit, and its vectors are computed
+    again. The folder has to be on a local disk: LMDB does not work over a network file system.
+    """
+
+    def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
+        path = (folder or cache_folder()) / "features" / fingerprint
+        path.mkdir(parents=True, exist_ok=True)
+        self._environment = _opened(path.resolve())
+
+    def get(self, digest: bytes, dimensions: int | None = None) -> NDArray[np.float32] | None:
+        """The vector, as a copy, or None; an entry that is not of `dimensions` numbers, where given, is none."""
+        with self._environment.begin(buffers=True) as transaction:
+            found = transaction.get(digest)
+            if found is None or (dimensions is not None and len(found) != 4 * dimensions):
+                return None
+            return np.frombuffer(found, np.float32).copy()
+
+    def put(self, entries: Iterable[tuple[bytes, NDArray[np.float32]]]) -> None:
+        """Keep vectors; what is there already stays, unless it is of another length, and so no vector of this encoder.
+
+        A full disk costs speed, never the result.
+        """
+        with suppress(lmdb.DiskError, lmdb.MapFullError), self._environment.begin(write=True) as transaction:
+            for digest, vector in entries:
+                kept = transaction.get(digest)
+                if kept is None or len(kept) != 4 * vector.size:
+                    transaction.put(digest, np.ascontiguousarray(vector, np.float32).tobytes())
+
+    def close(self) -> None:
+        """Let go of the folder; who else has it open keeps it."""
+        self._environment.sync()
+        del self._environment
+
+
+def _opened(path: Path) -> lmdb.Environment:
+    environment = _ENVIRONMENTS.get(path)
+    if environment is None:
+        environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
+        environment.reader_check()  # frees the places of readers that were killed
+        _ENVIRONMENTS[path] = environment
+    return environment
+
+
+def encode_cached(
+    encoder: Encoder[Item],
+    items: Sequence[Item],
+    content: Callable[[Item], bytes],
+    cache: FeatureCache,
+    *,
+    commit_every: int = 64,
+    progress: Progress = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """Encode what the cache does not hold, each content once, committing as it goes.
+
+    Returns
+    -------
+    Shape (len(items), encoder.dimensions), float32.
+    """
+    rows = _Rows(encoder, len(items), cache, commit_every, progress)
+    with rows.committing():
+        for row, item in enumerate(items):
+            if not rows.known(row, key := content(item)):
+                rows.encode(row, (key,), item)
+    return rows.vectors
+
+
+def encode_files(
+    encoder: Encoder[Image.Image],
+    paths: Sequence[Path],
+    cache: FeatureCache,
+    *,
+    commit_every: int = 64,
+    progress: Progress = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """Encode image files, known by their bytes: a second pass neither decodes nor encodes.
+
+    A vector is kept under the file's bytes and under its pixels as well, so that the same picture is not
+    encoded again when it comes as another file, or from memory. No more than one picture is in memory at once.
+
+    Returns
+    -------
+    Shape (len(paths), encoder.dimensions), float32.
+
+    Raises
+    ------
+    ValueError
+        A file cannot be read as an image.
+    """
+    rows = _Rows(encoder, len(paths), cache, commit_every, progress)
+    with rows.committing():
+        for row, path in enumerate(paths):
+            data = file_bytes(path)
+            if rows.known(row, of_file := _FILES + hashlib.sha256(data).digest()):
+                continue
+            image = read_image(path, data)
+            of_pixels = image_content(image)
+            found = cache.get(of_pixels, encoder.dimensions)
+            if found is None:
+                rows.encode(row, (of_file, of_pixels), image)
+            else:
+                rows.settle(row, (of_file,), found)
+    return rows.vectors
+
+
+@dataclass
+class _Rows(Generic[Thing]):
+    """The vectors of one call, filled row by row from the cache or the encoder.
+
+    Items are encoded one at a time, on a GPU too: beside others a vector would be rounded otherwise.
+
+    Committed at the latest after `commit_every` vectors or `_COMMIT_S`, and when an error or Ctrl-C ends
+    it: that much is lost when the process is killed, and no more.
+    """
+
+    encoder: Encoder[Thing]
+    total: int
+    cache: FeatureCache
+    commit_every: int
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.vectors = np.empty((self.total, self.encoder.dimensions), np.float32)
+        self._first: dict[bytes, int] = {}
+        self._fresh: list[tuple[bytes, NDArray[np.float32]]] = []
+        self._done = 0
+        self._committed = monotonic()
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Fill the rows inside; at its end everything is committed, come what may."""
+        try:
+            yield
+        finally:
+            self._commit()
+
+    def known(self, row: int, key: bytes) -> bool:
+        """Whether the row is settled without its item: the key came before in this call, or is in the cache."""
+        if key in self._first:
+            self.settle(row, (), self.vectors[self._first[key]])
+            return True
+        self._first[key] = row
+        found = self.cache.get(key, self.encoder.dimensions)
+        if found is not None:
+            self.settle(row, (), found)
+        return found is not None
+
+    def encode(self, row: int, keys: tuple[bytes, ...], item: Thing) -> None:
+        """Encode the row's item, to be committed under the keys."""
+        (vector,) = self.encoder.encode([item])
+        if not np.isfinite(vector).all():
+            raise ValueError(f"{self.encoder.name}: gave a vector that is not finite; take another encoder")
+        self.settle(row, keys, vector)
+
+    def settle(self, row: int, keys: tuple[bytes, ...], vector: NDArray[np.float32]) -> None:
+        """Give the row its vector, to be committed under the keys."""
+        self.vectors[row] = vector
+        self._fresh += [(key, vector) for key in keys]
+        if len(self._fresh) >= self.commit_every or monotonic() - self._committed > _COMMIT_S:
+            self._commit()
+        self._done += 1
+        self.progress(self._done, self.total)
+
+    def _commit(self) -> None:
+        if self._fresh:
+            self.cache.put(self._fresh)
+            self._fresh.clear()
+        self._committed = monotonic()

@@ -1,0 +1,70 @@
+"""What an image shows, in the words that a dataset has for it: found zero-shot, by an encoder of images and texts.
+
+For each column the category wins whose sentence lies nearest to the image. Only SigLIP and SigLIP2 have both
+halves; of an image encoder without a text half nothing can be asked.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from predictor.data.profiles import IDENTIFIERS
+from predictor.encoders.siglip import SiglipImages, SiglipTexts
+
+MOST_CATEGORIES = 100
+"""A column with more different values names its images rather than sorts them."""
+
+_SENTENCES = {
+    "content": "a photo of {}",
+    "style": "an image in the style of {}",
+    "emotion": "an image that evokes {}",
+}
+
+
+def categories(images: pa.Table) -> dict[str, list[str]]:
+    """The text columns of an images' table that sort it, such as content or style, each with its values in order."""
+    found = {}
+    for name in images.column_names:
+        column = images[name]
+        if name not in IDENTIFIERS and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            values = sorted({value for value in column.to_pylist() if value})
+            if 2 <= len(values) <= MOST_CATEGORIES:
+                found[name] = values
+    return found
+
+
+def text_half(encoder: SiglipImages) -> SiglipTexts:
+    """The encoder of texts that can be compared with an encoder's images.
+
+    Raises
+    ------
+    ValueError
+        The two halves of the checkpoint have vectors of different lengths, so that they cannot be compared.
+    """
+    texts = SiglipTexts(encoder.source)
+    if texts.dimensions != encoder.dimensions:
+        raise ValueError(
+            f"{encoder.name}: images have {encoder.dimensions} dimensions and texts {texts.dimensions}: not of one "
+            "space; name the categories in the prompts file, and turn the image guard off"
+        )
+    return texts
+
+
+def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The nearest category of each column, by the cosine of the image and a sentence with the category.
+
+    Raises
+    ------
+    ValueError
+        The two halves of the checkpoint have vectors of different lengths, so that they cannot be compared.
+    """
+    texts = text_half(encoder)
+    (seen,) = encoder.encode([image])
+    found = {}
+    for column, values in categories.items():
+        sentence = _SENTENCES.get(column, f"an image, {column.replace('_', ' ')}: {{}}")
+        read = texts.encode([sentence.format(value) for value in values])  # (V, dimensions), unit length
+        found[column] = values[int(np.argmax(read @ seen))]
+    return found

@@ -1,0 +1,86 @@
+"""Ratings by simulated raters for a folder of images: a dataset with a known truth.
+
+The images are there already, with images.csv; this adds users.csv, ratings.csv, truth.parquet and,
+last of all, dataset.yaml, so that a folder without it is not yet a dataset.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import yaml
+from PIL import Image
+
+from predictor.data.dataset import image_paths
+from predictor.data.splits import split_by_image
+from predictor.data.tables import find_table, read_table
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import RATING_MAX, RATING_MIN, Rater, rate, sample_raters, write_truth
+
+
+def simulate(
+    folder: Path,
+    *,
+    raters: int,
+    ratings_per_image: int,
+    seed: int,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Rater]:
+    """Let `raters` people rate the images of `folder`, each image by `ratings_per_image` of them.
+
+    Raises
+    ------
+    ValueError
+        An image cannot be read, fewer raters are asked for than each image needs, or the folder holds
+        ratings that were not simulated.
+    """
+    _refuse_real_ratings(folder)
+    if not 1 <= ratings_per_image <= raters:
+        raise ValueError(f"ratings per image must be from 1 to the number of raters, {raters}; got {ratings_per_image}")
+    images = read_table(find_table(folder, "images"), required=["image_id", "file"])
+    files = image_paths(folder, images)
+    attributes = np.empty((len(files), 7))
+    for row, file in enumerate(files):
+        try:
+            with Image.open(file) as image:
+                attributes[row] = measure(image)
+        except (OSError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{file}: not an image that can be read: {error}") from error
+        on_image(row + 1, len(files))
+    people = sample_raters(raters, seed)
+    rng = np.random.default_rng([seed, 0x4A7E])
+    chosen = np.stack([rng.permutation(raters)[:ratings_per_image] for _ in files])  # (I, ratings_per_image)
+    ids = images["image_id"].to_pylist()
+    splits = split_by_image(np.arange(len(files)), len(files), seed)  # everybody is seen: their taste is known
+    rows: list[dict[str, object]] = []
+    for number, person in enumerate(people):
+        seen = np.flatnonzero((chosen == number).any(1))
+        for image, rating in zip(seen, rate(person, attributes[seen], rng), strict=True):
+            split = str(splits[image])
+            rows.append({"user_id": person.user_id, "image_id": ids[image], "rating": rating, "split": split})
+    write_truth(people, folder / "truth.parquet")
+    pa_csv.write_csv(pa.Table.from_pylist(rows), folder / "ratings.csv")
+    pa_csv.write_csv(_users(people), folder / "users.csv")
+    about = {
+        "name": f"simulated-{raters}-raters",
+        "rating_min": RATING_MIN,
+        "rating_max": RATING_MAX,
+        "licence": "none needed: simulated ratings",
+        "source": f"steer-predictor simulate --raters {raters} --per-image {ratings_per_image} --seed {seed}",
+    }
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False), "utf-8")
+    return people
+
+
+def _refuse_real_ratings(folder: Path) -> None:
+    """Simulated ratings may replace simulated ones, never what people gave."""
+    rated = [path for suffix in ("csv", "parquet") if (path := folder / f"ratings.{suffix}").is_file()]
+    if rated and not (folder / "truth.parquet").is_file():
+        raise ValueError(f"{rated[0]}: holds ratings that were not simulated; copy the images to a folder of their own")
+
+
+def _users(people: Sequence[Rater]) -> pa.Table:
+    columns = ("user_id", "age", "gender", "nationality")
+    return pa.Table.from_pylist([{name: getattr(person, name) for name in columns} for person in people])

@@ -1,0 +1,107 @@
+"""What raters with a known taste truly think of images that were steered for them and for others.
+
+    own      the image steered for the rater
+    other    the images of the same prompt steered for everybody else, averaged
+    initial  the image of the base prompt
+
+All in units of true liking (0 to 1). Raters are the independent units: each one's prompts and runs are
+averaged first, and intervals come from a bootstrap over raters, paired for the differences.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.metrics import Interval, bootstrap_mean
+from predictor.simulation.raters import Rater
+
+FEW_RATERS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """The outcome of steering one prompt for one rater; images by any key that names them."""
+
+    user: str
+    prompt_id: str
+    run: int
+    initial: str
+    final: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Mean true liking by condition, and paired differences, each with its 95% interval over raters."""
+
+    raters: int
+    cases: int
+    means: Mapping[str, Interval]
+    differences: Mapping[str, Interval]
+
+    @property
+    def caveat(self) -> str | None:
+        """What to say beside intervals that rest on few people."""
+        if self.raters >= FEW_RATERS:
+            return None
+        return f"Only {self.raters} raters: a bootstrap over so few people gives intervals that are too narrow."
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "unit": "true liking, 0 to 1",
+            "n_raters": self.raters,
+            "n_cases": self.cases,
+            "means": {name: interval.as_dict() for name, interval in self.means.items()},
+            "differences": {name: interval.as_dict() for name, interval in self.differences.items()},
+        }
+
+
+def judge(
+    cases: Sequence[Steered],
+    attributes: Mapping[str, NDArray[np.float64]],
+    raters: Mapping[str, Rater],
+    *,
+    seed: int = 0,
+) -> Verdict | None:
+    """Judge steered images by the truth.
+
+    Parameters
+    ----------
+    attributes
+        Image key -> measured attributes, shape (7,), of every initial and final image.
+
+    Returns
+    -------
+    None where there are fewer than two raters with a known taste: there is no `other` to compare with.
+    """
+    known = [case for case in cases if case.user in raters]
+    if len({case.user for case in known}) < 2:
+        return None
+    finals: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for case in known:
+        finals[case.prompt_id, case.run][case.user] = case.final
+    liked: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for case in known:
+        rater = raters[case.user]
+        others = [image for user, image in finals[case.prompt_id, case.run].items() if user != case.user]
+        if others:
+            images = [case.final, case.initial, *others]
+            liking = rater.utility(np.stack([attributes[image] for image in images]))
+            liked[case.user].append((float(liking[0]), float(liking[2:].mean()), float(liking[1])))
+    if len(liked) < 2:
+        return None
+    own, other, initial = np.array([np.mean(rows, 0) for rows in liked.values()]).T
+    return Verdict(
+        raters=len(liked),
+        cases=sum(len(rows) for rows in liked.values()),
+        means={
+            name: bootstrap_mean(v, seed=seed) for name, v in (("own", own), ("other", other), ("initial", initial))
+        },
+        differences={
+            "own - other": bootstrap_mean(own - other, seed=seed),
+            "own - initial": bootstrap_mean(own - initial, seed=seed),
+            "other - initial": bootstrap_mean(other - initial, seed=seed),
+        },
+    )

@@ -1,0 +1,96 @@
+"""Where training stands, on disk after every epoch, so that a run that was stopped goes on to the very same weights.
+
+One safetensors file, replaced as a whole: weights, the best weights so far, the optimiser's moments, and
+every random generator. It names what it belongs to, and is refused for anything else.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from predictor.transformer.model import PamelaModel
+from predictor.transformer.tensor_file import save_tensors
+
+FILE = "training.safetensors"
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """What the next epoch depends on."""
+
+    model: PamelaModel
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    best: dict[str, Tensor]
+    best_srocc: float
+    epoch: int = 0
+    steps: int = 0
+
+    def save(self, folder: Path, identity: str) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
+        tensors |= {"random.batches": self.generator.get_state(), "random.dropout": torch.get_rng_state()}
+        said = {"identity": identity, "epoch": self.epoch, "steps": self.steps, "best_srocc": self.best_srocc}
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = folder / f".{FILE}"
+        save_tensors({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        scratch.replace(folder / FILE)
+
+    def load(self, folder: Path, identity: str) -> bool:
+        """Go on where `folder` says; False where it says nothing.
+
+        Raises
+        ------
+        ValueError
+            The file cannot be read, or belongs to other data, another recipe or another seed.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, "pt") as stored:
+                said = json.loads(stored.metadata()["state"])
+                belongs_to = said["identity"]
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: cannot be read: {error}; remove it to train from the start") from error
+        if belongs_to != identity:
+            raise ValueError(
+                f"{path}: belongs to a training with other ratings, recipe, encoders or seed; go on with those, "
+                "or name a new folder"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.model.load_state_dict(parts["model"])
+        self.best = parts["best"]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["optimiser"].items():
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.generator.set_state(parts["random"]["batches"])
+        torch.set_rng_state(parts["random"]["dropout"])
+        self.best_srocc, self.epoch, self.steps = said["best_srocc"], said["epoch"], said["steps"]
+        return True
+
+
+def identity_of(table: object, recipe: object, **settings: object) -> str:
+    """A digest of all that decides the weights: the table's arrays, the recipe and further settings."""
+    digest = hashlib.sha256(json.dumps([asdict(recipe), settings], sort_keys=True, default=str).encode())  # type: ignore[call-overload]
+    for field in fields(table):  # type: ignore[arg-type]
+        value = getattr(table, field.name)
+        array = value.numpy() if isinstance(value, Tensor) else value.astype("S16")
+        digest.update(f"{field.name}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,83 @@
+"""`steer-study elo`: votes in, a table on the terminal and a report folder out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from studies.results.votes import Ballots
+
+
+def elo(
+    source: Annotated[Path, typer.Argument(metavar="STUDY|FILE", help="A study folder, or a file of votes.")],
+    columns: Annotated[
+        str, typer.Option(help="Columns of the file by ours: left=model_x,right=model_y,…", show_default=False)
+    ] = "",
+    ties: Annotated[str, typer.Option(help="half (a tie is half a win to each) or davidson.")] = "half",
+    intervals: Annotated[
+        str, typer.Option(help="cluster (robust, by participant), participant, iid or two-way (bootstraps).")
+    ] = "cluster",
+    prior: Annotated[
+        float, typer.Option(help="Wins added to each side of every pair; 0: plain maximum likelihood.", min=0)
+    ] = 0.0,
+    replicates: Annotated[int, typer.Option(help="Of each bootstrap.", min=2)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstraps.", min=0)] = 0,
+    conditions: Annotated[str | None, typer.Option(help="Only votes between these: own,initial,…")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
+    predictor: Annotated[
+        str | None, typer.Option(help="Studies: does this checkpoint's score agree with the votes?")
+    ] = None,
+    drop_failed: Annotated[
+        bool, typer.Option("--drop-failed", help="Studies: leave out who failed an attention check.")
+    ] = False,
+) -> None:
+    """Who prefers what: Bradley–Terry on the Elo scale, with intervals by participant.
+
+    A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie). A study may be
+    running meanwhile.
+
+        steer-study elo my_study --out report
+
+        steer-study elo votes.csv --columns left=model_x,right=model_y --out report
+    """
+    from dataclasses import replace
+
+    from studies.elo.analysis import Options, analyse
+    from studies.elo.reporting.records import write_json
+    from studies.elo.reporting.report import write_report
+    from studies.elo.reporting.text import table_of
+
+    options = Options(
+        ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
+        intervals=intervals,  # pyright: ignore[reportArgumentType]
+        prior=prior,
+        replicates=replicates,
+        seed=seed,
+        conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
+    )
+    given = _ballots(source, columns, drop_failed=drop_failed, predictor=predictor)
+    report = analyse(given.votes, options)
+    report = replace(report, warnings=(*report.warnings, *given.caveats))
+    typer.echo(table_of(report))
+    if out is not None:
+        typer.echo(f"\n{write_report(report, out, given.examples, title=given.title)}")
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, json_file)
+
+
+def _ballots(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "Ballots":
+    """The votes of a study folder or of a file."""
+    from studies.elo.vote_files import column_mapping, read_votes
+    from studies.results.votes import Ballots, ballots
+    from studies.study import read_study
+
+    if source.is_dir():
+        if columns:
+            raise ValueError(f"--columns {columns}: is for files; a study has names of its own")
+        return ballots(read_study(source), drop_failed=drop_failed, predictor=predictor)
+    if drop_failed or predictor is not None:
+        raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
+    return Ballots(votes=read_votes(source, column_mapping(columns)))

@@ -1,0 +1,167 @@
+"""`steer-study pairs` and `rating`: the commands that make studies."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_Title = Annotated[str | None, typer.Option(help="What participants read on top.")]
+_Question = Annotated[str | None, typer.Option(help="What is asked in every trial.")]
+_Notice = Annotated[str | None, typer.Option(help="Where the images come from, for the consent page.")]
+_Consent = Annotated[Path | None, typer.Option("--consent", help="Text file with your own words for the consent page.")]
+_Contact = Annotated[str | None, typer.Option(help="Whom participants may write to.")]
+_Code = Annotated[str | None, typer.Option(help="Code shown at the end; default: a random one.")]
+_Url = Annotated[str | None, typer.Option(help="Where participants are sent at the end, instead of a code.")]
+_Block = Annotated[int, typer.Option(help="Trials between two breaks.", min=1)]
+_Repeats = Annotated[float, typer.Option(help="Share of trials that come twice (test–retest).", min=0, max=0.33)]
+_Attention = Annotated[int, typer.Option(help="Attention checks in each block.", min=0)]
+_Practice = Annotated[int, typer.Option(help="Practice trials at the beginning.", min=0)]
+_Seed = Annotated[int, typer.Option(help="The same seed gives the same trials and orders.", min=0)]
+_Plan = Annotated[bool, typer.Option("--plan", help="Print what the study asks of people, and write nothing.")]
+_Pace = Annotated[float, typer.Option(help="Seconds a trial takes, for the plan.", min=0.1)]
+
+
+def pairs(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders of steer-batch; they meet where prompt and base image are the same."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
+    others: Annotated[
+        int, typer.Option(help="How many other users' images each voter meets for each prompt; 5 in the paper.", min=0)
+    ] = 1,
+    tie: Annotated[bool, typer.Option("--tie", help="Offer `no preference`.")] = False,
+    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt above the images.")] = False,
+    blocks_each: Annotated[int, typer.Option(help="Blocks for a participant whom nothing was steered for.", min=1)] = 1,
+    block: _Block = 40,
+    repeats: _Repeats = 0.1,
+    attention: _Attention = 1,
+    practice: _Practice = 3,
+    title: _Title = None,
+    question: _Question = None,
+    notice: _Notice = None,
+    consent: _Consent = None,
+    contact: _Contact = None,
+    completion_code: _Code = None,
+    completion_url: _Url = None,
+    seed: _Seed = 0,
+    plan: _Plan = False,
+    difference: Annotated[float, typer.Option(help="Elo to be told apart at 80% power, for the plan.", min=0.1)] = 27.0,
+    pace: _Pace = 5.0,
+) -> None:
+    """Make a blind pairwise study of finished runs: initial, own, other, and one condition for each generic scorer.
+
+    steer-study pairs runs/2026-11-23-101500 --out my_study
+
+    steer-study pairs runs/pamela runs/hpsv3 --plan --difference 27
+    """
+    from predictor.progress import StageProgress, stderr_console
+    from studies.design.making import make_pairs, settle
+    from studies.design.steered_images import read_offers
+
+    choices: dict[str, Any] = {
+        **_shared(title, question, notice, consent, contact, completion_code, completion_url),
+        **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
+        **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each},
+    }
+    offers = read_offers(runs)
+    if plan:
+        from studies.design.planning import plan_pairs
+
+        typer.echo(
+            plan_pairs(
+                offers, settle("pairs", choices, sources=runs), others=others, difference=difference, pace_s=pace
+            )
+        )
+        return
+    with StageProgress(stderr_console()) as advance:
+        study = make_pairs(offers, runs, _named(out), others=others, choices=choices, progress=advance)
+    steered = ["own", "other"] if study.users and others else ["own"] if study.users else []
+    conditions = ["initial", *steered, *offers.generic]
+    typer.echo(
+        f"{out}: {len(study.of_kind('trial'))} trials in {len(study.blocks)} blocks over {', '.join(conditions)}"
+    )
+    for what, count in study.settings.left_out.items():
+        typer.echo(f"  left out, {count} times: {what}")
+    if (practice or attention) and not (study.of_kind("practice") or study.of_kind("attention")):
+        typer.echo("  no practice and no attention checks: the runs have no images that are not compared")
+
+
+def rating(
+    images: Annotated[
+        Path, typer.Option("--images", help="Folder of images, or dataset folder (images.csv, with prompts).")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
+    per_image: Annotated[int, typer.Option(help="By how many people each image is to be rated.", min=1)] = 5,
+    each: Annotated[int, typer.Option(help="How many images one participant rates at most.", min=1)] = 80,
+    hide_prompt: Annotated[bool, typer.Option("--hide-prompt", help="Do not show the prompt above the image.")] = False,
+    block: _Block = 40,
+    repeats: _Repeats = 0.1,
+    attention: _Attention = 1,
+    practice: _Practice = 3,
+    title: _Title = None,
+    question: _Question = None,
+    notice: _Notice = None,
+    consent: _Consent = None,
+    contact: _Contact = None,
+    completion_code: _Code = None,
+    completion_url: _Url = None,
+    seed: _Seed = 0,
+    plan: _Plan = False,
+    pace: _Pace = 8.0,
+) -> None:
+    """Make a rating study: one image at a time, a continuous slider from bad to excellent (paper, B.1).
+
+    steer-study rating --images my_images --out my_ratings --per-image 10
+    """
+    from predictor.progress import StageProgress, stderr_console
+    from studies.design.making import make_rating, settle
+    from studies.design.rating import read_images
+
+    choices: dict[str, Any] = {
+        **_shared(title, question, notice, consent, contact, completion_code, completion_url),
+        **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
+        **{"ratings_per_image": per_image, "images_each": each, "show_prompt": not hide_prompt},
+    }
+    found = read_images(images)
+    if plan:
+        from studies.design.planning import plan_rating
+
+        typer.echo(plan_rating(len(found), settle("rating", choices, sources=[images]), pace_s=pace))
+        return
+    with StageProgress(stderr_console()) as advance:
+        study = make_rating(found, images, _named(out), choices=choices, progress=advance)
+    typer.echo(f"{out}: {len(study.of_kind('trial'))} images to rate, {per_image} times each, {practice} for practice")
+
+
+def _shared(
+    title: str | None,
+    question: str | None,
+    notice: str | None,
+    consent: Path | None,
+    contact: str | None,
+    completion_code: str | None,
+    completion_url: str | None,
+) -> dict[str, Any]:
+    return {
+        "title": title,
+        "question": question,
+        "notice": notice,
+        "about": None if consent is None else _words(consent),
+        "contact": contact,
+        "completion_code": completion_code,
+        "completion_url": completion_url,
+    }
+
+
+def _words(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--consent {file}: cannot be read as text: {error}") from error
+
+
+def _named(out: Path | None) -> Path:
+    if out is None:
+        raise ValueError("--out is missing: name the study folder to write, or give --plan")
+    return out

@@ -1,0 +1,93 @@
+"""An analysis as elo.json and elo.parquet (DESIGN 8). JSON has no nan and no infinity: such ends are null."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from studies.elo.analysis import Report
+from studies.elo.inference.spread import GroupElo
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """What elo.json holds; conditions and pairs in the order of Elo, best first."""
+    return {
+        "conditions": _plain(report.conditions),
+        "pairs": _plain(report.pairs),
+        "settings": settings_of(report),
+        "warnings": list(report.warnings),
+        "rank_sets": {r.condition: [r.best, r.worst] for r in report.ranks},
+        "intervals": {method: _plain(ends) for method, ends in report.intervals.items()},
+        "replicates_without_fit": dict(report.without_fit),
+        "wins": _plain(report.wins),
+        "ties": _plain(report.ties),
+        "tie_parameter": report.tie_parameter,
+        "side_bias": _plain(report.side),
+        "test_retest": _plain(report.retest),
+        "agreement": _plain(report.agreement),
+        "alignment": _plain(report.alignment),
+        "per_participant": _by_group(report.by_participant, report.participants, report.names),
+        "per_prompt": _by_group(report.by_prompt, report.prompts, report.names),
+    }
+
+
+def settings_of(report: Report) -> dict[str, Any]:
+    """How the votes were analysed, and how many there were."""
+    return {
+        "ties": report.options.ties,
+        "intervals": report.options.intervals,
+        "level": 0.95,
+        "prior": report.options.prior,
+        "replicates": report.options.replicates,
+        "seed": report.options.seed,
+        "only_conditions": list(report.options.conditions) if report.options.conditions else None,
+        "votes": report.votes,
+        "participants": len(report.participants),
+        "prompts": len(report.prompts),
+        "tests": f"Wald, clustered by participant ({report.correction}), t({report.clusters - 1}), Holm",
+        "scale": "400 Elo a factor of ten in odds, mean 1000",
+    }
+
+
+def write_json(report: Report, path: Path) -> Path:
+    """elo.json; the same votes and settings give the same bytes."""
+    path.write_text(json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    return path
+
+
+def write_parquet(report: Report, path: Path) -> Path:
+    """elo.parquet: one row a condition, with its rank set."""
+    ranks = {r.condition: {"rank_best": r.best, "rank_worst": r.worst} for r in report.ranks}
+    pq.write_table(pa.Table.from_pylist([asdict(c) | ranks[c.condition] for c in report.conditions]), path)
+    return path
+
+
+def _by_group(groups: GroupElo | None, labels: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any] | None:
+    if groups is None:
+        return None
+    return {
+        "spread_elo": groups.spread,
+        "elo": {
+            label: {"votes": int(votes), "elo": dict(zip(names, map(float, elo), strict=True))}
+            for label, votes, elo in zip(labels, groups.votes, groups.elo, strict=True)
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: no dataclasses, tuples, nan or infinity."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

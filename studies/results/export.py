@@ -1,0 +1,157 @@
+"""What goes out of a study: votes or ratings, participants, and a dataset folder that `steer-predictor` takes."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import yaml
+
+from studies.folder_at_once import folder_at_once
+from studies.results.answers import DEMOGRAPHICS, participants_table, ratings_table, votes_table
+from studies.study import Study
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as CSV, Parquet or JSON lines, told by the file's ending.
+
+    Raises
+    ------
+    ValueError
+        The ending is none of these, or the file cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet", ".jsonl"):
+        raise ValueError(f"{path}: cannot be told by its ending; use one of .csv, .parquet, .jsonl")
+    try:
+        if ending == ".csv":
+            path.write_text(csv_of(table), "utf-8")
+        elif ending == ".parquet":
+            pq.write_table(table, path)
+        else:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            path.write_text("".join(lines), "utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror or error}; mend that, and try again") from error
+
+
+def csv_of(table: pa.Table) -> str:
+    """A table as CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(table.column_names)
+    rows.writerows([_harmless(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def answers_table(study: Study) -> pa.Table:
+    """Votes or ratings, whichever the study asks for."""
+    return votes_table(study) if study.settings.kind == "pairs" else ratings_table(study)
+
+
+def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Mapping[str, int]:
+    """Write a rating study as a dataset folder (DESIGN 6), with its images.
+
+    A person who was invited as a known user keeps that id, others have their participant's random name (or, where asked
+    for, the recruiting platform's id). Practice, attention checks and repeats are left out.
+
+    Returns
+    -------
+    How many users, images and ratings were written, and how many answers were left out, by what they are.
+
+    Raises
+    ------
+    ValueError
+        The study is one of pairs, nobody has rated, two people would have the same id, or the folder is taken.
+    """
+    rows = ratings_table(study).to_pylist()
+    kept = [row for row in rows if row["kind"] == "trial" and not row["repeat"]]
+    if not kept:
+        raise ValueError(f"{study.folder}: holds no rating yet; nothing to make a dataset of")
+    people = participants_table(study, external_ids=True).to_pylist()
+    ids = {p["participant"]: p["user"] or (external_ids and p["external_id"]) or p["participant"] for p in people}
+    present = sorted({row["participant"] for row in kept}, key=[p["participant"] for p in people].index)
+    _refuse_shared(ids, present)
+    with folder_at_once(out, option="--dataset") as folder:
+        files = _write_dataset(study, folder, kept, people, ids, present)
+    left_out = {kind: sum(row["kind"] == kind for row in rows) for kind in ("practice", "attention")}
+    repeats = sum(row["kind"] == "trial" and row["repeat"] for row in rows)
+    return {"users": len(present), "images": len(files), "ratings": len(kept), **left_out, "repeat": repeats}
+
+
+def _write_dataset(
+    study: Study,
+    folder: Path,
+    kept: list[dict[str, Any]],
+    people: list[dict[str, Any]],
+    ids: Mapping[str, str],
+    present: list[str],
+) -> dict[str, str]:
+    (folder / "images").mkdir()
+    files = _copy_images(study, {row["item_id"] for row in kept}, folder)
+    pa_csv.write_csv(_users(people, ids, present), folder / "users.csv")
+    pa_csv.write_csv(_images(study, files), folder / "images.csv")
+    names = {item: study.items[item].image for item in files}
+    ratings = [
+        {"user_id": ids[row["participant"]], "image_id": names[row["item_id"]], "rating": round(row["rating"], 3)}
+        for row in kept
+    ]
+    pa_csv.write_csv(pa.Table.from_pylist(ratings), folder / "ratings.csv")
+    about = {
+        "name": study.settings.title,
+        "rating_min": 0.0,
+        "rating_max": 100.0,
+        "licence": "as the study's participants agreed to",
+        "source": f"steer-study export, study of {study.settings.created}",
+    }
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False, allow_unicode=True), "utf-8")
+    return files
+
+
+def _refuse_shared(ids: Mapping[str, str], present: list[str]) -> None:
+    taken: dict[str, str] = {}
+    for participant in present:
+        other = taken.setdefault(ids[participant], participant)
+        if other != participant:
+            raise ValueError(
+                f"{other} and {participant} both took part as user {ids[participant]!r}, but a dataset has one rating "
+                "of an image by a user; export the answers by --answers, and choose"
+            )
+
+
+def _copy_images(study: Study, items: set[str], out: Path) -> dict[str, str]:
+    """Item id -> file, relative to the dataset's folder, in the order of the study."""
+    files = {}
+    for item in study.items:
+        if item in items:
+            files[item] = f"images/{len(files):05d}.png"
+            shutil.copyfile(study.asset(item), out / files[item])
+    return files
+
+
+def _users(people: list[dict[str, Any]], ids: Mapping[str, str], present: list[str]) -> pa.Table:
+    by_name = {person["participant"]: person for person in people}
+    rows = [{"user_id": ids[name], **{d: by_name[name][d] for d in DEMOGRAPHICS}} for name in present]
+    told = [d for d in DEMOGRAPHICS if any(row[d] is not None for row in rows)]
+    return pa.Table.from_pylist([{name: row[name] for name in ("user_id", *told)} for row in rows])
+
+
+def _images(study: Study, files: Mapping[str, str]) -> pa.Table:
+    prompts = {trial.image: trial.prompt for trial in study.trials.values()}
+    more = list(dict.fromkeys(name for item in files for name in study.items[item].metadata))
+    rows = []
+    for item, file in files.items():
+        metadata = study.items[item].metadata
+        row = {"image_id": study.items[item].image, "file": file, "prompt": prompts[item] or None}
+        rows.append({**row, **{name: metadata.get(name) for name in more}})
+    return pa.Table.from_pylist(rows)

@@ -1,0 +1,168 @@
+"""Raters with a known taste take a study as people would: by their invitation, page by page, over HTTP.
+
+They see what a participant's browser sees and nothing else: they fetch the images that a page shows, measure them, and
+answer by their true liking and the noise of one look. So an analysis of their answers is checked against a truth,
+through the whole chain.
+"""
+
+import io
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import httpx2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import RATING_MAX, Rater, rate
+
+REQUEST_TIMEOUT_S = 60.0
+MOST_PAGES = 100_000
+TIE_WITHIN = 0.02
+"""Two looks closer than this (in units of liking, 0 to 1) are a tie, where a study has ties."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A simulated participant with the link that invites them."""
+
+    rater: Rater
+    link: str
+
+
+class Page(HTMLParser):
+    """What a participant can see and do on a page: its words, images and forms."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+        self.words = ""
+        self._quiet = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if tag == "form":
+            self.action = told.get("action")
+        elif tag == "img":
+            self.images.append(told.get("src") or "")
+        elif tag == "input" and told.get("type") == "hidden":
+            self.fields[told.get("name") or ""] = told.get("value") or ""
+        elif tag in ("script", "style"):
+            self._quiet += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._quiet -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self._quiet:
+            self.words += f" {data.strip()}"
+
+
+def take_study(
+    guests: Sequence[Guest],
+    *,
+    seed: int,
+    at_once: int = 4,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> int:
+    """Let every guest take the study to its end; returns how many answers they gave.
+
+    Raises
+    ------
+    RuntimeError
+        The server refused something that a participant may do.
+    """
+    answers = done = 0
+    with ThreadPoolExecutor(at_once) as pool:
+        for given in pool.map(lambda pair: _attend(pair[1], seed, pair[0]), enumerate(guests)):
+            answers += given
+            done += 1
+            progress("simulated participants", done, len(guests))
+    return answers
+
+
+def _attend(guest: Guest, seed: int, number: int) -> int:
+    rng = np.random.default_rng([seed, number, 0x57D1])
+    looked_at: dict[str, NDArray[np.float64]] = {}
+    answers = 0
+    with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S) as client:
+        base = str(client.base_url.join(guest.link)).split("/join/")[0]
+        page = Page(_get(client, guest.link).text)
+        for _ in range(MOST_PAGES):
+            if page.action is None:
+                return answers
+            if page.action == "/answer":
+                said = _answer(client, base, page, guest.rater, looked_at, rng)
+                answers += 1
+            else:
+                said = _agree(page.action, guest.rater)
+            page = Page(_post(client, base + page.action, said).text)
+    raise RuntimeError(f"{guest.rater.user_id}: the study does not come to an end after {MOST_PAGES} pages")
+
+
+def _agree(action: str, rater: Rater) -> dict[str, str]:
+    if action == "/consent":
+        return {"agreed": "yes"}
+    gender = {"female": "woman", "male": "man"}.get(rater.gender, rater.gender)
+    return {"age": str(rater.age), "gender": gender, "nationality": rater.nationality} if action == "/about" else {}
+
+
+def _answer(
+    client: httpx2.Client,
+    base: str,
+    page: Page,
+    rater: Rater,
+    looked_at: dict[str, NDArray[np.float64]],
+    rng: np.random.Generator,
+) -> dict[str, str]:
+    for image in page.images:
+        if image not in looked_at:
+            with Image.open(io.BytesIO(_get(client, base + image).content)) as opened:
+                looked_at[image] = measure(opened)
+    seen = np.stack([looked_at[image] for image in page.images])
+    told = re.search(
+        r"Attention check: please (?:choose the\s+(left|right)|move the slider to “(bad|excellent))", page.words
+    )
+    if len(page.images) == 1:
+        rating = float(rate(rater, seen, rng)[0])
+        rating = {"bad": 0.0, "excellent": RATING_MAX}.get((told and told[2]) or "", rating)
+        return {**page.fields, "rating": f"{rating:.1f}", "response_ms": _pace(rng)}
+    liking = rater.utility(seen) + rng.normal(0, rater.noise / RATING_MAX, 2)
+    winner = (told and told[1]) or ("left" if liking[0] > liking[1] else "right")
+    if not told and "No preference" in page.words and abs(liking[0] - liking[1]) < TIE_WITHIN:
+        winner = "tie"
+    return {**page.fields, "winner": winner, "response_ms": _pace(rng)}
+
+
+def _pace(rng: np.random.Generator) -> str:
+    """Milliseconds that a person might take: log-normal around three seconds."""
+    return str(int(rng.lognormal(np.log(3000), 0.4)))
+
+
+def _get(client: httpx2.Client, url: str) -> httpx2.Response:
+    return _patiently(lambda: client.get(url))
+
+
+def _post(client: httpx2.Client, url: str, said: Mapping[str, str]) -> httpx2.Response:
+    return _patiently(lambda: client.post(url, data=dict(said)))
+
+
+def _patiently(request: Callable[[], httpx2.Response]) -> httpx2.Response:
+    """Ask again after a pause where the server says that it was asked too fast."""
+    while True:
+        response = request()
+        if response.status_code == 429:
+            time.sleep(float(response.headers.get("Retry-After", "1")))
+            continue
+        if response.is_error:
+            raise RuntimeError(f"{response.url}: {response.status_code}: {Page(response.text).words.strip()[:200]}")
+        return response

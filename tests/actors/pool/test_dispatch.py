@@ -1,0 +1,103 @@
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.pool.dispatch import Call, Dispatch, Seat
+
+
+def with_actors(number: int, limit: int = 2) -> Dispatch[Seat[Call], Call]:
+    dispatch: Dispatch[Seat[Call], Call] = Dispatch(limit)
+    dispatch.seats += [Seat() for _ in range(number)]
+    return dispatch
+
+
+def join(dispatch: Dispatch[Seat[Call], Call], *alone: bool, again: bool = False) -> list[Call]:
+    calls = [Call(alone=each) for each in alone]
+    for call in calls:
+        dispatch.join(call, again=again)
+    return calls
+
+
+def test_a_call_goes_to_the_least_loaded_actor_below_its_limit() -> None:
+    dispatch = with_actors(2)
+    calls = join(dispatch, *[False] * 5)
+
+    dispatch.place()
+
+    assert [seat.calls for seat in dispatch.seats] == [[calls[0], calls[2]], [calls[1], calls[3]]]
+    assert dispatch.emptied() == [calls[4]]
+
+
+def test_what_is_made_again_goes_before_what_has_not_been_made() -> None:
+    dispatch = with_actors(1, limit=1)
+    (new,) = join(dispatch, False)
+    (again,) = join(dispatch, False, again=True)
+
+    assert [call for _, call in dispatch.place()] == [again]
+    assert dispatch.emptied() == [new]
+
+
+def test_one_actor_is_kept_for_a_call_that_is_made_alone_and_the_others_go_on() -> None:
+    dispatch = with_actors(2)
+    before = join(dispatch, *[False] * 4)
+    dispatch.place()
+    (alone,) = join(dispatch, True)
+    behind = join(dispatch, *[False] * 4)
+    first, second = dispatch.seats
+
+    first.calls.remove(before[0])
+    assert dispatch.place() == []
+    second.calls.remove(before[1])
+    assert dispatch.place() == [(second, behind[0])]
+    first.calls.remove(before[2])
+    assert dispatch.place() == [(first, alone)]
+    second.calls.clear()
+    assert dispatch.place() == [(second, behind[1]), (second, behind[2])]
+
+
+def test_whoever_gives_up_waiting_is_not_put_on_an_actor() -> None:
+    dispatch = with_actors(0)
+    first, second = join(dispatch, True, False)
+    dispatch.leave(first)
+    dispatch.seats.append(Seat())
+
+    assert [call for _, call in dispatch.place()] == [second]
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(st.booleans(), max_size=30),
+    st.data(),
+)
+def test_no_actor_is_overloaded_nobody_shares_with_a_call_made_alone_and_all_get_their_turn(
+    actors: int, limit: int, alone: list[bool], data: st.DataObject
+) -> None:
+    """Actors answer one call after the other, in any order among them; some are lost and come back empty."""
+    dispatch = with_actors(actors, limit)
+    calls = [Call(alone=each) for each in alone]
+    due = deque(calls)
+    begun: list[Call] = []
+    answered = lost = 0
+    while answered + lost < len(alone):
+        for _ in range(data.draw(st.integers(0, 5))):
+            if due:
+                dispatch.join(due.popleft(), again=False)
+        begun += [call for _, call in dispatch.place()]
+        for seat in dispatch.seats:
+            assert len(seat.calls) <= limit
+            assert len(seat.calls) == 1 or not any(call.alone for call in seat.calls)
+        busy = [seat for seat in dispatch.seats if seat.calls]
+        if not busy:
+            assert list(dispatch._waiting()) == []
+            continue
+        seat = data.draw(st.sampled_from(busy))
+        if data.draw(st.integers(0, 9)) == 0:
+            lost += len(seat.calls)
+            dispatch.seats[dispatch.seats.index(seat)] = Seat()
+        else:
+            seat.calls.pop(0)
+            answered += 1
+    for kind in (True, False):
+        assert [call for call in begun if call.alone is kind] == [call for call in calls if call.alone is kind]

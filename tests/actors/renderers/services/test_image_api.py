@@ -1,0 +1,197 @@
+"""Image services played by a real HTTP server: what they answer, how often they are asked, what becomes of refusals."""
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from actors.messages import RefusedError, Rendering, RenderRequest
+from actors.renderers.services.image_api import ImageApi
+
+KEY = "sk-secret-0815"
+
+
+def picture(size: tuple[int, int] = (96, 64), kind: str = "JPEG") -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", size, "orange").save(encoded, kind)
+    return encoded.getvalue()
+
+
+class Service(ThreadingHTTPServer):
+    """Answers what its script says, in order; the last of it for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[tuple[int, dict[str, str], Any]] = []
+        self.asked: list[tuple[str, dict[str, str], Any]] = []
+        self.times: list[float] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Service  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+        self.server.times.append(time.monotonic())
+        script = self.server.script
+        status, headers, answer = script.pop(0) if len(script) > 1 else script[0]
+        if answer == "hang":
+            time.sleep(3)
+        self._answer(status, headers, json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        if self.path == "/image.png":
+            self._answer(200, {}, picture(kind="PNG"))
+        elif KEY in str(self.headers):
+            self._answer(200, {}, b"{}")
+        else:
+            self._answer(401, {}, json.dumps({"error": {"message": "bad key"}}).encode())
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Silent."""
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setenv("IMAGE_KEY", KEY)
+    server = Service()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def openai_answer(data: bytes) -> dict[str, Any]:
+    return {"data": [{"b64_json": base64.b64encode(data).decode()}]}
+
+
+def gemini_answer(data: bytes) -> dict[str, Any]:
+    inline = {"mimeType": "image/png", "data": base64.b64encode(data).decode()}
+    return {"candidates": [{"content": {"parts": [{"text": "Here it is"}, {"inlineData": inline}]}}]}
+
+
+def make(service: Service, kind: str = "openai", **settings: Any) -> ImageApi:
+    return ImageApi(kind, service.url, "painter-1", "IMAGE_KEY", **{"width": 64, "height": 64, **settings})
+
+
+def draw(api: ImageApi) -> Rendering:
+    return api.render(RenderRequest(prompt="a cat", seed=7))
+
+
+def size_of(rendering: Rendering) -> tuple[int, int]:
+    with Image.open(io.BytesIO(rendering.png)) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        return image.size
+
+
+def test_openais_way(service: Service) -> None:
+    service.script = [(200, {}, openai_answer(picture()))]
+    assert size_of(draw(make(service, extra={"quality": "high"}))) == (64, 64)
+    path, headers, body = service.asked[0]
+    assert (path, headers["authorization"]) == ("/images/generations", f"Bearer {KEY}")
+    assert body == {"model": "painter-1", "prompt": "a cat", "n": 1, "size": "64x64", "quality": "high"}
+    service.script = [(200, {}, {"data": [{"url": f"{service.url}/image.png"}]})]
+    assert size_of(draw(make(service))) == (64, 64)
+
+
+def test_googles_way(service: Service) -> None:
+    service.script = [(200, {}, gemini_answer(picture(kind="PNG")))]
+    assert size_of(draw(make(service, "gemini", width=96))) == (96, 64)
+    path, headers, body = service.asked[0]
+    assert (path, headers["x-goog-api-key"]) == ("/models/painter-1:generateContent", KEY)
+    assert body["contents"] == [{"parts": [{"text": "a cat"}]}]
+    assert body["generationConfig"]["imageConfig"] == {"aspectRatio": "3:2"}
+
+
+def test_a_service_that_is_busy_is_asked_again_when_it_says(service: Service) -> None:
+    busy = (429, {"Retry-After": "0.2"}, {"error": {"message": "slow down"}})
+    service.script = [busy, (503, {"Retry-After": "0.1"}, {}), (200, {}, openai_answer(picture()))]
+    assert size_of(draw(make(service))) == (64, 64)
+    assert len(service.asked) == 3
+    assert service.times[1] - service.times[0] >= 0.2
+
+
+def test_no_more_is_asked_than_the_rate_allows(service: Service) -> None:
+    service.script = [(200, {}, openai_answer(picture()))]
+    api = make(service, requests_per_minute=300)
+    began = time.monotonic()
+    for _ in range(3):
+        draw(api)
+    assert time.monotonic() - began >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "answer", "said"),
+    [
+        ("openai", 400, {"error": {"message": "rejected by the safety system"}}, "400 rejected by the safety system"),
+        ("openai", 401, {"error": {"message": f"Incorrect API key {KEY}"}}, "401 Incorrect API key …"),
+        ("openai", 404, {"error": "no such model"}, "404 no such model"),
+        ("gemini", 200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, r"\(PROHIBITED_CONTENT\)"),
+        ("gemini", 200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]}, r"\(IMAGE_SAFETY\)"),
+    ],
+)
+def test_a_refusal_is_said_in_the_services_words_and_not_asked_for_again(
+    service: Service, kind: str, status: int, answer: Any, said: str
+) -> None:
+    service.script = [(status, {}, answer)]
+    with pytest.raises(RefusedError, match=said) as refused:
+        draw(make(service, kind))
+    assert len(service.asked) == 1
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, {}, "hang"), "ReadTimeout"),
+        ((200, {"Retry-After": "0"}, {"data": []}), "answered without an image"),
+        ((500, {"Retry-After": "0.1"}, {"error": {"message": "out of order"}}), "500 out of order"),
+        ((200, {}, openai_answer(b"not an image")), "cannot be read"),
+    ],
+)
+def test_what_does_not_come_in_time_is_given_up_with_what_was_said_last(
+    service: Service, answer: tuple[int, dict[str, str], Any], said: str
+) -> None:
+    service.script = [answer]
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=rf"no image from {service.url} within 0.5 s: .*{said}"):
+        draw(make(service, give_up_s=0.5))
+    assert time.monotonic() - began < 2
+
+
+def test_a_missing_or_wrong_key_or_address_is_refused_at_the_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(service).setup()
+    with pytest.raises(ValueError, match=r"no answer from http://127.0.0.1:1: ConnectError"):
+        ImageApi("openai", "http://127.0.0.1:1", "painter-1", None).setup()
+    monkeypatch.setenv("IMAGE_KEY", "other")
+    with pytest.raises(ValueError, match="does not accept the key in IMAGE_KEY: 401 bad key; renew it"):
+        make(service).setup()
+    monkeypatch.delenv("IMAGE_KEY")
+    with pytest.raises(ValueError, match="set the environment variable IMAGE_KEY"):
+        make(service).setup()
+
+
+def test_the_identity_says_that_images_differ_and_holds_no_key(service: Service) -> None:
+    identity = make(service).identity()
+    assert identity["deterministic"] is False
+    assert KEY not in json.dumps(identity)

@@ -1,0 +1,201 @@
+"""The driver on a real Ray, with toy roles: what is recorded when things go wrong, and that order does not matter."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from actors.pool.actor_pool import ActorPool
+from actors.pool.render_path import RenderPath
+from actors.pool.role import Role
+from pipelines.execution.driver import Driver
+from pipelines.records.image_store import ImageStore
+from pipelines.records.journal import Journal
+from pipelines.records.replay import in_order, unfinished
+from pipelines.search.steps import Protocol
+from pipelines.search.trajectory import Iteration, Trajectory, image_seed, proposal_seed
+from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
+
+pytestmark = pytest.mark.usefixtures("ray")
+
+PROTOCOL = Protocol(candidates=4, iterations=2, patience=2)
+
+
+@dataclass
+class Watcher:
+    """An observer that remembers."""
+
+    begun_ids: list[str] = field(default_factory=list)
+    renders: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def begun(self, trajectory: Trajectory) -> None:
+        self.begun_ids.append(trajectory.id)
+
+    def rendered(self) -> None:
+        self.renders += 1
+
+    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
+        assert history
+
+    def failed(self, trajectory: Trajectory, reason: str) -> None:
+        assert reason
+
+    def warned(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+
+@dataclass
+class Run:
+    histories: Mapping[str, list[Iteration]]
+    failures: Mapping[str, str]
+    watcher: Watcher
+    renders: list[str]
+
+
+def trajectories(*base_prompts: str, users: Sequence[str] = ("u1", "u2")) -> list[Trajectory]:
+    return [
+        Trajectory(
+            user=user,
+            members=(user,),
+            prompt_id=f"p{number}",
+            base_prompt=base_prompt,
+            scorer="pamela",
+            run=1,
+            image_seed=image_seed(0, base_prompt),
+            seed=0,
+        )
+        for number, base_prompt in enumerate(base_prompts)
+        for user in users
+    ]
+
+
+def drive(
+    folder: Path,
+    todo: Sequence[Trajectory],
+    renderers: int = 2,
+    scorers: int = 1,
+    protocol: Protocol = PROTOCOL,
+    examiner: type | None = None,
+    scoring: type[ToyScorer] = ToyScorer,
+    beholds: bool = False,
+) -> Run:
+    """Run what the journal in the folder does not have yet."""
+    folder.mkdir(exist_ok=True)
+    log = folder / "renders.log"
+    log.touch()
+    recorded = unfinished(folder / "journal.jsonl", todo, protocol)
+    watcher = Watcher()
+    journal = Journal(folder / "journal.jsonl")
+
+    async def main() -> Mapping[str, str]:
+        renderer = ActorPool(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
+        proposer = ActorPool(Role(name="proposer", make=ToyProposer))
+        scorer = ActorPool(Role(name="scorer", make=scoring, actors=scorers))
+        measuring = [ActorPool(Role(name="examiner", make=examiner))] if examiner else []
+        driver = Driver(
+            protocol=protocol,
+            renderer=RenderPath(renderer),
+            renderer_identity={"renderer": "toy"},
+            proposer=proposer,
+            scorers={"pamela": scorer, "population": scorer},
+            images=ImageStore(folder),
+            journal=journal,
+            observer=watcher,
+            preview_identity={"renderer": "toy", "preview": 1},
+            examiner=next(iter(measuring), None),
+            beholder=scorer if beholds else None,
+            first_rounds=recorded.first_rounds,
+        )
+        pools = (renderer, proposer, scorer, *measuring)
+        try:
+            await asyncio.gather(*(pool.start() for pool in pools))
+            await driver.run([t for t in todo if t.id in recorded.histories], recorded.histories)
+        finally:
+            for pool in pools:
+                pool.stop()
+        return driver.failures
+
+    try:
+        failures = asyncio.run(main())
+    finally:
+        journal.close()
+    histories = {t.id: history for t, history in in_order(folder / "journal.jsonl", todo, protocol)}
+    return Run(histories, failures, watcher, log.read_text().splitlines())
+
+
+def test_a_candidate_that_fails_twice_is_recorded_and_the_trajectory_goes_on(tmp_path: Path) -> None:
+    run = drive(tmp_path, trajectories("a cat", users=["u1"]))
+    (history,) = run.histories.values()
+    assert [i.number for i in history] == [0, 1, 2]
+    failed = [c for c in history[1].candidates if c.score is None]
+    assert [c.prompt for c in failed] == ["a cat unrenderable"]
+    assert failed[0].error is not None
+    assert failed[0].error.count("ValueError: cannot draw that") == 2
+    assert run.renders.count("a cat unrenderable") == 2
+    assert run.failures == {}
+
+
+def test_a_trajectory_whose_base_prompt_fails_is_listed_and_tried_again_on_resume(tmp_path: Path) -> None:
+    todo = trajectories("a cat unscorable", "a dog", users=["u1"])
+    run = drive(tmp_path, todo)
+    assert list(run.failures) == [todo[0].id]
+    assert "no opinion" in run.failures[todo[0].id]
+    assert run.histories[todo[0].id] == []
+    assert len(run.histories[todo[1].id]) == 3
+    assert list(drive(tmp_path, todo).failures) == [todo[0].id]
+
+
+def test_a_trajectory_whose_proposer_fails_keeps_what_it_has(tmp_path: Path) -> None:
+    todo = trajectories("a mute swan", users=["u1"])
+    run = drive(tmp_path, todo)
+    assert "no words" in run.failures[todo[0].id]
+    assert len(run.histories[todo[0].id]) == 1
+
+
+def test_too_few_proposals_are_asked_for_again_at_most_twice_and_counted(tmp_path: Path) -> None:
+    todo = trajectories("a terse poem", users=["u1"])
+    (history,) = drive(tmp_path, todo).histories.values()
+    first = history[1]
+    assert first.seeds == tuple(proposal_seed(todo[0], 1, ask) for ask in range(3))
+    assert len(first.candidates) == 1
+    assert first.refused == {"not numbered": 3, "duplicate": 5}
+
+
+def test_a_score_that_is_no_number_is_a_failed_candidate(tmp_path: Path) -> None:
+    (history,) = drive(tmp_path, trajectories("a nan bread", users=["u1"])).histories.values()
+    errors = [c.error for c in history[1].candidates if "unrenderable" not in c.prompt]
+    assert errors == ["the score is not a number: nan"] * 3
+
+
+def test_a_render_that_several_trajectories_want_is_made_once(tmp_path: Path) -> None:
+    run = drive(tmp_path, trajectories("a cat", users=["u1", "u2", "u3", "u4"]))
+    drawn = [prompt for prompt in run.renders if "unrenderable" not in prompt]
+    assert len(drawn) == len(set(drawn)) == run.watcher.renders
+    images = {c.image for h in run.histories.values() for i in h for c in i.candidates if c.image}
+    assert len(images) == len(drawn)
+
+
+def test_records_do_not_depend_on_how_many_actors_there_are(tmp_path: Path) -> None:
+    todo = trajectories("a cat", "a dog", "a terse poem")
+    few = drive(tmp_path / "few", todo, renderers=1, scorers=1)
+    many = drive(tmp_path / "many", todo, renderers=3, scorers=2)
+    assert few.histories == many.histories
+
+
+def test_what_is_recorded_is_not_rendered_again(tmp_path: Path) -> None:
+    todo = trajectories("a cat", "a dog")
+    drive(tmp_path, todo[:2])
+    before = len((tmp_path / "renders.log").read_text().splitlines())
+    run = drive(tmp_path, todo)
+    assert all("dog" in prompt for prompt in run.renders[before:])
+    assert drive(tmp_path / "whole", todo).histories == run.histories
+
+
+def test_trajectories_begin_in_order_and_warnings_reach_the_observer(tmp_path: Path) -> None:
+    todo = trajectories("a dark cat", "a dog", "a hen")
+    run = drive(tmp_path, todo)
+    assert run.watcher.begun_ids == [t.id for t in todo]
+    assert set(run.watcher.warnings) == {"dim"}

@@ -1,0 +1,76 @@
+"""What the driver begins and when, on a cluster whose clock jumps: fast, and the same every time."""
+
+from collections import Counter
+
+import pytest
+
+from pipelines.execution.admission import in_flight
+from pipelines.execution.wait_accounting import LAST
+from pipelines.search.trajectory import Trajectory
+from tests.benchmarks.bench_scheduling import PROTOCOL, drive_virtually, measured
+from tests.benchmarks.simulated_roles import Watcher, trajectories
+
+
+class Attentive(Watcher):
+    """Knows which trajectories are under way, and by how much users are apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way: set[str] = set()
+        self.most_under_way = 0
+        self.done: Counter[str] = Counter()
+        self.furthest_apart = 0
+
+    def begun(self, trajectory: Trajectory) -> None:
+        self.done.setdefault(trajectory.user, 0)
+        self.under_way.add(trajectory.id)
+        self.most_under_way = max(self.most_under_way, len(self.under_way))
+
+    def finished(self, trajectory: Trajectory, history: object) -> None:
+        super().finished(trajectory, history)
+        self.under_way.remove(trajectory.id)
+        self.done[trajectory.user] += 1
+        if len(self.done) == USERS:
+            self.furthest_apart = max(self.furthest_apart, max(self.done.values()) - min(self.done.values()))
+
+
+USERS, PROMPTS, RENDERERS = 8, 8, 8
+
+
+@pytest.mark.parametrize(("propose_s", "least"), [(0.01, 0.97), (1.0, 0.97), (5.0, 0.96)])
+def test_renderers_are_kept_busy_however_long_proposals_take(propose_s: float, least: float) -> None:
+    """From the first render to the last: the last trajectories' proposals are waited for with nothing else to draw."""
+    watcher = Attentive()
+    drive_virtually(trajectories(USERS, 4 * PROMPTS), watcher, renderers=RENDERERS, propose_s=propose_s)
+    assert measured(watcher, RENDERERS)["utilisation"] >= least
+
+
+def test_no_more_trajectories_are_under_way_than_the_renderers_need() -> None:
+    watcher = Attentive()
+    drive_virtually(trajectories(USERS, PROMPTS), watcher, renderers=RENDERERS)
+    needed = in_flight(candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.1, render_s=0.19)
+    assert 3 <= watcher.most_under_way <= needed
+
+
+def test_no_user_gets_ahead_of_another_by_more_than_two_prompts() -> None:
+    watcher = Attentive()
+    drive_virtually(trajectories(USERS, PROMPTS), watcher, renderers=RENDERERS)
+    assert set(watcher.done.values()) == {PROMPTS}
+    assert watcher.furthest_apart <= 2
+
+
+def test_scoring_that_lags_holds_the_renderers_up_rather_than_filling_the_memory() -> None:
+    watcher = Attentive()
+    pools = drive_virtually(trajectories(USERS, 2), watcher, renderers=RENDERERS, score_s=1.0)
+    assert watcher.most_under_way <= 6
+    idle = pools[0].ledger.idle_s
+    assert max(idle, key=lambda why: idle[why]) == "scores"
+    assert len(watcher.ended) == 2 * USERS
+
+
+def test_every_second_of_every_renderer_is_accounted_for() -> None:
+    watcher = Attentive()
+    renderers, proposers, _ = drive_virtually(trajectories(USERS, 2), watcher, renderers=RENDERERS)
+    assert renderers.ledger.total_s == pytest.approx(RENDERERS * proposers.ledger.total_s)
+    assert set(renderers.ledger.idle_s) <= {"proposals", "scores", "disk", "work", LAST}
+    assert len(watcher.rendered_at) >= 2 * USERS * PROTOCOL.candidates

@@ -1,0 +1,173 @@
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipelines.records.tables import Outcome
+from pipelines.reporting import consistency as module
+from pipelines.reporting.consistency import consistency
+from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+
+USERS = [f"u{number}" for number in range(6)]
+WORDS = ("warm", "cold", "dim", "bright", "soft", "sharp", "foggy", "grainy")
+
+
+def test_runs_that_agree_within_users_give_a_small_p() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = [final(user, run, WORDS[index]) for index, user in enumerate(USERS) for run in (1, 2)]
+    taste = {user: rng.normal(size=7) for user in USERS}
+    attributes = {str(o.bests[-1].image): taste[o.trajectory.user] + rng.normal(0, 0.01, 7) for o in outcomes}
+
+    found = consistency(outcomes, attributes)
+
+    assert found is not None
+    assert found["runs"] == 2
+    assert found["prompts"]["within"] == 1.0
+    assert found["prompts"]["between"] == 0.0
+    for part in ("prompts", "images"):
+        assert found[part]["difference"] == pytest.approx(found[part]["within"] - found[part]["between"])
+        assert found[part]["difference"] > 0.5
+        assert 0 < found[part]["p"] < 0.01
+
+
+def test_runs_that_disagree_within_users_give_a_large_p() -> None:
+    outcomes = [final(user, run, WORDS[(index + run) % 6]) for index, user in enumerate(USERS) for run in (1, 2)]
+
+    found = consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0)))
+
+    assert found is not None
+    assert found["prompts"]["difference"] < 0
+    assert found["prompts"]["p"] > 0.9
+
+
+def test_p_is_roughly_uniform_when_finals_have_nothing_to_do_with_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PERMUTATIONS", 99)
+    values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        outcomes = [final(user, run, "warm", prompt) for prompt in ("p1", "p2") for user in USERS for run in (1, 2)]
+        found = consistency(outcomes, random_attributes(outcomes, rng), seed=seed)
+        assert found is not None
+        values.append(found["images"]["p"])
+
+    assert stats.kstest(values, "uniform").pvalue > 0.01
+    assert 0.02 <= np.mean(np.array(values) <= 0.05) <= 0.09
+
+
+def test_what_all_users_get_alike_is_no_evidence() -> None:
+    outcomes = [final(user, run, "warm") for user in USERS for run in (1, 2)]
+
+    found = consistency(outcomes, {str(o.bests[-1].image): np.ones(7) for o in outcomes})
+
+    assert found is not None
+    for part in ("prompts", "images"):
+        assert found[part]["difference"] == 0.0
+        assert found[part]["p"] == 1.0
+
+
+def test_the_same_seed_gives_the_same_p() -> None:
+    outcomes = [final(user, run, "warm") for user in USERS for run in (1, 2)]
+    attributes = random_attributes(outcomes, np.random.default_rng(1))
+
+    assert consistency(outcomes, attributes, seed=3) == consistency(outcomes, attributes, seed=3)
+
+
+def test_prompts_agree_by_the_words_that_were_added_whatever_their_case_and_commas() -> None:
+    outcomes = [
+        final("u1", 1, "warm, very soft"),
+        final("u1", 2, "Soft, foggy"),
+        final("u2", 1, "sharp"),
+        final("u2", 2, "sharp, a cat"),
+    ]
+
+    found = consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0)))
+
+    assert found is not None
+    assert found["prompts"]["within"] == pytest.approx((1 / 4 + 1) / 2)
+    assert found["prompts"]["between"] == 0.0
+
+
+def test_finals_of_one_run_are_not_compared_with_each_other() -> None:
+    outcomes = [final(user, run, WORDS[run]) for user in ("u1", "u2") for run in (1, 2)]
+
+    found = consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0)))
+
+    assert found is not None
+    assert (found["prompts"]["within"], found["prompts"]["between"]) == (0.0, 0.0)
+
+
+def test_finals_of_different_prompts_and_scorers_are_never_compared() -> None:
+    outcomes = [
+        final(user, run, f"{prompt}{scorer}{user}", prompt, scorer)
+        for prompt in ("p1", "p2")
+        for scorer in ("pamela", "laion")
+        for user in ("u1", "u2")
+        for run in (1, 2)
+    ]
+
+    found = consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0)))
+
+    assert found is not None
+    assert (found["prompts"]["within"], found["prompts"]["between"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        [],
+        [("u1", 1), ("u2", 1)],
+        [("u1", 1), ("u1", 2)],
+        [("u1", 1), ("u2", 2)],
+        [("*", 1), ("*", 2), ("*", 3)],
+    ],
+)
+def test_there_is_no_answer_where_nothing_can_be_compared(who: Sequence[tuple[str, int]]) -> None:
+    outcomes = [final(user, run, "warm") for user, run in who]
+
+    assert consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0))) is None
+
+
+def test_trajectories_that_failed_do_not_count() -> None:
+    good = [final(user, run, "warm") for user in ("u1", "u2") for run in (1, 2)]
+    lost = Outcome(trajectory=good[0].trajectory, history=(), stop_reason="failed: out of memory")
+    attributes = random_attributes(good, np.random.default_rng(0))
+
+    assert consistency([*good, lost], attributes) == consistency(good, attributes)
+    assert consistency([lost, lost], attributes) is None
+
+
+def test_a_user_with_one_run_still_counts_between_users_and_the_answer_is_plain_json() -> None:
+    outcomes = [final("u1", 1, "warm"), final("u1", 2, "warm"), final("u2", 2, "cold")]
+
+    found = consistency(outcomes, random_attributes(outcomes, np.random.default_rng(0)))
+
+    assert found is not None
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["prompts"]["difference"] == 1.0
+
+
+def final(user: str, run: int, added: str, prompt_id: str = "p1", scorer: str = "pamela") -> Outcome:
+    """A trajectory that ended with some words added, and an image of its own."""
+    image = f"{prompt_id}/{scorer}/{run}/{user}"
+    base = Candidate(prompt="a cat", image="base", score=0.1)
+    best = Candidate(prompt=f"a cat, {added}", image=image, score=0.9)
+    return Outcome(
+        trajectory=Trajectory(
+            user=user,
+            members=(user,),
+            prompt_id=prompt_id,
+            base_prompt="a cat",
+            scorer=scorer,
+            run=run,
+            image_seed=1,
+            seed=0,
+        ),
+        history=(Iteration(number=0, candidates=(base,)), Iteration(number=1, candidates=(best,))),
+        stop_reason="iterations",
+    )
+
+
+def random_attributes(outcomes: Sequence[Outcome], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {str(o.bests[-1].image): rng.normal(size=7) for o in outcomes}

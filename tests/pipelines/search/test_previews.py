@@ -1,0 +1,40 @@
+from collections.abc import Sequence
+
+import pytest
+
+from pipelines.search.previews import agreement, best_previews, previews_help
+from pipelines.search.steps import Protocol
+from pipelines.search.trajectory import Candidate, Iteration
+
+PROTOCOL = Protocol(previews=2, preview_agreement=0.5)
+
+
+def history(pairs: Sequence[tuple[float, float]]) -> list[Iteration]:
+    candidates = (Candidate(prompt="p", image="i", preview="v", preview_score=a, score=b) for a, b in pairs)
+    base = Iteration(number=0, candidates=(Candidate(prompt="a cat", image="b", score=0.1),))
+    return [base, Iteration(number=1, candidates=tuple(candidates))]
+
+
+def test_agreement_is_the_rank_correlation_of_what_was_finished() -> None:
+    rising = [(n / 10, n**3) for n in range(10)]
+    assert agreement(history(rising)) == pytest.approx(1)
+    assert agreement(history([(-a, b) for a, b in rising])) == pytest.approx(-1)
+    assert agreement(history(rising[:7])) is None
+
+
+@pytest.mark.parametrize("turned, helps", [(False, True), (True, False)])
+def test_previews_that_rank_otherwise_than_images_switch_themselves_off(turned: bool, helps: bool) -> None:
+    pairs = [(-float(n) if turned else float(n), float(n)) for n in range(10)]
+    assert previews_help(history(pairs), PROTOCOL) is helps
+
+
+def test_previews_that_are_all_alike_help_nobody() -> None:
+    assert not previews_help(history([(0.5, float(n)) for n in range(10)]), PROTOCOL)
+
+
+def test_the_best_previews_are_finished_and_the_others_say_their_rank() -> None:
+    scores = [0.2, 0.9, 0.9, None, 0.5]
+    looked_at = [Candidate(prompt=str(n), preview_score=score) for n, score in enumerate(scores)]
+    assert [candidate.rejected for candidate in best_previews(looked_at, 2)] == [
+        *("preview: ranked 4 of 4", None, None, None, "preview: ranked 3 of 4")
+    ]

@@ -1,0 +1,105 @@
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from actors.renderers.diffusers.render_profiles import PROFILES
+from actors.renderers.diffusers.renderer import DiffusersRenderer
+from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
+from actors.renderers.services.image_api import ImageApi
+from pipelines.planning.licences import licence_lines
+from pipelines.planning.preflight import local_gpus, shortage, wanted
+from pipelines.planning.renderer_roles import make_renderer, renderer_role, text_encoder_role
+from pipelines.settings.renderer import DiffusersSettings
+from pipelines.settings.settings import decisive, load_settings
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> str:
+    path = tmp_path / "nano-banana.yaml"
+    path.write_text(
+        "renderer: {kind: image-api, service: gemini, model: gemini-2.5-flash-image, api_key_env: GEMINI_API_KEY, "
+        "actors: 4, requests_per_minute: 60}\n"
+    )
+    return str(path)
+
+
+def test_the_paper_draws_with_flux2_from_a_text_encoder_apart() -> None:
+    settings = load_settings("paper")
+    renderer, text_encoder = renderer_role(settings), text_encoder_role(settings)
+    assert text_encoder is not None
+    assert (renderer.make, text_encoder.make) == (DiffusersRenderer, Flux2TextEncoder)
+    assert (renderer.num_gpus, text_encoder.num_gpus) == (1, 0.6)
+    assert (renderer.arguments["device"], renderer.arguments["text_encoder_device"]) == ("cuda", "cuda")
+    drawn = {name: renderer.arguments[name] for name in ("num_inference_steps", "guidance_scale", "width", "height")}
+    assert drawn == {"num_inference_steps": 50, "guidance_scale": 4.0, "width": 512, "height": 512}
+    assert (renderer.arguments["dtype"], renderer.arguments["profile"]) == ("bfloat16", "exact")
+    assert isinstance(text_encoder.make(**text_encoder.arguments), Flux2TextEncoder)
+    assert text_encoder_role(load_settings("paper", ["text_encoder.actors=0"])) is None
+    with pytest.raises(ValueError, match=r"a darkroom renderer has no text encoder, got 1; set text_encoder.actors=0"):
+        load_settings("embedded", ["text_encoder.actors=1"])
+
+
+def test_where_the_text_is_encoded_decides_no_record() -> None:
+    here, apart = load_settings("paper", ["text_encoder.actors=0"]), load_settings("paper", ["renderer.actors=8"])
+    assert decisive(here) == decisive(apart)
+    assert decisive(load_settings("paper", ["renderer.profile=compile"])) != decisive(here)
+
+
+def test_every_render_profile_can_be_set() -> None:
+    for name in PROFILES:
+        renderer = load_settings("local", [f"renderer.profile={name}"]).renderer
+        assert isinstance(renderer, DiffusersSettings)
+        assert renderer.profile == name
+    assert {field.name for field in fields(PROFILES["exact"])} == {"compiled", "attention", "taylorseer"}
+
+
+def test_an_image_service_is_chosen_by_its_kind_and_its_key_is_named_only(service: str) -> None:
+    settings = load_settings(service)
+    role = renderer_role(settings)
+    assert role.make is ImageApi
+    assert role.arguments["requests_per_minute"] == 15
+    assert role.arguments["give_up_s"] < role.timeout_s
+    identity = make_renderer(settings).identity()
+    assert identity["base_url"] == "https://generativelanguage.googleapis.com/v1beta"
+    assert "GEMINI_API_KEY" not in json.dumps([identity, decisive(settings)])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("renderer.api_key_env=sk-12-34", "setting renderer.api_key_env: must be the name of an environment variable"),
+        ("renderer.base_url=https://me:pw@host/v1", "setting renderer.base_url: must hold no user, password or query"),
+        ("renderer.base_url=host/v1", "setting renderer.base_url: must be a URL such as"),
+    ],
+)
+def test_what_may_be_a_secret_is_refused_and_not_shown(service: str, override: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        load_settings(service, [override])
+    assert "sk-12" not in str(refused.value)
+    assert "pw@" not in str(refused.value)
+
+
+def test_what_is_wanted_is_held_against_what_is_there() -> None:
+    settings = load_settings("paper", ["renderer.actors=8", "text_encoder.resources={services: 1}"])
+    assert wanted(settings) == {"GPU": 10, "services": 1}
+    held_out = ["protocol.guards={held_out: warn, held_out_scorer: laion, drift: warn}"]
+    placed = ["generic.laion.num_gpus=1", "examiner.resources={services: 1}"]
+    assert wanted(load_settings("embedded", [*held_out, *placed])) == {"GPU": 1, "services": 2}
+    assert shortage(settings, {"GPU": 4.0}) == (
+        "10 GPU wanted, 4 there: 6 missing; 1 services wanted, 0 there: 1 missing"
+    )
+    assert shortage(load_settings("embedded"), {"GPU": 0}) == "0 GPU wanted, 0 there"
+
+
+@pytest.mark.parametrize(("visible", "there"), [("0,1,2", 3), ("", 0), ("-1", 0), ("GPU-1f,GPU-2e", 2)])
+def test_gpus_are_counted_as_programs_see_them(monkeypatch: pytest.MonkeyPatch, visible: str, there: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local_gpus() == there
+
+
+def test_licences_name_the_page_where_they_are_accepted() -> None:
+    gated, free = licence_lines(["meta-llama/Llama-3.1-8B-Instruct", "/my/folder", "Qwen/Qwen3-4B-Instruct-2507"])
+    assert "accept it on https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct" in gated
+    assert free == "Qwen/Qwen3-4B-Instruct-2507: Apache 2.0"

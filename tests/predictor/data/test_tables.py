@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from predictor.data.tables import find_table, read_table, select
+
+PEOPLE = pa.table({"user_id": ["007", "u2", "u3"], "age": [20, 40, None], "gender": ["female", "male", "male"]})
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    """The rows in whatever format the path's ending names."""
+    names = list(rows[0])
+    match path.suffix:
+        case ".csv" | ".tsv":
+            mark = {".csv": ",", ".tsv": "\t"}[path.suffix]
+            lines = [mark.join(names), *(mark.join(str(row[name]) for name in names) for row in rows)]
+            path.write_text("\n".join(lines) + "\n", "utf-8")
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case _:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl", "ndjson", "CSV"])
+def test_every_format_reads_the_same_and_ids_like_007_stay_text(tmp_path: Path, ending: str) -> None:
+    rows: list[dict[str, object]] = [{"user_id": "007", "image_id": "010", "rating": 3}]
+    path = write(tmp_path / f"t.{ending.lower()}", rows).rename(tmp_path / f"ratings.{ending}")
+    assert read_table(path, required=["user_id", "image_id", "rating"]).to_pylist() == rows
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+def test_ids_that_a_file_holds_as_numbers_or_days_become_text(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"ratings.{ending}", [{"user_id": 7, "image_id": "2024-01-31", "rating": 1.5}])
+    assert read_table(path).to_pylist() == [{"user_id": "7", "image_id": "2024-01-31", "rating": 1.5}]
+
+
+def test_rows_keep_their_order_and_prompts_their_punctuation(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text('prompt_id,prompt\n9,"a ""red"" boat, moored"\n1,été\n5,"two\nlines"\n', "utf-8")
+    assert read_table(path)["prompt"].to_pylist() == ['a "red" boat, moored', "été", "two\nlines"]
+    assert read_table(path)["prompt_id"].to_pylist() == ["9", "1", "5"]
+
+
+@pytest.mark.parametrize("name", ["a*.csv", "a?.csv", "a[b].csv"])
+def test_a_file_name_is_taken_as_it_is_and_never_for_a_pattern(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "ab.csv", [{"user_id": "neighbour"}])
+    assert read_table(write(tmp_path / name, [{"user_id": "own"}]))["user_id"].to_pylist() == ["own"]
+
+
+def test_a_missing_file_an_unknown_ending_and_a_missing_column_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere.csv: no such file"):
+        read_table(tmp_path / "nowhere.csv")
+    with pytest.raises(ValueError, match=r"ratings.xlsx: .* use one of .csv"):
+        read_table(tmp_path / "ratings.xlsx")
+    path = write(tmp_path / "ratings.csv", [{"user": "u1", "stars": 3}])
+    with pytest.raises(ValueError, match="no column user_id, rating; the file has user, stars"):
+        read_table(path, required=["user_id", "rating"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_a_file_that_is_no_table_is_one_clear_line(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"broken.{ending}"
+    path.write_bytes(b"\x00\x01\xff{")
+    with pytest.raises(ValueError, match="cannot be read as a table") as error:
+        read_table(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_is_found_by_its_stem_and_has_to_be_there_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'users' is missing; give one of users.csv, users.parquet"):
+        find_table(tmp_path, "users")
+    path = write(tmp_path / "users.parquet", [{"user_id": "u1"}])
+    assert find_table(tmp_path, "users") == path
+    write(tmp_path / "users.csv", [{"user_id": "u1"}])
+    with pytest.raises(ValueError, match=r"there 2 times \(users.csv, users.parquet\)"):
+        find_table(tmp_path, "users")
+
+
+@pytest.mark.parametrize(
+    ("predicate", "ids"),
+    [
+        ("age >= 18 and age < 30", ["007"]),
+        ("gender = 'male' or age is null", ["u2", "u3"]),
+        ("user_id in ('007', 'u3')", ["007", "u3"]),
+        ("regexp_matches(user_id, '^u')", ["u2", "u3"]),
+        ("age > 90", []),
+    ],
+)
+def test_a_predicate_selects_rows_in_their_order(predicate: str, ids: list[str]) -> None:
+    assert select(PEOPLE, predicate)["user_id"].to_pylist() == ids
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        "1=1); drop table people; --",
+        "1=1; select 1",
+        "true) union select * from (values ('x', 1, 'y')",
+        "exists(from read_text('{file}'))",
+        "exists(from read_csv('{file}'))",
+        "exists(from '{file}')",
+        "exists(from glob('{folder}/*'))",
+        "attach '{folder}/new.db'",
+        "true; attach '{folder}/new.db'",
+        "copy people to '{folder}/new.csv'",
+        "true; copy (select 1) to '{folder}/new.csv'",
+        "true; set enable_external_access = true",
+        "true; install httpfs",
+    ],
+)
+def test_a_predicate_can_neither_reach_a_file_nor_bring_a_second_statement(tmp_path: Path, predicate: str) -> None:
+    secret = write(tmp_path / "secret.csv", [{"user_id": "007"}])
+    with pytest.raises(ValueError, match=r"^group:.*no predicate over the columns user_id, age, gender"):
+        select(PEOPLE, predicate.format(file=secret, folder=tmp_path))
+    assert list(tmp_path.iterdir()) == [secret]
+
+
+@pytest.mark.parametrize("predicate", ["", "salary > 3", "age >", "user_id", "sum(age) > 3", "age > 'old'"])
+def test_what_is_no_predicate_over_the_users_is_refused_with_their_columns(predicate: str) -> None:
+    with pytest.raises(ValueError, match=r"columns user_id, age, gender: .*Error"):
+        select(PEOPLE, predicate)
+
+
+def test_decimals_that_come_late_in_a_long_table_are_not_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("user_id,rating\n" + "u1,3\n" * 21_000 + "u1,3.4\n", "utf-8")
+    assert read_table(path)["rating"][-1].as_py() == 3.4
