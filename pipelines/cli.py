@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.planning.plan import Plan
-    from pipelines.planning.prepare import Order
+    from pipelines.planning.prepare import RunRequest
     from pipelines.records.run_folder import RunFolder
     from pipelines.reporting.report import Result
 
@@ -92,7 +92,7 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
-    from pipelines.planning.prepare import Order
+    from pipelines.planning.prepare import RunRequest
     from predictor.progress import stderr_console
 
     options: dict[str, Any] = {
@@ -106,7 +106,7 @@ def steer_batch(
         "protocol.iterations": iterations,
         "protocol.patience": patience,
     }
-    order = Order(
+    request = RunRequest(
         users=tuple(users) if users else None,
         prompts=prompts,
         preset=preset,
@@ -117,7 +117,7 @@ def steer_batch(
     if out is None and not resume:
         out = Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     console = stderr_console()
-    plan, folder = _settle(console, order, out, resume=resume)
+    plan, folder = _settle(console, request, out, resume=resume)
     if dry_run:
         _print_plan(console, plan, address)
         return
@@ -139,7 +139,9 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _settle(console: "Console", order: "Order", out: Path | None, *, resume: bool) -> tuple["Plan", "RunFolder | None"]:
+def _settle(
+    console: "Console", request: "RunRequest", out: Path | None, *, resume: bool
+) -> tuple["Plan", "RunFolder | None"]:
     """Everything that can be refused before anything is written; a run that is resumed has its folder already."""
     from pipelines.planning.prepare import plan_continuation, plan_run
     from pipelines.records.run_folder import RunFolder
@@ -147,11 +149,11 @@ def _settle(console: "Console", order: "Order", out: Path | None, *, resume: boo
     try:
         if not resume:
             assert out is not None
-            return plan_run(console, order, out), None
+            return plan_run(console, request, out), None
         if out is None:
             raise ValueError("--resume needs --out: the folder of the run to continue")
         folder = RunFolder.open(out)
-        return plan_continuation(console, order, folder), folder
+        return plan_continuation(console, request, folder), folder
     except ValueError as error:
         raise _refusal(console, str(error)) from error
 

@@ -27,7 +27,7 @@ ROOMS = {
     ),
     "actors": ("messages", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
-        *("search", "settings", "records", "execution", "planning", "reporting"),
+        *("settings", "search", "records", "execution", "planning", "reporting"),
         *("progress", "steering", "run", "cli"),
     ),
     "studies": (

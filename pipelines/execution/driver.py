@@ -10,9 +10,9 @@
         |  Proposing: proposer pool, subject guard,     |
         |  screen                                       |
         v                                               |
-    Trying: previews, images, scores -- all members --> the others' images are scored for each
+    Evaluation: previews, images, scores -- all members --> the others' images are scored for each
         RenderCache: on disk? else render path -> image store (fsync)
-        Appraiser: reference to the rendering -> scorer pool; guards look at each that would be the best
+        ScoringService: reference to the rendering -> scorer pool; guards look at each that would be the best
 
 A cohort is one trajectory, or, where images are pooled, all users of a prompt (`search.cohort`). What each loop
 waits for, and what unblocks it:
@@ -22,7 +22,7 @@ waits for, and what unblocks it:
     Proposing   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
     RenderCache the render path, or another          -- RenderPath.render; or the first trajectory that
                 trajectory's same render                asked for the same key
-    Appraiser   an actor of a scorer pool            -- ActorPool.call; what depends on the image alone, once for all
+    ScoringService an actor of a scorer pool         -- ActorPool.call; of the image alone: once for all
 
 N is as few as keep the renderers busy (`admission`). Histories are in memory while their cohort is steered,
 so that memory is bounded by N cohorts and N x T candidates a member, however long the run; where scoring or the disk
@@ -47,18 +47,18 @@ from actors.pool.actor_pool import ActorPool, CallFailedError
 from actors.pool.render_path import RenderPath
 from pipelines.execution.admission import in_flight
 from pipelines.execution.costs import Images
-from pipelines.execution.evaluation import Trying
+from pipelines.execution.evaluation import Evaluation
 from pipelines.execution.proposing import Proposing
 from pipelines.execution.render_cache import RenderCache
-from pipelines.execution.scoring import Appraiser
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.scoring import ScoringService
+from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import FirstRound
 from pipelines.search.cohort import Cohort, cohorts, next_round, others_images
 from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Reseed, Step, Watch
-from pipelines.search.steps import Protocol as SearchProtocol
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 
 
 class Observer(Protocol):
@@ -77,7 +77,7 @@ class Driver:
     def __init__(
         self,
         *,
-        protocol: SearchProtocol,
+        protocol: SearchSettings,
         renderer: RenderPath,
         renderer_identity: Mapping[str, Any],
         proposer: ActorPool,
@@ -110,7 +110,7 @@ class Driver:
         self._journal_turn = asyncio.Lock()
         self._observer = observer
         others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
-        self._waits = Waits({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
+        self._waits = WaitAccounting({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
         self._renders = RenderCache(
             renderer,
             renderer_identity,
@@ -120,7 +120,7 @@ class Driver:
             rendered=observer.rendered,
             warned=observer.warned,
         )
-        appraiser = Appraiser(
+        scoring = ScoringService(
             self._renders,
             scorers,
             self._waits,
@@ -131,7 +131,9 @@ class Driver:
             described=described,
             on_description=on_description,
         )
-        self._trying = Trying(protocol, self._renders, appraiser, self._waits, previews=preview_identity is not None)
+        self._evaluation = Evaluation(
+            protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
+        )
         self._proposing = Proposing(protocol, proposer, examiner, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
@@ -197,7 +199,7 @@ class Driver:
             going_on = [m for m in taking_part if m.id in done]
             pool = await self._pool(going_on, done, rounds)
             finished = await asyncio.gather(
-                *(self._trying.guarded(m, done[m.id], pool[m.id], histories[m.id]) for m in going_on)
+                *(self._evaluation.guarded(m, done[m.id], pool[m.id], histories[m.id]) for m in going_on)
             )
             self._room.set()  # what was measured meanwhile may leave room for another
             entries = [(m.id, iteration) for m, iteration in zip(going_on, finished, strict=True)]
@@ -225,18 +227,18 @@ class Driver:
     async def _iterate(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration:
         match step:
             case RenderBase():
-                base = await self._trying.base(member)
+                base = await self._evaluation.base(member)
                 return Iteration(number=0, candidates=(base,))
             case Propose():
                 asked = await self._proposing.variations(member, step, history)
-                candidates = await self._trying.all_of(member, asked.candidates, history)
+                candidates = await self._evaluation.all_of(member, asked.candidates, history)
                 return Iteration(
                     number=step.number, candidates=tuple(candidates), seeds=asked.seeds, refused=asked.refused
                 )
             case Watch():
                 return Iteration(number=step.number, candidates=())
             case Reseed():
-                reseeded = await self._trying.with_fresh_seeds(member, step.winner)
+                reseeded = await self._evaluation.with_fresh_seeds(member, step.winner)
                 return Iteration(number=step.number, candidates=(), reseeded=reseeded)
             case _:
                 raise AssertionError(step)
@@ -248,7 +250,7 @@ class Driver:
         if self._protocol.share != "pool":
             return {member.id: () for member in members}
         pool = {member.id: list(others_images(member, done[member.id], rounds)) for member in members}
-        return await self._trying.score_pool(pool, {member.id: member for member in members})
+        return await self._evaluation.score_pool(pool, {member.id: member for member in members})
 
 
 def _first(errors: BaseExceptionGroup) -> BaseException:

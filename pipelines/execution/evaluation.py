@@ -18,11 +18,10 @@ from typing import Any
 from actors.messages import RenderRequest
 from actors.pool.actor_pool import CallFailedError
 from pipelines.execution.render_cache import RenderCache
-from pipelines.execution.scoring import Appraiser
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.scoring import ScoringService
+from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.search.guards import examined, luck
 from pipelines.search.previews import best_previews, previews_help
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import (
     Candidate,
     History,
@@ -33,17 +32,24 @@ from pipelines.search.trajectory import (
     best_so_far,
     fresh_seeds,
 )
+from pipelines.settings.search import SearchSettings
 
 
-class Trying:
+class Evaluation:
     """Tries candidates of one run. Used from one event loop."""
 
     def __init__(
-        self, protocol: Protocol, renders: RenderCache, appraiser: Appraiser, waits: Waits, *, previews: bool
+        self,
+        protocol: SearchSettings,
+        renders: RenderCache,
+        scoring: ScoringService,
+        waits: WaitAccounting,
+        *,
+        previews: bool,
     ) -> None:
         self._protocol = protocol
         self._renders = renders
-        self._appraiser = appraiser
+        self._scoring = scoring
         self._waits = waits
         self._previews = previews
 
@@ -93,7 +99,7 @@ class Trying:
 
     async def _score_for(self, members: Sequence[Trajectory], candidate: Candidate) -> list[Candidate]:
         wanted = RenderRequest(prompt=candidate.prompt, seed=members[0].image_seed)
-        return await self._appraiser.score_for_each(members, candidate, wanted)
+        return await self._scoring.score_for_each(members, candidate, wanted)
 
     async def guarded(
         self, trajectory: Trajectory, own: Iteration, others: Sequence[Candidate], history: History
@@ -149,7 +155,7 @@ class Trying:
         if candidate.origin is None:
             self._renders.made.shown += 1
         candidate = replace(candidate, image=self._renders.key(wanted))
-        return await self._appraiser.score(trajectory, candidate, wanted, reference)
+        return await self._scoring.score(trajectory, candidate, wanted, reference)
 
     async def _begin(self, trajectory: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
         """A candidate with its preview's score, and a reference to the preview."""
@@ -159,7 +165,7 @@ class Trying:
         try:
             with self._waits.during("renders"):
                 preview = await self._renders.preview(wanted)
-            score = await self._appraiser.scored(trajectory, wanted, preview, preview=True)
+            score = await self._scoring.scored(trajectory, wanted, preview, preview=True)
         except CallFailedError as error:
             return replace(candidate, error=str(error)), None
         if not math.isfinite(score):
@@ -167,4 +173,4 @@ class Trying:
         return replace(candidate, preview=self._renders.preview_key(wanted), preview_score=score), preview
 
     async def _measured(self, trajectory: Trajectory, candidate: Candidate) -> Candidate:
-        return await self._appraiser.measure(trajectory, candidate)
+        return await self._scoring.measure(trajectory, candidate)

@@ -1,6 +1,6 @@
 """From the best prompt so far to the prompts that are worth drawing.
 
-    ask, up to `asks` times  -> admit: new ones only  -> subject guard  -> screen  -> drawn
+    ask, up to `MAX_PROPOSAL_ATTEMPTS` times  -> admit: new ones only  -> subject guard  -> screen  -> drawn
 
 Every proposal that was admitted is recorded, in the order in which it was made: what is not drawn says why. A first
 round that is shared is asked for once a prompt and run, under no score, for it has to suit everybody.
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals
 from actors.pool.actor_pool import ActorPool
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.replay import FirstRound
 from pipelines.search.guards import lost_subject, missing_words, noticed
 from pipelines.search.screening import LEAST_SCORED, screen
-from pipelines.search.steps import Propose, Protocol, admit
+from pipelines.search.steps import Propose, admit
 from pipelines.search.trajectory import Candidate, History, Trajectory, proposal_seed, shared_proposal_seed
+from pipelines.settings.search import SearchSettings
+
+MAX_PROPOSAL_ATTEMPTS = 3
+"""How often the proposer is asked in one iteration before it goes on with too few."""
 
 _KEPT_VECTORS = 50_000
 """Of prompts; 77 MB."""
@@ -45,10 +49,10 @@ class Proposing:
 
     def __init__(
         self,
-        protocol: Protocol,
+        protocol: SearchSettings,
         proposer: ActorPool,
         examiner: ActorPool | None,
-        waits: Waits,
+        waits: WaitAccounting,
         first_rounds: Mapping[tuple[str, int], FirstRound],
     ) -> None:
         self._protocol = protocol
@@ -90,11 +94,11 @@ class Proposing:
     async def _ask(
         self, trajectory: Trajectory, context: str, score: float | None, seed: Callable[[int], int]
     ) -> Variations:
-        """Ask until there are enough new prompts that keep the subject, or `asks` times."""
+        """Ask until there are enough new prompts that keep the subject, or `MAX_PROPOSAL_ATTEMPTS` times."""
         asked: list[Candidate] = []
         seeds: list[int] = []
         refused: dict[str, int] = {}
-        while (room := self._room(asked)) > 0 and len(seeds) < self._protocol.asks:
+        while (room := self._room(asked)) > 0 and len(seeds) < MAX_PROPOSAL_ATTEMPTS:
             request = ProposalRequest(
                 base_prompt=trajectory.base_prompt,
                 best_prompt=context,

@@ -17,7 +17,7 @@ from actors.pool.actor_pool import ArgumentLostError
 from actors.pool.cluster import put
 from actors.pool.render_path import RenderPath
 from pipelines.execution.costs import Images
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore, image_key
 
 _RECENT = 256
@@ -33,7 +33,7 @@ class RenderCache:
         identity: Mapping[str, Any],
         preview_identity: Mapping[str, Any] | None,
         images: ImageStore,
-        waits: Waits,
+        waits: WaitAccounting,
         *,
         rendered: Callable[[], None],
         warned: Callable[[str], None],

@@ -15,21 +15,21 @@ from actors.messages import RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallFailedError
 from actors.pool.render_path import LOSSES
 from pipelines.execution.render_cache import RenderCache
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.search.guards import HELD_OUT, LEAST_SUBJECT, SUBJECT
-from pipelines.search.steps import Guards
 from pipelines.search.trajectory import Candidate, Trajectory, fresh_seeds
+from pipelines.settings.search import GuardSettings
 
 
-class Appraiser:
+class ScoringService:
     """Asks scorers and the examiner about images. Used from one event loop."""
 
     def __init__(
         self,
         renders: RenderCache,
         scorers: Mapping[str, ActorPool],
-        waits: Waits,
-        guards: Guards,
+        waits: WaitAccounting,
+        guards: GuardSettings,
         *,
         examiner: ActorPool | None,
         describer: ActorPool | None,

@@ -20,7 +20,7 @@ LAST = "the last trajectories"
 _OWN: Mapping[str, Wait] = {"proposer": "proposals", "renderer": "renders", "text_encoder": "renders"}
 
 
-class Waits:
+class WaitAccounting:
     """Counts what is waited for, and answers the ledgers' question why.
 
     Parameters

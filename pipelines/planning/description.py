@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from pipelines.planning.plan import Plan
-from pipelines.search.steps import Guard
 from pipelines.settings.scorer import PREDICTOR_SCORERS
+from pipelines.settings.search import Guard
 from predictor.checkpoint import checkpoint_categories
 from predictor.encoders.registry import IMAGE_ENCODERS
 

@@ -19,10 +19,10 @@ from pipelines.planning.prompts import Prompt
 from pipelines.planning.roles import proposer_identity
 from pipelines.planning.users import NOBODY, Audience
 from pipelines.search.screening import LEAST_SCORED
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.renderer import DarkroomSettings
 from pipelines.settings.scorer import PERSONAL
+from pipelines.settings.search import SearchSettings
 from pipelines.settings.settings import Settings, decisive
 from predictor.encoders.registry import IMAGE_ENCODERS
 
@@ -41,8 +41,8 @@ class Plan:
     prompts: tuple[Prompt, ...]
 
     @property
-    def protocol(self) -> Protocol:
-        return self.settings.protocol.protocol
+    def protocol(self) -> SearchSettings:
+        return self.settings.protocol
 
     @cached_property
     def trajectories(self) -> list[Trajectory]:

@@ -31,7 +31,7 @@ _NO_PREDICTOR = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class RunRequest:
     """What a person typed; None where nothing was said."""
 
     users: tuple[str, ...] | None
@@ -45,7 +45,7 @@ class Order:
     dry_run: bool
 
 
-def plan_run(console: "Console", order: Order, out: Path) -> Plan:
+def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
     """Settle a new run that will be written to `out`.
 
     Raises
@@ -53,23 +53,25 @@ def plan_run(console: "Console", order: Order, out: Path) -> Plan:
     ValueError
         Something is missing or does not fit: one line, with the remedy.
     """
-    settings = load_settings(order.preset or "embedded", order.overrides, order.options)
-    needed = {"--users": order.users, "--prompts": order.prompts}
+    settings = load_settings(request.preset or "embedded", request.overrides, request.options)
+    needed = {"--users": request.users, "--prompts": request.prompts}
     if PERSONAL not in settings.scorers:
         del needed["--users"]
     if missing := [name for name, value in needed.items() if value is None]:
         raise ValueError(f"{' and '.join(missing)} is missing; try: steer-batch --users all --prompts prompts.txt")
-    assert order.prompts is not None
-    prompts = read_prompts(order.prompts)
+    assert request.prompts is not None
+    prompts = read_prompts(request.prompts)
     check_free(out)
-    plan = _plan(console, settings, prompts, lambda users: resolve_users(order.users or ("all",), users), order.dry_run)
-    if not order.dry_run:
+    plan = _plan(
+        console, settings, prompts, lambda users: resolve_users(request.users or ("all",), users), request.dry_run
+    )
+    if not request.dry_run:
         check_guards(plan)
         check_disk(plan, out)
     return plan
 
 
-def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Plan:
+def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder) -> Plan:
     """Settle a run as it was started; what is said again must be the same.
 
     Raises
@@ -78,24 +80,24 @@ def plan_continuation(console: "Console", order: Order, folder: RunFolder) -> Pl
         As for a new run, or something differs from how the run was started; the message says what.
     """
     about = folder.about
-    recorded = None if order.preset else about["settings"]
+    recorded = None if request.preset else about["settings"]
     settings = load_settings(
-        order.preset or about["settings"]["preset"], order.overrides, order.options, recorded=recorded
+        request.preset or about["settings"]["preset"], request.overrides, request.options, recorded=recorded
     )
     if settings.predictor is None:
         settings = settings.model_copy(update={"predictor": about["checkpoint"]})
-    if order.prompts is not None:
-        prompts = read_prompts(order.prompts)
+    if request.prompts is not None:
+        prompts = read_prompts(request.prompts)
     else:
         prompts = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
     audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
-    said = order.users
+    said = request.users
     plan = _plan(
         console,
         settings,
         prompts,
         lambda users: audiences if said is None else resolve_users(said, users),
-        order.dry_run,
+        request.dry_run,
     )
     folder.check_same(plan.decisive())
     return plan

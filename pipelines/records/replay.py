@@ -13,8 +13,9 @@ from typing import BinaryIO
 
 from pipelines.records.journal import JournalError, check_turn, parse, unknown, whole_length
 from pipelines.search.cohort import Cohort, cohorts, next_round, pooled
-from pipelines.search.steps import BasePromptFailedError, Protocol, Stop, next_step
+from pipelines.search.steps import BasePromptFailedError, Stop, next_step
 from pipelines.search.trajectory import Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 
 _BEGINS = b'{"trajectory": '
 
@@ -38,7 +39,7 @@ class Unfinished:
     """By prompt id and run, where first rounds are shared."""
 
 
-def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protocol) -> Unfinished:
+def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: SearchSettings) -> Unfinished:
     """What has not come to its end, and what of it is decided already.
 
     Raises
@@ -63,7 +64,7 @@ def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: Protoco
 
 
 def in_order(
-    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+    path: Path, trajectories: Sequence[Trajectory], protocol: SearchSettings
 ) -> Iterator[tuple[Trajectory, list[Iteration]]]:
     """Each trajectory with its history.
 
@@ -77,7 +78,7 @@ def in_order(
 
 
 def by_cohort(
-    path: Path, trajectories: Sequence[Trajectory], protocol: Protocol
+    path: Path, trajectories: Sequence[Trajectory], protocol: SearchSettings
 ) -> Iterator[tuple[Cohort, dict[str, list[Iteration]]]]:
     """Each cohort with its members' histories, in the order of the trajectories.
 
@@ -127,7 +128,7 @@ def _first_round(iteration: Iteration) -> FirstRound:
     return FirstRound(prompts, iteration.seeds, iteration.refused)
 
 
-def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iteration]], protocol: Protocol) -> None:
+def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iteration]], protocol: SearchSettings) -> None:
     """A trajectory that is alone goes on until it stops and no further."""
     if len(cohort) == 1:
         history = histories[cohort[0].id]

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, SUBJECT
 from pipelines.search.previews import agreement
-from pipelines.search.steps import Protocol, Stop, next_step
+from pipelines.search.steps import Stop, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Reseeded, Trajectory, walk
+from pipelines.settings.search import SearchSettings
 
 ROW_GROUP = 5000
 """Rows; so many are in memory at a time."""
@@ -157,7 +158,7 @@ class Outcome:
 
 
 def outcome(
-    trajectory: Trajectory, history: Sequence[Iteration], protocol: Protocol, failure: str | None = None
+    trajectory: Trajectory, history: Sequence[Iteration], protocol: SearchSettings, failure: str | None = None
 ) -> Outcome:
     """What became of a trajectory."""
     step = None if failure else next_step(history, protocol)

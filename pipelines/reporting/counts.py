@@ -7,14 +7,14 @@ from typing import Any
 
 from pipelines.records.tables import Outcome
 from pipelines.search.previews import agreement, previews_help
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate
+from pipelines.settings.search import SearchSettings
 
 
 class Counts:
     """Sums over outcomes; of each image only eight bytes of a hash are kept, to count the distinct ones."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: SearchSettings) -> None:
         self._protocol = protocol
         self._counts = dict.fromkeys(("trajectories", "unfinished", "candidates", "pooled", "failed_candidates"), 0)
         self._refused: dict[str, int] = {}

@@ -21,7 +21,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forest:
+class ForestPlot:
     """Findings as dots with interval bars on one axis, which always holds zero. Positions in per cent."""
 
     bars: list[tuple[Finding, float, float, float]]
@@ -31,7 +31,7 @@ class Forest:
     zero: float
 
     @classmethod
-    def of(cls, findings: Sequence[Finding]) -> "Forest":
+    def of(cls, findings: Sequence[Finding]) -> "ForestPlot":
         low = min(0.0, *(f.ci_low for f in findings))
         high = max(0.0, *(f.ci_high for f in findings))
         step = round_step((high - low) / 3 or 0.25)

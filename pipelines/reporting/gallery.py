@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipelines.planning.users import is_group, shown_name
 from pipelines.records.tables import Outcome
-from pipelines.reporting.forest_plot import Finding, Forest
+from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
 from pipelines.reporting.trends import Trends
 from pipelines.reporting.word_diff import Piece, word_diff
@@ -73,7 +73,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "page": page,
         "pages": names,
         "contents": _contents(parts),
-        "forest": Forest.of(page.verdict) if page.verdict else None,
+        "forest": ForestPlot.of(page.verdict) if page.verdict else None,
         "trends": TrendsShown.of(page.trends) if page.trends else None,
         "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
         "whom": _whom(outcomes),

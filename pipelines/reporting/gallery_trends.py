@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.planning.users import is_group, shown_name
-from pipelines.reporting.forest_plot import Finding, Forest, round_step
+from pipelines.reporting.forest_plot import Finding, ForestPlot, round_step
 from pipelines.reporting.trends import Difference, Look, Slope, Trends
 from predictor.metrics import Interval
 
@@ -70,7 +70,7 @@ class Panel:
             )
             for look in looks
         ]
-        forest = Forest.of(findings)
+        forest = ForestPlot.of(findings)
         figures = [Figure.of(look.change[attribute], attribute) for look in looks]
         rows = list(zip(figures, forest.bars, strict=True))
         return cls(label=label, measure=measure, rows=rows, ticks=forest.ticks, zero=forest.zero)

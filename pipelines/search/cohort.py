@@ -14,8 +14,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from pipelines.search.guards import of_the_prompt
-from pipelines.search.steps import Propose, Protocol, RenderBase, Reseed, Share, Step, Stop, Watch, next_step
+from pipelines.search.steps import Propose, RenderBase, Reseed, Step, Stop, Watch, next_step
 from pipelines.search.trajectory import Candidate, History, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings, Share
 
 Cohort = tuple[Trajectory, ...]
 Histories = Mapping[str, History]
@@ -31,7 +32,7 @@ def cohorts(trajectories: Sequence[Trajectory], share: Share) -> Iterator[Cohort
         yield tuple(members)
 
 
-def next_round(members: Sequence[Trajectory], histories: Histories, protocol: Protocol) -> dict[str, Step]:
+def next_round(members: Sequence[Trajectory], histories: Histories, protocol: SearchSettings) -> dict[str, Step]:
     """What each member that takes part in the next round does, by trajectory id; nothing where the cohort is done.
 
     Raises

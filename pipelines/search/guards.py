@@ -1,15 +1,15 @@
 """What stops a winner that only fools the scorer: guards on the subject, a held-out score, and the picture's drift.
 
 Pure functions of what was measured. A guard that is on notices something or nothing; whether that warns or rejects is
-for the `Guards` of the protocol to say. What a guard has not been given a measurement for, it cannot notice.
+for the `GuardSettings` of the protocol to say. What a guard has not been given a measurement for, it cannot notice.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pipelines.search.steps import Guard, Guards
 from pipelines.search.trajectory import Candidate
+from pipelines.settings.search import Guard, GuardSettings
 
 SATURATION, SHARPNESS = "saturation", "sharpness"
 """Of `predictor.simulation.attributes`: mean chroma, and log10 of the variance of the Laplacian."""
@@ -47,7 +47,7 @@ def missing_words(base_prompt: str, prompt: str) -> list[str]:
     return [word for word in key_words(base_prompt) if word not in there]
 
 
-def lost_subject(base_prompt: str, prompt: str, similarity: float, guards: Guards) -> str | None:
+def lost_subject(base_prompt: str, prompt: str, similarity: float, guards: GuardSettings) -> str | None:
     """What the subject guard notices: key words that are gone, from a prompt that means something else as well."""
     missing = missing_words(base_prompt, prompt)
     if not missing or similarity >= guards.subject_similarity:
@@ -60,7 +60,7 @@ def of_the_prompt(candidate: Candidate) -> tuple[str, ...]:
     return tuple(warning for warning in candidate.warnings if warning.startswith(_OF_THE_PROMPT))
 
 
-def examined(candidate: Candidate, base: Candidate, guards: Guards) -> Candidate:
+def examined(candidate: Candidate, base: Candidate, guards: GuardSettings) -> Candidate:
     """The candidate with what the guards notice in its measurements, beside those of the base prompt's image."""
     for guard, notice in _notices(candidate.measured, base.measured, guards):
         candidate = noticed(candidate, guard, notice)
@@ -76,14 +76,16 @@ def noticed(candidate: Candidate, guard: Guard, notice: str) -> Candidate:
     return replace(candidate, warnings=(*candidate.warnings, notice))
 
 
-def luck(initial: float, final: float, guards: Guards) -> str | None:
+def luck(initial: float, final: float, guards: GuardSettings) -> str | None:
     """What the reseed guard notices: with fresh seeds the winner's mean is no better than the base prompt's."""
     if final > initial:
         return None
     return f"reseed: with {guards.reseeds} fresh seeds its mean score is {final:.3f}, the base prompt's {initial:.3f}"
 
 
-def _notices(measured: Mapping[str, float], base: Mapping[str, float], guards: Guards) -> Iterator[tuple[Guard, str]]:
+def _notices(
+    measured: Mapping[str, float], base: Mapping[str, float], guards: GuardSettings
+) -> Iterator[tuple[Guard, str]]:
     if SUBJECT in measured and measured[SUBJECT] < measured[LEAST_SUBJECT]:
         what = f"it is {measured[SUBJECT]:.3f} like the base prompt, less than {measured[LEAST_SUBJECT]:.3f}"
         yield guards.image, f"image: {what}"

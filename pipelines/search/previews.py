@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate, History
+from pipelines.settings.search import SearchSettings
 from predictor.metrics import srocc
 
 LEAST_PAIRS = 8
@@ -31,7 +31,7 @@ def agreement(history: History) -> float | None:
     return float(srocc(preview, final))
 
 
-def previews_help(history: History, protocol: Protocol) -> bool:
+def previews_help(history: History, protocol: SearchSettings) -> bool:
     """Whether the next round of a trajectory has previews: while they rank as the finished images do."""
     measured = agreement(history)
     return measured is None or (not math.isnan(measured) and measured >= protocol.preview_agreement)

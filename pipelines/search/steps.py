@@ -5,72 +5,14 @@ each further one scores variations of the best prompt so far. What comes next, a
 is a function of what is recorded and of nothing else: there is no counter beside the history, so a
 resumed run and an unbroken one cannot disagree.
 
-What goes beyond the paper is off unless a `Protocol` asks for it.
+What goes beyond the paper is off unless a `SearchSettings` asks for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from pipelines.search.trajectory import Candidate, History, walk
-
-Share = Literal["base", "round", "pool"]
-Guard = Literal["off", "warn", "reject"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
-    """What is looked at in a candidate beside its score, and what follows. Limits: see `pipelines.search.guards`."""
-
-    subject: Guard = "off"
-    subject_similarity: float = 0.6
-    """Cosine of base prompt and rewritten prompt from which on key words may be missing."""
-    image: Guard = "off"
-    image_seeds: int = 4
-    """Base images with fresh seeds, by which the least similarity of image and base prompt is set."""
-    held_out: Guard = "off"
-    held_out_scorer: str = "population"
-    held_out_fall: float = 0.05
-    """So much may the held-out score lie below the base image's."""
-    drift: Guard = "off"
-    saturation_rise: float = 36.0
-    """Mean chroma, in units of CIELAB, above the base image's."""
-    sharpness_fall: float = 2.8
-    sharpness_rise: float = 1.5
-    """Powers of ten of the Laplacian's variance below and above the base image's."""
-    reseed: Guard = "off"
-    reseeds: int = 2
-    """Fresh seeds with which a winner is drawn again."""
-
-    @property
-    def measures_images(self) -> bool:
-        """Whether would-be bests are looked at before they are."""
-        return any(guard != "off" for guard in (self.image, self.held_out, self.drift))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """The limits of the search. Defaults are the paper's: T = 20, 5 iterations, patience 2."""
-
-    candidates: int = 20
-    iterations: int = 5
-    patience: int = 2
-    asks: int = 3
-    """How often the proposer is asked in one iteration before it goes on with too few."""
-    share: Share = "base"
-    screen: int | None = None
-    """So many of the proposals are drawn, once there are scores to rank the others out by."""
-    novelty: float = 0.02
-    """What is screened has to differ from what was tried by so much: one less the cosine of the two prompts."""
-    previews: int | None = None
-    """So many of those that are drawn are finished; the others end as previews."""
-    preview_agreement: float = 0.5
-    """Rank correlation of preview and final score below which a trajectory has no more previews."""
-    guards: Guards = field(default_factory=Guards)
-
-    @property
-    def shares_first_round(self) -> bool:
-        return self.share != "base"
+from pipelines.settings.search import SearchSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +57,7 @@ class BasePromptFailedError(RuntimeError):
     """The base prompt has no score, so that there is nothing to improve on."""
 
 
-def next_step(history: History, protocol: Protocol) -> Step:
+def next_step(history: History, protocol: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
     Where winners are drawn with fresh seeds, that comes last; whichever takes a rejected one's place is looked at too.
@@ -141,7 +83,7 @@ def next_step(history: History, protocol: Protocol) -> Step:
     return Stop(reason)
 
 
-def _over(bests: Sequence[Candidate | None], protocol: Protocol) -> str | None:
+def _over(bests: Sequence[Candidate | None], protocol: SearchSettings) -> str | None:
     """Why the search is over, from the best after each of its iterations."""
     if len(bests) > protocol.iterations:
         return "iterations"

@@ -21,7 +21,7 @@ from pipelines.settings.placement import Closed, Placement
 from pipelines.settings.proposer import LexiconSettings, ProposerSettings
 from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
 from pipelines.settings.scorer import GenericScorer, GenericSettings, ScorerSettings, generic, needs_predictor
-from pipelines.settings.search import ProtocolSettings
+from pipelines.settings.search import SearchSettings
 
 PRESETS = Path(__file__).parent / "presets"
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -41,7 +41,7 @@ class Settings(Closed):
     nodes_timeout_s: float = Field(
         default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
     )
-    protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings(**_protocol(None, None)))
+    protocol: SearchSettings = Field(default_factory=lambda: SearchSettings(**_protocol(None, None)))
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
     proposer: ProposerSettings = LexiconSettings()

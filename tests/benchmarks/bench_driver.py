@@ -26,11 +26,11 @@ from pipelines.records.journal import Journal
 from pipelines.records.replay import in_order, unfinished
 from pipelines.records.tables import Outcome, RecordsWriter, outcome
 from pipelines.reporting.gallery import Page, write_gallery
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Iteration, Trajectory, image_seed
+from pipelines.settings.search import SearchSettings
 from tests.benchmarks.simulated_roles import report
 
-PROTOCOL = Protocol(patience=5)
+PROTOCOL = SearchSettings(patience=5)
 PER_TRAJECTORY = 1 + PROTOCOL.candidates * PROTOCOL.iterations
 
 

@@ -30,8 +30,9 @@ from pipelines.execution import render_cache
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
-from pipelines.search.steps import Propose, Protocol, Stop, admit, next_step
+from pipelines.search.steps import Propose, Stop, admit, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory, proposal_seed
+from pipelines.settings.search import SearchSettings
 from tests.benchmarks.simulated_roles import (
     Memory,
     Proposer,
@@ -46,7 +47,7 @@ from tests.benchmarks.simulated_roles import (
 )
 from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 
-PROTOCOL = Protocol()
+PROTOCOL = SearchSettings()
 RENDER_S, PROPOSE_S, SCORE_S = 0.2, 1.0, 0.001
 _AT_ONCE = 64
 

@@ -21,11 +21,11 @@ from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal, replay
 from pipelines.records.tables import outcome, write_records
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Iteration, Trajectory, image_seed
+from pipelines.settings.search import SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
-PROTOCOL = Protocol(candidates=4, iterations=2, patience=2)
+PROTOCOL = SearchSettings(candidates=4, iterations=2, patience=2)
 LARGE = 300_000
 """Bytes; what is smaller travels with the message and is never lost with a node."""
 
@@ -105,7 +105,7 @@ class Proposer(ToyProposer):
 
 
 class Scorer(ToyScorer):
-    """Waits for its gate, where it has one, before it says anything of a candidate."""
+    """WaitAccounting for its gate, where it has one, before it says anything of a candidate."""
 
     def __init__(self, trouble: Mapping[str, Any] | None = None, gate: str | None = None) -> None:
         self._trouble = Trouble(**trouble) if trouble else None

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from pipelines.records.tables import outcome, write_records
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
 from studies.design.making import make_pairs, make_rating
@@ -97,7 +97,7 @@ def run_folder(tmp_path: Path) -> Build:
                         ),
                     ]
                     failure = "renderer gone" if who in failed else None
-                    outcomes.append(outcome(trajectory, history, Protocol(iterations=1), failure))
+                    outcomes.append(outcome(trajectory, history, SearchSettings(iterations=1), failure))
         write_records(outcomes, folder)
         write_truth([rater(user, grey, tmp_path) for user, grey in users.items()], folder / "truth.parquet")
         return folder

@@ -14,13 +14,13 @@ from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import in_order, unfinished
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Iteration, Trajectory, image_seed, proposal_seed
+from pipelines.settings.search import SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 pytestmark = pytest.mark.usefixtures("ray")
 
-PROTOCOL = Protocol(candidates=4, iterations=2, patience=2)
+PROTOCOL = SearchSettings(candidates=4, iterations=2, patience=2)
 
 
 @dataclass
@@ -77,7 +77,7 @@ def drive(
     todo: Sequence[Trajectory],
     renderers: int = 2,
     scorers: int = 1,
-    protocol: Protocol = PROTOCOL,
+    protocol: SearchSettings = PROTOCOL,
     examiner: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
     beholds: bool = False,

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.records.journal import follow
-from pipelines.search.steps import Guards, Protocol
 from pipelines.search.trajectory import Iteration
+from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.pipelines.execution.test_driver import Run, drive, trajectories
 from tests.pipelines.toys import MendedScorer
 
 pytestmark = pytest.mark.usefixtures("ray")
 
-POOL = Protocol(candidates=4, iterations=3, patience=2, share="pool", guards=Guards(reseed="warn"))
+POOL = SearchSettings(candidates=4, iterations=3, patience=2, share="pool", guards=GuardSettings(reseed="warn"))
 TODO = trajectories("a cat", "fog", users=["u1", "u2", "u3"])
 
 
@@ -75,7 +75,7 @@ def test_the_lines_of_a_round_are_written_as_one(undisturbed: tuple[Path, Run]) 
 
 
 def test_a_first_round_that_is_recorded_is_not_asked_for_again(tmp_path: Path) -> None:
-    protocol = Protocol(candidates=4, iterations=2, patience=2, share="round")
+    protocol = SearchSettings(candidates=4, iterations=2, patience=2, share="round")
     todo = trajectories("a cat", users=["u1", "u2"])
     whole = drive(tmp_path / "run", todo, protocol=protocol)
     lines = (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines(keepends=True)
@@ -110,7 +110,7 @@ def test_a_member_that_fails_does_not_hold_up_its_cohort(tmp_path: Path) -> None
 
 def test_a_member_that_failed_and_caught_up_has_the_very_rounds_of_one_that_never_failed(tmp_path: Path) -> None:
     # Two rounds: in a third, the others would propose from what they have of the member that failed.
-    protocol = Protocol(candidates=8, iterations=2, share="pool", guards=Guards(held_out="warn"))
+    protocol = SearchSettings(candidates=8, iterations=2, share="pool", guards=GuardSettings(held_out="warn"))
     todo = trajectories("rain", "a tree", "a fox", users=["u1", "picky", "u2"])
     failing = {trajectory.id for trajectory in todo if trajectory.user == "picky"}
     whole = drive(tmp_path / "undisturbed", todo, protocol=protocol, scoring=MendedScorer).histories
@@ -123,7 +123,7 @@ def test_a_member_that_failed_and_caught_up_has_the_very_rounds_of_one_that_neve
 
 
 def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Path) -> None:
-    protocol = Protocol(candidates=4, iterations=2, patience=2, previews=2, preview_agreement=-1)
+    protocol = SearchSettings(candidates=4, iterations=2, patience=2, previews=2, preview_agreement=-1)
     run = drive(tmp_path, trajectories("a cat", users=["u1"]), protocol=protocol)
     (history,) = run.histories.values()
     finished = [sum(c.image is not None for c in iteration.candidates) for iteration in history]
@@ -136,7 +136,7 @@ def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Pat
 
 
 def test_a_preview_whose_score_is_no_number_is_an_error_and_not_finished(tmp_path: Path) -> None:
-    protocol = Protocol(candidates=4, iterations=1, previews=2)
+    protocol = SearchSettings(candidates=4, iterations=1, previews=2)
     run = drive(tmp_path, trajectories("a nan cat", users=["u1"]), protocol=protocol)
     ((base, round_one),) = run.histories.values()
     assert base.candidates[0].score is not None

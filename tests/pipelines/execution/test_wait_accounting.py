@@ -1,7 +1,7 @@
 """Why actors are idle, on a clock that the test sets."""
 
 from actors.pool.accounting import Ledger
-from pipelines.execution.wait_accounting import Waits
+from pipelines.execution.wait_accounting import WaitAccounting
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 def test_an_idle_actor_waits_for_what_the_run_waits_for_and_never_for_its_own_work() -> None:
     clock = Clock()
     ledgers = {name: Ledger(1, clock) for name in ("renderer", "proposer", "scorer q-align")}
-    waits = Waits(ledgers)
+    waits = WaitAccounting(ledgers)
     for ledger in ledgers.values():
         ledger.change(up=1)
     with waits.during("proposals"):

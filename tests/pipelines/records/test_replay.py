@@ -7,11 +7,12 @@ from hypothesis import given, settings
 
 from pipelines.records.journal import JournalError, replay
 from pipelines.records.replay import in_order, unfinished
-from pipelines.search.steps import Protocol, Stop, next_step
+from pipelines.search.steps import Stop, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 from tests.pipelines.records.test_journal import recordings, write
 
-PROTOCOL = Protocol(candidates=2, iterations=2, patience=1)
+PROTOCOL = SearchSettings(candidates=2, iterations=2, patience=1)
 TODO = [
     Trajectory(user=user, members=(), prompt_id="p1", base_prompt="a cat", scorer="pamela", run=1, image_seed=0, seed=0)
     for user in ("u1", "group:\"a\nb\" = 'ü/☃'", "u2")

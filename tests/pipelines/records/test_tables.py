@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.records.tables import Outcome, outcome, write_records
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 
-PROTOCOL = Protocol(candidates=2, iterations=3, patience=2)
+PROTOCOL = SearchSettings(candidates=2, iterations=3, patience=2)
 
 HISTORY = (
     Iteration(number=0, candidates=(Candidate(prompt="a cat", image="i0", score=0.5),)),

@@ -11,7 +11,7 @@ from playwright.sync_api import Page as Tab
 
 from pipelines.records.tables import Outcome
 from pipelines.reporting import gallery
-from pipelines.reporting.forest_plot import Finding, Forest
+from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.word_diff import Piece, word_diff
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
@@ -209,7 +209,7 @@ def test_a_person_in_the_overview_leads_to_that_persons_steps_by_keyboard(folder
 def test_the_verdict_is_drawn_inside_its_axis_with_a_zero_line(
     folder: Path, low: float, value: float, high: float
 ) -> None:
-    forest = Forest.of([Finding(label="own − other", value=value, ci_low=low, ci_high=high)])
+    forest = ForestPlot.of([Finding(label="own − other", value=value, ci_low=low, ci_high=high)])
 
     ((_, *positions),) = forest.bars
     assert 0 <= forest.zero <= 100

@@ -3,10 +3,11 @@ from dataclasses import replace
 
 from pipelines.search.cohort import cohorts, next_round, others_images, pooled
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, examined, lost_subject, noticed
-from pipelines.search.steps import Guards, Propose, Protocol, RenderBase, Reseed, Watch
+from pipelines.search.steps import Propose, RenderBase, Reseed, Watch
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import GuardSettings, SearchSettings
 
-POOL = Protocol(candidates=2, iterations=3, patience=1, share="pool")
+POOL = SearchSettings(candidates=2, iterations=3, patience=1, share="pool")
 
 
 def member(user: str, prompt_id: str = "p1", run: int = 1) -> Trajectory:
@@ -60,7 +61,9 @@ def test_a_cohort_is_done_when_nobody_goes_on_and_winners_are_looked_at_last() -
     watched = Iteration(number=2, candidates=())
     histories = {A.id: [drawn(0, 0.5), drawn(1, 0.4), watched], B.id: [drawn(0, 0.5), drawn(1, 0.6), drawn(2, 0.1)]}
     assert next_round([A, B], histories, POOL) == {}
-    guarded = Protocol(candidates=2, iterations=3, patience=1, share="pool", guards=type(POOL.guards)(reseed="warn"))
+    guarded = SearchSettings(
+        candidates=2, iterations=3, patience=1, share="pool", guards=type(POOL.guards)(reseed="warn")
+    )
     assert {name: type(step) for name, step in next_round([A, B], histories, guarded).items()} == {B.id: Reseed}
 
 
@@ -88,7 +91,7 @@ def test_everybody_gets_each_image_of_the_others_once_and_none_of_their_own() ->
 
 
 def test_an_image_from_the_pool_keeps_what_the_subject_guard_has_noticed_in_its_prompt() -> None:
-    guards = Guards(subject="warn")
+    guards = GuardSettings(subject="warn")
     lost = lost_subject("a cat", "a dog", 0.3, guards)
     assert lost is not None
     warned = noticed(Candidate(prompt="a dog", image="x", score=0.9), "warn", lost)
@@ -97,7 +100,7 @@ def test_an_image_from_the_pool_keeps_what_the_subject_guard_has_noticed_in_its_
 
 
 def test_an_image_from_the_pool_leaves_behind_what_guards_have_noticed_in_it_as_somebodys_best() -> None:
-    guards = Guards(drift="warn", held_out="warn")
+    guards = GuardSettings(drift="warn", held_out="warn")
     base = Candidate(prompt="a cat", measured={HELD_OUT: 0.8, SATURATION: 10, SHARPNESS: 0})
     theirs = Candidate(prompt="a cat, garish", image="x", score=0.9, warnings=("subject: lacks tabby",))
     guarded = examined(replace(theirs, measured={HELD_OUT: 0.2, SATURATION: 90, SHARPNESS: 0}), base, guards)

@@ -1,8 +1,8 @@
 import pytest
 
 from pipelines.search.guards import examined, key_words, lost_subject, luck, missing_words
-from pipelines.search.steps import Guard, Guards
 from pipelines.search.trajectory import Candidate
+from pipelines.settings.search import Guard, GuardSettings
 
 BASE = Candidate(prompt="a cat", image="b", score=0.5, measured={"held_out": 0.5, "saturation": 20.0, "sharpness": 2.0})
 
@@ -11,8 +11,8 @@ def seen(**measured: float) -> Candidate:
     return Candidate(prompt="a cat, vivid", image="i", score=0.9, measured={**BASE.measured, **measured})
 
 
-def guarding(name: str, guard: Guard) -> Guards:
-    return Guards(**{name: guard})  # pyright: ignore[reportArgumentType]
+def guarding(name: str, guard: Guard) -> GuardSettings:
+    return GuardSettings(**{name: guard})  # pyright: ignore[reportArgumentType]
 
 
 def test_key_words_are_folded_and_without_plural_and_small_words() -> None:
@@ -21,12 +21,12 @@ def test_key_words_are_folded_and_without_plural_and_small_words() -> None:
 
 
 def test_a_prompt_with_every_key_word_keeps_its_subject_whatever_it_means() -> None:
-    assert lost_subject("a cat on a sofa", "cats, sofas and a thousand other things", -1.0, Guards()) is None
+    assert lost_subject("a cat on a sofa", "cats, sofas and a thousand other things", -1.0, GuardSettings()) is None
 
 
 def test_a_prompt_that_says_the_same_in_other_words_keeps_its_subject() -> None:
-    assert lost_subject("a cat", "a tabby kitten", 0.8, Guards()) is None
-    assert lost_subject("a cat", "a dog", 0.3, Guards()) == (
+    assert lost_subject("a cat", "a tabby kitten", 0.8, GuardSettings()) is None
+    assert lost_subject("a cat", "a dog", 0.3, GuardSettings()) == (
         "subject: lacks cat, and its similarity to the base prompt is 0.30"
     )
 
@@ -43,7 +43,7 @@ def test_a_prompt_that_says_the_same_in_other_words_keeps_its_subject() -> None:
 )
 def test_each_guard_is_off_or_warns_or_rejects(measured: dict[str, float], guard: str, reason: str) -> None:
     candidate = seen(**measured)
-    assert examined(candidate, BASE, Guards()) == candidate
+    assert examined(candidate, BASE, GuardSettings()) == candidate
     warned = examined(candidate, BASE, guarding(guard, "warn"))
     assert warned.eligible
     (line,) = warned.warnings
@@ -54,7 +54,7 @@ def test_each_guard_is_off_or_warns_or_rejects(measured: dict[str, float], guard
 
 
 def test_a_candidate_within_all_limits_is_left_alone() -> None:
-    everything = Guards(image="reject", held_out="reject", drift="reject")
+    everything = GuardSettings(image="reject", held_out="reject", drift="reject")
     candidate = seen(held_out=0.49, saturation=45.0, sharpness=1.0)
     assert examined(candidate, BASE, everything) == candidate
     unmeasured = Candidate(prompt="a cat, vivid", image="i", score=0.9)
@@ -62,5 +62,7 @@ def test_a_candidate_within_all_limits_is_left_alone() -> None:
 
 
 def test_a_winner_whose_mean_with_fresh_seeds_is_no_better_was_luck() -> None:
-    assert luck(0.5, 0.51, Guards()) is None
-    assert luck(0.5, 0.5, Guards()) == "reseed: with 2 fresh seeds its mean score is 0.500, the base prompt's 0.500"
+    assert luck(0.5, 0.51, GuardSettings()) is None
+    assert (
+        luck(0.5, 0.5, GuardSettings()) == "reseed: with 2 fresh seeds its mean score is 0.500, the base prompt's 0.500"
+    )

@@ -3,10 +3,10 @@ from collections.abc import Sequence
 import pytest
 
 from pipelines.search.previews import agreement, best_previews, previews_help
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate, Iteration
+from pipelines.settings.search import SearchSettings
 
-PROTOCOL = Protocol(previews=2, preview_agreement=0.5)
+PROTOCOL = SearchSettings(previews=2, preview_agreement=0.5)
 
 
 def history(pairs: Sequence[tuple[float, float]]) -> list[Iteration]:

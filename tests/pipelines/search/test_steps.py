@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.search.steps import BasePromptFailedError, Propose, Protocol, RenderBase, Step, Stop, admit, next_step
+from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Step, Stop, admit, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory, best_so_far, image_seed, proposal_seed
+from pipelines.settings.search import SearchSettings
 
 MOST = 7
 
@@ -16,14 +17,14 @@ a_candidate = st.builds(Candidate, prompt=st.text(max_size=5), score=st.none() |
 an_iteration = st.lists(a_candidate, max_size=4).map(tuple)
 a_base = st.builds(Candidate, prompt=st.just("a cat"), score=a_score)
 rounds = st.tuples(st.tuples(a_base), *[an_iteration] * MOST)
-protocols = st.builds(Protocol, iterations=st.integers(0, MOST), patience=st.integers(1, MOST))
+protocols = st.builds(SearchSettings, iterations=st.integers(0, MOST), patience=st.integers(1, MOST))
 words = st.text(st.sampled_from("aAbBß \n\t,"), max_size=6)
 no_slash = st.text(st.characters(blacklist_characters="/"), max_size=4) | st.sampled_from(["1", "pamela", "p1"])
 
 
 @given(rounds, protocols)
 def test_a_search_stops_after_its_iterations_or_after_too_long_without_a_better_best(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: Protocol
+    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings
 ) -> None:
     history, steps = play(given_rounds, protocol)
 
@@ -43,7 +44,7 @@ def test_a_search_stops_after_its_iterations_or_after_too_long_without_a_better_
 
 @given(rounds, protocols, st.data())
 def test_a_history_that_was_cut_anywhere_and_is_continued_takes_the_same_steps(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: Protocol, data: st.DataObject
+    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings, data: st.DataObject
 ) -> None:
     history, steps = play(given_rounds, protocol)
     cut = data.draw(st.integers(0, len(history)))
@@ -56,7 +57,7 @@ def test_a_history_that_was_cut_anywhere_and_is_continued_takes_the_same_steps(
 
 @given(rounds, protocols)
 def test_each_step_goes_on_from_the_best_of_all_earlier_ones(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: Protocol
+    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings
 ) -> None:
     history, steps = play(given_rounds, protocol)
 
@@ -78,23 +79,25 @@ def test_the_earliest_of_equal_scores_stays_the_best() -> None:
     history = recorded([(tried("a", 0.5),), (tried("b", 0.7), tried("c", 0.7)), (tried("d", 0.7),)])
 
     assert best_so_far(history) == tried("b", 0.7)
-    assert next_step(history, Protocol(patience=1)) == Stop("patience")
+    assert next_step(history, SearchSettings(patience=1)) == Stop("patience")
 
 
 def test_an_iteration_in_which_everything_failed_counts_as_one_without_a_new_best() -> None:
     history = recorded([(tried("a", 0.5),), (tried("b", None),), ()])
 
-    assert next_step(history, Protocol(patience=2)) == Stop("patience")
-    assert next_step(history, Protocol(patience=3)) == Propose(3, tried("a", 0.5))
+    assert next_step(history, SearchSettings(patience=2)) == Stop("patience")
+    assert next_step(history, SearchSettings(patience=3)) == Propose(3, tried("a", 0.5))
 
 
 def test_without_a_score_for_the_base_prompt_there_is_nothing_to_improve_on() -> None:
     with pytest.raises(BasePromptFailedError, match="out of memory"):
-        next_step([Iteration(number=0, candidates=(Candidate(prompt="a cat", error="out of memory"),))], Protocol())
+        next_step(
+            [Iteration(number=0, candidates=(Candidate(prompt="a cat", error="out of memory"),))], SearchSettings()
+        )
 
 
 def test_the_papers_limits_are_the_default() -> None:
-    assert Protocol() == Protocol(candidates=20, iterations=5, patience=2, asks=3)
+    assert SearchSettings() == SearchSettings(candidates=20, iterations=5, patience=2)
 
 
 @given(st.lists(words, max_size=12), st.lists(words, max_size=4), st.integers(0, 6))
@@ -162,7 +165,7 @@ def test_two_trajectories_never_share_an_id(one: tuple[str, str, int, str], two:
 
 
 def play(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: Protocol, history: list[Iteration] | None = None
+    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings, history: list[Iteration] | None = None
 ) -> tuple[list[Iteration], list[Step]]:
     """Go on from `history` to the end, as the driver does; the steps taken, and what was recorded by then."""
     history = list(history or [])

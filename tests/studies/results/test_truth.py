@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from pipelines.records.tables import outcome, write_records
-from pipelines.search.steps import Protocol
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.settings.search import SearchSettings
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
 from studies.results.truth import judge_runs
@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Path:
             Iteration(number=0, candidates=(Candidate(prompt="grey", image="initial", score=0.1),)),
             Iteration(number=1, candidates=(Candidate(prompt=f"grey {user}", image=user, score=0.9),)),
         ]
-        outcomes.append(outcome(trajectory, history, Protocol(iterations=1)))
+        outcomes.append(outcome(trajectory, history, SearchSettings(iterations=1)))
     write_records(outcomes, folder)
     return folder
 
