@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,7 +20,7 @@ class Maker:
             raise ValueError("not yet")
         return {key: len(key) for key in keys}
 
-    async def many(self, keys: list[str] | tuple[str, ...]) -> dict[str, int]:
+    async def many(self, keys: Sequence[str]) -> dict[str, int]:
         return await self(*keys)
 
     async def one(self) -> int:
