@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from predictor.errors import first_line
+
 NOT_DEMOGRAPHIC = ("profile", "n_ratings", "taste", "level")
 """Columns of users.parquet that hold what was learnt of a person; the others are user_id and demographics."""
 
@@ -87,9 +89,3 @@ def checkpoint_card(folder: Path) -> str:
         return (folder / "README.md").read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder / 'README.md'}: is no UTF-8 text: {error}; train it again") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The gist of an error, for a message of one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,8 +12,7 @@ Loads strictly: a folder that does not fit is an error, and nothing in it is eve
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -34,11 +33,12 @@ from predictor.checkpoint import (
     checkpoint_card,
     checkpoint_categories,
     checkpoint_folder,
-    first_line,
 )
+from predictor.data.folders import replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
+from predictor.errors import first_line
 from predictor.taste.hierarchical import Looks, Taste, TasteConfig
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
@@ -152,14 +152,12 @@ class PamelaPredictor:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
-        with _replacing(folder / "model.safetensors") as path:
+        with replacing(folder / "model.safetensors") as path:
             save_tensors(weights, path)
-        with _replacing(folder / "users.parquet") as path:
+        with replacing(folder / "users.parquet") as path:
             pq.write_table(self.users, path)
-        with _replacing(folder / "metrics.json") as path:
-            path.write_text(json.dumps(self.metrics, indent=2) + "\n", "utf-8")
-        with _replacing(folder / "README.md") as path:
-            path.write_text(self.card, "utf-8")
+        write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
+        write_atomically(folder / "README.md", self.card)
         config = {
             "model": asdict(self.model.config),
             "taste": asdict(self.taste.config),
@@ -169,8 +167,7 @@ class PamelaPredictor:
         }
         if self.categories:
             config["categories"] = {name: list(values) for name, values in self.categories.items()}
-        with _replacing(folder / "config.json") as path:
-            path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
     @property
     def user_ids(self) -> list[str]:
@@ -336,17 +333,6 @@ def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | 
         taste=mean([person.taste for person in people]),
         level=sum(w * person.level for w, person in zip(weight, people, strict=True)),
     )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A scratch file that takes the place of `path` when it is written."""
-    scratch = path.with_name(f".{path.name}")
-    try:
-        yield scratch
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 _DO_NOT_FIT = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)

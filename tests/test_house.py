@@ -22,8 +22,8 @@ MOST_MODULES = 12
 
 ROOMS = {
     "predictor": (
-        *("checkpoint", "metrics", "progress", "threads", "data", "transformer", "encoders", "simulation", "taste"),
-        *("predictor", "adaptation", "model_card", "enrolment", "evaluation", "fitting", "ablation", "cli"),
+        *("errors", "metrics", "progress", "threads", "data", "checkpoint", "transformer", "encoders", "simulation"),
+        *("taste", "predictor", "adaptation", "model_card", "enrolment", "evaluation", "fitting", "ablation", "cli"),
     ),
     "actors": ("messages", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
@@ -31,7 +31,7 @@ ROOMS = {
         *("progress", "steering", "run", "cli"),
     ),
     "studies": (
-        *("elo", "folder_at_once", "sole_server", "study", "design", "sequence", "store", "results", "session"),
+        *("elo", "folders", "study", "design", "sequence", "store", "results", "session"),
         *("web", "simulation", "cli"),
     ),
 }

@@ -1,15 +1,16 @@
 """The images of a run: each distinct render once, under a key that hashes all that decides its pixels.
 
-A file under its final name is always whole: it is written beside, forced to the disk, then renamed. So a
-render may be repeated after a crash, and the second write changes nothing.
+A file under its final name is always whole. So a render may be repeated after a crash, and the second write changes
+nothing.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from predictor.data.folders import sync_folder, write_atomically
 
 
 def image_key(identity: Mapping[str, Any], prompt: str, seed: int) -> str:
@@ -47,22 +48,4 @@ class ImageStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_folder(self._folder)
             sync_folder(self._folder.parent)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(png)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to the disk, after a rename in it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_atomically(path, png)

@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pipelines.records.image_store import sync_folder
 from pipelines.search.trajectory import Candidate, Iteration, Reseeded
+from predictor.data.folders import sync_folder
 
 _FOLLOW = re.compile(rb', "follow": (\d+)\}\n$')
 

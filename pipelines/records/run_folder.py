@@ -1,20 +1,19 @@
-"""One run's folder (DESIGN 5): whose it is, what it was started with, and that only one process writes it.
+"""One run's folder: what the run was started with (run.json), where its files are, and the lock of its only writer.
 
-run.json is replaced as a whole, so that it is always readable. The lock is the operating system's and
-ends with the process, however it ends.
+Only one process writes to it, and run.json is readable at every moment. What the other files hold is left to the
+modules beside.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.records.image_store import ImageStore, sync_folder
+from pipelines.records.image_store import ImageStore
 from pipelines.settings.settings import differences
+from predictor.data.folders import FolderLock, FolderLockedError, write_atomically
 
-_BEFORE_A_RUN = frozenset({".lock", ".run.json.tmp"})
+_SCRATCH = frozenset({".lock", ".run.json.tmp"})
 """What a process that was killed before it wrote run.json may leave: no run yet."""
 
 
@@ -25,7 +24,7 @@ class FolderError(ValueError):
 class RunFolder:
     """A run folder that this process holds."""
 
-    def __init__(self, path: Path, about: dict[str, Any], lock: int) -> None:
+    def __init__(self, path: Path, about: dict[str, Any], lock: FolderLock) -> None:
         self.path = path
         self.about = about
         self.images = ImageStore(path)
@@ -47,8 +46,7 @@ class RunFolder:
             try:
                 folder.save()
             except OSError:
-                folder.release()
-                (path / ".lock").unlink()
+                folder._lock.release(remove=True)
                 raise
         except OSError as error:
             raise FolderError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
@@ -66,13 +64,7 @@ class RunFolder:
         return cls(path, read_about(path), _acquire(path))
 
     def save(self) -> None:
-        temporary = self.path / ".run.json.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / "run.json")
-        sync_folder(self.path)
+        write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
 
     def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
         """Keep what was found zero-shot in the base prompt's image, before anything is scored by it."""
@@ -104,7 +96,7 @@ class RunFolder:
         return self.path / "truth.parquet"
 
     def release(self) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
 
 def check_free(path: Path) -> None:
@@ -117,7 +109,7 @@ def check_free(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise FolderError(f"--out {path}: is a file; name a folder")
-    if path.exists() and any(entry.name not in _BEFORE_A_RUN for entry in path.iterdir()):
+    if path.exists() and any(entry.name not in _SCRATCH for entry in path.iterdir()):
         what = "holds another run; continue it with --resume, or" if is_run(path) else "is not empty;"
         raise FolderError(f"--out {path}: {what} name another folder")
 
@@ -144,14 +136,10 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path) -> FolderLock:
     try:
-        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        return FolderLock(path)
+    except FolderLockedError:
+        raise FolderError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
     except OSError as error:
         raise FolderError(f"{path}: cannot be written: {error.strerror}; mend its rights") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise FolderError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
-    return descriptor

@@ -6,7 +6,6 @@ source's where the file system allows it, and copies where not, so that the sour
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from predictor.data.folders import new_folder
 from predictor.data.releases import folder, lapis, pamela, para
 from predictor.data.releases.columns import column
 from predictor.data.releases.judging import Judged, Kept, judge
@@ -116,17 +116,13 @@ def import_dataset(
         judged = judge(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
         if not judged.ratings:
             raise ValueError(_nothing_kept(source, release))
-        place = out.resolve()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as scratch:
-            made = Path(scratch) / "dataset"
+        with new_folder(out.resolve()) as made:
             linked = _store_images(release, judged, made, progress)
             report = _report(release, judged, source=source, kind=kind, seed=seed, linked=linked)
             _write_tables(release, judged, made)
             content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n"
             (made / REPORT).write_text(content, "utf-8", "backslashreplace")
             _write_about(release, made)
-            made.rename(place)
     except OSError as error:  # a full disk, a folder that may not be read
         raise ValueError(f"{source}: cannot be imported to {out}: {error}; nothing was written") from error
     return report

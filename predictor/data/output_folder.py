@@ -1,61 +1,47 @@
-"""The folder that a command writes to: one process at a time, and no trace of it where nothing came of it."""
+"""The folder that a `steer-predictor` command writes to.
 
-import fcntl
-import os
+One process at a time writes to it, and where nothing came of the command no trace of it stays.
+"""
+
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LOCK = ".lock"
+from predictor.data.folders import FolderLock, FolderLockedError
 
 
 @contextmanager
 def output_folder(out: Path) -> Iterator[Path]:
-    """Make the folder, and keep other processes from writing to it; a killed one leaves it free.
+    """Make the folder and hold its lock while the block runs.
 
-    Folders that were made for it and stay empty are removed in the end.
+    Folders that were made for it and are still empty at the end are removed.
 
     Raises
     ------
     ValueError
-        It cannot be made or written to, or another process is at it.
+        The folder cannot be made or written to, or another process writes to it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(out)
+        lock = FolderLock(out)
+    except FolderLockedError as error:
+        raise ValueError(
+            f"--out {out}: another steer-predictor is writing to it; wait for it, or name another folder"
+        ) from error
     except OSError as error:
         raise ValueError(f"--out {out}: cannot be written to: {error.strerror}; name another folder") from error
     try:
         yield out
     finally:
-        (out / _LOCK).unlink(missing_ok=True)
-        os.close(descriptor)
+        lock.release(remove=True)
         with suppress(OSError):  # not empty
             for folder in made:
                 folder.rmdir()
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether anything is in a folder, or it is none; hidden files are scratch that a killed process left."""
+    """Whether there is a file at this path, or a folder with anything but hidden files: a killed process's scratch."""
     if not folder.is_dir():
         return folder.exists()
     return any(not path.name.startswith(".") for path in folder.iterdir())
-
-
-def _locked(out: Path) -> int:
-    """An open, locked file in the folder. One that its owner removed meanwhile does not count."""
-    while True:
-        descriptor = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), (out / _LOCK).stat()):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ValueError(
-                f"--out {out}: another steer-predictor is writing to it; wait for it, or name another folder"
-            ) from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)

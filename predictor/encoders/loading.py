@@ -7,7 +7,7 @@ larger. Last digits may then depend on the number of cores; the cache keeps the 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from predictor.checkpoint import first_line
+from predictor.errors import first_line
 
 
 def device() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from predictor.data.folders import write_atomically
 from predictor.evaluation.figures import MINUS, context_figure, margin_figure
 from predictor.metrics import METRICS, Interval
 
@@ -45,9 +46,7 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = [*figures.values(), (json_path.with_suffix(".md"), markdown(plain, names)), (json_path, text)]
     for path, content in files:
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, content)
     return [path for path, _ in files]
 
 

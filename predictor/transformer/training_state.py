@@ -6,7 +6,6 @@ every random generator. It names what it belongs to, and is refused for anything
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from predictor.data.folders import replacing
 from predictor.transformer.model import PamelaModel
 from predictor.transformer.tensor_file import save_tensors
 
@@ -40,11 +40,8 @@ class TrainingState:
         tensors |= {"random.batches": self.generator.get_state(), "random.dropout": torch.get_rng_state()}
         said = {"identity": identity, "epoch": self.epoch, "steps": self.steps, "best_srocc": self.best_srocc}
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f".{FILE}"
-        save_tensors({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
-        scratch.replace(folder / FILE)
+        with replacing(folder / FILE) as scratch:
+            save_tensors({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
 
     def load(self, folder: Path, identity: str) -> bool:
         """Go on where `folder` says; False where it says nothing.

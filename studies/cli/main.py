@@ -91,8 +91,8 @@ def serve(
     """
     import secrets
 
+    from studies.folders import server_lock
     from studies.session import Conduct
-    from studies.sole_server import sole_server
     from studies.store.store import Store
     from studies.study import read_study
     from studies.web.app import create_app
@@ -108,7 +108,7 @@ def serve(
         raise ValueError(
             f"{made.asset(missing[0])}: missing, as are {len(missing) - 1} more; copy the study folder whole"
         )
-    with sole_server(folder), listen(host, port) as listening:
+    with server_lock(folder), listen(host, port) as listening:
         conduct = Conduct(made, Store(made.database), approve_all=approve_all)
         address = f"http://{host}:{port}"
         typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")

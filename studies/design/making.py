@@ -12,7 +12,7 @@ from studies.design.assets import write_assets
 from studies.design.pairs import PairDesign, design_pairs
 from studies.design.rating import Rateable, design_rating
 from studies.design.steered_images import Offers
-from studies.folder_at_once import folder_at_once
+from studies.folders import new_output_folder
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 
 Progress = Callable[[str, int, int], None]
@@ -55,7 +55,7 @@ def make_pairs(
     design = design_of(offers, settings, others=others)
     files = {item: picture.file for item, picture in design.pictures.items()}
     groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
-    with folder_at_once(out) as temporary:
+    with new_output_folder(out) as temporary:
         resized = write_assets(temporary / "assets", files, groups, progress)
         left_out = {
             **design.left_out,
@@ -95,7 +95,7 @@ def make_rating(
     design = design_rating(
         images, practice=settings.practice, attention=settings.attention * blocks, seed=settings.seed
     )
-    with folder_at_once(out) as temporary:
+    with new_output_folder(out) as temporary:
         write_assets(temporary / "assets", design.files, {item: item for item in design.files}, progress)
         write_study(_study(temporary, settings, design.trials, design.items))
     return _study(out, settings, design.trials, design.items)

@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import yaml
 
-from studies.folder_at_once import folder_at_once
+from studies.folders import new_output_folder
 from studies.results.answers import DEMOGRAPHICS, participants_table, ratings_table, votes_table
 from studies.study import Study
 
@@ -82,7 +82,7 @@ def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Ma
     ids = {p["participant"]: p["user"] or (external_ids and p["external_id"]) or p["participant"] for p in people}
     present = sorted({row["participant"] for row in kept}, key=[p["participant"] for p in people].index)
     _refuse_shared(ids, present)
-    with folder_at_once(out, option="--dataset") as folder:
+    with new_output_folder(out, option="--dataset") as folder:
         files = _write_dataset(study, folder, kept, people, ids, present)
     left_out = {kind: sum(row["kind"] == kind for row in rows) for kind in ("practice", "attention")}
     repeats = sum(row["kind"] == "trial" and row["repeat"] for row in rows)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictor.simulation.raters import Rater
+from studies.folders import server_lock
 from studies.session import Conduct
 from studies.simulation.participants import Guest, take_study
-from studies.sole_server import sole_server
 from studies.store.database import read_rows
 from studies.store.store import Store
 from studies.study import Study
@@ -35,7 +35,7 @@ def rehearse(
     ValueError
         People were invited to this study already, or it is served at the moment.
     """
-    with sole_server(study.folder):
+    with server_lock(study.folder):
         store = Store(study.database)
         people = read_rows(study.database, "SELECT count(*) AS n FROM participants WHERE source <> 'simulated'")[0]["n"]
         if people:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.checkpoint import FILES, checkpoint_fingerprint, checkpoint_folder, checkpoint_users, first_line
+from predictor.checkpoint import FILES, checkpoint_fingerprint, checkpoint_folder, checkpoint_users
 
 
 def test_a_whole_checkpoint_folder_is_found_by_its_path(saved: Path) -> None:
@@ -49,10 +49,3 @@ def test_users_come_with_their_demographics_and_without_their_profiles(saved: Pa
     assert users.column_names == ["user_id", "age", "gender", "nationality"]
     assert users["user_id"].to_pylist() == [f"u0{number}" for number in range(1, 7)]
     assert {"profile", "n_ratings"} <= set(pq.read_table(saved / "users.parquet").column_names)
-
-
-@pytest.mark.parametrize(
-    ("error", "line"), [(OSError("a\nb"), "a"), (ValueError("\n  x\ny"), "x"), (KeyError(), "KeyError")]
-)
-def test_the_first_line_of_an_error_is_its_gist(error: Exception, line: str) -> None:
-    assert first_line(error) == line

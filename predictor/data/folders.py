@@ -1,0 +1,141 @@
+"""Folders and files that several processes share: locked, and replaced as a whole.
+
+The one place where this project locks a folder, replaces a file or publishes a folder. Three invariants:
+
+- one process at a time holds a `FolderLock`, and the operating system frees it however that process ends;
+- a file written by `write_atomically` or `replacing` is, under its name, either the old one or the new one, whole,
+  and once the call has returned the new one survives a power failure;
+- a folder made by `new_folder` is under its name either whole or not there.
+
+Errors are the operating system's (`OSError`), `FolderLockedError` or `FolderTakenError`: the callers, who know the
+command, word them for people.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class FolderLockedError(Exception):
+    """Another process, or another `FolderLock` of this one, holds the folder."""
+
+
+class FolderTakenError(Exception):
+    """A folder that is to be new is there already."""
+
+
+class FolderLock:
+    """An exclusive lock on a folder, held until `release` or the end of the process.
+
+    It is a `flock` of a file in the folder, which is left there: an unlocked file means nothing.
+
+    Parameters
+    ----------
+    folder
+        An existing folder.
+    name
+        The lock file; locks by different names do not exclude each other.
+
+    Raises
+    ------
+    FolderLockedError
+        The lock is held elsewhere.
+    OSError
+        The lock file cannot be made.
+    """
+
+    def __init__(self, folder: Path, name: str = ".lock") -> None:
+        self._file = folder / name
+        self._descriptor = self._acquire()
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let others have the folder; `remove` takes the lock file away as well."""
+        if remove:
+            self._file.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _acquire(self) -> int:
+        """An open and locked descriptor of the file that is in the folder now: its last owner may have removed it."""
+        while True:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), self._file.stat()):
+                    return descriptor
+            except BlockingIOError as error:
+                os.close(descriptor)
+                raise FolderLockedError(f"{self._file.parent}: is locked by another process") from error
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a scratch file to write, which takes the place of `path` when the block ends well.
+
+    The scratch file is hidden and lies beside `path`, always under the same name: one that a killed process left is
+    written over. Two processes must not replace the same file at once.
+
+    Raises
+    ------
+    OSError
+        The disk is full or broken, or the folder is not there; `path` is then as it was.
+    """
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        yield scratch
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, in place of what is there.
+
+    Raises
+    ------
+    OSError
+        As `replacing`.
+    """
+    with replacing(path) as scratch:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a scratch folder to fill, which becomes `path` when the block ends well, and is removed when not.
+
+    Raises
+    ------
+    FolderTakenError
+        There is something at `path` already, other than an empty folder.
+    OSError
+        The scratch folder, or what is above it, cannot be made, or it cannot be renamed.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FolderTakenError(f"{path}: is there already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+    ) as private:  # of mode 0700, which the folder itself should not have
+        scratch = Path(private) / path.name
+        scratch.mkdir()
+        yield scratch
+        scratch.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk: what was made, renamed or removed in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
