@@ -1,6 +1,6 @@
-"""Table 3 of the paper: the predictor without each of its inputs, on seen and on unseen users, and the gap between.
+"""Table 3 of the paper: a predictor without each of its inputs, on seen and unseen users, and the gap between them.
 
-Every variant is trained afresh and kept, so that a run that was stopped goes on where it stood.
+Each variant is trained anew. Its checkpoint is kept, so that an interrupted ablation resumes.
 """
 
 import json
@@ -13,7 +13,7 @@ from predictor.adaptation import Rule
 from predictor.data.dataset import Dataset, join
 from predictor.data.output_folder import holds_something
 from predictor.encoders.encoding import EncoderNames, Progress
-from predictor.evaluation.evaluator import Question
+from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
 from predictor.metrics import METRICS
@@ -36,7 +36,7 @@ SETTINGS = "settings.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Means over users, averaged over datasets as in the paper."""
+    """Metrics of one variant: means over users, averaged over datasets as in the paper."""
 
     name: str
     seen: dict[str, float]
@@ -58,15 +58,15 @@ def ablate(
     Raises
     ------
     ValueError
-        A dataset has no seen or no unseen test users, or cannot be trained on; or `out` holds an ablation of
-        other data or other settings.
+        A dataset has no seen or no unseen test users, or cannot be trained on; or `out` holds an ablation of other data
+        or settings.
     """
     for data in datasets:
         for split in SPLITS:
             if not len(data.rows(split)):
                 raise ValueError(f"{data.name}: no rating of split {split!r}, which an ablation is measured on")
-    _belongs(out, _settings(datasets, recipe, seed, encoders))
-    lines = []
+    _check_same_settings(out, _settings(datasets, recipe, seed, encoders))
+    results = []
     for number, (name, without) in enumerate(VARIANTS.items()):
         progress("variants", number, len(VARIANTS))
         folder = out / name.replace(", ", "-").replace(" ", "-")
@@ -80,42 +80,44 @@ def ablate(
                 encoders=encoders,
                 without=without,
                 state=folder,
-                progress=_under(name, progress),
+                progress=_prefixed(name, progress),
             )
             predictor.save_pretrained(folder)
             (folder / FILE).unlink(missing_ok=True)
         measured = {
-            split: [evaluate(predictor, data, Question(split=split, rule=rule, details=False)) for data in datasets]
+            split: [
+                evaluate(predictor, data, EvaluationConfig(split=split, rule=rule, details=False)) for data in datasets
+            ]
             for split in SPLITS
         }
-        lines.append(
-            Variant(name=name, seen=_averaged(measured["test_seen"]), unseen=_averaged(measured["test_unseen"]))
+        results.append(
+            Variant(name=name, seen=_dataset_mean(measured["test_seen"]), unseen=_dataset_mean(measured["test_unseen"]))
         )
         progress("variants", number + 1, len(VARIANTS))
-    (out / "ablation.json").write_text(json.dumps([asdict(line) for line in lines], indent=2) + "\n", "utf-8")
-    (out / "ablation.md").write_text(table(lines), "utf-8")
-    return lines
+    (out / "ablation.json").write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", "utf-8")
+    (out / "ablation.md").write_text(table(results), "utf-8")
+    return results
 
 
-def table(lines: Sequence[Variant]) -> str:
+def table(results: Sequence[Variant]) -> str:
     """Markdown, in the columns of the paper's Table 3."""
     head = ["", *(f"{where} {name}" for where in ("seen", "unseen", "gap") for name in METRICS)]
     rows = [head, ["---"] * len(head)]
-    for line in lines:
-        gap = [line.seen[name] - line.unseen[name] for name in METRICS]
-        values = [*(line.seen[name] for name in METRICS), *(line.unseen[name] for name in METRICS), *gap]
-        rows.append([line.name, *(f"{value:.4f}" for value in values)])
+    for result in results:
+        gap = [result.seen[name] - result.unseen[name] for name in METRICS]
+        values = [*(result.seen[name] for name in METRICS), *(result.unseen[name] for name in METRICS), *gap]
+        rows.append([result.name, *(f"{value:.4f}" for value in values)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def _settings(datasets: Sequence[Dataset], recipe: Recipe, seed: int, encoders: EncoderNames) -> dict[str, Any]:
-    """What decides the checkpoints of an ablation."""
+    """What the checkpoints of an ablation depend on."""
     digests = {name: digest for data in datasets for name, digest in data.training_digests.items()}
     return {"recipe": asdict(recipe), "seed": seed, "encoders": asdict(encoders), "datasets": digests}
 
 
-def _belongs(out: Path, settings: Mapping[str, Any]) -> None:
-    """Checkpoints that are there are used again, so that they must be of this ablation."""
+def _check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder whose checkpoints are of another ablation; a new folder gets this one's settings."""
     file = out / SETTINGS
     if not holds_something(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -129,10 +131,10 @@ def _belongs(out: Path, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"--out {out}: holds an ablation with other {' and '.join(other)}; name a new folder")
 
 
-def _under(name: str, progress: Progress) -> Progress:
+def _prefixed(name: str, progress: Progress) -> Progress:
     return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
-def _averaged(results: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _dataset_mean(results: Sequence[dict[str, Any]]) -> dict[str, float]:
     values = {name: [result["user"][name]["value"] for result in results] for name in METRICS}
     return {name: sum(of) / len(of) if None not in of else float("nan") for name, of in values.items()}

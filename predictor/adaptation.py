@@ -1,9 +1,13 @@
-"""People whom training has not seen, from a few of their ratings: three rules.
+"""Adaptation to unseen users: from a few ratings to a `Person` that the predictor can score for.
 
-default   their taste is inferred under the prior that was learnt from everybody's ratings (`taste`);
-          with no rating they are predicted as anybody is; with one they are ranked so, at their own level
+Owns the three rules of few-shot adaptation. No rule trains anything or changes the predictor.
+
+default   infer the user's taste under the prior that was learnt from all users (`predictor.taste`). No rating gives
+          the population's prediction; one rating gives the population's ranking, at the user's own level
 paper     equation 1: the mean of the K most similar seen users, weighted by exp(similarity / tau)
-none      their ratings are not used; their demographics are, as under the other rules
+none      ignore the ratings
+
+Every rule uses the user's demographics.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from predictor.encoders.encoding import Images
 from predictor.predictor import PamelaPredictor, Person, mean_person
-from predictor.taste.hierarchical import Looks
+from predictor.taste.hierarchical import ImageFeatures
 
 Rule = Literal["default", "paper", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -24,16 +28,25 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """K ratings that a stranger gave, 0 to 1, and the images they were given to."""
+    """K ratings by an unseen user, 0 to 1, and the images that were rated."""
 
     images: Images
-    looks: Looks
+    features: ImageFeatures
     rating: NDArray[np.float64]  # (K,)
 
 
 @dataclass(frozen=True)
-class Strangers:
-    """Makes a person of a stranger's ratings.
+class Adaptation:
+    """One rule of adaptation with its parameters.
+
+    Parameters
+    ----------
+    predictor
+        The predictor to adapt.
+    rule
+        `default`, `paper` or `none`.
+    neighbours, tau
+        K and the temperature of equation 1; the other rules ignore them.
 
     Raises
     ------
@@ -54,28 +67,28 @@ class Strangers:
         if not self.tau > 0:
             raise ValueError(f"tau must be above 0, got {self.tau:g}")
 
-    def meet(self, known: Person, context: Context) -> Person:
-        """A stranger, of whom `known` says the name and the demographics, after the context's ratings."""
-        alone = Person(name=known.name, demographics=known.demographics)
+    def adapt(self, unadapted: Person, context: Context) -> Person:
+        """The user after the context's ratings; `unadapted` has their name and demographics."""
+        without_ratings = Person(name=unadapted.name, demographics=unadapted.demographics)
         if self.rule == "none" or len(context.rating) == 0:
-            return alone
+            return without_ratings
         if self.rule == "paper":
-            like = self._interpolated(profile(context.images.image.numpy(), context.rating))
-            return replace(like, name=known.name, demographics=known.demographics)
-        inferred, level = self.predictor.taste.infer(context.looks, torch.from_numpy(context.rating))
-        return replace(alone, taste=inferred, level=level)
+            interpolated = self._interpolate(profile(context.images.image.numpy(), context.rating))
+            return replace(interpolated, name=unadapted.name, demographics=unadapted.demographics)
+        taste, level = self.predictor.taste.infer(context.features, torch.from_numpy(context.rating))
+        return replace(without_ratings, taste=taste, level=level)
 
-    def _interpolated(self, of_stranger: NDArray[np.float64]) -> Person:
-        """Equation 1 on all that was learnt of the neighbours: embedding, taste and level."""
-        people, profiles = self._seen
-        similarity = profiles @ (of_stranger / max(float(np.linalg.norm(of_stranger)), 1e-12))
+    def _interpolate(self, own_profile: NDArray[np.float64]) -> Person:
+        """Equation 1, applied to all that was learnt of the neighbours: embedding, taste and level."""
+        people, profiles = self._seen_users
+        similarity = profiles @ (own_profile / max(float(np.linalg.norm(own_profile)), 1e-12))
         nearest = np.argsort(-similarity, kind="stable")[: self.neighbours]
         weight = np.exp((similarity[nearest] - similarity[nearest[0]]) / self.tau)
         return mean_person("", [people[n] for n in nearest], (weight / weight.sum()).tolist())
 
     @cached_property
-    def _seen(self) -> tuple[list[Person], NDArray[np.float64]]:
-        """The users that training has seen, and their profiles, of unit length, (U, image dimensions)."""
+    def _seen_users(self) -> tuple[list[Person], NDArray[np.float64]]:
+        """The users of the training ratings, and their profiles, scaled to unit length, (U, image dimensions)."""
         users = self.predictor.users
         trained = [
             n > 0 and row < self.predictor.model.config.users for row, n in enumerate(users["n_ratings"].to_pylist())
@@ -87,9 +100,9 @@ class Strangers:
 
 
 def profile(images: NDArray[np.float32], rating: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a person looks for: the mean of image vectors (K, D), weighted by ratings (K,) (paper, section 3.2).
+    """A user's profile: the mean of image vectors (K, D), weighted by their ratings (K,) (paper, section 3.2).
 
-    Zeros where there is no rating above the lowest.
+    Zeros where no rating is above the lowest.
     """
     total = rating.sum()
     return rating @ images.astype(np.float64) / total if total > 0 else np.zeros(images.shape[1])

@@ -1,4 +1,7 @@
-"""A checkpoint folder on disk or on the hub, as files: found, whole, and told apart, without torch."""
+"""The files of a checkpoint folder, local or on the hub, for whoever needs no model: this module does not import torch.
+
+Owns which files a whole checkpoint has, and its fingerprint. Loading the predictor is left to `predictor`.
+"""
 
 import hashlib
 import json
@@ -9,8 +12,8 @@ import pyarrow.parquet as pq
 
 from predictor.errors import first_line
 
-NOT_DEMOGRAPHIC = ("profile", "n_ratings", "taste", "level")
-"""Columns of users.parquet that hold what was learnt of a person; the others are user_id and demographics."""
+LEARNT_COLUMNS = ("profile", "n_ratings", "taste", "level")
+"""Columns of users.parquet that were learnt from ratings; the others are user_id and demographics."""
 
 FILES = ("config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md")
 
@@ -40,7 +43,7 @@ def checkpoint_folder(path: str | Path) -> Path:
 
 
 def checkpoint_fingerprint(folder: Path) -> str:
-    """A digest of what decides scores: configuration, weights and users."""
+    """A digest of the files that scores depend on: configuration, weights and users."""
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors", "users.parquet"):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
@@ -48,7 +51,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
 
 
 def checkpoint_users(folder: Path) -> pa.Table:
-    """The people a checkpoint knows: user_id and demographics.
+    """The users of a checkpoint: user_id and demographics.
 
     Raises
     ------
@@ -59,16 +62,16 @@ def checkpoint_users(folder: Path) -> pa.Table:
         users = pq.read_table(folder / "users.parquet")
     except pa.ArrowInvalid as error:
         raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
-    return users.drop_columns([name for name in NOT_DEMOGRAPHIC if name in users.column_names])
+    return users.drop_columns([name for name in LEARNT_COLUMNS if name in users.column_names])
 
 
 def checkpoint_categories(folder: Path) -> dict[str, list[str]]:
-    """The metadata columns of the training data with their categories; none in a checkpoint that does not keep them.
+    """The metadata columns of the training data with their categories; empty where the checkpoint has none.
 
     Raises
     ------
     ValueError
-        config.json does not read, or has something else in their place.
+        config.json cannot be read, or its categories are no lists.
     """
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -78,12 +81,12 @@ def checkpoint_categories(folder: Path) -> dict[str, list[str]]:
 
 
 def checkpoint_card(folder: Path) -> str:
-    """The model card.
+    """The model card, in Markdown.
 
     Raises
     ------
     ValueError
-        It is no text.
+        It is not UTF-8 text.
     """
     try:
         return (folder / "README.md").read_text("utf-8")

@@ -1,4 +1,8 @@
-"""`steer-predictor`: learn people's taste from ratings. Heavy imports wait until the work begins."""
+"""The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, score, info.
+
+Only parses, words errors and prints; each command calls one function of the package. torch and what needs it are
+imported inside the commands, so that `--help` answers at once.
+"""
 
 import csv
 import math
@@ -45,7 +49,7 @@ def simulate(
             raters=raters,
             ratings_per_image=min(per_image, raters),
             seed=seed,
-            on_image=lambda done, total: advance("raters look at images", done, total),
+            on_image=lambda done, total: advance("rating images", done, total),
         )
     typer.echo(f"{images}: a dataset with ratings by {len(people)} raters")
 
@@ -75,7 +79,7 @@ def import_(
 
 @app.command()
 def train(
-    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders, to be learnt from jointly.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders, to train on jointly.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     recipe: Annotated[
         str, typer.Option(help="`small`: transformer and taste model; `paper`: the transformer alone, as in the paper.")
@@ -98,14 +102,14 @@ def train(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
 ) -> None:
-    """Train a predictor on one dataset or several, and write its checkpoint with what it reaches on unseen images.
+    """Train a predictor on one dataset or several, and write its checkpoint with its metrics on unseen images.
 
         steer-predictor train my_dataset --out my_checkpoint
 
         steer-predictor train pamela lapis para --out joint --recipe paper
         --encoder google/siglip2-base-patch16-224 --profile-encoder nvidia/llama-embed-nemotron-8b --trust-remote-code
 
-    Stopped, by Ctrl-C or worse, it goes on with --resume, to the very same weights.
+    Stopped, by Ctrl-C or worse, it resumes with --resume and ends with the same weights.
     """
     from predictor.data.dataset import join, read_dataset
     from predictor.data.output_folder import output_folder
@@ -118,8 +122,12 @@ def train(
     if unknown := [part for part in dropped if part not in tokens]:
         raise ValueError(f"--without {unknown[0]!r}: known are {', '.join(tokens)}")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with output_folder(out), _stopped("Stopped. Go on with the same command and --resume."), _progress() as advance:
-        _refuse_taken(out, unless=FILE if resume else None)
+    with (
+        output_folder(out),
+        _say_on_interrupt("Stopped. Go on with the same command and --resume."),
+        _progress() as advance,
+    ):
+        _refuse_nonempty(out, unless=FILE if resume else None)
         predictor = fit(
             join([read_dataset(dataset, seed=seed) for dataset in datasets]),
             chosen,
@@ -139,16 +147,19 @@ def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     split: Annotated[str, typer.Option(help="val_seen, val_unseen, test_seen, test_unseen, or train.")] = "test_seen",
-    context: Annotated[int, typer.Option(help="Ratings by which an unseen user is met (k).", min=0)] = 15,
+    context: Annotated[int, typer.Option(help="Ratings that are known of an unseen user (k).", min=0)] = 15,
     neighbours: Annotated[int, typer.Option(help="Seen users that equation 1 interpolates (K).", min=1)] = 5,
     tau: Annotated[float, typer.Option(help="Temperature of equation 1.")] = 0.1,
     strangers: Annotated[
-        str, typer.Option(help="default: shrunken taste; paper: equation 1; none: without their ratings.")
+        str,
+        typer.Option(
+            help="How to adapt to unseen users: default (inferred taste), paper (equation 1), none (no ratings)."
+        ),
     ] = "default",
     images: Annotated[
-        str, typer.Option(help="Which images of unseen users count: unseen, or seen in training (by others).")
+        str, typer.Option(help="Images of unseen users to evaluate on: unseen, or seen in training (by others).")
     ] = "unseen",
-    draws: Annotated[int, typer.Option(help="How often every unseen user is met, with other contexts.", min=1)] = 4,
+    draws: Annotated[int, typer.Option(help="Episodes of every unseen user, each with another context.", min=1)] = 4,
     json: Annotated[Path | None, typer.Option(help="Write JSON here, with Markdown and figures beside it.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the splits, if the dataset has none; default: training's.")
@@ -157,19 +168,19 @@ def evaluate(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
 ) -> None:
-    """Measure a checkpoint on one split as the paper does: within users and of mean ratings, beside baselines.
+    """Evaluate a checkpoint on one split as the paper does: within users and on mean ratings, beside baselines.
 
-    For unseen users also the curve over k, the grid of equation 1 and the generalisation gap.
+    For unseen users also by the number of context ratings, by the parameters of equation 1, and the generalisation gap.
 
         steer-predictor evaluate my_checkpoint my_dataset --split test_unseen --json unseen.json
     """
     from predictor.data.dataset import read_dataset
-    from predictor.evaluation.evaluator import Question
+    from predictor.evaluation.evaluator import EvaluationConfig
     from predictor.evaluation.protocol import evaluate as measure
     from predictor.evaluation.report import markdown, write_report
     from predictor.predictor import PamelaPredictor
 
-    question = Question.parsed(
+    config = EvaluationConfig.parse(
         split=split, context=context, neighbours=neighbours, tau=tau, rule=strangers, images=images, draws=draws
     )
     predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
@@ -180,7 +191,7 @@ def evaluate(
         json.parent.mkdir(parents=True, exist_ok=True)
     with _progress() as advance:
         data = read_dataset(dataset, seed=trained.get("seed", 0) if seed is None else seed)
-        result = measure(predictor, data, question, progress=advance)
+        result = measure(predictor, data, config, progress=advance)
     if json is not None:
         write_report(result, json)
     typer.echo(markdown(result, {}))
@@ -189,9 +200,11 @@ def evaluate(
 @app.command()
 def ablate(
     datasets: Annotated[list[Path], typer.Argument(help="Dataset folders with seen and unseen test users.")],
-    out: Annotated[Path, typer.Option(help="Folder for the six checkpoints and the table; goes on where it stood.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the six checkpoints and the table; an interrupted ablation resumes.")
+    ],
     recipe: Annotated[str, typer.Option(help="`small` or `paper`.")] = "small",
-    strangers: Annotated[str, typer.Option(help="How unseen users are met: default, paper or none.")] = "default",
+    strangers: Annotated[str, typer.Option(help="How to adapt to unseen users: default, paper or none.")] = "default",
     encoder: Annotated[str, typer.Option(help="Image encoder.")] = "efficientnet-lite0",
     text_encoder: Annotated[str | None, typer.Option(help="For prompts.")] = None,
     profile_encoder: Annotated[str, typer.Option(help="For demographics and metadata.")] = "minilm",
@@ -200,7 +213,7 @@ def ablate(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
 ) -> None:
-    """Train and measure the predictor without each of its inputs in turn (the paper's Table 3).
+    """Train and evaluate the predictor without each of its inputs in turn (the paper's Table 3).
 
     steer-predictor ablate my_dataset --out ablation --strangers paper
     """
@@ -208,13 +221,17 @@ def ablate(
     from predictor.ablation import table
     from predictor.data.dataset import read_dataset
     from predictor.data.output_folder import output_folder
-    from predictor.evaluation.evaluator import Question
+    from predictor.evaluation.evaluator import EvaluationConfig
 
-    chosen, question = _recipe(recipe), Question.parsed(rule=strangers, images="unseen")
+    chosen, config = _recipe(recipe), EvaluationConfig.parse(rule=strangers, images="unseen")
     names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with output_folder(out), _stopped("Stopped. The same command goes on where it stood."), _progress() as advance:
+    with (
+        output_folder(out),
+        _say_on_interrupt("Stopped. The same command goes on where it stood."),
+        _progress() as advance,
+    ):
         data = [read_dataset(dataset, seed=seed) for dataset in datasets]
-        lines = measure(data, chosen, out, rule=question.rule, seed=seed, encoders=names, progress=advance)
+        lines = measure(data, chosen, out, rule=config.rule, seed=seed, encoders=names, progress=advance)
     typer.echo(table(lines))
 
 
@@ -230,13 +247,13 @@ def enroll(
         str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; a dataset has its own.")
     ] = "0,100",
     demographic: Annotated[
-        list[str] | None, typer.Option(help="What is known of the person, such as age=31; repeatable.")
+        list[str] | None, typer.Option(help="A demographic of the person, such as age=31; repeatable.")
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
 ) -> None:
-    """Add a new person to a checkpoint from a few images that they rated; then steer for them.
+    """Add a new person to a checkpoint, from a few images that they rated.
 
     steer-predictor enroll my_checkpoint --user ada --ratings ada.csv --scale 1,7 --out with_ada
 
@@ -252,17 +269,17 @@ def enroll(
 
     folder = checkpoint_folder(checkpoint)
     low, high = _scale(scale)
-    said = dict(_key_value(text) for text in demographic or [])
+    given = dict(_key_value(text) for text in demographic or [])
     with output_folder(out), _progress() as advance:
         if out.resolve() != folder.resolve():
-            _refuse_taken(out)
+            _refuse_nonempty(out)
         if ratings.is_dir():
-            rated, told = read_person(ratings, user)
+            rated, known = read_person(ratings, user)
         else:
-            rated, told = read_ratings(ratings, low=low, high=high), {}
+            rated, known = read_ratings(ratings, low=low, high=high), {}
         predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        said = {**{name: told[name] for name in demographic_columns(predictor.users.schema) if name in told}, **said}
-        enrolled = add(predictor, user, rated, demographics=said, progress=advance)
+        known = {name: known[name] for name in demographic_columns(predictor.users.schema) if name in known}
+        enrolled = add(predictor, user, rated, demographics={**known, **given}, progress=advance)
         enrolled.save_pretrained(out)
     typer.echo(f"{out}: knows {user} by {len(rated.rating)} ratings")
 
@@ -271,7 +288,7 @@ def enroll(
 def score(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
     images: Annotated[list[Path], typer.Argument(help="Images to score.")],
-    user: Annotated[str, typer.Option(help="For whom: a user id, or * for nobody in particular.")],
+    user: Annotated[str, typer.Option(help="For whom: a user id, or * for the population.")],
     prompt: Annotated[str | None, typer.Option(help="What the images were made for.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
@@ -287,10 +304,10 @@ def score(
     if user != "*" and user not in predictor.user_ids:
         raise ValueError(f"unknown user {user!r}; the checkpoint knows {', '.join(predictor.user_ids[:12])}")
     person = predictor.population() if user == "*" else predictor.person(user)
-    seen = predictor.encoders.of_files(images, [prompt] * len(images), [{}] * len(images))
+    encoded = predictor.encoders.encode_files(images, [prompt] * len(images), [{}] * len(images))
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["image", "score"])
-    for path, value in zip(images, predictor.score_images(seen, [person])[0], strict=True):
+    for path, value in zip(images, predictor.score_images(encoded, [person])[0], strict=True):
         rows.writerow([path, f"{value:.6f}"])
 
 
@@ -308,12 +325,12 @@ def info(checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hu
 
 
 def main() -> None:
-    """Entry point of the console script: refusals are one line and exit status 2."""
+    """Entry point of the console script."""
     run(app, "steer-predictor")
 
 
 def run(commands: Callable[[], object], name: str) -> None:
-    """Run a command line; what the user has to mend is a ValueError, or the system's refusal to read or write."""
+    """Run a command line: a ValueError or OSError is one line and exit status 2, Ctrl-C is exit status 130."""
     try:
         commands()
     except ValueError as error:
@@ -336,7 +353,7 @@ def _recipe(name: str) -> "Recipe":
 
 
 def _encoders(image: str, text: str | None, profile: str, trust_remote_code: bool) -> "EncoderNames":
-    """A SigLIP image encoder brings its own text half for the prompts."""
+    """The encoders by name; the default for prompts is the text half of a SigLIP image encoder, else MiniLM."""
     from predictor.encoders.encoding import EncoderNames
     from predictor.encoders.registry import IMAGE_ENCODERS
 
@@ -344,8 +361,8 @@ def _encoders(image: str, text: str | None, profile: str, trust_remote_code: boo
     return EncoderNames(image=image, text=text, profile=profile, trust_remote_code=trust_remote_code)
 
 
-def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
-    """A folder with something in it is not written to; one that holds `unless`, and nothing finished, may be."""
+def _refuse_nonempty(out: Path, *, unless: str | None = None) -> None:
+    """Refuse an output folder that is not empty, but for an unfinished one that holds the file `unless`."""
     from predictor.data.output_folder import holds_something
 
     if not holds_something(out):
@@ -360,8 +377,8 @@ def _refuse_taken(out: Path, *, unless: str | None = None) -> None:
 
 
 @contextmanager
-def _stopped(remedy: str) -> Iterator[None]:
-    """Ctrl-C ends the work, and says how to go on with it."""
+def _say_on_interrupt(remedy: str) -> Iterator[None]:
+    """On Ctrl-C, print how to resume."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,8 @@
-"""A new person in a checkpoint, from a few rated images: nothing is trained, a row is added to users.parquet."""
+"""Enrolment: a new user in a checkpoint, from a few rated images.
+
+Owns how a person's ratings are read. Nothing is trained: enrolment adds a row to users.parquet, with the taste that
+`adaptation` infers.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from predictor.adaptation import Context, Strangers, profile
-from predictor.checkpoint import NOT_DEMOGRAPHIC
+from predictor.adaptation import Adaptation, Context, profile
+from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.dataset import read_dataset
 from predictor.data.tables import read_table
 from predictor.encoders.encoding import Progress
@@ -20,7 +24,7 @@ from predictor.predictor import PamelaPredictor, Person
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedImages:
-    """What a person rated: K files and ratings, 0 to 1, with the prompts that were shown."""
+    """K image files with one person's ratings, 0 to 1, and the prompts that were shown with them."""
 
     files: list[Path]
     rating: NDArray[np.float64]  # (K,)
@@ -63,7 +67,7 @@ def read_ratings(file: Path, *, low: float, high: float) -> RatedImages:
 
 
 def read_person(folder: Path, user_id: str) -> tuple[RatedImages, dict[str, str]]:
-    """All ratings of one person of a dataset folder, whatever their split, and what is told of the person.
+    """All ratings of one user of a dataset folder, whatever their split, and the user's demographics.
 
     The scale is the dataset's own.
 
@@ -84,8 +88,8 @@ def read_person(folder: Path, user_id: str) -> tuple[RatedImages, dict[str, str]
         rating=data.rating[rows],
         prompts=[data.prompts[image] for image in data.image[rows]],
     )
-    told = data.users.slice(row, 1).to_pylist()[0]
-    return rated, {name: str(value) for name, value in told.items() if name != "user_id" and value is not None}
+    columns = data.users.slice(row, 1).to_pylist()[0]
+    return rated, {name: str(value) for name, value in columns.items() if name != "user_id" and value is not None}
 
 
 def enroll(
@@ -96,27 +100,27 @@ def enroll(
     demographics: Mapping[str, Any] | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> PamelaPredictor:
-    """The predictor with one more person.
+    """The predictor with one more user.
 
     Raises
     ------
     ValueError
         The name is taken or empty, or a demographic column is not one of the checkpoint's.
     """
-    if _means_something_else(user_id):
+    if _is_user_expression(user_id):
         raise ValueError(
             f"--user must be a name for the new person, got {user_id!r}; names have no comma and no space at "
             "their ends, and are not *, all, group:… or @…, which mean somebody else to steer-batch"
         )
     if user_id in predictor.user_ids:
         raise ValueError(f"--user {user_id}: is in the checkpoint already; name the new person otherwise")
-    said = _typed(predictor.users.schema, demographics or {})
-    images = predictor.encoders.of_files(rated.files, rated.prompts, [{}] * len(rated.files), progress)
-    context = Context(images=images, looks=predictor.taste.look(images), rating=rated.rating)
-    person = Strangers(predictor).meet(Person(name=user_id), context)
+    typed = _typed(predictor.users.schema, demographics or {})
+    images = predictor.encoders.encode_files(rated.files, rated.prompts, [{}] * len(rated.files), progress)
+    context = Context(images=images, features=predictor.taste.features(images), rating=rated.rating)
+    person = Adaptation(predictor).adapt(Person(name=user_id), context)
     assert person.taste is not None
     row = {
-        **said,
+        **typed,
         "user_id": user_id,
         "profile": profile(images.image.numpy(), rated.rating).tolist(),
         "n_ratings": len(rated.rating),
@@ -128,24 +132,24 @@ def enroll(
 
 
 def demographic_columns(schema: pa.Schema) -> list[str]:
-    """What a checkpoint's users.parquet can tell of a person."""
-    return [name for name in schema.names if name not in ("user_id", *NOT_DEMOGRAPHIC)]
+    """The demographic columns of a checkpoint's users.parquet."""
+    return [name for name in schema.names if name not in ("user_id", *LEARNT_COLUMNS)]
 
 
-def _means_something_else(name: str) -> bool:
-    """Whether `steer-batch --users` would not take it for one person."""
+def _is_user_expression(name: str) -> bool:
+    """Whether `steer-batch --users` takes the name for something else than one user."""
     return name in ("", "*", "all") or name != name.strip() or "," in name or name.startswith(("group:", "@"))
 
 
 def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
     """Demographics in the types of the checkpoint's columns."""
-    said = {}
+    typed = {}
     known = demographic_columns(schema)
     for name, value in demographics.items():
         if name not in known:
             raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
         try:
-            said[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
+            typed[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
-    return said
+    return typed

@@ -1,4 +1,8 @@
-"""From a dataset to a checkpoint: features, both models, what share each has, and what they reach on unseen images."""
+"""Training: from a dataset to a predictor, with its metrics on unseen images.
+
+Owns the order of the steps and the choice of the ensemble weight. The transformer's training is left to
+`transformer.training`, the taste model's fit to `taste.hierarchical`, the measures to `evaluation`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from predictor.adaptation import profile
-from predictor.checkpoint import NOT_DEMOGRAPHIC
+from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress
 from predictor.encoders.zero_shot import categories
-from predictor.evaluation.evaluator import Question
+from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
 from predictor.metrics import Interval, mean_over_users, per_user, srocc
 from predictor.model_card import card
@@ -23,8 +27,8 @@ from predictor.predictor import PamelaPredictor
 from predictor.taste.hierarchical import Ratings, fit_taste
 from predictor.transformer.training import Recipe, TrainingTable, train
 
-SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
-"""Of the transformer, tried on the validation ratings; where there are none, it has no share."""
+TRANSFORMER_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
+"""Candidates for the transformer's weight, compared on the validation ratings; without those, the weight is 0."""
 
 
 def fit(
@@ -42,21 +46,21 @@ def fit(
     Parameters
     ----------
     without
-        Tokens of Table 3's ablations: prompt, metadata, demographics, user.
+        Tokens to leave out (the ablations of Table 3): prompt, metadata, demographics, user.
     state
-        Folder to which training writes where it stands, and from which it goes on.
+        Folder that training saves its state to, and resumes from.
 
     Raises
     ------
     ValueError
         An image cannot be read, an encoder is unknown, or there is nothing to train on.
     """
-    if clash := set(NOT_DEMOGRAPHIC) & set(dataset.users.column_names):
+    if clash := set(LEARNT_COLUMNS) & set(dataset.users.column_names):
         raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
-    senses = Encoders(encoders)
-    images = senses.of_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
-    table = _table(dataset, images, senses.of_people(dataset.users.to_pylist()))
-    without = tuple(sorted({*without, *_unknown(table)}))
+    feature_encoders = Encoders(encoders)
+    images = feature_encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+    table = _table(dataset, images, feature_encoders.encode_people(dataset.users.to_pylist()))
+    without = tuple(sorted({*without, *_missing_tokens(table)}))
     model = train(
         table,
         recipe,
@@ -69,30 +73,34 @@ def fit(
     ratings = Ratings(user=dataset.user[rows], image=dataset.image[rows], rating=dataset.rating[rows])
     progress("learning tastes", 0, 1)
     taste, tastes, levels = fit_taste(
-        _left_out(images, without), ratings, users=len(dataset.users), parts=senses.image.parts, seed=seed
+        _without_tokens(images, without),
+        ratings,
+        users=len(dataset.users),
+        parts=feature_encoders.image.parts,
+        seed=seed,
     )
     progress("learning tastes", 1, 1)
-    learnt = _Learnt(tastes, levels) if "user" not in without else None
-    share = recipe.transformer_share
+    effects = _UserEffects(tastes, levels) if "user" not in without else None
+    weight = recipe.transformer_weight
     predictor = PamelaPredictor(
         model,
         taste,
-        _users(dataset, images, learnt),
-        senses,
-        share=share or 0.0,
+        _users(dataset, images, effects),
+        feature_encoders,
+        transformer_weight=weight or 0.0,
         metrics={},
         card="",
         categories={} if "metadata" in without else categories(dataset.images),
     )
-    if share is None:
-        predictor.share = _best_share(predictor, dataset, images)
+    if weight is None:
+        predictor.transformer_weight = _best_transformer_weight(predictor, dataset, images)
     predictor.metrics = _metrics(predictor, dataset, images, seed)
     predictor.card = card(predictor, dataset, recipe)
     return predictor
 
 
 @dataclass(frozen=True, slots=True)
-class _Learnt:
+class _UserEffects:
     tastes: torch.Tensor  # (U, rank)
     levels: torch.Tensor  # (U,)
 
@@ -110,7 +118,7 @@ def _table(dataset: Dataset, images: Images, demographics: torch.Tensor) -> Trai
     )
 
 
-def _unknown(table: TrainingTable) -> set[str]:
+def _missing_tokens(table: TrainingTable) -> set[str]:
     """Tokens that no training image or user has: nothing can be learnt of them, so they are never used."""
     rows = table.rows("train")
     vectors = {
@@ -121,8 +129,8 @@ def _unknown(table: TrainingTable) -> set[str]:
     return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
 
 
-def _left_out(images: Images, without: Sequence[str]) -> Images:
-    """The images without what the taste model is not to know of them either; it then never uses it."""
+def _without_tokens(images: Images, without: Sequence[str]) -> Images:
+    """The images without the vectors of the tokens that are left out: the taste model does not use them either."""
     return Images(
         image=images.image,
         prompt=torch.full_like(images.prompt, torch.nan) if "prompt" in without else images.prompt,
@@ -130,8 +138,8 @@ def _left_out(images: Images, without: Sequence[str]) -> Images:
     )
 
 
-def _users(dataset: Dataset, images: Images, learnt: _Learnt | None) -> pa.Table:
-    """The users with their profile (paper, section 3.2) and taste; no taste without a training rating."""
+def _users(dataset: Dataset, images: Images, effects: _UserEffects | None) -> pa.Table:
+    """The users' table with profile (paper, section 3.2), taste and level; without a training rating, no taste."""
     rows = dataset.rows("train")
     vectors = images.image.numpy()
     profiles, counts, tastes, levels = [], [], [], []
@@ -139,7 +147,7 @@ def _users(dataset: Dataset, images: Images, learnt: _Learnt | None) -> pa.Table
         own = rows[dataset.user[rows] == number]
         profiles.append(profile(vectors[dataset.image[own]], dataset.rating[own]).astype(np.float32))
         counts.append(len(own))
-        known = learnt if len(own) else None
+        known = effects if len(own) else None
         tastes.append(None if known is None else known.tastes[number].tolist())
         levels.append(0.0 if known is None else float(known.levels[number]))
     columns = {
@@ -154,29 +162,29 @@ def _users(dataset: Dataset, images: Images, learnt: _Learnt | None) -> pa.Table
     return users
 
 
-def _best_share(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
-    """The transformer's share with the best mean user SROCC on `val_seen`; the smaller of equals."""
+def _best_transformer_weight(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
+    """The transformer's weight with the best mean user SROCC on `val_seen`; the smaller of equals."""
     rows = dataset.rows("val_seen")
     if not len(rows):
         return 0.0
     scores = []
-    for share in (0.0, 1.0):  # both ends: what lies between is their mean
-        predictor.share = share
+    for weight in (0.0, 1.0):  # scores are linear in the weight
+        predictor.transformer_weight = weight
         scores.append(_scores(predictor, dataset, images, rows))
     reached = [
         mean_over_users(
-            per_user(srocc, dataset.user[rows], dataset.rating[rows], (1 - share) * scores[0] + share * scores[1]),
+            per_user(srocc, dataset.user[rows], dataset.rating[rows], (1 - weight) * scores[0] + weight * scores[1]),
             replicates=1,
         ).value
-        for share in SHARES
+        for weight in TRANSFORMER_WEIGHTS
     ]
-    return SHARES[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
+    return TRANSFORMER_WEIGHTS[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
 
 
 def _scores(
     predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Everybody's own score of what they rated, shape (len(rows),)."""
+    """The score of each rating's image for the user who gave it, shape (len(rows),)."""
     scores = np.empty(len(rows))
     for number in np.unique(dataset.user[rows]):
         own = np.flatnonzero(dataset.user[rows] == number)
@@ -186,19 +194,19 @@ def _scores(
 
 
 def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed: int) -> dict[str, Any]:
-    """What `evaluate` says of the seen users' test images, and which ratings training has seen."""
+    """The evaluation on the seen users' test images, and what the predictor was trained on."""
     rows = dataset.rows("test_seen")
     trained = {"seed": seed, "n_ratings": len(dataset.rows("train")), "datasets": dict(dataset.training_digests)}
     if not len(np.intersect1d(dataset.user[rows], dataset.user[dataset.rows("train")])):
         counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
         return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
-    measured = evaluate(predictor, dataset, Question(split="test_seen", details=False), images=images)
+    measured = evaluate(predictor, dataset, EvaluationConfig(split="test_seen", details=False), images=images)
     within = {"srocc": _within_prompts(predictor, dataset, images, rows).as_dict()}
     return {**measured, "user_within_prompt": within, "training": trained}
 
 
 def _within_prompts(predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]) -> Interval:
-    """SROCC among images of one prompt, averaged within users: the only ranking that steering makes."""
+    """SROCC among images of one prompt, averaged within users: what steering needs, which compares only those."""
     prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
     user, rating, score = dataset.user[rows], dataset.rating[rows], _scores(predictor, dataset, images, rows)
     means = []

@@ -1,9 +1,9 @@
-"""How well scores rank one person's ratings, and how sure one can be of a mean over people.
+"""Metrics of one person's scores, and intervals of their means over people.
 
-Every metric comes in two forms: of one pair of vectors, and of many groups at once (`BY_GROUP`: people, or
-replicates of a bootstrap). The numbers are scipy's, the speed is that of sorting. Users whose ratings (or
-scores) are constant have no correlation, and a score that is nan leaves its group without any metric: such
-users are left out of the mean; whoever reports a mean reports how many.
+Every metric comes in two forms: of one pair of vectors, and of many groups at once (`BY_GROUP`; a group is a user, or
+a replicate of a bootstrap), which gives the same numbers as scipy at the cost of a sort. A correlation is nan where a
+user's ratings or scores are constant, every metric is nan where a score is. Means leave such users out; whoever reports
+a mean also reports how many.
 """
 
 import math
@@ -19,10 +19,10 @@ Index = NDArray[np.int64]
 Name = TypeVar("Name")
 
 MARGIN_TOLERANCE = 1e-9
-"""A difference of ratings this little below a margin still reaches it: 0.3 − 0.2 is a hair less than 0.1."""
+"""Rounding error that is allowed when a difference of ratings is compared with a margin: 0.3 − 0.2 < 0.1."""
 
 _CELLS = 1 << 20
-"""Most pairs of ratings that are compared at a time."""
+"""Pairs of ratings that are compared at a time, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,8 @@ def plcc_by_group(group: Index, rating: Vector, score: Vector) -> Vector:
 def pairwise_accuracy_by_group(group: Index, rating: Vector, score: Vector) -> Vector:
     """`pairwise_accuracy` within each group, in the order of the group numbers; shapes (R,), result (G,).
 
-    Counts are exact, in time O(R log² n) for groups of n, and memory O(R): in the order of the ratings, and of
-    the scores where ratings are equal, each pair that is ordered wrongly is one inversion of the scores
-    (Knight 1966).
+    Counts are exact. Sorted by rating, and by score where ratings are equal, each pair that the scores order wrongly
+    is one inversion of the scores (Knight 1966). Time O(R log² n) for groups of n, memory O(R).
     """
     order = np.lexsort((score, rating, group))
     group, rating, score = group[order], rating[order], score[order]
@@ -119,20 +118,19 @@ BY_GROUP: Mapping[str, Callable[[Index, Vector, Vector], Vector]] = {
 }
 
 
-def pairwise_accuracy_beyond(
+def pairwise_accuracy_by_margin(
     rating: Vector, scores: Sequence[Vector], margins: Sequence[float]
 ) -> tuple[Vector, NDArray[np.int64]]:
-    """Pairwise accuracy of several scores of one person's ratings, near-ties left out (paper, section 7.2).
+    """Pairwise accuracy of several scores of one person, without near-ties (paper, section 7.2).
 
-    Every pair is visited once, for all scores and margins: O(n²) time, but memory of `_CELLS` pairs.
+    Time O(n²), memory of `_CELLS` pairs: every pair is visited once for all scores and margins.
 
     Parameters
     ----------
     rating, scores
         Shape (n,) and S times shape (n,).
     margins
-        In units of the rating, ascending. A pair counts whose ratings differ by the margin or more;
-        at any margin pairs with equal ratings are left out.
+        In units of the rating, ascending. A pair counts if its ratings differ, and by the margin or more.
 
     Returns
     -------
@@ -168,10 +166,10 @@ def pairwise_accuracy_beyond(
 
 def per_user(metric: Callable[[Vector, Vector], float], user: Index, rating: Vector, score: Vector) -> Vector:
     """The metric within each user's ratings, in the order of the user indices; nan where it is undefined."""
-    return np.array([metric(rating[rows], score[rows]) for rows in rows_of_groups(user)], np.float64)
+    return np.array([metric(rating[rows], score[rows]) for rows in group_rows(user)], np.float64)
 
 
-def rows_of_groups(group: Index) -> Iterator[NDArray[np.intp]]:
+def group_rows(group: Index) -> Iterator[NDArray[np.intp]]:
     """The rows of each group, in the order of the group numbers."""
     order = np.argsort(group, kind="stable")
     yield from np.split(order, _starts(group[order])[1:]) if len(group) else ()
@@ -188,7 +186,7 @@ def mean_over_users(values: Vector, *, seed: int = 0, replicates: int = 2000) ->
 def means_over_users(values: Mapping[Name, Vector], *, seed: int = 0, replicates: int = 2000) -> dict[Name, Interval]:
     """`mean_over_users` of several quantities of the same users (U,), by the same resampled users for all.
 
-    A user without a value (nan) of one quantity drops out of the replicates of that one alone.
+    A user without a value (nan) of one quantity is left out of that quantity alone.
     """
     if not values:
         return {}
@@ -217,7 +215,7 @@ def resampled_users(count: int, *, seed: int, replicates: int) -> Index:
 
 
 def percentile_interval(value: float, replicates: Vector) -> Interval:
-    """A value with the central 95% of its replicates; those that are nan, for lack of people drawn, are left out."""
+    """A value with the central 95% of its replicates; undefined replicates (nan) are left out."""
     defined = replicates[~np.isnan(replicates)]
     if math.isnan(value) or not len(defined):
         return Interval(value, math.nan, math.nan)
@@ -256,7 +254,7 @@ def _known(group: Index, rating: Vector, score: Vector, values: Vector) -> Vecto
 
 
 def _centred(values: Vector, starts: NDArray[np.intp], counts: NDArray[np.intp]) -> Vector:
-    """Each group about its mean, at most 1 in size, so that no square is lost; nan where the group is constant."""
+    """Each group minus its mean, scaled to a maximum of 1, so that squares do not underflow; nan if it is constant."""
     if not len(starts):
         return values
     constant = np.maximum.reduceat(values, starts) == np.minimum.reduceat(values, starts)

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: what was learnt from what, and how well it ranks what it has not seen."""
+"""The model card of a checkpoint: training data, recipe, and metrics on unseen images."""
 
 from predictor.data.dataset import Dataset
 from predictor.metrics import METRICS, Interval
@@ -7,13 +7,13 @@ from predictor.transformer.training import Recipe
 
 
 def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
-    """Markdown."""
+    """The card of a predictor that has its metrics, in Markdown."""
     metrics = predictor.metrics
     lines = [
         f"# PAMELA predictor: {dataset.name}",
         "",
-        f"Predicts how each of {len(dataset.users)} people would rate an image (0 to 1). Share of the transformer in "
-        f"the prediction: {predictor.share:g}; the taste model has the rest. Recipe: {recipe}.",
+        f"Predicts how each of {len(dataset.users)} people would rate an image (0 to 1). Weight of the transformer in "
+        f"the ensemble: {predictor.transformer_weight:g}; the taste model has the rest. Recipe: {recipe}.",
         "",
     ]
     if metrics["n_ratings"]:
@@ -24,7 +24,7 @@ def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
             "| | SROCC | PLCC | pairwise accuracy |",
             "|---|---|---|---|",
             _line("personal", metrics["user"]),
-            _line("the same model for nobody in particular", metrics["baselines"]["population"]["user"]),
+            _line("the same model for the population", metrics["baselines"]["population"]["user"]),
             _line("generic head: no user at all", metrics["baselines"]["generic_head"]["user"]),
             _line("personal − generic head, paired", metrics["differences"]["generic_head"]),
             "",

@@ -1,14 +1,15 @@
-"""A trained predictor with its users and its encoders: the checkpoint folder (DESIGN 7).
+"""The predictor: a trained model with its users and encoders, as a checkpoint folder and as scores.
 
     config.json  model.safetensors  users.parquet  metrics.json  README.md
 
-Two models share the prediction: the transformer of the paper (`model`) and a hierarchical Bayesian model of
-taste (`taste`). The share of the transformer is part of the checkpoint: 1 for the paper's recipe.
+A score is the weighted mean of two models: the paper's transformer (`model`), of weight w, and the hierarchical taste
+model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
 
-    seen by the transformer in training   share * transformer(user) + (1 - share) * (generic + taste of the user)
-    strangers, and nobody in particular   share * transformer(null) + (1 - share) * generic + taste of the person
+    users of the training ratings     w * transformer(user) + (1 - w) * (generic + taste of the user)
+    enrolled users, the population    w * transformer(no user) + (1 - w) * generic + taste of the user, if there is one
 
-Loads strictly: a folder that does not fit is an error, and nothing in it is ever unpickled.
+Checkpoints load strictly: files that do not fit each other are an error, and nothing is unpickled. Training is left to
+`fitting`, new users to `adaptation` and `enrolment`.
 """
 
 import json
@@ -29,7 +30,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from predictor.checkpoint import (
-    NOT_DEMOGRAPHIC,
+    LEARNT_COLUMNS,
     checkpoint_card,
     checkpoint_categories,
     checkpoint_folder,
@@ -39,26 +40,27 @@ from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
 from predictor.errors import first_line
-from predictor.taste.hierarchical import Looks, Taste, TasteConfig
+from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
 from predictor.transformer.tensor_file import save_tensors
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 
-_AT_ONCE = 1024
-"""Pairs of person and image that go through the transformer together."""
+_PAIR_BATCH = 1024
+"""Pairs of person and image in one forward pass of the transformer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """What the models are told about whom they score for; None where they are told nothing."""
+    """Whom to score for: a user, a group or the population; None is what is not known."""
 
     name: str
-    user: Tensor | None = None  # (width,), the transformer's
+    user: Tensor | None = None  # (width,), the transformer's user embedding
     demographics: Tensor | None = None  # (profile dimensions,)
-    taste: Tensor | None = None  # (rank,), beyond the generic liking
+    taste: Tensor | None = None  # (rank,), weights of the image features
     level: float = 0.0
+    """How much higher than the mean user this one rates; only with a taste."""
 
 
 class PamelaPredictor:
@@ -71,7 +73,7 @@ class PamelaPredictor:
         users: pa.Table,
         encoders: Encoders,
         *,
-        share: float,
+        transformer_weight: float,
         metrics: Mapping[str, Any],
         card: str,
         categories: Mapping[str, Sequence[str]] = {},
@@ -80,13 +82,13 @@ class PamelaPredictor:
         self.taste = taste
         self.users = users
         self.encoders = encoders
-        self.share = share
+        self.transformer_weight = transformer_weight
         self.metrics = metrics
         self.card = card
         self.categories = categories
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
-        self._exact = PamelaModel(model.config).double().eval()
-        self._exact.load_state_dict(model.state_dict())
+        self._double_model = PamelaModel(model.config).double().eval()
+        self._double_model.load_state_dict(model.state_dict())
 
     @classmethod
     def from_pretrained(
@@ -108,7 +110,7 @@ class PamelaPredictor:
             _load(model, "model", weights)
             _load(taste, "taste", weights)
             users = pq.read_table(folder / "users.parquet")
-            known = len(set(users.select(["user_id", *NOT_DEMOGRAPHIC])["user_id"].to_pylist()))
+            known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
             lengths = {len(own) for own in users["taste"].to_pylist() if own is not None}
             if lengths - {taste.config.rank}:
                 raise ValueError(f"users.parquet has tastes of length {sorted(lengths)}, the model {taste.config.rank}")
@@ -118,36 +120,38 @@ class PamelaPredictor:
                 profile=config["profile_encoder"],
                 trust_remote_code=trust_remote_code,
             )
-            share, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
-            if not 0 <= share <= 1:
-                raise ValueError(f"transformer_share must be from 0 to 1, got {share:g}")
+            weight, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
+            if not 0 <= weight <= 1:
+                raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
             card, categories = checkpoint_card(folder), checkpoint_categories(folder)
-        except _DO_NOT_FIT as error:
+        except _LOAD_ERRORS as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
         if not known == len(users) >= model.config.users:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         encoders = _encoders(folder, names, fingerprints, cache)
-        return cls(model, taste, users, encoders, share=share, metrics=metrics, card=card, categories=categories)
+        return cls(
+            model, taste, users, encoders, transformer_weight=weight, metrics=metrics, card=card, categories=categories
+        )
 
     def with_users(self, users: pa.Table) -> "PamelaPredictor":
-        """The same predictor with other people added or gone; those that training has seen come first, as before."""
+        """The same predictor with other users; those of the training ratings come first, in their order."""
         return PamelaPredictor(
             self.model,
             self.taste,
             users,
             self.encoders,
-            share=self.share,
+            transformer_weight=self.transformer_weight,
             metrics=self.metrics,
             card=self.card,
             categories=self.categories,
         )
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the checkpoint; config.json comes last, so that a folder without it is not one.
+        """Write the checkpoint.
 
-        Each file is replaced as a whole: one that is written over by the same model with other people is a
-        checkpoint at every moment.
+        config.json comes last: a folder without it is no checkpoint. Files are replaced atomically, so that a
+        checkpoint written over by the same model with other users can be loaded at every moment.
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -161,7 +165,7 @@ class PamelaPredictor:
         config = {
             "model": asdict(self.model.config),
             "taste": asdict(self.taste.config),
-            "transformer_share": self.share,
+            "transformer_share": self.transformer_weight,
             **self.encoders.names,
             "fingerprints": self.encoders.fingerprints,
         }
@@ -174,7 +178,7 @@ class PamelaPredictor:
         return list(self._row)
 
     def person(self, user_id: str) -> Person:
-        """What is known of a user: what was learnt from ratings, if there were any, and demographics.
+        """A user: what was learnt from ratings, if there were any, and demographics.
 
         Raises
         ------
@@ -185,24 +189,24 @@ class PamelaPredictor:
         taste = self.users["taste"][row].as_py()
         return Person(
             name=user_id,
-            user=self._token(row),
+            user=self._user_embedding(row),
             demographics=self._demographics[row],
             taste=None if taste is None else torch.tensor(taste, dtype=torch.float64),
             level=self.users["level"][row].as_py(),
         )
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
-        """The mean of several people: mean embedding, taste and demographic profile (paper, section 5)."""
+        """The mean of several users: mean embedding, taste and demographics (paper, section 5)."""
         return mean_person(name, [self.person(user_id) for user_id in user_ids])
 
     def population(self) -> Person:
-        """Nobody in particular: neither user nor demographics (paper, section 4)."""
+        """The population: neither user nor demographics (paper, section 4)."""
         return Person(name="*")
 
     def describe(self, image: Image.Image, known: Mapping[str, str]) -> dict[str, str]:
-        """The metadata that is not known of an image, zero-shot over the training data's own categories.
+        """The metadata that an image lacks, classified zero-shot into the categories of the training data.
 
-        Nothing, where the image encoder has no text half.
+        Empty where the image encoder has no text half.
 
         Raises
         ------
@@ -210,19 +214,19 @@ class PamelaPredictor:
             The encoder's halves cannot be compared.
         """
         encoder = self.encoders.image
-        asked = {name: values for name, values in self.categories.items() if name not in known}
-        return classify(encoder, image, asked) if asked and isinstance(encoder, SiglipImages) else {}
+        unknown = {name: values for name, values in self.categories.items() if name not in known}
+        return classify(encoder, image, unknown) if unknown and isinstance(encoder, SiglipImages) else {}
 
     def similarity(self, image: Image.Image, text: str) -> float:
-        """Cosine of an image and a text by the image encoder's two halves.
+        """Cosine of an image and a text, by the image encoder and its text half.
 
         Raises
         ------
         ValueError
             The image encoder has no text half, or its halves cannot be compared.
         """
-        (seen,), (read,) = self.encoders.image.encode([image]), self._texts.encode([text])
-        return float(seen @ read)
+        (image_vector,), (text_vector,) = self.encoders.image.encode([image]), self._text_encoder.encode([text])
+        return float(image_vector @ text_vector)
 
     def score(
         self,
@@ -237,74 +241,74 @@ class PamelaPredictor:
         Raises
         ------
         ValueError
-            `prompts` or `metadata` are not one for each image.
+            `prompts` or `metadata` is not of the images' length.
         """
-        return self.score_images(self.see(images, prompts=prompts, metadata=metadata), [person])[0]
+        return self.score_images(self.encode(images, prompts=prompts, metadata=metadata), [person])[0]
 
-    def see(
+    def encode(
         self,
         images: Sequence[Image.Image],
         *,
         prompts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Images:
-        """The vectors of images, from the cache where it holds them, to be scored for any number of people.
+        """Encode images once, by the feature cache where it holds them, to score them for any number of people.
 
         Raises
         ------
         ValueError
-            `prompts` or `metadata` are not one for each image.
+            `prompts` or `metadata` is not of the images' length.
         """
         count = len(images)
         for name, values in (("prompts", prompts), ("metadata", metadata)):
             if values is not None and len(values) != count:
                 raise ValueError(f"{name} must be one for each image, got {len(values)} for {count} images")
-        return self.encoders.of_images(images, prompts or [None] * count, metadata or [{}] * count)
+        return self.encoders.encode_images(images, prompts or [None] * count, metadata or [{}] * count)
 
     def score_images(
-        self, images: Images, people: Sequence[Person], *, looks: Looks | None = None
+        self, images: Images, people: Sequence[Person], *, features: ImageFeatures | None = None
     ) -> NDArray[np.float64]:
-        """Predicted ratings, shape (len(people), len(images)); `looks` where the images were looked at before.
+        """Predicted ratings, shape (len(people), len(images)); `features` if they are computed already.
 
-        Computed in double precision and rounded to nine digits, so that the score of an image does not
-        depend on the images and the people that it is scored with.
+        Computed in double precision and rounded to nine digits, so that a score does not depend on what other images
+        and people are in the call.
         """
-        looks = self.taste.look(images) if looks is None else looks
-        generic = self.taste.config.level + looks.generic
-        weight = [1.0 if person.user is None else 1 - self.share for person in people]
-        taste = [torch.zeros(looks.features.shape[1]) if p.taste is None else p.taste for p in people]
+        features = self.taste.features(images) if features is None else features
+        generic = self.taste.config.level + features.generic
+        weight = [1.0 if person.user is None else 1 - self.transformer_weight for person in people]
+        taste = [torch.zeros(features.values.shape[1]) if p.taste is None else p.taste for p in people]
         level = [0.0 if person.taste is None else person.level for person in people]
-        scores = (1 - self.share) * generic.expand(len(people), -1)
+        scores = (1 - self.transformer_weight) * generic.expand(len(people), -1)
         if people:
             personal = (
-                torch.stack(taste).double() @ looks.features.T + torch.tensor(level, dtype=torch.float64)[:, None]
+                torch.stack(taste).double() @ features.values.T + torch.tensor(level, dtype=torch.float64)[:, None]
             )
             scores = scores + torch.tensor(weight, dtype=torch.float64)[:, None] * personal
-        if self.share > 0 and len(people) and len(images):
-            scores = scores + self.share * self._transformed(images, people)
+        if self.transformer_weight > 0 and len(people) and len(images):
+            scores = scores + self.transformer_weight * self._transformer_scores(images, people)
         return scores.numpy().round(9)
 
-    def _transformed(self, images: Images, people: Sequence[Person]) -> Tensor:
+    def _transformer_scores(self, images: Images, people: Sequence[Person]) -> Tensor:
         """The transformer's predictions, shape (len(people), len(images))."""
-        config, model = self.model.config, self._exact
+        config, model = self.model.config, self._double_model
         user = torch.stack([_or_nan(person.user, config.width) for person in people])
         demographics = torch.stack([_or_nan(person.demographics, config.profile_dimensions) for person in people])
         with one_thread(), torch.inference_mode():
-            of_images = [model.token(n, getattr(images, n).double()) for n in ("image", "prompt", "metadata")]
-            of_people = [model.token("demographics", demographics), model.token("user", user)]
+            image_tokens = [model.token(n, getattr(images, n).double()) for n in ("image", "prompt", "metadata")]
+            person_tokens = [model.token("demographics", demographics), model.token("user", user)]
             pairs = torch.cartesian_prod(torch.arange(len(people)), torch.arange(len(images)))
             rated = [
-                model.fuse([*(token[i] for token in of_images), *(token[p] for token in of_people)])
-                for p, i in (chunk.unbind(1) for chunk in pairs.split(_AT_ONCE))
+                model.fuse([*(token[i] for token in image_tokens), *(token[p] for token in person_tokens)])
+                for p, i in (chunk.unbind(1) for chunk in pairs.split(_PAIR_BATCH))
             ]
         return torch.cat(rated).reshape(len(people), len(images))
 
-    def _token(self, row: int) -> Tensor | None:
+    def _user_embedding(self, row: int) -> Tensor | None:
         rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
         return self.model.users.weight[row].detach() if rated and "user" not in self.model.config.without else None
 
     @cached_property
-    def _texts(self) -> SiglipTexts:
+    def _text_encoder(self) -> SiglipTexts:
         encoder = self.encoders.image
         if not isinstance(encoder, SiglipImages):
             raise ValueError(f"{encoder.name} has no text half to compare images with; only SigLIP has one")
@@ -312,12 +316,12 @@ class PamelaPredictor:
 
     @cached_property
     def _demographics(self) -> list[Tensor | None]:
-        vectors = self.encoders.of_people(self.users.drop_columns(list(NOT_DEMOGRAPHIC)).to_pylist())
+        vectors = self.encoders.encode_people(self.users.drop_columns(list(LEARNT_COLUMNS)).to_pylist())
         return [None if bool(vector.isnan().any()) else vector for vector in vectors]
 
 
 def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:
-    """The weighted mean of what is known of people; what is known of none stays unknown."""
+    """The weighted mean of people, each part over those of whom it is known; None where it is known of none."""
     weight = [1 / len(people)] * len(people) if weights is None else weights
 
     def mean(vectors: list[Tensor | None]) -> Tensor | None:
@@ -335,7 +339,7 @@ def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | 
     )
 
 
-_DO_NOT_FIT = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
+_LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
 _SECTIONS = {ModelConfig: "model", TasteConfig: "taste"}
 
 

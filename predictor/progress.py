@@ -1,4 +1,4 @@
-"""What a person sees while named stages of work go on: bars on a terminal, plain lines in a log."""
+"""Progress of a command's stages on standard error: bars on a terminal, plain lines in a log."""
 
 import sys
 from types import TracebackType
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class StageProgress:
-    """Progress of named stages with a known length, one after the other."""
+    """Progress of named stages of known length. A call reports how much of a stage is done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -40,5 +40,5 @@ class StageProgress:
 
 
 def stderr_console() -> Console:
-    """Everything but results goes to standard error; long lines are not broken in a log."""
+    """Standard error, for everything but results; without line breaks in a log."""
     return Console(file=sys.stderr, soft_wrap=True, highlight=False)

@@ -1,7 +1,7 @@
-"""One thread for what has to come out the same on every machine.
+"""Reproducible arithmetic: PyTorch on one thread.
 
-PyTorch splits sums among its threads, so that last digits depend on the number of cores. The models here
-are small enough that a second thread would hardly help.
+PyTorch splits sums among its threads, so that last digits depend on the number of cores. The models here are too small
+to gain much by a second thread.
 """
 
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ class PamelaScorer:
         return PamelaPredictor.from_pretrained(self._checkpoint)
 
     def _see(self, png: bytes, base_prompt: str, metadata: tuple[tuple[str, str], ...]) -> Images:
-        return self._predictor.see([rgb(Rendering(png=png))], prompts=[base_prompt], metadata=[dict(metadata)])
+        return self._predictor.encode([rgb(Rendering(png=png))], prompts=[base_prompt], metadata=[dict(metadata)])
 
     def _resolve(self, *users: str) -> Person:
         if not users:

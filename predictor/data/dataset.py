@@ -1,9 +1,8 @@
-"""The dataset folder (DESIGN 6): ratings, users and images as tables, and dataset.yaml with the scale.
+"""The dataset folder: ratings, users and images as tables, and dataset.yaml with the rating scale.
 
-Ratings keep their scale in the files and are brought to 0..1 here, on load. Whatever does not fit –
-a rating out of scale, of an unknown user or image, or given twice; a split that lets training see what
-is held out – is an error that names its row: a table that was written by `steer-predictor` holds none.
-Data that is still to be mended goes through `steer-predictor import`, which lists what it refuses.
+A `Dataset` in memory is valid: ratings are scaled to 0..1, of known users and images, at most one of an image by a
+user, and no held-out user or image is in training. A file that violates this is an error that names the row. To import
+data with errors, and list them, is left to `importing`.
 """
 
 import hashlib
@@ -37,7 +36,7 @@ class Dataset:
     rating: NDArray[np.float64]  # (R,), 0..1
     split: NDArray[np.str_]  # (R,), one of SPLITS
     training_digests: Mapping[str, str]
-    """By the name of each dataset in it, a digest of which ratings are for training."""
+    """Name -> digest of the training ratings, of each dataset that was joined into this one."""
 
     @property
     def user_ids(self) -> list[str]:
@@ -62,8 +61,8 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     ------
     ValueError
         A file or column is missing; a rating is out of scale, of an unknown user or image, or given twice;
-        a user of an unseen split has ratings in another, or an image of train is also in a seen one. The
-        last is an error and no warning, because the figures on those splits are said to be of unseen images.
+        a user of an unseen split has ratings in another, or an image of train is also in val_seen or test_seen, whose
+        metrics are on unseen images by definition.
     """
     about = read_about(folder)
     low, high = about["rating_min"], about["rating_max"]
@@ -89,12 +88,12 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
 
 
 def read_about(folder: Path) -> Mapping[str, Any]:
-    """What dataset.yaml says: name, rating_min and rating_max as numbers, and whatever else is there.
+    """The content of dataset.yaml; rating_min and rating_max are numbers.
 
     Raises
     ------
     ValueError
-        It is missing, no YAML, lacks the name or the scale, or the scale is none.
+        It is missing or no YAML, lacks the name or the scale, or rating_min is not below rating_max.
     """
     described = folder / "dataset.yaml"
     if not described.is_file():
@@ -122,9 +121,9 @@ def read_about(folder: Path) -> Mapping[str, Any]:
 
 
 def join(datasets: Sequence[Dataset]) -> Dataset:
-    """Several datasets as one, to be trained on jointly (paper, section 3.2); one is given back as it is.
+    """Several datasets as one, to train on jointly (paper, section 3.2); a single one is returned as it is.
 
-    Ids are prefixed by the name of their dataset, `name/id`: nobody is taken for the same person in two.
+    Ids are prefixed by the name of their dataset, `name/id`, so that equal ids in two datasets stay different users.
 
     Raises
     ------
@@ -168,10 +167,10 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
 
 
 def _digest(ratings: pa.Table, chosen: NDArray[np.bool_]) -> str:
-    """Of who rated what among the chosen rows, in whatever order the table has them."""
+    """A digest of user and image of the chosen rows, independent of their order."""
     pairs = zip(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), chosen.tolist(), strict=True)
-    said = sorted(f"{user}\t{image}" for user, image, is_chosen in pairs if is_chosen)
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    chosen_pairs = sorted(f"{user}\t{image}" for user, image, is_chosen in pairs if is_chosen)
+    return hashlib.sha256("\n".join(chosen_pairs).encode()).hexdigest()[:16]
 
 
 def _prefixed(table: pa.Table, column: str, name: str) -> pa.Table:
@@ -180,7 +179,7 @@ def _prefixed(table: pa.Table, column: str, name: str) -> pa.Table:
 
 
 def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """One below the other; a column that has different types in two of them becomes text."""
+    """Tables concatenated; a column of different types becomes text."""
     kinds: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for field in table.schema:

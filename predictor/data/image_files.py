@@ -1,6 +1,6 @@
-"""Image files as people see them: upright and in 8-bit RGB, whatever the file keeps.
+"""Decoding of image files: upright, 8-bit RGB.
 
-An image in memory is taken as it is; who opens a file turns it, here.
+Every image file of the project is decoded here, so that it looks the same to people and to encoders.
 """
 
 import io
@@ -29,12 +29,12 @@ def file_bytes(path: Path) -> bytes:
 def read_image(path: Path, data: bytes | None = None) -> Image.Image:
     """Decode an image file (or its `data`, read before), turned as its EXIF orientation says; mode RGB.
 
-    Of several frames the first counts. Transparency is dropped, and 16 bits of grey are cut to their upper 8.
+    Of several frames the first is taken. Transparency is dropped, and 16-bit grey is cut to its upper 8 bits.
 
     Raises
     ------
     ValueError
-        It is no image, is cut off, or has more pixels than Pillow takes for safe.
+        It is no image, is truncated, or has more pixels than Pillow considers safe.
     """
     data = file_bytes(path) if data is None else data
     try:
@@ -49,7 +49,7 @@ def read_image(path: Path, data: bytes | None = None) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow would show every grey of 16 bits above 255 as white."""
+    """16-bit grey as 8-bit grey; Pillow itself would turn every value above 255 into white."""
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

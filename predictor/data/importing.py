@@ -1,8 +1,8 @@
-"""From a released layout to a dataset folder (DESIGN 6): what is kept, what is refused, and a report of both.
+"""Import of a released layout as a dataset folder, with a report.
 
-Nothing is dropped in silence: whatever is not in the dataset is in `import-report.json`, with its file
-and line. The folder appears under its name only when it is whole. Images are hard links to the
-source's where the file system allows it, and copies where not, so that the source may go.
+Invariant: everything that is refused is in `import-report.json`, with its file and line; and the folder appears whole
+or not at all. Images are hard links to the source's if the file system allows it, else copies: the source may be
+removed afterwards. The layouts are left to `releases`.
 """
 
 import json
@@ -19,9 +19,9 @@ import yaml
 from predictor.data.folders import new_folder
 from predictor.data.releases import folder, lapis, pamela, para
 from predictor.data.releases.columns import column
-from predictor.data.releases.judging import Judged, Kept, judge
-from predictor.data.releases.pictures import inside, side_by_side, store
-from predictor.data.releases.release import Reason, Refusal, Release, plain
+from predictor.data.releases.images import link_or_copy, map_in_threads, path_inside
+from predictor.data.releases.release import Reason, Refusal, Release, clean
+from predictor.data.releases.validation import KeptRating, ValidatedRelease, validate
 from predictor.data.splits import SPLITS
 
 REPORT = "import-report.json"
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of a release. `read` is `kept` and the refused ratings together."""
+    """The result of an import. `read` counts the kept and the refused ratings."""
 
     source: str
     kind: str
@@ -81,7 +81,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """For the screen: what is there, what is not and why, and what else is worth knowing."""
+        """For the screen: counts, reasons of refusals, notes."""
         kept = ", ".join(f"{split} {count:,}" for split, count in self.kept.items() if count)
         return [
             f"{sum(self.kept.values()):,} of {sum(self.read.values()):,} ratings kept ({kept}), "
@@ -104,8 +104,8 @@ def import_dataset(
     Raises
     ------
     ValueError
-        The kind is unknown, `out` is not empty, the layout is not there, nothing could be kept of it, or the
-        disk refuses.
+        The kind is unknown, `out` is not empty, the layout is not there, no rating could be kept, or the disk is full
+        or not writable.
     """
     if kind not in LAYOUTS:
         raise ValueError(f"unknown kind {kind!r}; known are {', '.join(LAYOUTS)}")
@@ -113,13 +113,13 @@ def import_dataset(
         raise ValueError(f"--out {out}: is not empty; name a new folder")
     try:
         release = LAYOUTS[kind](source)
-        judged = judge(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
-        if not judged.ratings:
+        validated = validate(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
+        if not validated.ratings:
             raise ValueError(_nothing_kept(source, release))
         with new_folder(out.resolve()) as made:
-            linked = _store_images(release, judged, made, progress)
-            report = _report(release, judged, source=source, kind=kind, seed=seed, linked=linked)
-            _write_tables(release, judged, made)
+            linked = _store_images(release, validated, made, progress)
+            report = _report(release, validated, source=source, kind=kind, seed=seed, linked=linked)
+            _write_tables(release, validated, made)
             content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n"
             (made / REPORT).write_text(content, "utf-8", "backslashreplace")
             _write_about(release, made)
@@ -128,19 +128,21 @@ def import_dataset(
     return report
 
 
-def _report(release: Release, judged: Judged, *, source: Path, kind: str, seed: int, linked: int) -> Report:
+def _report(
+    release: Release, validated: ValidatedRelease, *, source: Path, kind: str, seed: int, linked: int
+) -> Report:
     return Report(
         source=str(source),
         kind=kind,
         seed=seed,
-        splits_made=judged.splits_made,
+        splits_made=validated.splits_made,
         read=dict(release.read),
-        kept=_by_split(judged.ratings),
+        kept=_by_split(validated.ratings),
         users=len(release.users.values),
-        images=len(judged.files),
+        images=len(validated.files),
         refused=tuple(release.refused),
-        notes=(*release.notes, *_notes(release, linked, len(judged.stored))),
-        means=_means(release, judged.ratings),
+        notes=(*release.notes, *_notes(release, linked, len(validated.stored))),
+        means=_means(release, validated.ratings),
     )
 
 
@@ -153,17 +155,19 @@ def _nothing_kept(source: Path, release: Release) -> str:
     return f"{source}: none of {sum(release.read.values())} ratings could be kept; {why or 'mend the source'}"
 
 
-def _store_images(release: Release, judged: Judged, made: Path, progress: Progress) -> int:
-    """Put the sound images into the dataset; how many are links."""
+def _store_images(release: Release, validated: ValidatedRelease, made: Path, progress: Progress) -> int:
+    """Put the readable images into the dataset; returns how many are links."""
 
     def put(pair: tuple[str, str]) -> bool:
-        path = inside(release.root, pair[0])
+        path = path_inside(release.root, pair[0])
         if isinstance(path, Reason):
             raise ValueError(f"{release.root / pair[0]}: {path.value} since it was checked; leave the source in peace")
-        return store(path, made / pair[1])
+        return link_or_copy(path, made / pair[1])
 
     (made / "images").mkdir(parents=True)
-    return sum(side_by_side(put, judged.stored.items(), lambda done, total: progress("storing images", done, total)))
+    return sum(
+        map_in_threads(put, validated.stored.items(), lambda done, total: progress("storing images", done, total))
+    )
 
 
 def _notes(release: Release, linked: int, files: int) -> Iterable[str]:
@@ -175,26 +179,26 @@ def _notes(release: Release, linked: int, files: int) -> Iterable[str]:
     for name, ids in sorted(release.images.differing.items()):
         if name != "file":
             yield f"{name}: left empty for {len(ids):,} images, whose records do not agree on it"
-    silent = sum(all(value is None for value in told.values()) for told in release.users.values.values())
-    if silent:
-        yield f"{silent:,} users have no demographics; they are kept"
+    without = sum(all(value is None for value in row.values()) for row in release.users.values.values())
+    if without:
+        yield f"{without:,} users have no demographics; they are kept"
 
 
-def _by_split(ratings: Iterable[Kept]) -> dict[str, int]:
+def _by_split(ratings: Iterable[KeptRating]) -> dict[str, int]:
     counts = Counter(rating.split for rating in ratings)
     return {split: counts[split] for split in SPLITS}
 
 
-def _means(release: Release, ratings: Iterable[Kept]) -> dict[str, dict[str, tuple[int, float]]]:
+def _means(release: Release, ratings: Iterable[KeptRating]) -> dict[str, dict[str, tuple[int, float]]]:
     values: dict[str, dict[str, list[float]]] = {split: {"all": []} for split in SPLITS}
     column_of = {"all": ""}  # a value that two columns share gets its column's name
     for rating in ratings:
-        told = release.images.values[rating.image_id]
+        metadata = release.images.values[rating.image_id]
         of_split = values[rating.split]
         of_split["all"].append(rating.rating)
         for name in release.means_by:
-            if told.get(name) is not None:
-                value = str(told[name])
+            if metadata.get(name) is not None:
+                value = str(metadata[name])
                 key = value if column_of.setdefault(value, name) == name else f"{name} {value}"
                 of_split.setdefault(key, []).append(rating.rating)
     return {
@@ -204,36 +208,36 @@ def _means(release: Release, ratings: Iterable[Kept]) -> dict[str, dict[str, tup
     }
 
 
-def _write_tables(release: Release, judged: Judged, made: Path) -> None:
+def _write_tables(release: Release, validated: ValidatedRelease, made: Path) -> None:
     users = release.users
     people: dict[str, Any] = {"user_id": pa.array(list(users.values), pa.string())}
     for name in users.columns():
-        people[name] = column(name, [told.get(name) for told in users.values.values()])
+        people[name] = column(name, [row.get(name) for row in users.values.values()])
     pictures: dict[str, Any] = {
-        "image_id": pa.array(list(judged.files), pa.string()),
-        "file": pa.array([judged.stored[file] for file in judged.files.values()], pa.string()),
+        "image_id": pa.array(list(validated.files), pa.string()),
+        "file": pa.array([validated.stored[file] for file in validated.files.values()], pa.string()),
     }
     images = release.images
     for name in images.columns():
         if name != "file":
             differing = images.differing.get(name, set())
-            told = [None if image in differing else images.values[image].get(name) for image in judged.files]
-            pictures[name] = column(name, told)
+            cells = [None if image in differing else images.values[image].get(name) for image in validated.files]
+            pictures[name] = column(name, cells)
     pq.write_table(pa.table(people), made / "users.parquet")
     pq.write_table(pa.table(pictures), made / "images.parquet")
     given = {
-        name: [getattr(rating, name) for rating in judged.ratings]
+        name: [getattr(rating, name) for rating in validated.ratings]
         for name in ("user_id", "image_id", "rating", "split")
     }
     pq.write_table(pa.table(given), made / "ratings.parquet")
 
 
 def _write_about(release: Release, made: Path) -> None:
-    """Last of all: a folder without dataset.yaml is no dataset."""
+    """Written last: a folder without dataset.yaml is no dataset."""
     about = {
         "name": release.name,
-        "rating_min": plain(release.rating_min),
-        "rating_max": plain(release.rating_max),
+        "rating_min": clean(release.rating_min),
+        "rating_max": clean(release.rating_max),
         "licence": release.licence,
         "source": release.source,
     }

@@ -1,7 +1,7 @@
 """Demographics and image metadata in natural language, for a frozen text encoder (paper, section 3.2).
 
-Templates: known columns get a phrase that reads well, any other column `name: value`. A missing
-value leaves its phrase out; nothing known at all gives None, and the model's null token stands in.
+Common columns have a template of their own, any other column is written `name: value`. Missing values are left out;
+a row without any value gives None, which the model replaces by a null token.
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,13 @@
-"""Which ratings train, and which of the four held-out splits the others belong to (paper, section 3.1).
+"""Splits of a dataset: train, and four held-out ones (paper, section 3.1).
 
     train        seen users, training images
     val_seen     seen users, validation images         test_seen    seen users, test images
     val_unseen   users held out for validation         test_unseen  users held out for the test
 
-A user of an unseen split has ratings in no other split, and no training rating touches an image of
-val_seen or test_seen: that is what `overlaps` looks for. The ratings of an unseen user are kept whole,
-also those of training images: they may serve as the few-shot context, while evaluation counts only
-images that no training rating touched. (The paper's release has just the held-out images there.)
+Invariant: a user of an unseen split has ratings in no other split, and no image of val_seen or test_seen has a training
+rating; `overlaps` finds what violates it. All ratings of an unseen user are in the split, also those of training
+images: they may be the few-shot context, while evaluation is on images without a training rating. (The paper's release
+has only held-out images there.)
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 SPLITS = ("train", "val_seen", "val_unseen", "test_seen", "test_unseen")
 
-FEWEST_USERS = 10
-"""With fewer users nobody is held out: one of nine would cost training more than it could tell."""
+MIN_USERS = 10
+"""With fewer users none is held out: one of nine is a large part of the training ratings, and a small test."""
 
 _USERS = (0.08, 0.14)
 _IMAGES = (0.1, 0.2)
@@ -29,15 +29,14 @@ _IMAGES = (0.1, 0.2)
 def split_by_user_and_image(user_ids: Sequence[str], image_ids: Sequence[str], *, seed: int = 0) -> NDArray[np.str_]:
     """Seeded splits of the paper's kind for R ratings, given by their users' and images' ids.
 
-    8% of the users make val_unseen and 14% test_unseen, at least one each; below `FEWEST_USERS` users
-    there are none. Of the images 10% are for validation and 20% for the test, for all users alike. Who
-    and what is held out depends on the seed and on the sets of ids alone, not on the order of the rows.
+    8% of the users make val_unseen and 14% test_unseen, at least one each; below `MIN_USERS` users
+    there are none. Of the images 10% are for validation and 20% for the test, the same for all users. The
+    result depends on the seed and on the sets of ids, not on the order of the rows.
 
-    A seen user who rated no training image has no training rating: evaluation on the seen splits has
-    to leave such a user out.
+    A seen user may have rated no training image, and evaluation on the seen splits has to leave that user out.
     """
     users, images = set(user_ids), set(image_ids)
-    enough = len(users) >= FEWEST_USERS
+    enough = len(users) >= MIN_USERS
     held_user = _held_out(users, "user", seed, _USERS if enough else (0.0, 0.0), least=1 if enough else 0)
     held_image = _held_out(images, "image", seed, _IMAGES, least=0)
     names = [
@@ -63,10 +62,10 @@ def split_by_image(image: NDArray[np.int64], count: int, seed: int) -> NDArray[n
 def overlaps(
     user: NDArray[np.int64], image: NDArray[np.int64], split: NDArray[np.str_]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Held-out ratings, by row, that the rest of the data already knows: those whose user, and whose image is shared.
+    """Rows of held-out ratings that violate the splits: by their user, and by their image.
 
-    A user is shared who has ratings in an unseen split and in any other; of two unseen splits the test
-    keeps the user. An image is shared that is in val_seen or test_seen, and in train.
+    A user of an unseen split must not have ratings in any other; of the two unseen splits, the test keeps the user. An
+    image of val_seen or test_seen must not be in train.
     """
     unseen = np.isin(split, ("val_unseen", "test_unseen"))
     seen_users = np.unique(user[~unseen])
@@ -78,7 +77,7 @@ def overlaps(
 
 
 def _held_out(ids: set[str], what: str, seed: int, shares: tuple[float, float], *, least: int) -> dict[str, str]:
-    """Id -> "val" or "test". A hash orders the ids, so that neither their order nor a version of NumPy decides."""
+    """Id -> "val" or "test". Ids are ordered by a hash, so that the result does not depend on NumPy's version."""
     order = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}:{what}:{name}".encode()).digest())
     val, test = (max(least, int(share * len(ids) + 0.5)) for share in shares)
     return dict.fromkeys(order[:val], "val") | dict.fromkeys(order[val : val + test], "test")

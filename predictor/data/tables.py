@@ -1,4 +1,4 @@
-"""Every table that comes in is read here, by DuckDB: CSV, Parquet or JSON lines, told by the file's ending."""
+"""Tables that users give, read by DuckDB: CSV, Parquet or JSON lines, by the file's ending."""
 
 import glob
 from collections.abc import Collection, Sequence
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+
+from predictor.errors import first_line
 
 _READERS = {
     ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = {sample}{types})",
@@ -16,10 +18,10 @@ _READERS = {
 }
 
 _FEW, _ALL = 1000, -1
-"""Rows that DuckDB looks at before it settles on the columns' types."""
+"""Rows from which DuckDB infers the columns' types."""
 
 _TEXT = frozenset({"user_id", "image_id", "prompt_id", "prompt", "file", "caption", "split"})
-"""Columns that are never taken for numbers: 007 is a name."""
+"""Columns that are always text: 007 is a name."""
 
 
 def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str] = ()) -> pa.Table:
@@ -28,7 +30,7 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
     Parameters
     ----------
     text
-        Columns that hold names besides those that always do; 007 in them stays 007.
+        Further columns that are always text, so that 007 stays 007.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
             table = connection.sql(query, params=literal).to_arrow_table()
         except duckdb.Error as error:
             hint = "; a field that holds a comma has to be quoted" if path.suffix.lower() == ".csv" else ""
-            raise ValueError(f"{path}: cannot be read as a table: {_reason(error)}{hint}") from error
+            raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}{hint}") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}")
@@ -71,7 +73,7 @@ def find_table(folder: Path, stem: str) -> Path:
 
 
 def select(table: pa.Table, predicate: str) -> pa.Table:
-    """Rows of an in-memory table for which a DuckDB predicate holds; no file can be reached from it.
+    """Rows of an in-memory table for which a DuckDB predicate holds; it cannot access files.
 
     Raises
     ------
@@ -83,12 +85,10 @@ def select(table: pa.Table, predicate: str) -> pa.Table:
             return connection.from_arrow(table).filter(predicate).to_arrow_table()
         except duckdb.Error as error:
             columns = ", ".join(table.column_names)
-            raise ValueError(f"group:{predicate}: no predicate over the columns {columns}: {_reason(error)}") from error
+            raise ValueError(
+                f"group:{predicate}: no predicate over the columns {columns}: {first_line(error)}"
+            ) from error
 
 
 def _quoted(name: str, mark: str = '"') -> str:
     return mark + name.replace(mark, 2 * mark) + mark
-
-
-def _reason(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]

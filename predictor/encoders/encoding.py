@@ -83,7 +83,7 @@ class Encoders:
             "profile_encoder": self.profile.fingerprint,
         }
 
-    def of_images(
+    def encode_images(
         self,
         images: Sequence[Image.Image],
         prompts: Sequence[str | None],
@@ -93,7 +93,7 @@ class Encoders:
         vectors = encode_cached(self.image, images, image_content, self._image_cache)
         return self._described(vectors, prompts, metadata)
 
-    def of_files(
+    def encode_files(
         self,
         paths: Sequence[Path],
         prompts: Sequence[str | None],
@@ -112,7 +112,7 @@ class Encoders:
         )
         return self._described(vectors, prompts, metadata)
 
-    def of_people(self, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+    def encode_people(self, rows: Sequence[Mapping[str, Any]]) -> Tensor:
         """Vectors of people's demographics, shape (len(rows), profile dimensions)."""
         return _texts(self.profile, [describe_person(row) for row in rows], self._profile_cache)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from predictor.data.profiles import IDENTIFIERS
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 
-MOST_CATEGORIES = 100
+MAX_CATEGORIES = 100
 """A column with more different values names its images rather than sorts them."""
 
 _SENTENCES = {
@@ -30,7 +30,7 @@ def categories(images: pa.Table) -> dict[str, list[str]]:
         column = images[name]
         if name not in IDENTIFIERS and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             values = sorted({value for value in column.to_pylist() if value})
-            if 2 <= len(values) <= MOST_CATEGORIES:
+            if 2 <= len(values) <= MAX_CATEGORIES:
                 found[name] = values
     return found
 

@@ -1,1 +1,1 @@
-"""How good a predictor is, and how one knows: measured on arrays, drawn, and written down."""
+"""Evaluation of a predictor: scores and baselines, metrics with intervals, figures, report."""

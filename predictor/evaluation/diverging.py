@@ -1,9 +1,9 @@
 """Diverging preferences (paper, section 7.1): pairs of images that people order in opposite ways.
 
-A pair of images diverges if a ≥ 1 users rate the one strictly higher and b ≥ 1 the other: that makes a·b
-opposed pairs of users. A score is asked for both users' preferences, and each counts 1, ½ where its scores
-are equal, or 0. Any score that depends on the image alone is right for one of the two and wrong for the other,
-so it reaches one half, exactly, on any data: what lies above is knowledge of the person.
+A pair of images diverges if a ≥ 1 users rate the one strictly higher and b ≥ 1 users the other. That makes a·b
+opposed pairs of users. For each of the two users the scores are right (1), equal (½) or wrong (0). Scores that depend
+on the image alone are right for one of the two and wrong for the other: their accuracy is exactly one half on any data,
+and whatever exceeds it is knowledge of the person.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from scipy import sparse
 from predictor.metrics import UNDEFINED, Index, Interval, Vector, percentile_interval, resampled_users
 
 REPLICATES = 400
-MOST_CELLS = 200_000_000
-"""Most pairs of images times users that are looked at; of a larger set as many pairs of images are sampled."""
-MOST_CASES = 3
+MAX_CELLS = 200_000_000
+"""Limit on pairs of images times users; of a larger set, pairs of images are sampled."""
+MAX_CASES = 3
 
 _CHUNK = 1 << 20
 _POOL = 200
-"""Candidates for the cases shown: enough to choose some that have no image in common."""
+"""Candidates for the cases shown, from which some are chosen that have no image in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,33 +48,33 @@ class Case:
 
     @property
     def contrast(self) -> float:
-        """The smaller of the two users' differences of ratings: how sure it is that they disagree."""
+        """The smaller of the two users' differences of ratings."""
         a, b = self.prefers_a, self.prefers_b
         return min(a.rating_a - a.rating_b, b.rating_b - b.rating_a)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diverging:
-    """How many preferences diverge, and what share of them the scores predict."""
+    """How many preferences diverge, and how many of them the scores predict."""
 
     accuracy: Interval
     """Mean over the opposed pairs of users; 0.5 for any consensus."""
     n_image_pairs: int
-    """Pairs of images that diverge, among those looked at."""
+    """Pairs of images that diverge, among those examined."""
     n_image_pairs_common: int
     """Pairs of images that two or more users rated."""
     n_image_pairs_sampled: int | None
-    """How many of those were looked at; None: all."""
+    """How many of those were examined; None: all."""
     n_preferences: int
-    """Preferences (user × pair of images) that take part."""
+    """Preferences (user × pair of images) in diverging pairs."""
     n_opposed: int
     """Opposed pairs of users, over all pairs of images: the weight of the mean."""
     n_users: int
     replicates: int
     right: tuple[Case, ...]
-    """Those with the largest contrast of which both preferences are predicted; no image is in two."""
+    """The cases of largest contrast with both preferences predicted; no image is in two of them."""
     wrong: tuple[Case, ...]
-    """The same, neither of which is."""
+    """The same, with neither preference predicted."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"accuracy": self.accuracy.as_dict()}
@@ -90,18 +90,18 @@ def diverging_preferences(
     image_ids: Sequence[str] | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
-    most_cells: int = MOST_CELLS,
+    max_cells: int = MAX_CELLS,
 ) -> Diverging:
-    """Accuracy on diverging preferences with a bootstrap of the users.
+    """Accuracy on diverging preferences, with a bootstrap of the users.
 
     Parameters
     ----------
     user, image, rating, score
-        Shape (R,), with one rating at most by a user of an image; ratings from 0 to 1, scores in any unit.
+        Shape (R,), at most one rating of an image by a user; ratings from 0 to 1, scores in any unit.
         A score that is nan leaves the accuracy undefined if a diverging preference needs it.
     user_ids, image_ids
         Names by index, for the cases shown; the numbers themselves where there are none.
-    most_cells
+    max_cells
         Limit on pairs of images times users; above it pairs of images are sampled by the seed.
 
     Raises
@@ -115,7 +115,7 @@ def diverging_preferences(
         raise ValueError("a user rated an image twice; preferences need one rating per user and image")
     ratings, scores = (np.full((len(images), len(people)), np.nan) for _ in "rs")  # (I, U)
     ratings[picture, person], scores[picture, person] = rating, score
-    pairs, common = _common_pairs(~np.isnan(ratings), max(1, most_cells // max(1, len(people))), seed)
+    pairs, common = _common_pairs(~np.isnan(ratings), max(1, max_cells // max(1, len(people))), seed)
     drawn = resampled_users(len(people), seed=seed, replicates=replicates)
     weights = np.vstack([np.ones((1, len(people))), drawn]).astype(np.float32)  # the first row is everybody, once
     tally = _Tally(weights)
@@ -123,7 +123,7 @@ def diverging_preferences(
     for low in range(0, len(pairs), step):
         tally.add(pairs[low : low + step], ratings, scores)
 
-    def case(found: _Found) -> Case:
+    def case(found: _CaseCandidate) -> Case:
         a, b = found.pair
 
         def preference(u: int) -> Preference:
@@ -147,7 +147,7 @@ def diverging_preferences(
         n_image_pairs_sampled=len(pairs) if len(pairs) < common else None,
         n_preferences=tally.n_preferences,
         n_opposed=int(tally.opposed[0]),
-        n_users=int(tally.taking_part.sum()),
+        n_users=int(tally.with_preference.sum()),
         replicates=replicates,
         right=tuple(case(found) for found in _without_common_images(tally.right)),
         wrong=tuple(case(found) for found in _without_common_images(tally.wrong)),
@@ -155,7 +155,7 @@ def diverging_preferences(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _CaseCandidate:
     """A candidate for a case, by rows and columns of the tables."""
 
     contrast: float
@@ -170,14 +170,14 @@ class _Tally:
         self._weights = weights  # (B, U)
         self.points = np.zeros(len(weights))
         self.opposed = np.zeros(len(weights))
-        self.taking_part = np.zeros(weights.shape[1], bool)
+        self.with_preference = np.zeros(weights.shape[1], bool)
         self.n_image_pairs = 0
         self.n_preferences = 0
-        self.right: list[_Found] = []
-        self.wrong: list[_Found] = []
+        self.right: list[_CaseCandidate] = []
+        self.wrong: list[_CaseCandidate] = []
 
     def add(self, pairs: NDArray[np.intp], ratings: Vector, scores: Vector) -> None:
-        """Count the pairs of images (P, 2) in, of tables (I, U)."""
+        """Add the pairs of images (P, 2), of tables (I, U)."""
         gap = ratings[pairs[:, 0]] - ratings[pairs[:, 1]]  # (P, U), nan where not both are rated
         diverge = (gap > 0).any(1) & (gap < 0).any(1)
         pairs, gap = pairs[diverge], gap[diverge]
@@ -189,7 +189,7 @@ class _Tally:
         )
         self.points += (0.5 * (right_a * b + right_b * a)).sum(1, dtype=np.float64)
         self.opposed += (a * b).sum(1, dtype=np.float64)
-        self.taking_part |= (prefer_a | prefer_b).any(0)
+        self.with_preference |= (prefer_a | prefer_b).any(0)
         self.n_image_pairs += len(pairs)
         self.n_preferences += int(prefer_a.sum() + prefer_b.sum())
         self.right = _largest([*self.right, *_candidates(pairs, np.where(right == 1, gap, 0))])
@@ -203,7 +203,7 @@ class _Tally:
         return percentile_interval(float(shares[0]), shares[1:])
 
 
-def _candidates(pairs: NDArray[np.intp], gap: Vector) -> Iterator[_Found]:
+def _candidates(pairs: NDArray[np.intp], gap: Vector) -> Iterator[_CaseCandidate]:
     """The pairs of images (P, 2) of the largest contrast, each with the two users furthest apart.
 
     Gaps (P, U) that don't count are 0.
@@ -212,18 +212,20 @@ def _candidates(pairs: NDArray[np.intp], gap: Vector) -> Iterator[_Found]:
     for row in np.argsort(-contrast, kind="stable")[:_POOL]:
         if contrast[row] > 0:
             a, b = pairs[row]
-            yield _Found(float(contrast[row]), (int(a), int(b)), (int(gap[row].argmax()), int(gap[row].argmin())))
+            yield _CaseCandidate(
+                float(contrast[row]), (int(a), int(b)), (int(gap[row].argmax()), int(gap[row].argmin()))
+            )
 
 
-def _largest(found: list[_Found]) -> list[_Found]:
+def _largest(found: list[_CaseCandidate]) -> list[_CaseCandidate]:
     return sorted(found, key=lambda f: (-f.contrast, f.pair))[:_POOL]
 
 
-def _without_common_images(found: Sequence[_Found]) -> Iterator[_Found]:
-    """The first few of which no two share an image."""
+def _without_common_images(found: Sequence[_CaseCandidate]) -> Iterator[_CaseCandidate]:
+    """The first `MAX_CASES` that share no image."""
     shown: set[int] = set()
     for case in found:
-        if len(shown) < 2 * MOST_CASES and shown.isdisjoint(case.pair):
+        if len(shown) < 2 * MAX_CASES and shown.isdisjoint(case.pair):
             shown |= {*case.pair}
             yield case
 
@@ -231,8 +233,8 @@ def _without_common_images(found: Sequence[_Found]) -> Iterator[_Found]:
 def _common_pairs(rated: NDArray[np.bool_], most: int, seed: int) -> tuple[NDArray[np.intp], int]:
     """Pairs of images (P, 2) that two or more users rated, `most` of them if there are more; and how many there are.
 
-    The table of who rated what is (I, U). Pairs are listed twice, counted and then chosen, a stripe of images
-    at a time, so that the millions that are not chosen never lie in memory.
+    `rated` is (I, U). Pairs are listed a stripe of images at a time, once to be counted and once to be chosen, so that
+    those that are not chosen are never all in memory.
     """
     table = sparse.csr_array(rated.astype(np.int32))
     stripe = max(1, 4 * _CHUNK // max(1, len(rated)))

@@ -1,4 +1,8 @@
-"""Which ratings of an unseen user are the context, and which count: never the same."""
+"""Few-shot episodes of unseen users: which ratings are the context, and which are the query.
+
+Invariant: no rating is in both. Ratings of images that training knows are context first, because evaluation on unseen
+images could not use them anyway.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,55 +14,56 @@ from predictor.data.dataset import Dataset
 
 ImageKind = Literal["unseen", "seen"]
 
-FEWEST = 2
+MIN_QUERY = 2
 """Ratings that have to be left to evaluate a user on: fewer have no order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
-    """One unseen user and one order in which the system comes to know their ratings; rows of the dataset."""
+class Episode:
+    """One unseen user's ratings in a random order; rows of the dataset."""
 
     user: int
     order: NDArray[np.intp]
-    """Ratings that may be context, the first k of them are."""
-    counted: NDArray[np.intp]
-    """Ratings that may be evaluated on, if they are not context."""
+    """Ratings that may be context; the first k of them are."""
+    query_pool: NDArray[np.intp]
+    """Ratings that may be the query, unless they are context."""
 
     def context(self, k: int) -> NDArray[np.intp]:
+        """The first k ratings."""
         return self.order[:k]
 
-    def evaluated(self, k: int) -> NDArray[np.intp]:
-        """What is left to evaluate on when the first k are context."""
-        return np.setdiff1d(self.counted, self.order[:k])
+    def query(self, k: int) -> NDArray[np.intp]:
+        """The ratings to evaluate on when the first k are context."""
+        return np.setdiff1d(self.query_pool, self.order[:k])
 
     def has_enough(self, k: int) -> bool:
-        return len(self.order) >= k and len(self.evaluated(k)) >= FEWEST
+        """Whether there are k ratings for the context, and `MIN_QUERY` for the query."""
+        return len(self.order) >= k and len(self.query(k)) >= MIN_QUERY
 
 
-def meetings(dataset: Dataset, split: str, *, images: ImageKind, draw: int, seed: int) -> list[Meeting]:
-    """One meeting with each user of an unseen split.
+def sample_episodes(dataset: Dataset, split: str, *, images: ImageKind, draw: int, seed: int) -> list[Episode]:
+    """One episode of each user of an unseen split.
 
     Parameters
     ----------
     images
-        Which images count: those that no training rating touches, or those that training knows.
+        The query's images: those without a training rating (`unseen`), or those with one (`seen`).
     draw
         Another number gives another random order.
     """
-    known = np.zeros(len(dataset.images), bool)
-    known[dataset.image[dataset.rows("train")]] = True
+    trained = np.zeros(len(dataset.images), bool)
+    trained[dataset.image[dataset.rows("train")]] = True
     rows = dataset.rows(split)
-    met = []
+    episodes = []
     for user in np.unique(dataset.user[rows]):
         own = rows[dataset.user[rows] == user]
         shuffled = np.random.default_rng([seed, draw, _of_id(dataset.user_ids[user])]).permutation(_by_id(dataset, own))
-        is_known = known[dataset.image[shuffled]]
-        first = [shuffled[is_known], shuffled[~is_known]]
-        counted = own[known[dataset.image[own]] == (images == "seen")]
-        met.append(
-            Meeting(user=int(user), order=first[0] if images == "seen" else np.concatenate(first), counted=counted)
-        )
-    return met
+        is_trained = trained[dataset.image[shuffled]]
+        first = [shuffled[is_trained], shuffled[~is_trained]]
+        query_pool = own[trained[dataset.image[own]] == (images == "seen")]
+        order = first[0] if images == "seen" else np.concatenate(first)
+        episodes.append(Episode(user=int(user), order=order, query_pool=query_pool))
+    return episodes
 
 
 def _by_id(dataset: Dataset, rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -1,11 +1,14 @@
-"""Who is scored on what: seen users as learnt, unseen ones after a few of their ratings, and the baselines.
+"""Scores of one dataset split, by the predictor and by the baselines.
 
-population            the predictor itself, for nobody in particular
-generic_head          the generic liking alone, a kernel ridge on the same features, without any user
-equation_1            unseen users by the paper's rule, where another is measured
-matrix_factorisation  for images that training has seen
-population_mean       the mean of the other raters of the very image: it knows held-out ratings, and is the
-                      most that anything could reach that says the same to everybody
+Seen users are scored as they were learnt in training, unseen users after adaptation to a few of their ratings. What is
+made of the scores is left to `protocol`. The baselines:
+
+population            the predictor itself, without user and demographics
+generic_head          the generic part of the taste model alone: kernel ridge on the same features, without any user
+equation_1            unseen users adapted by the paper's rule, where another rule is measured
+matrix_factorisation  for images with training ratings
+population_mean       the mean rating of the same image by its other raters. It uses held-out ratings, and is the
+                      upper bound of all scores that are the same for everybody
 """
 
 from collections.abc import Sequence
@@ -16,23 +19,23 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.adaptation import Context, Rule, Strangers
+from predictor.adaptation import Adaptation, Context, Rule
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
 from predictor.encoders.encoding import Images, Progress
-from predictor.evaluation.episodes import ImageKind, Meeting, meetings
+from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
 from predictor.metrics import Vector
 from predictor.predictor import PamelaPredictor, Person
-from predictor.taste.hierarchical import Looks, Ratings
+from predictor.taste.hierarchical import ImageFeatures, Ratings
 
-NOBODY = Person(name="*")
+POPULATION = Person(name="*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is to be measured."""
+class EvaluationConfig:
+    """What is measured, and how unseen users are adapted to."""
 
     split: str = "test_seen"
     context: int = 15
@@ -40,20 +43,21 @@ class Question:
     tau: float = 0.1
     rule: Rule = "default"
     images: ImageKind = "unseen"
-    """Of unseen users: which of their images count."""
+    """Which images of unseen users are evaluated on: those without a training rating, or those with one."""
     draws: int = 4
+    """Episodes of each unseen user, with different contexts."""
     seed: int = 0
     details: bool = True
-    """Near-ties, diverging preferences, curves and the grid; without, only the two levels and the baselines."""
+    """Also near-ties, diverging preferences, curves and the grid, not only the two levels and the baselines."""
 
     @classmethod
-    def parsed(cls, *, rule: str, images: str, **rest: Any) -> "Question":
-        """From what was typed.
+    def parse(cls, *, rule: str, images: str, **rest: Any) -> "EvaluationConfig":
+        """Of strings from the command line.
 
         Raises
         ------
         ValueError
-            Something is out of range, or no such rule or kind of images.
+            A value is out of range, or there is no such rule or kind of images.
         """
         if rule not in get_args(Rule):
             raise ValueError(f"unknown rule for strangers {rule!r}; known are {', '.join(get_args(Rule))}")
@@ -71,40 +75,40 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """Ratings that count, and what was predicted for each by the model and by the baselines."""
+class ScoredRatings:
+    """The ratings that are evaluated on, and the scores of each by the model and by the baselines."""
 
-    rows: NDArray[np.intp]
-    scores: dict[str, Vector]
+    rows: NDArray[np.intp]  # (R,), of the dataset
+    scores: dict[str, Vector]  # name -> (R,)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One predictor, one dataset, one question."""
+class Evaluator:
+    """One predictor on one dataset; what several measures need is computed once."""
 
     predictor: PamelaPredictor
     dataset: Dataset
     images: Images
-    question: Question
+    config: EvaluationConfig
     progress: Progress
 
-    def seen(self, warnings: list[str]) -> Scored:
-        """The ratings of a seen split."""
-        rows = self.dataset.rows(self.question.split)
+    def score_seen(self, warnings: list[str]) -> ScoredRatings:
+        """Scores of a seen split; users without a training rating are left out, with a warning."""
+        rows = self.dataset.rows(self.config.split)
         people = {number: self._trained(number) for number in np.unique(self.dataset.user[rows]).tolist()}
-        strangers = [number for number, person in people.items() if person is None]
-        if len(strangers) == len(people):
+        unknown = [number for number, person in people.items() if person is None]
+        if len(unknown) == len(people):
             raise ValueError(
                 f"{self.dataset.name}: the checkpoint has learnt of none of the {len(people)} users of split "
-                f"{self.question.split!r}; evaluate it on the data that it was trained on, or on an unseen split"
+                f"{self.config.split!r}; evaluate it on the data that it was trained on, or on an unseen split"
             )
-        if strangers:
-            names = ", ".join(self.dataset.user_ids[number] for number in strangers[:5])
+        if unknown:
+            names = ", ".join(self.dataset.user_ids[number] for number in unknown[:5])
             warnings.append(
-                f"{len(strangers)} of {len(people)} users had no training rating and are left out: {names}"
-                + (", …" if len(strangers) > 5 else "")
+                f"{len(unknown)} of {len(people)} users had no training rating and are left out: {names}"
+                + (", …" if len(unknown) > 5 else "")
             )
-        rows = rows[~np.isin(self.dataset.user[rows], strangers)]
+        rows = rows[~np.isin(self.dataset.user[rows], unknown)]
         user = self.dataset.user[rows]
         own = np.empty(len(rows))
         for done, (number, person) in enumerate(people.items(), start=1):
@@ -115,75 +119,77 @@ class Bench:
         for number in np.unique(user):
             at = user == number
             factors[at] = self.factors.scores(self.factors.user[number], self.dataset.image[rows[at]])
-        return Scored(rows=rows, scores={"model": own, **self._impersonal(rows), "matrix_factorisation": factors})
+        return ScoredRatings(
+            rows=rows, scores={"model": own, **self._user_independent(rows), "matrix_factorisation": factors}
+        )
 
-    def strangers(self, warnings: list[str]) -> list[Scored]:
-        """The ratings of an unseen split that are not context, once for each draw of contexts."""
-        question = self.question
-        rules: dict[str, Strangers] = {"model": self.rule(question.rule)}
-        if question.rule != "paper":
-            rules["equation_1"] = self.rule("paper")
-        users = self._with_enough(question.context)
-        left_out = len(np.unique(self.dataset.user[self.dataset.rows(question.split)])) - len(users)
+    def score_unseen(self, warnings: list[str]) -> list[ScoredRatings]:
+        """Scores of an unseen split's query ratings, once for each draw of contexts."""
+        config = self.config
+        adaptations: dict[str, Adaptation] = {"model": self.adaptation(config.rule)}
+        if config.rule != "paper":
+            adaptations["equation_1"] = self.adaptation("paper")
+        users = self._users_with_context(config.context)
+        left_out = len(np.unique(self.dataset.user[self.dataset.rows(config.split)])) - len(users)
         if left_out:
             warnings.append(
-                f"{left_out} users have fewer than {question.context} context ratings with two more to evaluate on, "
+                f"{left_out} users have fewer than {config.context} context ratings with two more to evaluate on, "
                 "and are left out"
             )
         scored = []
-        for draw in range(question.draws):
-            parts: dict[str, list[Vector]] = {name: [] for name in (*rules, "matrix_factorisation")}
+        for draw in range(config.draws):
+            parts: dict[str, list[Vector]] = {name: [] for name in (*adaptations, "matrix_factorisation")}
             rows = []
-            for met in self.met(draw):
-                if met.user not in users:
+            for episode in self.episodes(draw):
+                if episode.user not in users:
                     continue
-                counted, context = met.evaluated(question.context), met.context(question.context)
-                for name, rule in rules.items():
-                    parts[name].append(self.score(self._stranger(rule, met.user, context), counted))
-                factors = self.factors.meet(self.dataset.image[context], self.dataset.rating[context])
-                parts["matrix_factorisation"].append(self.factors.scores(factors, self.dataset.image[counted]))
-                rows.append(counted)
+                query, context = episode.query(config.context), episode.context(config.context)
+                for name, adaptation in adaptations.items():
+                    parts[name].append(self.score(self._adapted(adaptation, episode.user, context), query))
+                factors = self.factors.fold_in(self.dataset.image[context], self.dataset.rating[context])
+                parts["matrix_factorisation"].append(self.factors.scores(factors, self.dataset.image[query]))
+                rows.append(query)
             together = np.concatenate(rows)
-            of_people = {name: np.concatenate(vectors) for name, vectors in parts.items()}
-            scored.append(Scored(rows=together, scores={**of_people, **self._impersonal(together)}))
-            self.progress("meeting strangers", draw + 1, question.draws)
+            personal = {name: np.concatenate(vectors) for name, vectors in parts.items()}
+            scored.append(ScoredRatings(rows=together, scores={**personal, **self._user_independent(together)}))
+            self.progress("adapting to unseen users", draw + 1, config.draws)
         return scored
 
     def score(self, person: Person, rows: NDArray[np.intp]) -> Vector:
         """One person's scores of the images of some ratings."""
         image = self.dataset.image[rows]
-        return self.predictor.score_images(self.images[image], [person], looks=self.looks[image])[0]
+        return self.predictor.score_images(self.images[image], [person], features=self.features[image])[0]
 
     def consensus(self, name: str) -> Vector:
-        """One score per image at the population level; nan for what has none."""
+        """One score per image (I,), the same for everybody; nan where the baseline has none."""
         if name in ("model", "population"):
-            return self._of_nobody
+            return self._population_scores
         if name == "generic_head":
-            return self.looks.generic.numpy()
+            return self.features.generic.numpy()
         if name == "matrix_factorisation":
             return self.factors.consensus()
         return np.full(len(self.images), np.nan)
 
     @cached_property
-    def looks(self) -> Looks:
-        return self.predictor.taste.look(self.images)
+    def features(self) -> ImageFeatures:
+        return self.predictor.taste.features(self.images)
 
     @cached_property
     def factors(self) -> Factorisation:
         rows = self.dataset.rows("train")
         if not len(rows):
-            nothing = np.full((len(self.dataset.images), 1), np.nan)
-            return Factorisation(mean=0.0, image=nothing, user=np.zeros((len(self.dataset.users), 1)))
+            unknown = np.full((len(self.dataset.images), 1), np.nan)
+            return Factorisation(mean=0.0, image=unknown, user=np.zeros((len(self.dataset.users), 1)))
         ratings = Ratings(
             user=self.dataset.user[rows], image=self.dataset.image[rows], rating=self.dataset.rating[rows]
         )
         return factorise(ratings, users=len(self.dataset.users), images=len(self.dataset.images))
 
     @cached_property
-    def _of_nobody(self) -> Vector:
-        return self.predictor.score_images(self.images, [NOBODY], looks=self.looks)[0]
+    def _population_scores(self) -> Vector:
+        return self.predictor.score_images(self.images, [POPULATION], features=self.features)[0]
 
-    def _impersonal(self, rows: NDArray[np.intp]) -> dict[str, Vector]:
+    def _user_independent(self, rows: NDArray[np.intp]) -> dict[str, Vector]:
         """Scores that are the same for everybody."""
         image = self.dataset.image[rows]
         count = np.bincount(self.dataset.image, minlength=len(self.images))[image] - 1
@@ -192,13 +198,13 @@ class Bench:
         )
         others = np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
         return {
-            "population": self._of_nobody[image],
+            "population": self._population_scores[image],
             "generic_head": self.consensus("generic_head")[image],
             "population_mean": others,
         }
 
     def _trained(self, number: int) -> Person | None:
-        """A user as learnt in training, under the name alone or after the dataset's; None if not learnt."""
+        """A user as learnt in training, by id or by `dataset/id`; None without a training rating."""
         user_id = self.dataset.user_ids[number]
         for name in (user_id, f"{self.dataset.name}/{user_id}"):
             if name in self.predictor.user_ids:
@@ -207,63 +213,72 @@ class Bench:
                 return person if trained else None
         return None
 
-    def rule(self, rule: Rule) -> Strangers:
-        return self._rules[rule]
+    def adaptation(self, rule: Rule) -> Adaptation:
+        """The rule, with the configuration's neighbours and temperature."""
+        return self._adaptations[rule]
 
     @cached_property
-    def _rules(self) -> dict[str, Strangers]:
-        question = self.question
+    def _adaptations(self) -> dict[str, Adaptation]:
+        config = self.config
         rules: Sequence[Rule] = ("default", "paper", "none")
-        return {r: Strangers(self.predictor, r, question.neighbours, question.tau) for r in rules}
+        return {r: Adaptation(self.predictor, r, config.neighbours, config.tau) for r in rules}
 
-    def _stranger(self, rule: Strangers, user: int, context: NDArray[np.intp]) -> Person:
+    def _adapted(self, adaptation: Adaptation, user: int, context: NDArray[np.intp]) -> Person:
         image = self.dataset.image[context]
-        met = Context(images=self.images[image], looks=self.looks[image], rating=self.dataset.rating[context])
-        return rule.meet(self._demographics[user], met)
+        given = Context(images=self.images[image], features=self.features[image], rating=self.dataset.rating[context])
+        return adaptation.adapt(self._unadapted[user], given)
 
     @cached_property
-    def _demographics(self) -> list[Person]:
-        vectors = self.predictor.encoders.of_people(self.dataset.users.to_pylist())
+    def _unadapted(self) -> list[Person]:
+        """The dataset's users with their demographics, before any rating."""
+        vectors = self.predictor.encoders.encode_people(self.dataset.users.to_pylist())
         return [
             Person(name=name, demographics=None if bool(vector.isnan().any()) else vector)
             for name, vector in zip(self.dataset.user_ids, vectors, strict=True)
         ]
 
-    def met(self, draw: int) -> list[Meeting]:
-        question = self.question
-        return meetings(self.dataset, question.split, images=question.images, draw=draw, seed=question.seed)
+    def episodes(self, draw: int) -> list[Episode]:
+        """One episode of each user of the split."""
+        config = self.config
+        return sample_episodes(self.dataset, config.split, images=config.images, draw=draw, seed=config.seed)
 
-    def _with_enough(self, k: int) -> set[int]:
-        """Users with k context ratings and something left, whatever the draw."""
+    def _users_with_context(self, k: int) -> set[int]:
+        """Users with k context ratings and enough left for the query, in every draw."""
         enough = set.intersection(
-            *({met.user for met in self.met(draw) if met.has_enough(k)} for draw in range(self.question.draws))
+            *({e.user for e in self.episodes(draw) if e.has_enough(k)} for draw in range(self.config.draws))
         )
         if not enough:
-            most = max((len(met.order) for met in self.met(0)), default=0)
+            most = max((len(episode.order) for episode in self.episodes(0)), default=0)
             raise ValueError(
-                f"{self.dataset.name}: nobody in {self.question.split!r} has {k} context ratings and two more "
-                f"on {self.question.images} images to evaluate on (at most {most} ratings a user); give a smaller "
+                f"{self.dataset.name}: nobody in {self.config.split!r} has {k} context ratings and two more "
+                f"on {self.config.images} images to evaluate on (at most {most} ratings a user); give a smaller "
                 "--context"
             )
         return enough
 
     def largest_context(self, wanted: int) -> tuple[int, set[int]]:
         """The largest number of context ratings, up to `wanted`, that half of the users have, and those users."""
-        met = self.met(0)
-        for k in range(wanted, self.question.context, -1):
-            if sum(m.has_enough(k) for m in met) * 2 >= len(met):
-                return k, self._with_enough(k)
-        return self.question.context, self._with_enough(self.question.context)
+        episodes = self.episodes(0)
+        for k in range(wanted, self.config.context, -1):
+            if sum(episode.has_enough(k) for episode in episodes) * 2 >= len(episodes):
+                return k, self._users_with_context(k)
+        return self.config.context, self._users_with_context(self.config.context)
 
-    def by_context(
-        self, rule: Strangers, k: int, most: int, users: set[int], *, draws: int | None = None
+    def metrics_by_context(
+        self, adaptation: Adaptation, k: int, most: int, users: set[int], *, draws: int | None = None
     ) -> dict[str, Vector]:
-        """Each user's metrics after k ratings, evaluated on what is no context even for `most`; means over draws."""
+        """Each user's metrics after k context ratings, means over draws.
+
+        Evaluated on what is left by a context of `most` ratings, so that every k is measured on the same ratings.
+        """
         by_draw: list[dict[str, Vector]] = []
-        for draw in range(draws or self.question.draws):
-            met = [m for m in self.met(draw) if m.user in users]
-            rows = [m.evaluated(most) for m in met]
-            scores = [self.score(self._stranger(rule, m.user, m.context(k)), r) for m, r in zip(met, rows, strict=True)]
+        for draw in range(draws or self.config.draws):
+            episodes = [episode for episode in self.episodes(draw) if episode.user in users]
+            rows = [episode.query(most) for episode in episodes]
+            scores = [
+                self.score(self._adapted(adaptation, episode.user, episode.context(k)), query)
+                for episode, query in zip(episodes, rows, strict=True)
+            ]
             together = np.concatenate(rows)
             by_draw.append(
                 user_level(self.dataset.user[together], self.dataset.rating[together], np.concatenate(scores))

@@ -2,8 +2,8 @@
 
     rating of image i by user u  =  mean + b_u + b_i + p_u . q_i
 
-Fitted by alternating ridge regressions (Koren, Bell and Volinsky 2009). It knows nothing of what an image
-shows: of an image without a training rating it has nothing to say, and says nan.
+Fitted by alternating ridge regressions (Koren, Bell and Volinsky 2009). It uses no content of the images, so that its
+score of an image without a training rating is nan.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from predictor.taste.hierarchical import Ratings
 
 _RANK = 8
 _PENALTY = 8.0
-"""Of factors and biases, in ratings' worth: a bias of n ratings is shrunk by n / (n + 8)."""
+"""Ridge penalty of factors and biases, in ratings: a bias estimated from n ratings is shrunk by n / (n + 8)."""
 _ROUNDS = 15
 
 
@@ -28,22 +28,22 @@ class Factorisation:
     user: NDArray[np.float64]  # (U, 1 + rank)
 
     def scores(self, user: NDArray[np.float64], images: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What a user [b_u, p_u] would rate some images; nan for unseen ones."""
+        """Predicted ratings of images by a user [b_u, p_u]; nan for images without a training rating."""
         return self.mean + user[0] + self.image[images, 0] + self.image[images, 1:] @ user[1:]
 
     def consensus(self) -> NDArray[np.float64]:
-        """One score per image, for nobody in particular."""
+        """One score per image, the same for everybody."""
         return self.mean + self.image[:, 0]
 
-    def meet(self, images: NDArray[np.int64], rating: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The row [b_u, p_u] of a stranger with some ratings; ratings of unseen images say nothing."""
+    def fold_in(self, images: NDArray[np.int64], rating: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The row [b_u, p_u] of an unseen user with some ratings; images without a training rating are ignored."""
         seen = ~np.isnan(self.image[images, 0])
         factors = self.image[images[seen]]
         return _ridge(factors[:, 1:], rating[seen] - self.mean - factors[:, 0])
 
 
 def factorise(ratings: Ratings, *, users: int, images: int, seed: int = 0) -> Factorisation:
-    """Fit to training ratings; people without one have a row of zeros."""
+    """Fit to training ratings; users without one have a row of zeros."""
     rng = np.random.default_rng([seed, 0x3F])
     mean = float(ratings.rating.mean())
     user, image = np.zeros((users, 1 + _RANK)), np.zeros((images, 1 + _RANK))
@@ -69,7 +69,7 @@ def _ridge(factors: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
 
 
 _FACTOR_VARIANCE = 0.02
-"""Factors are of the size of ratings' spread, biases are multiplied by one: their penalties differ in unit."""
+"""Scales the penalty of the factors, which are multiplied by other factors, against that of the biases."""
 
 
 def _grouped(index: NDArray[np.int64]) -> list[tuple[int, NDArray[np.intp]]]:

@@ -1,7 +1,7 @@
-"""The two curves of an evaluation as SVG: text stays text, and the same numbers give the same file.
+"""The two figures of an evaluation, as SVG with real text; the same numbers give the same file.
 
-Lines carry their names at their ends, in place of a legend; colours are those of Okabe and Ito (2008),
-which people tell apart who see no red or no green. 720 pixels wide.
+Each line is labelled at its end. Colours are those of Okabe and Ito (2008), safe for colour-blind readers. Figures are
+720 pixels wide.
 """
 
 import html
@@ -56,7 +56,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A named curve; points without a value are gaps in it."""
+    """A named curve; points without a value are gaps."""
 
     name: str
     x: Sequence[float]
@@ -112,7 +112,7 @@ def margin_figure(result: Mapping[str, Any]) -> str:
 
 
 def context_figure(result: Mapping[str, Any]) -> str:
-    """SROCC by the number of ratings that a new person has given, and what they gain (paper, figure 12)."""
+    """SROCC by the number of context ratings, and its gain over none (paper, figure 12)."""
     rows = sorted(result["contexts"], key=lambda row: row["k"])
     rules = sorted({row["rule"] for row in rows})
 
@@ -128,7 +128,7 @@ def context_figure(result: Mapping[str, Any]) -> str:
             for rule in rules
         ]
 
-    title = "How many ratings does it take to know a stranger?"
+    title = "How many ratings does it take to adapt to a new person?"
     about = f"Mean over the users of {result['split']}, none of whom was in training, with 95% intervals"
 
     def draw(figure: "Figure") -> None:
@@ -201,7 +201,7 @@ def _name_ends(axes: "Axes", ends: Sequence[tuple[float, float, _Line, str]], nu
 
 
 def _spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Places in the order of the wishes, `gap` or more apart and near to them, inside the height if they fit."""
+    """Positions near the wanted ones and in their order, at least `gap` apart, and within the height if they fit."""
     order = sorted(range(len(wanted)), key=lambda n: (wanted[n], n))
     places = [0.0] * len(wanted)
     lowest = -math.inf
@@ -226,7 +226,7 @@ def _shortened(name: str) -> str:
 
 
 def _head(axes: "Axes", text: str) -> None:
-    """What the y axis shows, where it can be read without turning one's head."""
+    """The y axis' label, horizontal above the axes."""
     axes.set_title(text, color=_QUIET, fontweight="bold")
 
 
@@ -241,7 +241,7 @@ def _locator(most: int) -> Any:
 
 
 def _svg(draw: Any, height_in: float, title: str, about: str, lines: Sequence[_Line]) -> str:
-    """The figure with a heading above it; what has no value at all is named below, not silently missing."""
+    """The figure with a heading above; curves without any value are named below."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

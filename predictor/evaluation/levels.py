@@ -3,7 +3,7 @@
     user         a metric within one person's ratings; reports average it over people
     population   the mean rating of each image against one score per image
 
-People are the independent units at both levels: every interval comes from resampling users.
+Users are the independent units at both levels: every interval comes from resampling users.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ from predictor.metrics import (
 
 _LOWEST = {"srocc": -1.0, "plcc": -1.0, "pairwise_accuracy": 0.0}
 _CELLS = 1 << 20
-"""Most images times replicates that are ranked at a time."""
+"""Images times replicates that are ranked at a time, at most."""
 _DECIMALS = 12
-"""To which means are rounded, so that the order of a sum does not break ties."""
+"""Means are rounded to so many, so that the order of summation does not break ties."""
 
 
 def user_level(user: Index, rating: Vector, score: Vector) -> dict[str, Vector]:
@@ -49,7 +49,7 @@ def user_level(user: Index, rating: Vector, score: Vector) -> dict[str, Vector]:
 def compare(
     values_a: Mapping[str, Vector], values_b: Mapping[str, Vector], *, seed: int = 0, replicates: int = 2000
 ) -> dict[str, Interval]:
-    """Mean over users of a − b, of what `user_level` gave for the same ratings, by a paired bootstrap of the users.
+    """Mean over users of a − b, two results of `user_level` for the same ratings, by a paired bootstrap of the users.
 
     Users without a value in either are left out; the resampled users are the same for all metrics.
     """
@@ -62,9 +62,9 @@ def population_level(
 ) -> dict[str, Interval]:
     """Metrics of the images' mean ratings against one score per image, with intervals over users.
 
-    In each replicate users are drawn with replacement, and an image that none of them rated drops out. Means
-    over fewer different people are noisier than those of all, which lowers every replicate; so the replicates
-    are shifted until their median is the value: the interval shows the spread, without that bias.
+    In each replicate users are drawn with replacement, and images that none of them rated are left out. Means over
+    fewer different users are noisier, which lowers all replicates; so the replicates are shifted until their median is
+    the value, and the interval shows their spread without that bias.
 
     Parameters
     ----------

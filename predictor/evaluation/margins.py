@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.metrics import Index, Interval, Vector, means_over_users, pairwise_accuracy_beyond, rows_of_groups
+from predictor.metrics import Index, Interval, Vector, group_rows, means_over_users, pairwise_accuracy_by_margin
 
 MARGINS = tuple(step / 20 for step in range(11))
-"""0 to half of the scale; a quarter is the step from one of the five anchors to the next."""
+"""0 to half of the scale; a quarter is one step of a five-point scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearTies:
-    """What is left at one margin, and how well each score orders it."""
+    """Pairwise accuracy at one margin."""
 
     margin: float
     """In units of the rating, 0 to 1."""
     n_pairs: int
     n_users: int
-    """Users with a pair that is left: the mean is over these."""
+    """Users with a pair that is left; the mean is over these."""
     accuracy: Mapping[str, Interval]
     """By the name of the score; undefined where no pair is left or no user's scores are all numbers."""
 
@@ -57,12 +57,12 @@ def near_tie_curve(
     ValueError
         The margins are negative or do not ascend.
     """
-    groups = list(rows_of_groups(user))
+    groups = list(group_rows(user))
     accuracy = np.full((len(groups), len(scores), len(margins)), np.nan)  # (U, S, M)
     pairs = np.zeros((len(groups), len(margins)), np.int64)  # (U, M)
     for number, rows in enumerate(groups):
         own = [score[rows] for score in scores.values()]
-        accuracy[number], pairs[number] = pairwise_accuracy_beyond(rating[rows], own, margins)
+        accuracy[number], pairs[number] = pairwise_accuracy_by_margin(rating[rows], own, margins)
     columns = {(m, name): accuracy[:, s, m] for m in range(len(margins)) for s, name in enumerate(scores)}
     means = means_over_users(columns, seed=seed, replicates=replicates)
     return [

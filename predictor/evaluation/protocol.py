@@ -1,9 +1,10 @@
-"""What a predictor reaches on one split of a dataset, as the paper measures it (section 4, 7 and appendix A).
+"""The paper's evaluation of a predictor on one split of a dataset (sections 4 and 7, appendix A).
 
-Seen users are scored by what was learnt of them. An unseen user is met with k ratings, and scored on the
-others: the context never counts. Contexts are drawn from the ratings of images that training knows, because
-these cannot be counted anyway, and only then from the others; k is met several times with other contexts,
-and each user's metric is the mean over these.
+Owns which measures are taken, and their place in the result; the scores come from `evaluator`, the statistics from
+`levels`, `margins` and `diverging`.
+
+Seen users are scored by what was learnt of them. Unseen users are adapted to by k of their ratings and evaluated on
+others; every user has several episodes with different contexts, and a user's metric is the mean over these.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from predictor.adaptation import Rule
 from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import Images, Progress
 from predictor.evaluation.diverging import diverging_preferences
-from predictor.evaluation.evaluator import Bench, Question, Scored, mean_of_draws
+from predictor.evaluation.evaluator import EvaluationConfig, Evaluator, ScoredRatings, mean_of_draws
 from predictor.evaluation.levels import compare, population_level, user_level
 from predictor.evaluation.margins import near_tie_curve
 from predictor.metrics import METRICS, means_over_users
@@ -33,7 +34,7 @@ GRID = ((5, 10, 15, 20, 25), (1, 5, 10), (0.05, 0.1, 0.2))
 def evaluate(
     predictor: PamelaPredictor,
     dataset: Dataset,
-    question: Question,
+    config: EvaluationConfig,
     *,
     images: Images | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -43,7 +44,7 @@ def evaluate(
     Parameters
     ----------
     images
-        The vectors of the dataset's images, where they are at hand.
+        The vectors of the dataset's images, if they are encoded already.
 
     Raises
     ------
@@ -51,43 +52,46 @@ def evaluate(
         The split has no ratings, the predictor knows none of its users, or nobody has as many ratings as the
         context asks for.
     """
-    if not len(dataset.rows(question.split)):
+    if not len(dataset.rows(config.split)):
         there = ", ".join(sorted(set(dataset.split.tolist())))
-        raise ValueError(f"{dataset.name}: no rating of split {question.split!r}; there are {there}")
+        raise ValueError(f"{dataset.name}: no rating of split {config.split!r}; there are {there}")
     if images is None:
         encoders = predictor.encoders
-        images = encoders.of_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+        images = encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
     with one_thread():
-        return _measure(Bench(predictor, dataset, images, question, progress))
+        return _measure(Evaluator(predictor, dataset, images, config, progress))
 
 
-def _measure(bench: Bench) -> dict[str, Any]:
-    question = bench.question
-    unseen = question.split.endswith("unseen")
-    warnings = _of_training(bench)
-    scored = bench.strangers(warnings) if unseen else [bench.seen(warnings)]
-    result = _levels(bench, scored)
-    if question.details:
-        result |= _details(bench, scored[0])
-    if unseen and question.details:
-        result["contexts"] = _curves(bench, warnings)
-        result["grid"] = _grid(bench)
-        result["gap"] = _gap(bench, result["user"])
-    settings = {name: value for name, value in asdict(question).items() if name not in ("split", "details")}
-    result["settings"] = settings | {"dataset": bench.dataset.name, "transformer_share": bench.predictor.share}
+def _measure(evaluator: Evaluator) -> dict[str, Any]:
+    config = evaluator.config
+    unseen = config.split.endswith("unseen")
+    warnings = _training_warnings(evaluator)
+    scored = evaluator.score_unseen(warnings) if unseen else [evaluator.score_seen(warnings)]
+    result = _levels(evaluator, scored)
+    if config.details:
+        result |= _details(evaluator, scored[0])
+    if unseen and config.details:
+        result["contexts"] = _curves(evaluator, warnings)
+        result["grid"] = _grid(evaluator)
+        result["gap"] = _gap(evaluator, result["user"])
+    settings = {name: value for name, value in asdict(config).items() if name not in ("split", "details")}
+    result["settings"] = settings | {
+        "dataset": evaluator.dataset.name,
+        "transformer_share": evaluator.predictor.transformer_weight,
+    }
     result["warnings"] = warnings
     return result
 
 
-def _of_training(bench: Bench) -> list[str]:
+def _training_warnings(evaluator: Evaluator) -> list[str]:
     """A warning where the checkpoint was trained on other ratings than those that are split 'train' here."""
-    name, digests = bench.dataset.name, bench.predictor.metrics.get("training", {}).get("datasets", {})
-    if digests and name not in digests and not bench.question.split.endswith("unseen"):
+    name, digests = evaluator.dataset.name, evaluator.predictor.metrics.get("training", {}).get("datasets", {})
+    if digests and name not in digests and not evaluator.config.split.endswith("unseen"):
         return [
             f"the checkpoint was trained on {', '.join(digests)}, not on {name}: users are taken for the same people "
             "where their ids are the same"
         ]
-    if digests.get(name) in (None, bench.dataset.training_digests.get(name)):
+    if digests.get(name) in (None, evaluator.dataset.training_digests.get(name)):
         return []
     return [
         f"the checkpoint was trained on other ratings of {name} than are split 'train' here: it may have seen what it "
@@ -95,45 +99,45 @@ def _of_training(bench: Bench) -> list[str]:
     ]
 
 
-def _curves(bench: Bench, warnings: list[str]) -> list[dict[str, Any]]:
-    """User-level metrics by number of context ratings, all on the same ratings, for both rules."""
-    most, users = bench.largest_context(max(max(ks) for ks in CURVES.values()))
-    everybody = len(bench.met(0))
+def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
+    """User-level metrics by the number of context ratings, for both rules, all evaluated on the same ratings."""
+    most, users = evaluator.largest_context(max(max(ks) for ks in CURVES.values()))
+    everybody = len(evaluator.episodes(0))
     if len(users) < everybody:
         warnings.append(
             f"context curves are of the {len(users)} of {everybody} users who have {most} ratings and two more"
         )
     points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
-    nothing = bench.by_context(bench.rule("none"), 0, most, users)
+    no_ratings = evaluator.metrics_by_context(evaluator.adaptation("none"), 0, most, users)
     lines = []
     for done, (rule, k) in enumerate(points, start=1):
-        values = bench.by_context(bench.rule(rule), k, most, users)
+        values = evaluator.metrics_by_context(evaluator.adaptation(rule), k, most, users)
         lines.append(
             {"rule": rule, "k": k}
             | {name: interval.as_dict() for name, interval in means_over_users(values).items()}
-            | {"gain": compare(values, nothing)["srocc"].as_dict()}
+            | {"gain": compare(values, no_ratings)["srocc"].as_dict()}
         )
-        bench.progress("context curves", done, len(points))
+        evaluator.progress("context curves", done, len(points))
     return lines
 
 
-def _grid(bench: Bench) -> list[dict[str, float | int | None]]:
+def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     """Table 4: equation 1 for each number of context ratings, neighbours and tau, on the same ratings."""
-    most, users = bench.largest_context(max(GRID[0]))
+    most, users = evaluator.largest_context(max(GRID[0]))
     cells = [(k, near, tau) for k in GRID[0] if k <= most for near in GRID[1] for tau in GRID[2]]
     lines = []
     for done, (k, near, tau) in enumerate(cells, start=1):
-        rule = replace(bench.rule("paper"), neighbours=near, tau=tau)
-        values = bench.by_context(rule, k, most, users, draws=1)
+        adaptation = replace(evaluator.adaptation("paper"), neighbours=near, tau=tau)
+        values = evaluator.metrics_by_context(adaptation, k, most, users, draws=1)
         means = {name: _number(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in values.items()}
         lines.append({"k": k, "neighbours": near, "tau": tau, **means})
-        bench.progress("grid of equation 1", done, len(cells))
+        evaluator.progress("grid of equation 1", done, len(cells))
     return lines
 
 
-def _levels(bench: Bench, scored: Sequence[Scored]) -> dict[str, Any]:
+def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, Any]:
     """Both levels of the model and of its baselines."""
-    dataset = bench.dataset
+    dataset = evaluator.dataset
     names = list(scored[0].scores)
     values = {
         name: mean_of_draws(
@@ -147,13 +151,13 @@ def _levels(bench: Bench, scored: Sequence[Scored]) -> dict[str, Any]:
     def both(name: str) -> dict[str, dict[str, dict[str, float | None]]]:
         levels = {
             "user": means_over_users(values[name]),
-            "population": population_level(user, image, rating, bench.consensus(name)),
+            "population": population_level(user, image, rating, evaluator.consensus(name)),
         }
         return {level: {metric: i.as_dict() for metric, i in of.items()} for level, of in levels.items()}
 
     baselines = [name for name in names if name != "model"]
     return {
-        "split": bench.question.split,
+        "split": evaluator.config.split,
         "n_users": len(np.unique(user)),
         "n_images": len(np.unique(image)),
         "n_ratings": len(first),
@@ -167,29 +171,29 @@ def _levels(bench: Bench, scored: Sequence[Scored]) -> dict[str, Any]:
     }
 
 
-def _details(bench: Bench, scored: Scored) -> dict[str, Any]:
+def _details(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:
     """Near-ties (7.2) and diverging preferences (7.1), on the first draw."""
-    dataset, rows = bench.dataset, scored.rows
+    dataset, rows = evaluator.dataset, scored.rows
     user, image, rating = dataset.user[rows], dataset.image[rows], dataset.rating[rows]
     drawn = {name: scores for name, scores in scored.scores.items() if not np.isnan(scores).all()}
-    bench.progress("near-ties and diverging preferences", 0, 2)
+    evaluator.progress("near-ties and diverging preferences", 0, 2)
     margins = [line.as_dict() for line in near_tie_curve(user, rating, drawn)]
-    bench.progress("near-ties and diverging preferences", 1, 2)
+    evaluator.progress("near-ties and diverging preferences", 1, 2)
     image_ids = dataset.images["image_id"].to_pylist()
     diverging = diverging_preferences(
         user, image, rating, scored.scores["model"], user_ids=dataset.user_ids, image_ids=image_ids
     )
-    bench.progress("near-ties and diverging preferences", 2, 2)
+    evaluator.progress("near-ties and diverging preferences", 2, 2)
     return {"margins": margins, "diverging": diverging.as_dict()}
 
 
-def _gap(bench: Bench, unseen: dict[str, dict[str, float | None]]) -> dict[str, Any] | None:
+def _gap(evaluator: Evaluator, unseen: dict[str, dict[str, float | None]]) -> dict[str, Any] | None:
     """Seen users' metrics minus unseen users' (Table 3); None where the dataset has no seen users to compare with."""
-    question = replace(bench.question, split=bench.question.split.replace("unseen", "seen"), details=False)
-    if not len(bench.dataset.rows(question.split)):
+    config = replace(evaluator.config, split=evaluator.config.split.replace("unseen", "seen"), details=False)
+    if not len(evaluator.dataset.rows(config.split)):
         return None
     try:
-        seen = evaluate(bench.predictor, bench.dataset, question, images=bench.images)["user"]
+        seen = evaluate(evaluator.predictor, evaluator.dataset, config, images=evaluator.images)["user"]
     except ValueError:  # a checkpoint of other data knows none of the seen users
         return None
     differences = {
@@ -198,7 +202,7 @@ def _gap(bench: Bench, unseen: dict[str, dict[str, float | None]]) -> dict[str, 
         else None
         for name in METRICS
     }
-    return {"seen_split": question.split, **differences}
+    return {"seen_split": config.split, **differences}
 
 
 def _number(value: Any) -> float | None:

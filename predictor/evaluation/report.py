@@ -1,7 +1,7 @@
-"""An evaluation written down: JSON for programs, Markdown and two drawings for people.
+"""The report of an evaluation: JSON for programs, Markdown and two figures for people.
 
-All of them come from one result, whose first keys DESIGN 7 fixes. Where a number is undefined the JSON has
-null and the report says "undefined". The JSON is written last and whole: if it is there, so are the others.
+All come from one result; an undefined number is null in the JSON and "undefined" in the Markdown. The JSON is written
+last: if it is there, so are the others. The figures are drawn by `figures`.
 """
 
 import json
@@ -23,9 +23,9 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     Parameters
     ----------
     result
-        `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and `baselines`, and as far as they were
-        measured `differences`, `n_users_without_correlation`, `margins`, `diverging`, `contexts`, `grid`, `gap`,
-        `settings` and `warnings`. Estimates are `Interval`s or what their `as_dict` gives; numbers may be NumPy's.
+        As of `protocol.evaluate`: `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and `baselines`;
+        optionally `differences`, `n_users_without_correlation`, `margins`, `diverging`, `contexts`, `grid`, `gap`,
+        `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`; numbers may be NumPy's.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
 
 
 def markdown(result: Mapping[str, Any], figures: Mapping[str, str]) -> str:
-    """The report for people, from the plain result and the file names of its drawings (`margins`, `contexts`)."""
+    """The report in Markdown, of a JSON-like result and the file names of its figures (`margins`, `contexts`)."""
     sections = (
         _warnings(result),
         _levels(result),
@@ -264,13 +264,13 @@ def _missing(estimate: Mapping[str, float | None] | None) -> bool:
 
 
 def _cell(value: object) -> str:
-    """A name as it is, also where it has what means something to Markdown."""
+    """A name with the characters escaped that Markdown would interpret."""
     plain = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "\\|*_`<>[]" else letter for letter in plain)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: no nan, no NumPy, no tuples."""
+    """A value as JSON has it: no nan, no NumPy, no tuples."""
     if isinstance(value, Interval):
         return value.as_dict()
     if isinstance(value, Mapping):

@@ -1,11 +1,11 @@
-"""How alike two images look to people: a kernel over what the frozen encoders see, fitted to mean ratings.
+"""The kernel of the taste model: how alike two images are to people, on the vectors of frozen encoders.
 
     k(x, x') = exp(-1/2 sum_p w_p |x_p - x'_p|^2)
 
-The sum runs over parts of the vectors – each stage of the image encoder, the prompt, the metadata –, each
-brought to unit mean square first. The weights w_p say how much a part matters to people's liking. They are
-found by maximising the marginal likelihood of a Gaussian process on the images' mean ratings (Rasmussen and
-Williams 2006, section 5.4.1): no validation set is spent on them.
+The sum runs over the parts of the vectors – each stage of the image encoder, the prompt, the metadata –, each scaled
+to unit mean square first. The weights w_p say how much a part matters to ratings. They maximise the marginal
+likelihood of a Gaussian process on the images' mean ratings (Rasmussen and Williams 2006, section 5.4.1), so that no
+validation set is needed.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-_MOST_IMAGES = 800
+_MAX_IMAGES = 800
 """The weights are fitted on a seeded sample of this size: its kernel matrix is factorised some fifty times."""
 
 _WEIGHT_PRIOR = 0.02
-"""Precision of the log weights: keeps a part that says nothing from running off to zero or infinity."""
+"""Prior precision of the log weights: keeps the weight of an uninformative part from going to zero or infinity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedKernel:
     """Coordinates in which the kernel is exp(-1/2 squared distance), and the process fitted with it.
 
-    `variance` is of the images' mean liking over the kernel, `noise` of one rating around an image's mean,
-    `nugget` of what an image has beyond its vectors; all on the 0..1 scale, squared.
+    Variances, in units of the 0..1 scale, squared: `variance` of the process, `noise` of one rating around its image's
+    mean, `nugget` of what an image's mean has that its vectors do not tell.
     """
 
     centre: Tensor  # (D,)
@@ -42,8 +42,8 @@ class FittedKernel:
 def rbf(x: Tensor, landmarks: Tensor, lengths: Tensor | None = None) -> Tensor:
     """The kernel between rows in fitted coordinates: (N, D), (M, D) -> (N, M).
 
-    `lengths` are the landmarks' squared lengths (M,), where they are at hand: for one image they cost as
-    much as all the rest.
+    `lengths` are the landmarks' squared lengths (M,), if they are known: to compute them costs as much as all the
+    rest for one image.
     """
     lengths = squared_lengths(landmarks) if lengths is None else lengths
     squared = squared_lengths(x)[:, None] + lengths - 2 * x @ landmarks.T
@@ -51,12 +51,12 @@ def rbf(x: Tensor, landmarks: Tensor, lengths: Tensor | None = None) -> Tensor:
 
 
 def squared_lengths(x: Tensor) -> Tensor:
-    """Of rows: (N, D) -> (N,)."""
+    """Squared lengths of rows: (N, D) -> (N,)."""
     return (x * x).sum(1)
 
 
-def fit_kernel(x: Tensor, parts: Sequence[int], liking: Tensor, ratings: Tensor, *, seed: int) -> FittedKernel:
-    """Fit the weights of the parts.
+def fit_kernel(x: Tensor, parts: Sequence[int], mean_rating: Tensor, ratings: Tensor, *, seed: int) -> FittedKernel:
+    """Fit the weights of the parts, and the process's variances.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def fit_kernel(x: Tensor, parts: Sequence[int], liking: Tensor, ratings: Tensor,
         (N, D) vectors of images in double precision, without nan.
     parts
         Lengths of the parts, in order; they sum to D.
-    liking
-        (N,) mean liking of each image, 0 to 1, centred or not.
+    mean_rating
+        (N,) mean rating of each image, in units of the 0..1 scale, centred or not.
     ratings
         (N,) number of ratings behind each mean.
     """
@@ -80,19 +80,21 @@ def fit_kernel(x: Tensor, parts: Sequence[int], liking: Tensor, ratings: Tensor,
         for unit, values in zip(units, torch.split(x - centre, list(parts), 1), strict=True)
     ]
     scale = torch.cat(normed)
-    chosen = torch.from_numpy(np.random.default_rng([seed, 0x6B]).permutation(len(x))[:_MOST_IMAGES].copy())
+    chosen = torch.from_numpy(np.random.default_rng([seed, 0x6B]).permutation(len(x))[:_MAX_IMAGES].copy())
     split = torch.split(((x - centre) * scale)[chosen], list(parts), 1)
     squared = torch.stack([_squared_distances(part) for part in split])
-    weights, variance, noise, nugget = _most_likely(squared, liking[chosen], ratings[chosen])
+    weights, variance, noise, nugget = _most_likely(squared, mean_rating[chosen], ratings[chosen])
     by_dimension = torch.cat([torch.full((n,), w).sqrt() for n, w in zip(parts, weights, strict=True)]).double()
     return FittedKernel(
         centre=centre, scale=scale * by_dimension, weights=weights, variance=variance, noise=noise, nugget=nugget
     )
 
 
-def _most_likely(squared: Tensor, liking: Tensor, ratings: Tensor) -> tuple[tuple[float, ...], float, float, float]:
+def _most_likely(
+    squared: Tensor, mean_rating: Tensor, ratings: Tensor
+) -> tuple[tuple[float, ...], float, float, float]:
     parts = len(squared)
-    residual = liking - liking.mean()
+    residual = mean_rating - mean_rating.mean()
     total = float(residual.square().mean().clamp_min(1e-6))
 
     def cost(values: np.ndarray) -> tuple[float, np.ndarray]:

@@ -2,9 +2,9 @@
 
     [CLS]  image  prompt  metadata  demographics  user   ->   transformer   ->   CLS   ->   rating
 
-Frozen encoders stand outside: what comes in are their vectors. Every token but CLS and image may be
-missing, and a learnt null token takes its place, so that one model serves known people, strangers,
-groups (a mean of user embeddings) and the population (neither user nor demographics).
+Inputs are vectors of frozen encoders, which are left to `encoders`. A learnt null token replaces every token that is
+missing; only CLS and image never are. So one model serves seen users, unseen users, groups (the mean of their user
+embeddings) and the population (neither user nor demographics).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ TOKENS = ("image", "prompt", "metadata", "demographics", "user")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Sizes. `without` names the tokens of Table 3's ablations: they are null in training and after."""
+    """Sizes; tokens named in `without` are always null (the ablations of Table 3)."""
 
     image_dimensions: int
     text_dimensions: int
@@ -34,7 +34,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Vectors of B (person, image) pairs; a row of nan stands for what is not known."""
+    """Vectors of B pairs of person and image; a row of nan is a missing token."""
 
     image: Tensor  # (B, image_dimensions)
     prompt: Tensor  # (B, text_dimensions)
@@ -44,7 +44,7 @@ class Inputs:
 
 
 class PamelaModel(nn.Module):
-    """Predicts the rating, scaled to 0..1, that a person gives to an image."""
+    """Predicts the rating that a person gives to an image, on a scale from 0 to 1."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class PamelaModel(nn.Module):
             nn.init.normal_(parameter, std=0.02 if parameter is not self.users.weight else 0.5)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Predicted ratings, shape (B,); 0 to 1 is the scale's range, but nothing is clipped."""
+        """Predicted ratings, shape (B,); they are not clipped to the scale."""
         return self.fuse([self.token(name, getattr(inputs, name)) for name in TOKENS])
 
     def token(self, name: str, vectors: Tensor) -> Tensor:
@@ -98,11 +98,11 @@ class PamelaModel(nn.Module):
         *before, last = self.fusion.layers
         for layer in before:
             sequence = layer(sequence)
-        return self.head(_of_first_token(last, sequence)).squeeze(1)
+        return self.head(_first_token_output(last, sequence)).squeeze(1)
 
 
-def _of_first_token(layer: nn.Module, sequence: Tensor) -> Tensor:
-    """The layer's output for the first token alone, (B, width): of the last layer, nothing else is looked at."""
+def _first_token_output(layer: nn.Module, sequence: Tensor) -> Tensor:
+    """The layer's output for the first token alone, (B, width): the head reads no other token of the last layer."""
     assert isinstance(layer, nn.TransformerEncoderLayer)
     normed = layer.norm1(sequence)
     attended = layer.self_attn(normed[:, :1], normed, normed, need_weights=False)[0]

@@ -1,4 +1,4 @@
-"""Tensors as a safetensors file; what the disk refuses is an OSError, as of any other file."""
+"""Tensors as a safetensors file, with `OSError` for a full or unwritable disk, as for any other file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors, each with its own memory.
+    """Write named tensors, which must not share memory.
 
     Raises
     ------
     OSError
-        The disk is full or does not let the file be written.
+        The disk is full or not writable.
     """
     try:
         save_file(dict(tensors), path, None if metadata is None else dict(metadata))

@@ -1,7 +1,7 @@
-"""Training the PAMELA model on cached features: AdamW, mean squared error, best epoch by validation.
+"""Training of the PAMELA transformer on encoded images and texts: AdamW, mean squared error, best epoch by validation.
 
-Given the same tables, recipe and seed the result is the same, whatever ran before, however many cores there
-are, and however often it was stopped and went on.
+Invariant: the same table, recipe and seed give the same weights, whatever ran before in the process, on any number of
+cores, and however often training was stopped and resumed.
 """
 
 import math
@@ -22,7 +22,7 @@ from predictor.transformer.training_state import TrainingState, identity_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to train. The `drop_` rates hide a token in training, so that its null token learns to stand in."""
+    """How to train. `drop_` rates are the shares of examples that train with the null token in place of that token."""
 
     epochs: int
     batch_size: int
@@ -33,12 +33,12 @@ class Recipe:
     drop_metadata: float = 0.0
     drop_demographics: float = 0.0
     drop_user: float = 0.0
-    transformer_share: float | None = None
-    """Of the prediction; the taste model has the rest. None: whatever ranks the validation ratings best."""
+    transformer_weight: float | None = None
+    """In the ensemble with the taste model, 0 to 1. None: chosen by the ranking of the validation ratings."""
 
 
 RECIPES = {
-    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5, transformer_share=1.0),
+    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5, transformer_weight=1.0),
     "small": Recipe(
         epochs=15,
         batch_size=128,
@@ -49,12 +49,12 @@ RECIPES = {
         drop_user=0.05,
     ),
 }
-"""`paper`: section 4, constant rate after a linear warm-up. `small`: up to some hundred thousand ratings."""
+"""`paper`: section 4, constant rate after a linear warm-up. `small`: for up to a few hundred thousand ratings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTable:
-    """Features and ratings as tensors; rows of nan stand for what is not known."""
+    """Vectors and ratings as tensors; a row of nan is a missing vector."""
 
     image: Tensor  # (I, image_dimensions)
     prompt: Tensor  # (I, text_dimensions)
@@ -90,8 +90,8 @@ def train(
 ) -> PamelaModel:
     """Fit a model to the rows of split `train`, keeping the epoch with the best mean user SROCC on `val_seen`.
 
-    After every epoch the state is written to the folder `state`, if one is given; a state that is there is
-    where training goes on.
+    Training saves its state to the folder `state` after each epoch, if one is given, and resumes from a state that is
+    there.
 
     Raises
     ------
@@ -108,40 +108,40 @@ def train(
         optimiser = torch.optim.AdamW(
             model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-        reached = TrainingState(model, optimiser, generator, _copied(model), -math.inf)
+        current = TrainingState(model, optimiser, generator, _copied(model), -math.inf)
         identity = identity_of(table, recipe, seed=seed, without=without, width=width) if state else ""
-        if state is not None and reached.load(state, identity):
-            on_epoch(Epoch(reached.epoch, math.nan, reached.best_srocc))
-        while reached.epoch < recipe.epochs:
-            error = _epoch(table, rows, recipe, reached)
+        if state is not None and current.load(state, identity):
+            on_epoch(Epoch(current.epoch, math.nan, current.best_srocc))
+        while current.epoch < recipe.epochs:
+            error = _epoch(table, rows, recipe, current)
             validated = validate(model, table)
-            if validated > reached.best_srocc or reached.best_srocc == -math.inf:  # without validation, the last epoch
-                reached.best = _copied(model)
-            if validated > reached.best_srocc:
-                reached.best_srocc = validated
-            reached.epoch += 1
+            if validated > current.best_srocc or current.best_srocc == -math.inf:  # without validation, the last epoch
+                current.best = _copied(model)
+            if validated > current.best_srocc:
+                current.best_srocc = validated
+            current.epoch += 1
             if state is not None:
-                reached.save(state, identity)
-            on_epoch(Epoch(reached.epoch, error, validated))
-        model.load_state_dict(reached.best)
+                current.save(state, identity)
+            on_epoch(Epoch(current.epoch, error, validated))
+        model.load_state_dict(current.best)
     return model.eval()
 
 
-def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, reached: TrainingState) -> float:
-    """One pass over the training rows; the mean squared error on the way."""
-    model, generator = reached.model, reached.generator
+def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, current: TrainingState) -> float:
+    """One pass over the training rows; returns its mean squared error."""
+    model, generator = current.model, current.generator
     model.train()
     total = 0.0
     for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.batch_size):
-        reached.steps += 1
-        for group in reached.optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, reached.steps / recipe.warmup_steps)
-        inputs = _hide(gather(table, batch, model), recipe, generator)
+        current.steps += 1
+        for group in current.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, current.steps / recipe.warmup_steps)
+        inputs = _drop_tokens(gather(table, batch, model), recipe, generator)
         loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
-        reached.optimiser.zero_grad()
+        current.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        reached.optimiser.step()
+        current.optimiser.step()
         total += loss.item() * len(batch)
     return total / len(rows)
 
@@ -161,7 +161,7 @@ def validate(model: PamelaModel, table: TrainingTable) -> float:
 
 
 def predict(model: PamelaModel, table: TrainingTable, rows: Tensor, *, as_population: bool = False) -> NDArray:
-    """Scores of the given rating rows, shape (len(rows),); `as_population` hides user and demographics."""
+    """Scores of some rows of the ratings, shape (len(rows),); `as_population` leaves user and demographics out."""
     model.eval()
     with one_thread(), torch.inference_mode():
         scores = [model(gather(table, batch, model, as_population=as_population)) for batch in rows.split(512)]
@@ -169,7 +169,7 @@ def predict(model: PamelaModel, table: TrainingTable, rows: Tensor, *, as_popula
 
 
 def gather(table: TrainingTable, rows: Tensor, model: PamelaModel, *, as_population: bool = False) -> Inputs:
-    """The model's inputs for some ratings."""
+    """The model's inputs for some rows of the ratings."""
     image, user = table.image_index[rows], table.user_index[rows]
     inputs = Inputs(
         image=table.image[image],
@@ -200,7 +200,7 @@ def _new_model(table: TrainingTable, rows: Tensor, width: int, without: tuple[st
     return model
 
 
-def _hide(inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> Inputs:
+def _drop_tokens(inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> Inputs:
     hidden = {}
     for field in fields(inputs):
         rate = getattr(recipe, f"drop_{field.name}", 0.0)

@@ -1,7 +1,7 @@
-"""Where training stands, on disk after every epoch, so that a run that was stopped goes on to the very same weights.
+"""The state of training after an epoch, on disk: a resumed training ends with the same weights to the last bit.
 
-One safetensors file, replaced as a whole: weights, the best weights so far, the optimiser's moments, and
-every random generator. It names what it belongs to, and is refused for anything else.
+One safetensors file, replaced atomically: weights, best weights so far, optimiser moments, and the state of every
+random generator. It holds the identity of its training, and any other training is refused.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ FILE = "training.safetensors"
 
 @dataclass(slots=True)
 class TrainingState:
-    """What the next epoch depends on."""
+    """All that the next epoch depends on."""
 
     model: PamelaModel
     optimiser: torch.optim.Optimizer
@@ -38,13 +38,15 @@ class TrainingState:
         for index, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
         tensors |= {"random.batches": self.generator.get_state(), "random.dropout": torch.get_rng_state()}
-        said = {"identity": identity, "epoch": self.epoch, "steps": self.steps, "best_srocc": self.best_srocc}
+        header = {"identity": identity, "epoch": self.epoch, "steps": self.steps, "best_srocc": self.best_srocc}
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / FILE) as scratch:
-            save_tensors({n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(said)})
+            save_tensors(
+                {n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(header)}
+            )
 
     def load(self, folder: Path, identity: str) -> bool:
-        """Go on where `folder` says; False where it says nothing.
+        """Restore the state from `folder`; False where there is none.
 
         Raises
         ------
@@ -56,8 +58,8 @@ class TrainingState:
             return False
         try:
             with safe_open(path, "pt") as stored:
-                said = json.loads(stored.metadata()["state"])
-                belongs_to = said["identity"]
+                header = json.loads(stored.metadata()["state"])
+                belongs_to = header["identity"]
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read: {error}; remove it to train from the start") from error
@@ -79,12 +81,12 @@ class TrainingState:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.generator.set_state(parts["random"]["batches"])
         torch.set_rng_state(parts["random"]["dropout"])
-        self.best_srocc, self.epoch, self.steps = said["best_srocc"], said["epoch"], said["steps"]
+        self.best_srocc, self.epoch, self.steps = header["best_srocc"], header["epoch"], header["steps"]
         return True
 
 
 def identity_of(table: object, recipe: object, **settings: object) -> str:
-    """A digest of all that decides the weights: the table's arrays, the recipe and further settings."""
+    """A digest of all that the weights depend on: the table's arrays, the recipe and further settings."""
     digest = hashlib.sha256(json.dumps([asdict(recipe), settings], sort_keys=True, default=str).encode())  # type: ignore[call-overload]
     for field in fields(table):  # type: ignore[arg-type]
         value = getattr(table, field.name)

@@ -111,7 +111,7 @@ def _scored(study: Study, rows: Sequence[dict], table: pa.Table, predictor: Pame
     if not known:
         raise ValueError(f"the predictor knows none of the voters; it knows {', '.join(predictor.user_ids[:12])}")
     files = [study.asset(item) for item in items]
-    seen = predictor.encoders.of_files(files, [prompts[item] for item in items], [{}] * len(items))
+    seen = predictor.encoders.encode_files(files, [prompts[item] for item in items], [{}] * len(items))
     scores = predictor.score_images(seen, [predictor.person(user) for user in known])
     score = {
         (user, item): float(value) for user, line in zip(known, scores, strict=True)

@@ -61,7 +61,7 @@ def main() -> None:
 
         def scored(group: Sequence[Person]) -> float:
             return milliseconds(
-                lambda p: predictor.score_images(predictor.see([p], prompts=["a cloud"]), group), pictures()
+                lambda p: predictor.score_images(predictor.encode([p], prompts=["a cloud"]), group), pictures()
             )
 
         encoder = milliseconds(lambda p: predictor.encoders.image.encode([p]), pictures())

@@ -21,7 +21,7 @@ BRIEF = Recipe(
     warmup_steps=5,
     drop_prompt=0.1,
     drop_demographics=0.1,
-    transformer_share=0.4,  # both models have their say
+    transformer_weight=0.4,  # both models have their say
 )
 
 

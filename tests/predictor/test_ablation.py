@@ -8,13 +8,13 @@ import pytest
 
 from predictor.ablation import VARIANTS, ablate, table
 from predictor.data.dataset import Dataset, read_dataset
-from predictor.evaluation.evaluator import Question
+from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
 from predictor.metrics import METRICS
 from predictor.predictor import PamelaPredictor
 from predictor.transformer.training import Recipe
 
-BRIEF = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, transformer_share=0.4)
+BRIEF = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, transformer_weight=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_every_row_of_table_3_is_what_its_checkpoint_reaches(ablated: Path, data
     checkpoint = PamelaPredictor.from_pretrained(ablated / "no-demographics-no-metadata")
     assert checkpoint.model.config.without == ("demographics", "metadata")
     for split in ("seen", "unseen"):
-        reached = evaluate(checkpoint, data, Question(split=f"test_{split}", details=False))["user"]
+        reached = evaluate(checkpoint, data, EvaluationConfig(split=f"test_{split}", details=False))["user"]
         assert line[split] == {name: reached[name]["value"] for name in METRICS}
     assert len({line["seen"]["srocc"] for line in lines}) == len(VARIANTS)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.adaptation import RULES, Context, Rule, Strangers, profile
+from predictor.adaptation import RULES, Adaptation, Context, Rule, profile
 from predictor.enrolment import RatedImages, enroll
 from predictor.predictor import PamelaPredictor, Person, mean_person
 
@@ -16,15 +16,15 @@ RATING = np.array([0.9, 0.1, 0.5, 0.7, 0.2])
 
 @pytest.fixture(scope="module")
 def context(predictor: PamelaPredictor, rated: Path, cache: Path) -> Context:
-    """Five images and what a stranger thinks of them."""
+    """Five images and an unseen user's ratings of them."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PAMELA_CACHE", str(cache))
-        images = predictor.see([Image.open(path) for path in sorted(rated.glob("*.png"))[:5]])
-    return Context(images=images, looks=predictor.taste.look(images), rating=RATING)
+        images = predictor.encode([Image.open(path) for path in sorted(rated.glob("*.png"))[:5]])
+    return Context(images=images, features=predictor.taste.features(images), rating=RATING)
 
 
 def by_similarity(predictor: PamelaPredictor, context: Context) -> list[tuple[float, str]]:
-    """Cosine of the stranger's profile with everybody's, most similar first, one person at a time."""
+    """Cosine of the unseen user's profile with everybody's, most similar first, one person at a time."""
     vectors = context.images.image.double().numpy()
     own = sum(r * v for r, v in zip(context.rating, vectors, strict=True)) / context.rating.sum()
     found = []
@@ -54,21 +54,21 @@ def test_equation_1_is_the_weighted_mean_of_the_most_similar_users(
         taste=torch.stack([w * p.taste for w, p in zip(shares, people, strict=True) if p.taste is not None]).sum(0),
         level=sum(w * p.level for w, p in zip(shares, people, strict=True)),
     )
-    assert_alike(Strangers(predictor, "paper", neighbours, tau).meet(Person(name="new"), context), expected)
+    assert_alike(Adaptation(predictor, "paper", neighbours, tau).adapt(Person(name="new"), context), expected)
 
 
 def test_at_a_temperature_near_0_only_the_nearest_counts(predictor: PamelaPredictor, context: Context) -> None:
     nearest = predictor.person(by_similarity(predictor, context)[0][1])
-    assert_alike(Strangers(predictor, "paper", 5, 1e-9).meet(Person(name="new"), context), nearest)
+    assert_alike(Adaptation(predictor, "paper", 5, 1e-9).adapt(Person(name="new"), context), nearest)
 
 
 def test_at_a_high_temperature_the_neighbours_count_alike(predictor: PamelaPredictor, context: Context) -> None:
     near = [predictor.person(name) for _, name in by_similarity(predictor, context)[:4]]
-    assert_alike(Strangers(predictor, "paper", 4, 1e9).meet(Person(name="new"), context), mean_person("", near))
+    assert_alike(Adaptation(predictor, "paper", 4, 1e9).adapt(Person(name="new"), context), mean_person("", near))
 
 
 def test_more_neighbours_than_users_are_all_of_them(predictor: PamelaPredictor, context: Context) -> None:
-    everybody, more = (Strangers(predictor, "paper", k).meet(Person(name="new"), context) for k in (6, 1000))
+    everybody, more = (Adaptation(predictor, "paper", k).adapt(Person(name="new"), context) for k in (6, 1000))
     assert_alike(more, everybody)
 
 
@@ -78,15 +78,15 @@ def test_a_user_without_a_training_rating_is_nobodys_neighbour(predictor: Pamela
     column = predictor.users.column_names.index("n_ratings")
     fewer = predictor.with_users(predictor.users.set_column(column, "n_ratings", [counts]))
     second = predictor.person(by_similarity(predictor, context)[1][1])
-    assert_alike(Strangers(fewer, "paper", 1).meet(Person(name="new"), context), second)
+    assert_alike(Adaptation(fewer, "paper", 1).adapt(Person(name="new"), context), second)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_name_and_the_demographics_are_the_strangers_own(
+def test_the_name_and_the_demographics_are_the_unseen_users_own(
     predictor: PamelaPredictor, context: Context, rule: Rule
 ) -> None:
     known = Person(name="new", demographics=torch.ones(predictor.model.config.profile_dimensions))
-    person = Strangers(predictor, rule).meet(known, context)
+    person = Adaptation(predictor, rule).adapt(known, context)
     assert (person.name, person.demographics) == ("new", known.demographics)
 
 
@@ -94,17 +94,17 @@ def test_without_a_rule_or_without_ratings_only_demographics_are_used(
     predictor: PamelaPredictor, context: Context
 ) -> None:
     known = Person(name="new", demographics=torch.ones(predictor.model.config.profile_dimensions))
-    nothing = Context(images=context.images[:0], looks=context.looks[:0], rating=RATING[:0])
-    met = [Strangers(predictor, "none").meet(known, context)]
-    met += [Strangers(predictor, rule).meet(known, nothing) for rule in RULES]
-    for person in met:
+    nothing = Context(images=context.images[:0], features=context.features[:0], rating=RATING[:0])
+    adapted = [Adaptation(predictor, "none").adapt(known, context)]
+    adapted += [Adaptation(predictor, rule).adapt(known, nothing) for rule in RULES]
+    for person in adapted:
         assert (person.user, person.taste, person.level) == (None, None, 0.0)
         assert person.demographics is known.demographics
 
 
-def test_by_default_a_strangers_taste_is_inferred(predictor: PamelaPredictor, context: Context) -> None:
-    taste, level = predictor.taste.infer(context.looks, torch.from_numpy(RATING))
-    person = Strangers(predictor).meet(Person(name="new"), context)
+def test_by_default_the_taste_is_inferred(predictor: PamelaPredictor, context: Context) -> None:
+    taste, level = predictor.taste.infer(context.features, torch.from_numpy(RATING))
+    person = Adaptation(predictor).adapt(Person(name="new"), context)
     assert person.user is None and person.taste is not None
     assert torch.equal(person.taste, taste) and person.level == level
     assert taste.abs().max() > 0
@@ -112,9 +112,9 @@ def test_by_default_a_strangers_taste_is_inferred(predictor: PamelaPredictor, co
     assert np.corrcoef(scores[0] - scores[1], RATING)[0, 1] > 0  # towards what was liked
 
 
-def test_after_one_rating_a_stranger_is_ranked_for_as_anybody(predictor: PamelaPredictor, context: Context) -> None:
-    one = Context(images=context.images[:1], looks=context.looks[:1], rating=np.array([1.0]))
-    person = Strangers(predictor).meet(Person(name="new"), one)
+def test_after_one_rating_the_ranking_is_the_populations(predictor: PamelaPredictor, context: Context) -> None:
+    one = Context(images=context.images[:1], features=context.features[:1], rating=np.array([1.0]))
+    person = Adaptation(predictor).adapt(Person(name="new"), one)
     scores = predictor.score_images(context.images, [person, Person(name="*")])
     assert np.ptp(scores[0] - scores[1]) < 1e-8
 
@@ -131,7 +131,7 @@ def test_after_one_rating_a_stranger_is_ranked_for_as_anybody(predictor: PamelaP
 )
 def test_what_is_out_of_range_is_refused(predictor: PamelaPredictor, settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Strangers(predictor, **settings)
+        Adaptation(predictor, **settings)
 
 
 @settings(deadline=None, max_examples=30)
@@ -146,18 +146,18 @@ def test_the_profile_of_somebody_who_likes_nothing_is_zero_and_has_neighbours_al
     predictor: PamelaPredictor, context: Context
 ) -> None:
     assert profile(np.ones((3, 2), np.float32), np.zeros(3)).tolist() == [0, 0]
-    grim = Context(images=context.images, looks=context.looks, rating=np.zeros(5))
-    person = Strangers(predictor, "paper").meet(Person(name="new"), grim)
+    grim = Context(images=context.images, features=context.features, rating=np.zeros(5))
+    person = Adaptation(predictor, "paper").adapt(Person(name="new"), grim)
     assert np.isfinite(predictor.score_images(context.images, [person])).all()
 
 
 def test_an_enrolled_person_is_nobodys_neighbour(predictor: PamelaPredictor, context: Context, rated: Path) -> None:
-    """Even one who rated just as the stranger did: equation 1 is of the people that training has seen."""
+    """Even one who rated just as the unseen user did: equation 1 is of the people that training has seen."""
     rows = RatedImages(files=sorted(rated.glob("*.png"))[:5], rating=RATING, prompts=[None] * 5)
     with_twin = enroll(predictor, "twin", rows)
     assert with_twin.user_ids[-1] == "twin"
     for neighbours in (1, 3, 1000):
-        met, expected = (
-            Strangers(each, "paper", neighbours).meet(Person(name="new"), context) for each in (with_twin, predictor)
+        adapted, expected = (
+            Adaptation(each, "paper", neighbours).adapt(Person(name="new"), context) for each in (with_twin, predictor)
         )
-        assert_alike(met, expected)
+        assert_alike(adapted, expected)

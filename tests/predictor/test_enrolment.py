@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from predictor.adaptation import Context, Strangers
+from predictor.adaptation import Adaptation, Context
 from predictor.data.dataset import read_dataset
 from predictor.enrolment import RatedImages, enroll, read_person, read_ratings
 from predictor.predictor import PamelaPredictor, Person
@@ -37,14 +37,14 @@ def liked(rated: Path) -> RatedImages:
     return RatedImages(files=files, rating=np.array(light), prompts=["fog", None, *["a cloud"] * 13])
 
 
-def test_a_new_person_is_scored_for_as_for_a_stranger_with_those_ratings(
+def test_an_enrolled_user_has_the_scores_of_an_unseen_user_with_those_ratings(
     predictor: PamelaPredictor, liked: RatedImages, pictures: list[Image.Image]
 ) -> None:
     with_ada = enroll(predictor, "ada", liked)
-    images = predictor.see([Image.open(file) for file in liked.files], prompts=liked.prompts)
-    context = Context(images=images, looks=predictor.taste.look(images), rating=liked.rating)
-    stranger = Strangers(predictor).meet(Person(name="ada"), context)
-    assert np.array_equal(with_ada.score(pictures, with_ada.person("ada")), predictor.score(pictures, stranger))
+    images = predictor.encode([Image.open(file) for file in liked.files], prompts=liked.prompts)
+    context = Context(images=images, features=predictor.taste.features(images), rating=liked.rating)
+    adapted = Adaptation(predictor).adapt(Person(name="ada"), context)
+    assert np.array_equal(with_ada.score(pictures, with_ada.person("ada")), predictor.score(pictures, adapted))
     generic = predictor.score(pictures, predictor.population())
     assert not np.array_equal(with_ada.score(pictures, with_ada.person("ada")), generic)
     assert with_ada.users.to_pylist()[-1]["n_ratings"] == 15
@@ -195,10 +195,10 @@ def test_a_file_that_is_no_image_is_refused_by_its_name(predictor: PamelaPredict
 def test_a_person_of_a_dataset_folder_is_known_by_all_their_ratings_and_what_they_told(dataset: Path) -> None:
     data = read_dataset(dataset)
     user = data.user_ids[0]
-    rated, told = read_person(dataset, user)
+    rated, demographics = read_person(dataset, user)
     rows = data.user == 0
     assert rated.rating.tolist() == data.rating[rows].tolist()
     assert rated.files == [data.image_paths[image] for image in data.image[rows]]
-    assert set(told) <= set(data.users.column_names) - {"user_id"}
+    assert set(demographics) <= set(data.users.column_names) - {"user_id"}
     with pytest.raises(ValueError, match="no user 'nobody'; there are"):
         read_person(dataset, "nobody")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from predictor.data.dataset import read_dataset
 from predictor.encoders.encoding import EncoderNames
-from predictor.fitting import SHARES, fit
+from predictor.fitting import TRANSFORMER_WEIGHTS, fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
 from predictor.simulation.dataset import simulate
@@ -26,8 +26,8 @@ def test_metrics_are_of_unseen_images_for_the_person_the_population_and_without_
     assert (metrics["split"], metrics["n_users"], metrics["n_images"], metrics["n_ratings"]) == ("test_seen", 6, 8, 40)
     baselines = metrics["baselines"]
     assert set(baselines) == {"population", "generic_head", "matrix_factorisation", "population_mean"}
-    told = [metrics["user"], metrics["population"], *(baselines[n]["user"] for n in ("population", "generic_head"))]
-    for model in told:
+    measured = [metrics["user"], metrics["population"], *(baselines[n]["user"] for n in ("population", "generic_head"))]
+    for model in measured:
         assert set(model) == set(METRICS)
         for interval in model.values():
             assert -1 <= interval["ci_low"] <= interval["value"] <= interval["ci_high"] <= 1
@@ -61,7 +61,7 @@ def test_the_card_shows_the_metrics_and_where_they_come_from(predictor: PamelaPr
     assert f"| personal | {predictor.metrics['user']['srocc']['value']:+.3f} [" in predictor.card
     generic = predictor.metrics["baselines"]["generic_head"]["user"]["srocc"]["value"]
     assert f"| generic head: no user at all | {generic:+.3f} [" in predictor.card
-    assert "Share of the transformer in the prediction: 0.4;" in predictor.card
+    assert "Weight of the transformer in the ensemble: 0.4;" in predictor.card
 
 
 def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_in_training(
@@ -69,7 +69,7 @@ def test_a_profile_is_the_rating_weighted_mean_of_the_images_that_a_user_rated_i
 ) -> None:
     dataset = read_dataset(rated)
     own = [row for row in dataset.rows("train") if dataset.user[row] == 2]
-    features = predictor.see([Image.open(dataset.image_paths[dataset.image[row]]) for row in own]).image
+    features = predictor.encode([Image.open(dataset.image_paths[dataset.image[row]]) for row in own]).image
     expected = np.average(features, axis=0, weights=dataset.rating[own])
     user = predictor.users.to_pylist()[2]
     assert user["n_ratings"] == len(own)
@@ -84,16 +84,16 @@ def test_the_same_seed_gives_the_same_checkpoint(rated: Path, tmp_path: Path) ->
 
 
 def test_progress_is_told_for_every_stage(rated: Path) -> None:
-    told: dict[str, list[tuple[int, int]]] = {}
+    stages: dict[str, list[tuple[int, int]]] = {}
     fit(
         read_dataset(rated),
         BRIEF,
-        progress=lambda what, done, total: told.setdefault(what, []).append((done, total)),
+        progress=lambda what, done, total: stages.setdefault(what, []).append((done, total)),
     )
-    assert list(told) == ["encoding images", "training", "learning tastes"]
-    assert told["encoding images"] == [(number, 40) for number in range(1, 41)]
-    assert told["training"] == [(1, 1)]
-    assert told["learning tastes"] == [(0, 1), (1, 1)]
+    assert list(stages) == ["encoding images", "training", "learning tastes"]
+    assert stages["encoding images"] == [(number, 40) for number in range(1, 41)]
+    assert stages["training"] == [(1, 1)]
+    assert stages["learning tastes"] == [(0, 1), (1, 1)]
 
 
 def test_a_user_without_ratings_is_kept_with_an_empty_profile_and_no_taste(dataset: Path) -> None:
@@ -138,38 +138,39 @@ def test_the_taste_model_does_not_know_either_what_is_left_out(rated: Path, left
     plain, fitted = (fit(read_dataset(rated), BRIEF, without=without) for without in ((), (left_out,)))
     picture = [Image.open(rated / "000.png")]
     said: dict[str, Any] = {"prompts": ["fog"]} if left_out == "prompt" else {"metadata": [{"style": "soft"}]}
-    told = [
-        [model.taste.look(model.see(picture, **given)).generic for given in ({}, said)] for model in (plain, fitted)
+    generic = [
+        [model.taste.features(model.encode(picture, **given)).generic for given in ({}, said)]
+        for model in (plain, fitted)
     ]
-    assert not torch.equal(*told[0])
-    assert torch.equal(*told[1])
+    assert not torch.equal(*generic[0])
+    assert torch.equal(*generic[1])
 
 
 def test_the_share_is_the_recipes_or_what_ranks_the_validation_ratings_best(rated: Path) -> None:
     data = read_dataset(rated)
-    given = fit(data, replace(BRIEF, transformer_share=0.3))
-    assert given.share == 0.3
+    given = fit(data, replace(BRIEF, transformer_weight=0.3))
+    assert given.transformer_weight == 0.3
     chosen = fit(data, replace(BRIEF, epochs=8))
     rows, paths = data.rows("val_seen"), data.image_paths
-    images = chosen.encoders.of_files(paths, data.prompts, data.images.to_pylist())
+    images = chosen.encoders.encode_files(paths, data.prompts, data.images.to_pylist())
     reached = []
-    for share in SHARES:
+    for weight in TRANSFORMER_WEIGHTS:
         scores = np.empty(len(rows))
         for position, row in enumerate(rows):
             shared = PamelaPredictor(
-                chosen.model, chosen.taste, chosen.users, chosen.encoders, share=share, metrics={}, card=""
+                chosen.model, chosen.taste, chosen.users, chosen.encoders, transformer_weight=weight, metrics={}, card=""
             )
             person = shared.person(data.user_ids[data.user[row]])
             number = data.image[row]
             scores[position] = shared.score_images(images[number : number + 1], [person])[0, 0]
         reached.append(mean_over_users(per_user(srocc, data.user[rows], data.rating[rows], scores)).value)
-    assert reached[SHARES.index(chosen.share)] == pytest.approx(max(reached), abs=1e-9)
+    assert reached[TRANSFORMER_WEIGHTS.index(chosen.transformer_weight)] == pytest.approx(max(reached), abs=1e-9)
 
 
-def test_where_nothing_is_left_to_validate_by_the_transformer_has_no_share(rated: Path) -> None:
+def test_where_nothing_is_left_to_validate_by_the_transformer_has_no_weight(rated: Path) -> None:
     data = read_dataset(rated)
     split = np.where(data.split == "val_seen", "test_seen", data.split)
-    assert fit(replace(data, split=split), BRIEF).share == 0.0
+    assert fit(replace(data, split=split), BRIEF).transformer_weight == 0.0
 
 
 def test_one_person_alone_can_be_learnt_from(images: Path) -> None:

@@ -10,15 +10,15 @@ from predictor.metrics import (
     METRICS,
     Interval,
     bootstrap_mean,
+    group_rows,
     mean_over_users,
     means_over_users,
     pairwise_accuracy,
-    pairwise_accuracy_beyond,
+    pairwise_accuracy_by_margin,
     per_user,
     percentile_interval,
     plcc,
     resampled_users,
-    rows_of_groups,
     srocc,
 )
 
@@ -194,7 +194,7 @@ def test_nothing_has_no_metric() -> None:
     nothing = np.empty(0)
     assert all(np.isnan(metric(nothing, nothing)) for metric in METRICS.values())
     assert all(len(metric(nothing.astype(int), nothing, nothing)) == 0 for metric in BY_GROUP.values())
-    assert list(rows_of_groups(nothing.astype(int))) == []
+    assert list(group_rows(nothing.astype(int))) == []
     assert len(per_user(srocc, nothing.astype(int), nothing, nothing)) == 0
 
 
@@ -210,7 +210,7 @@ tenths = st.integers(2, 25).flatmap(
 def test_pairs_closer_than_the_margin_are_left_out_and_those_at_the_margin_count(rows: tuple[np.ndarray, ...]) -> None:
     steps, *scores = rows
     margins = [0.0, 0.05, 0.1, 0.15, 0.5, 1.0]
-    accuracy, pairs = pairwise_accuracy_beyond(steps * 0.05, scores, margins)  # 3 * 0.05 is more than 0.15
+    accuracy, pairs = pairwise_accuracy_by_margin(steps * 0.05, scores, margins)  # 3 * 0.05 is more than 0.15
     for m, least in enumerate([1, 1, 2, 3, 10, 20]):
         apart = [(i, j) for i in range(len(steps)) for j in range(len(steps)) if steps[i] - steps[j] >= least]
         assert pairs[m] == len(apart)
@@ -222,16 +222,16 @@ def test_pairs_closer_than_the_margin_are_left_out_and_those_at_the_margin_count
 @given(pairs_of_vectors)
 def test_the_margin_of_nothing_is_pairwise_accuracy(pair: tuple[np.ndarray, np.ndarray]) -> None:
     rating, score = pair
-    assert pairwise_accuracy_beyond(rating, [score], [0.0])[0][0, 0] == pytest.approx(
+    assert pairwise_accuracy_by_margin(rating, [score], [0.0])[0][0, 0] == pytest.approx(
         pairwise_accuracy(rating, score), abs=1e-12, nan_ok=True
     )
 
 
 def test_pairs_are_compared_in_stripes_without_a_change_of_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rating, score = np.random.default_rng(0).random((2, 60)).round(1)
-    whole = pairwise_accuracy_beyond(rating, [score], [0.0, 0.2])
+    whole = pairwise_accuracy_by_margin(rating, [score], [0.0, 0.2])
     monkeypatch.setattr("predictor.metrics._CELLS", 1)
-    striped = pairwise_accuracy_beyond(rating, [score], [0.0, 0.2])
+    striped = pairwise_accuracy_by_margin(rating, [score], [0.0, 0.2])
     assert np.array_equal(whole[0], striped[0])
     assert np.array_equal(whole[1], striped[1])
 
@@ -239,7 +239,7 @@ def test_pairs_are_compared_in_stripes_without_a_change_of_the_result(monkeypatc
 @pytest.mark.parametrize("margins", [[0.1, 0.1], [0.2, 0.1], [-0.1, 0.1]])
 def test_margins_that_do_not_ascend_from_nothing_are_an_error_that_names_them(margins: list[float]) -> None:
     with pytest.raises(ValueError, match=r"margins must ascend from 0 or more, got \["):
-        pairwise_accuracy_beyond(RISING, [RISING], margins)
+        pairwise_accuracy_by_margin(RISING, [RISING], margins)
 
 
 @given(values, st.integers(0, 99))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.checkpoint import NOT_DEMOGRAPHIC
+from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.predictor import PamelaPredictor, Person
 
@@ -174,42 +174,42 @@ def test_two_hundred_people_are_scored_at_once_as_each_alone_to_the_last_bit(
         for number in range(193)
     ]
     people = [*known, predictor.population(), *made_up]
-    images = predictor.see(pictures, prompts=["fog", None] * 3)
+    images = predictor.encode(pictures, prompts=["fog", None] * 3)
     together = predictor.score_images(images, people)
     assert together.shape == (200, 6)
     alone = np.concatenate([predictor.score_images(images, [person]) for person in people])
     assert np.array_equal(together, alone)
     one_by_one = [predictor.score_images(images[i : i + 1], [people[9]])[0, 0] for i in range(6)]
     assert np.array_equal(together[9], one_by_one)
-    looked = predictor.score_images(images, people, looks=predictor.taste.look(images))
+    looked = predictor.score_images(images, people, features=predictor.taste.features(images))
     assert np.array_equal(together, looked)
 
 
 def test_the_prediction_is_shared_between_the_two_models_as_the_checkpoint_says(
     predictor: PamelaPredictor, pictures: list[Image.Image]
 ) -> None:
-    def with_share(share: float) -> PamelaPredictor:
+    def with_weight(weight: float) -> PamelaPredictor:
         return PamelaPredictor(
             predictor.model,
             predictor.taste,
             predictor.users,
             predictor.encoders,
-            share=share,
+            transformer_weight=weight,
             metrics={},
             card="",
         )
 
-    ends = [with_share(share).score(pictures, predictor.person("u01")) for share in (0.0, 1.0)]
+    ends = [with_weight(weight).score(pictures, predictor.person("u01")) for weight in (0.0, 1.0)]
     mixed = 0.6 * ends[0] + 0.4 * ends[1]
     assert np.allclose(predictor.score(pictures, predictor.person("u01")), mixed, atol=1e-8)
-    person, looks = predictor.person("u01"), predictor.taste.look(predictor.see(pictures))
+    person, features = predictor.person("u01"), predictor.taste.features(predictor.encode(pictures))
     assert person.taste is not None
-    by_taste = predictor.taste.config.level + looks.generic + looks.features @ person.taste + person.level
+    by_taste = predictor.taste.config.level + features.generic + features.values @ person.taste + person.level
     assert np.allclose(ends[0], by_taste.numpy(), atol=1e-8)
 
 
 def test_no_people_and_no_images_have_no_scores(predictor: PamelaPredictor, pictures: list[Image.Image]) -> None:
-    images = predictor.see(pictures)
+    images = predictor.encode(pictures)
     assert predictor.score_images(images, []).shape == (0, 6)
     assert predictor.score_images(images[:0], [predictor.population()] * 3).shape == (3, 0)
 
@@ -248,16 +248,16 @@ def test_the_population_knows_no_user_and_no_demographics(
     assert (predictor.population().user, predictor.population().demographics) == (None, None)
     before = predictor.score(pictures, predictor.population())
     edit_users(checkpoint, lambda users: users.set_column(1, "age", pa.array([99] * len(users))))
-    stranger = PamelaPredictor.from_pretrained(checkpoint)
+    changed = PamelaPredictor.from_pretrained(checkpoint)
     with torch.no_grad():
-        stranger.model.users.weight.fill_(3)
-        stranger._exact.users.weight.fill_(3)
-    assert np.array_equal(stranger.score(pictures, stranger.population()), before)
-    assert not np.array_equal(stranger.score(pictures, stranger.person("u01")), before)
+        changed.model.users.weight.fill_(3)
+        changed._double_model.users.weight.fill_(3)
+    assert np.array_equal(changed.score(pictures, changed.population()), before)
+    assert not np.array_equal(changed.score(pictures, changed.person("u01")), before)
 
 
 def test_a_person_of_whom_nothing_is_known_has_no_demographics(checkpoint: Path, pictures: list[Image.Image]) -> None:
-    edit_users(checkpoint, lambda users: users.select(["user_id", *NOT_DEMOGRAPHIC]))
+    edit_users(checkpoint, lambda users: users.select(["user_id", *LEARNT_COLUMNS]))
     loaded = PamelaPredictor.from_pretrained(checkpoint)
     assert loaded.person("u01").demographics is None
     assert loaded.group("g", ["u01", "u02"]).demographics is None
@@ -285,7 +285,7 @@ def test_an_unknown_user_is_a_key_error_and_no_image_gives_no_score(predictor: P
 
 
 def test_unknown_texts_are_rows_of_nan(predictor: PamelaPredictor, pictures: list[Image.Image]) -> None:
-    prompts = predictor.see(pictures[:3], prompts=["fog", None, "fog"]).prompt
+    prompts = predictor.encode(pictures[:3], prompts=["fog", None, "fog"]).prompt
     assert prompts.isnan().all(1).tolist() == [False, True, False]
     assert torch.equal(prompts[0], prompts[2])
 

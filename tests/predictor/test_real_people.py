@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from predictor.data.dataset import Dataset, read_dataset
-from predictor.evaluation.evaluator import Question
+from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
@@ -35,8 +35,8 @@ def learnt(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pamela
 
 
 @pytest.fixture(scope="module")
-def strangers(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
-    return evaluate(learnt, dataset, Question(split="test_unseen", draws=1))
+def unseen_users(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
+    return evaluate(learnt, dataset, EvaluationConfig(split="test_unseen", draws=1))
 
 
 def test_seen_people_are_ranked_better_than_without_knowing_them(learnt: PamelaPredictor) -> None:
@@ -47,20 +47,20 @@ def test_seen_people_are_ranked_better_than_without_knowing_them(learnt: PamelaP
     assert metrics["differences"]["population"]["srocc"]["ci_low"] > 0.04
 
 
-def test_a_strangers_fifteen_ratings_beat_both_the_generic_head_and_equation_1(strangers: dict[str, Any]) -> None:
-    assert strangers["n_users"] == 84
+def test_adaptation_to_fifteen_ratings_beats_both_the_generic_head_and_equation_1(unseen_users: dict[str, Any]) -> None:
+    assert unseen_users["n_users"] == 84
     for baseline in ("generic_head", "population", "equation_1"):
-        assert strangers["differences"][baseline]["srocc"]["ci_low"] > 0
+        assert unseen_users["differences"][baseline]["srocc"]["ci_low"] > 0
 
 
-def test_more_ratings_never_make_it_worse_than_none(strangers: dict[str, Any]) -> None:
-    curve = {line["k"]: line["gain"] for line in strangers["contexts"] if line["rule"] == "default"}
+def test_more_ratings_never_make_it_worse_than_none(unseen_users: dict[str, Any]) -> None:
+    curve = {line["k"]: line["gain"] for line in unseen_users["contexts"] if line["rule"] == "default"}
     assert set(curve) == {0, 1, 2, 5, 10, 15, 25}
     assert all(gain["value"] >= 0 for gain in curve.values())
     assert curve[25]["value"] > curve[15]["value"] > curve[5]["value"] > 0
 
 
 def test_people_who_disagree_are_told_apart(learnt: PamelaPredictor, dataset: Dataset) -> None:
-    diverging = evaluate(learnt, dataset, Question(split="test_seen"))["diverging"]
+    diverging = evaluate(learnt, dataset, EvaluationConfig(split="test_seen"))["diverging"]
     assert diverging["n_preferences"] > 100_000
     assert diverging["accuracy"]["ci_low"] > 0.55

@@ -1,6 +1,5 @@
-"""The layouts in which ratings are released, one file each; `predictor.data.importing` makes datasets of them.
+"""Readers of the layouts in which ratings are released, one module each; `predictor.data.importing` calls them.
 
-A layout's `read` finds its files, and gives every rating with the place where it stands. It judges
-only what it alone can know – a row that is none, a field that is not there; all else is judged
-in one place, for all layouts alike.
+A layout's `read` returns every rating with its place in the source. It refuses only broken rows and rows without a
+needed field; everything else is checked by `validation`, in the same way for all layouts.
 """

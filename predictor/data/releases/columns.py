@@ -1,4 +1,4 @@
-"""Columns of users' and images' tables from cells of many makes: text from CSV, numbers from JSON and Parquet."""
+"""Typed columns for the users' and images' tables, from cells of CSV (text), JSON and Parquet (any type)."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 
 _TEXT = frozenset({"prompt", "prompt_id", "caption"})
-"""Columns that are never taken for numbers; ids are written apart."""
+"""Columns that are always text; ids are not written by this module."""
 
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})\.\d+")
 
 
 def column(name: str, cells: Sequence[Any]) -> pa.Array:
-    """One type for all cells: whole numbers if every cell is one, else decimals, else text. 007 is text."""
+    """A column of the narrowest type that fits every cell: Boolean, whole number, decimal, text. 007 is text."""
     present = [cell for cell in cells if cell is not None]
     if present and name not in _TEXT:
         if all(isinstance(cell, bool) for cell in present):

@@ -1,9 +1,9 @@
-"""A dataset folder (DESIGN 6) from anywhere: tables in any format, not yet known to be sound."""
+"""A dataset folder that was made elsewhere: tables in any format, not validated yet."""
 
 from pathlib import Path
 
 from predictor.data.dataset import read_about
-from predictor.data.releases.release import Rating, Reason, Release, Told, layout_root, plain
+from predictor.data.releases.release import Metadata, Rating, Reason, Release, clean, layout_root
 from predictor.data.releases.rows import rows_of
 from predictor.data.tables import find_table
 
@@ -34,27 +34,29 @@ def read(source: Path) -> Release:
     return release
 
 
-def _read_described(release: Release, path: Path, key: str, fields: tuple[str, ...], told: Told, twice: Reason) -> None:
+def _read_described(
+    release: Release, path: Path, key: str, fields: tuple[str, ...], metadata: Metadata, twice: Reason
+) -> None:
     for place, row in rows_of(release, path, path.name):
-        if row is None or not release.has(place, row, (key, *fields)):
+        if row is None or not release.has_fields(place, row, (key, *fields)):
             continue
-        name = str(plain(row.pop(key)))
-        if name in told.values:
-            release.refuse(place, twice, f"{name}, the first is {told.places[name]}")
+        name = str(clean(row.pop(key)))
+        if name in metadata.values:
+            release.refuse(place, twice, f"{name}, the first is {metadata.places[name]}")
         else:
-            told.tell(name, {column: plain(value) for column, value in row.items()}, place)
+            metadata.add(name, {column: clean(value) for column, value in row.items()}, place)
 
 
 def _read_ratings(release: Release, path: Path) -> None:
     left_out: set[str] = set()
     for place, row in rows_of(release, path, path.name):
-        split = None if row is None else plain(row.get("split"))
+        split = None if row is None else clean(row.get("split"))
         release.read[str(split or "")] += 1
         if row is None:
             continue
         left_out |= row.keys() - {"user_id", "image_id", "rating", "split"}
-        if release.has(place, row, ("user_id", "image_id", "rating")):
-            user_id, image_id = str(plain(row["user_id"])), str(plain(row["image_id"]))
+        if release.has_fields(place, row, ("user_id", "image_id", "rating")):
+            user_id, image_id = str(clean(row["user_id"])), str(clean(row["image_id"]))
             split = None if split is None else str(split)
             release.ratings.append(
                 Rating(place=place, user_id=user_id, image_id=image_id, value=row["rating"], split=split)

@@ -1,12 +1,12 @@
-"""The LAPIS release: one CSV of ratings (0 to 100) of artworks, its raters' demographics repeated in every row.
+"""The LAPIS release: one CSV of ratings (0 to 100) of artworks, with the rater's demographics in every row.
 
-The file is UTF-8 or Latin-1, by version. Some participants told nothing of themselves. There are no
-prompts, and the release splits by image alone, so that splits are made here.
+The file is UTF-8 or Latin-1, by version. Some raters have no demographics. There are no prompts. The release's splits
+are by image alone, so that its ratings come without a split.
 """
 
 from pathlib import Path
 
-from predictor.data.releases.release import Rating, Release, layout_root, named, plain
+from predictor.data.releases.release import Rating, Release, clean, layout_root, renamed
 from predictor.data.releases.rows import rows_of
 
 FILE = "annotation/LAPIS_PIAA.csv"
@@ -47,12 +47,12 @@ def read(source: Path) -> Release:
         if row is None:
             continue
         left_out |= row.keys() - _TAKEN
-        if not release.has(place, row, _FIELDS):
+        if not release.has_fields(place, row, _FIELDS):
             continue
-        user_id, image_id = str(plain(row["participant_id"])), str(plain(row["image_id"]))
-        file = f"images/{plain(row['image_filename'])}"
-        release.users.tell(user_id, named(row, _DEMOGRAPHICS), place)
-        release.images.tell(image_id, {"file": file, **named(row, _METADATA)}, place)
+        user_id, image_id = str(clean(row["participant_id"])), str(clean(row["image_id"]))
+        file = f"images/{clean(row['image_filename'])}"
+        release.users.add(user_id, renamed(row, _DEMOGRAPHICS), place)
+        release.images.add(image_id, {"file": file, **renamed(row, _METADATA)}, place)
         release.ratings.append(Rating(place=place, user_id=user_id, image_id=image_id, value=row["rating"], file=file))
     if left_out:
         release.notes.append(

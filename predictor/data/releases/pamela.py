@@ -1,15 +1,15 @@
-"""The PAMELA release: five JSON lists, one a split, beside a folder of images.
+"""The PAMELA release: five JSON lists, one for each of the paper's splits, beside a folder of images.
 
-The splits are the paper's own. Every record repeats its image's metadata and its user's demographics.
-Means to check by, of pamela_train: Art 17,698 ratings, mean 2.989; Photorealism 32,524, 3.255; abstract 3,289,
-2.069; landscape 7,570, 3.552; portrait 4,824, 3.214; food 3,288, 3.341; product 3,931, 2.774.
+Every record repeats its image's metadata and its user's demographics. Published means of pamela_train: Art
+17,698 ratings, mean 2.989; Photorealism 32,524, 3.255; abstract 3,289, 2.069; landscape 7,570, 3.552; portrait 4,824,
+3.214; food 3,288, 3.341; product 3,931, 2.774.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from predictor.data.releases.release import Place, Rating, Reason, Release, column_name, layout_root, plain
+from predictor.data.releases.release import Place, Rating, Reason, Release, clean, column_name, layout_root
 from predictor.data.releases.rows import records_of
 from predictor.data.splits import SPLITS
 
@@ -46,7 +46,7 @@ def read(source: Path) -> Release:
             if record is None:
                 continue
             left_out |= record.keys() - _TAKEN
-            if release.has(place, record, _FIELDS):
+            if release.has_fields(place, record, _FIELDS):
                 _take(release, place, record, split)
     if left_out:
         release.notes.append(f"annotations: keys left out: {', '.join(sorted(left_out))}")
@@ -60,10 +60,10 @@ def _take(release: Release, place: Place, record: Mapping[str, Any], split: str)
         if not isinstance(part, dict | None):
             release.refuse(place, Reason.NOT_A_RECORD, f"{name} must be an object, got {str(part)[:60]!r}")
             return
-        parts[name] = {column_name(str(column)): plain(value) for column, value in (part or {}).items()}
-    user_id, image_id, file = (str(plain(record[name])) for name in ("participant_id", "image_id", "image_path"))
-    release.users.tell(user_id, parts["user_demographics"], place)
-    release.images.tell(image_id, {"file": file, **parts["image_metadata"]}, place)
+        parts[name] = {column_name(str(column)): clean(value) for column, value in (part or {}).items()}
+    user_id, image_id, file = (str(clean(record[name])) for name in ("participant_id", "image_id", "image_path"))
+    release.users.add(user_id, parts["user_demographics"], place)
+    release.images.add(image_id, {"file": file, **parts["image_metadata"]}, place)
     rating = record["original_score"]
     release.ratings.append(
         Rating(place=place, user_id=user_id, image_id=image_id, value=rating, split=split, file=file)

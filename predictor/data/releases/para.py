@@ -1,13 +1,13 @@
-"""The PARA release: a CSV of ratings (1 to 5 in halves) of photographs, and one of the people who gave them.
+"""The PARA release: a CSV of ratings (1 to 5 in halves) of photographs, and a CSV of their raters.
 
-Each row of the ratings also has the same rater's quality score, light score and so on: these are ratings
-themselves and are left out, or they would tell the model what it has to predict. So is `imgEmotion`,
-what the rater felt, unless it is the same for all raters of every image. The content (`semantic`) is kept.
+Each row of the ratings also has the rater's scores of quality, light and so on. They are left out: they would leak the
+rating that the model has to predict. `imgEmotion`, what the rater felt, is left out too, unless all raters of every
+image agree on it. The content (`semantic`) is kept.
 """
 
 from pathlib import Path
 
-from predictor.data.releases.release import Place, Rating, Reason, Release, column_name, layout_root, named, plain
+from predictor.data.releases.release import Place, Rating, Reason, Release, clean, column_name, layout_root, renamed
 from predictor.data.releases.rows import rows_of
 
 RATINGS = "annotation/PARA-Images.csv"
@@ -56,13 +56,13 @@ def read(source: Path) -> Release:
 
 def _read_people(release: Release) -> None:
     for place, row in rows_of(release, release.root / PEOPLE, PEOPLE):
-        if row is None or not release.has(place, row, ["userId"]):
+        if row is None or not release.has_fields(place, row, ["userId"]):
             continue
-        user_id = str(plain(row.pop("userId")))
+        user_id = str(clean(row.pop("userId")))
         if user_id in release.users.values:
             release.refuse(place, Reason.USER_TWICE, f"{user_id}, the first is {release.users.places[user_id]}")
             continue
-        release.users.tell(user_id, {_DEMOGRAPHICS.get(k, column_name(k)): plain(v) for k, v in row.items()}, place)
+        release.users.add(user_id, {_DEMOGRAPHICS.get(k, column_name(k)): clean(v) for k, v in row.items()}, place)
 
 
 def _read_ratings(release: Release) -> None:
@@ -72,7 +72,7 @@ def _read_ratings(release: Release) -> None:
         if row is None:
             continue
         left_out |= row.keys() - _TAKEN
-        if release.has(place, row, _FIELDS):
+        if release.has_fields(place, row, _FIELDS):
             _take(release, place, row)
     if left_out:
         columns = ", ".join(sorted(left_out))
@@ -80,9 +80,9 @@ def _read_ratings(release: Release) -> None:
 
 
 def _take(release: Release, place: Place, row: dict[str, str]) -> None:
-    session, name, user_id = (str(plain(row[field])) for field in ("sessionId", "imageName", "userId"))
+    session, name, user_id = (str(clean(row[field])) for field in ("sessionId", "imageName", "userId"))
     image_id, file = f"{session}/{name}", f"imgs/{session}/{name}"
-    release.images.tell(image_id, {"file": file, **named(row, _METADATA)}, place)
+    release.images.add(image_id, {"file": file, **renamed(row, _METADATA)}, place)
     release.ratings.append(
         Rating(place=place, user_id=user_id, image_id=image_id, value=row["aestheticScore"], file=file)
     )

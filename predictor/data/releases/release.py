@@ -1,4 +1,4 @@
-"""What a released layout holds, before anything in it has been judged."""
+"""The content of a release before validation: ratings, users and images, each with its place in the source."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Reason(StrEnum):
-    """Why something of a release is not in the dataset. The value is what people read."""
+    """Why something of a release is not in the dataset; the value is the text of the report."""
 
     FILE_UNREADABLE = "file unreadable from here on"
     NOT_A_RECORD = "not a record"
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where something stands: a file of the source, its line where it has lines, and the record, all from 1."""
+    """A place in the source: file, line if the file has lines, record; numbers start at 1."""
 
     file: str
     line: int | None = None
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Something of the release that is not taken over."""
+    """Something of the release that is not imported."""
 
     place: Place
     reason: Reason
@@ -63,7 +63,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """One person's rating of one image, as it was found; `value` is not yet known to be a number."""
+    """One person's rating of one image as it was read; `value` may be anything."""
 
     place: Place
     user_id: str
@@ -71,15 +71,14 @@ class Rating:
     value: object
     split: str | None = None
     file: str | None = None
-    """Of the image, where the record names one; relative to the source."""
+    """The image's file, relative to the source, if the record names one."""
 
 
-class Told:
-    """What the records of a release tell of its users (or its images).
+class Metadata:
+    """The metadata of a release's users, or of its images, collected from records that may repeat it.
 
-    The first telling is kept. Ids of which a later record tells something else are remembered by column:
-    for a person that is a slip, for an image it may mean that the column is no fact of the image at all,
-    but one of its raters'.
+    The first record of an id counts. Where a later one differs, the id is kept by column in `differing`: of a user that
+    is an error in the release, of an image the column may belong to its raters instead.
     """
 
     def __init__(self) -> None:
@@ -87,7 +86,7 @@ class Told:
         self.places: dict[str, Place] = {}
         self.differing: dict[str, set[str]] = {}
 
-    def tell(self, name: str, values: Mapping[str, Any], place: Place) -> None:
+    def add(self, name: str, values: Mapping[str, Any], place: Place) -> None:
         known = self.values.get(name)
         if known is None:
             self.values[name], self.places[name] = dict(values), place
@@ -110,31 +109,31 @@ class Release:
     licence: str
     source: str
     root: Path
-    """What the paths of files are relative to."""
+    """Folder that paths of files are relative to."""
     means_by: tuple[str, ...] = ()
-    """Image columns by which the report gives mean ratings, to compare with published ones."""
-    users: Told = field(default_factory=Told)
-    images: Told = field(default_factory=Told)
+    """Image columns by which the report groups mean ratings, to be compared with published ones."""
+    users: Metadata = field(default_factory=Metadata)
+    images: Metadata = field(default_factory=Metadata)
     """Values hold `file`, relative to the root, beside the metadata."""
     ratings: list[Rating] = field(default_factory=list)
     read: Counter[str] = field(default_factory=Counter)
-    """Rating records met, by split ("" where the layout has none), those refused by the reader included."""
+    """Records of ratings by split ("" where the layout has none), also those that the reader refused."""
     refused: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def refuse(self, place: Place, reason: Reason, detail: str) -> None:
         self.refused.append(Refusal(place=place, reason=reason, detail=detail))
 
-    def has(self, place: Place, record: Mapping[str, Any], fields: Iterable[str]) -> bool:
-        """Whether a record has all these fields; it is refused if not."""
-        absent = [name for name in fields if plain(record.get(name)) is None]
+    def has_fields(self, place: Place, record: Mapping[str, Any], fields: Iterable[str]) -> bool:
+        """Whether a record has all these fields; if not, it is refused."""
+        absent = [name for name in fields if clean(record.get(name)) is None]
         if absent:
             self.refuse(place, Reason.FIELD_MISSING, ", ".join(absent))
         return not absent
 
 
-def plain(value: object) -> Any:
-    """A cell as the dataset keeps it: None for what is missing, text without blanks around it, 31 for 31.0."""
+def clean(value: object) -> Any:
+    """A cell as the dataset keeps it: None if it is missing, text without blanks around it, 31 for 31.0."""
     if isinstance(value, str):
         text = value.strip()
         if not text.isascii():  # JSON can hold halves of characters, which no table can
@@ -142,16 +141,16 @@ def plain(value: object) -> Any:
         return None if text.lower() in ("", "nan") else text
     if isinstance(value, float):
         return None if math.isnan(value) else int(value) if value.is_integer() else value
-    return plain(json.dumps(value, ensure_ascii=False, default=str)) if isinstance(value, dict | list) else value
+    return clean(json.dumps(value, ensure_ascii=False, default=str)) if isinstance(value, dict | list) else value
 
 
-def named(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The record's values under the dataset's names for its columns; columns that are not there stay away."""
-    return {name: plain(record[column]) for column, name in names.items() if column in record}
+def renamed(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The record's values under the dataset's column names, without columns that the record lacks."""
+    return {name: clean(record[column]) for column, name in names.items() if column in record}
 
 
 def column_name(released: str) -> str:
-    """A released column's name as this house writes it: `photographyExperience` is photography_experience."""
+    """A released column's name in snake case: photography_experience for `photographyExperience`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", released)
     name = re.sub(r"\W+", "_", words).strip("_").lower() or "unnamed"
     return f"{name}_released" if name in ("user_id", "image_id", "file") else name

@@ -1,7 +1,7 @@
 """Records of a released file, one by one, each with its place: JSON lists, CSV, JSON lines, Parquet.
 
-One broken row must not cost the rest of the file, and what is refused is told with its line. DuckDB,
-which reads every other table, can give neither for CSV; it reads Parquet here, where rows have numbers only.
+A broken row is refused with its line, and the rows after it are still read. DuckDB, which reads all other tables, can
+do neither for CSV.
 """
 
 import csv
@@ -20,7 +20,7 @@ Records = Iterator[tuple[Place, dict[str, Any] | None]]
 def rows_of(release: Release, path: Path, name: str) -> Records:
     """The rows of a table in any format, told by the file's ending; `name` is the file's name in the report.
 
-    A row that is none is refused and comes as None; so is what follows on damage to the file, of which nothing comes.
+    A broken row is refused and yields None. If the file is damaged, the rest is refused and yields nothing.
     """
     match path.suffix.lower():
         case ".csv" | ".tsv" as ending:
@@ -33,7 +33,7 @@ def rows_of(release: Release, path: Path, name: str) -> Records:
 
 
 def records_of(release: Release, path: Path, name: str) -> Records:
-    """The records of a file that holds one JSON list; damage costs the records from there on."""
+    """The records of a file that holds one JSON list; if it is damaged, the rest is refused."""
     text, _ = text_of(path, fallback=None)
     decoder, at, line, number = json.JSONDecoder(), _skip(text, 0), 1, 0
     line += text.count("\n", 0, at)
@@ -66,7 +66,7 @@ def records_of(release: Release, path: Path, name: str) -> Records:
 
 
 def text_of(path: Path, *, fallback: str | None = "latin-1") -> tuple[str, str]:
-    """A file's text and its encoding: UTF-8, or else the fallback; without one, what is no UTF-8 becomes U+FFFD."""
+    """A file's text and its encoding: UTF-8 or the fallback. Without one, bytes that are no UTF-8 become U+FFFD."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig"), "utf-8"

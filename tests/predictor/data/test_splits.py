@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.data.splits import FEWEST_USERS, SPLITS, overlaps, split_by_image, split_by_user_and_image
+from predictor.data.splits import MIN_USERS, SPLITS, overlaps, split_by_image, split_by_user_and_image
 
 pairs = st.lists(st.tuples(st.text(max_size=3), st.integers(0, 12).map(str)), unique=True, max_size=80)
 crowds = st.integers(1, 30).flatmap(
@@ -64,7 +64,7 @@ def test_a_crowd_of_the_papers_size_is_split_in_the_papers_shares() -> None:
     assert split(rows, 1) != splits.tolist()
 
 
-@pytest.mark.parametrize(("count", "held"), [(FEWEST_USERS - 1, set()), (FEWEST_USERS, {"val_unseen", "test_unseen"})])
+@pytest.mark.parametrize(("count", "held"), [(MIN_USERS - 1, set()), (MIN_USERS, {"val_unseen", "test_unseen"})])
 def test_of_a_few_people_nobody_is_held_out(count: int, held: set[str]) -> None:
     rows = [(f"u{user}", f"i{image}") for user in range(count) for image in range(10)]
     assert set(split(rows, 0)) - {"train", "val_seen", "test_seen"} == held

@@ -13,7 +13,7 @@ from predictor.data.dataset import read_dataset
 from predictor.encoders.encoding import EncoderNames
 from predictor.encoders.siglip import SiglipImages
 from predictor.encoders.source import find_source
-from predictor.encoders.zero_shot import MOST_CATEGORIES, categories, classify
+from predictor.encoders.zero_shot import MAX_CATEGORIES, categories, classify
 from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
 from tests.checkpoints import tiny_siglip
@@ -53,7 +53,7 @@ def test_halves_that_cannot_be_compared_are_refused(tmp_path: Path, images: list
 
 
 def test_categories_are_the_text_columns_that_sort_the_images() -> None:
-    many = MOST_CATEGORIES + 1
+    many = MAX_CATEGORIES + 1
     table = pa.table(
         {
             "image_id": [f"i{n}" for n in range(many)],

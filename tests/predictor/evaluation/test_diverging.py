@@ -160,13 +160,13 @@ def test_a_large_set_is_sampled_and_says_so() -> None:
     rows = people(6, users=10, images=30)
     whole = diverging_preferences(*rows, replicates=5)
     assert (whole.n_image_pairs_common, whole.n_image_pairs_sampled) == (30 * 29 / 2, None)
-    sample = diverging_preferences(*rows, replicates=5, most_cells=1500, seed=1)
+    sample = diverging_preferences(*rows, replicates=5, max_cells=1500, seed=1)
     assert sample.n_image_pairs_sampled == 150
     assert 0 < sample.n_image_pairs <= 150
     assert sample.n_image_pairs_common == whole.n_image_pairs_common
     assert sample.accuracy.value == pytest.approx(whole.accuracy.value, abs=0.05)
-    assert sample == diverging_preferences(*rows, replicates=5, most_cells=1500, seed=1)
-    assert sample.accuracy != diverging_preferences(*rows, replicates=5, most_cells=1500, seed=2).accuracy
+    assert sample == diverging_preferences(*rows, replicates=5, max_cells=1500, seed=1)
+    assert sample.accuracy != diverging_preferences(*rows, replicates=5, max_cells=1500, seed=2).accuracy
 
 
 @pytest.mark.parametrize("users, images", [(1, 5), (5, 1), (0, 0)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from predictor.data.dataset import Dataset
 from predictor.data.splits import split_by_user_and_image
-from predictor.evaluation.episodes import FEWEST, ImageKind, Meeting, meetings
+from predictor.evaluation.episodes import MIN_QUERY, Episode, ImageKind, sample_episodes
 
 
 def made_up(users: int, images: int, share: float, seed: int) -> Dataset:
@@ -44,45 +44,47 @@ def known(dataset: Dataset) -> set[int]:
     st.sampled_from(["seen", "unseen"]),
     st.integers(0, 3),
 )
-def test_the_context_never_counts_and_all_else_does(
+def test_the_query_is_all_that_is_not_context(
     users: int, images: int, share: float, seed: int, k: int, kind: ImageKind, draw: int
 ) -> None:
     dataset = made_up(users, images, share, seed)
-    met = meetings(dataset, "test_unseen", images=kind, draw=draw, seed=seed)
+    episodes = sample_episodes(dataset, "test_unseen", images=kind, draw=draw, seed=seed)
     rows = dataset.rows("test_unseen")
-    assert {m.user for m in met} == set(dataset.user[rows].tolist())
-    for m in met:
-        context, counted = set(m.context(k).tolist()), set(m.evaluated(k).tolist())
-        own = {int(row) for row in rows if dataset.user[row] == m.user}
+    assert {episode.user for episode in episodes} == set(dataset.user[rows].tolist())
+    for episode in episodes:
+        context, query = set(episode.context(k).tolist()), set(episode.query(k).tolist())
+        own = {int(row) for row in rows if dataset.user[row] == episode.user}
         allowed = {row for row in own if (int(dataset.image[row]) in known(dataset)) == (kind == "seen")}
-        assert not context & counted
-        assert context | counted <= own
-        assert len(context) == min(k, len(m.order))
-        assert counted == allowed - context
-        assert m.has_enough(k) == (len(context) == k and len(counted) >= FEWEST)
-        assert set(m.context(max(k - 1, 0)).tolist()) <= context
+        assert not context & query
+        assert context | query <= own
+        assert len(context) == min(k, len(episode.order))
+        assert query == allowed - context
+        assert episode.has_enough(k) == (len(context) == k and len(query) >= MIN_QUERY)
+        assert set(episode.context(max(k - 1, 0)).tolist()) <= context
 
 
-def test_images_that_training_knows_are_context_before_those_that_count() -> None:
+def test_images_with_a_training_rating_are_context_before_the_others() -> None:
     dataset = made_up(14, 40, 0.8, 0)
-    for m in meetings(dataset, "test_unseen", images="unseen", draw=0, seed=0):
-        is_known = [int(dataset.image[row]) in known(dataset) for row in m.order]
+    for episode in sample_episodes(dataset, "test_unseen", images="unseen", draw=0, seed=0):
+        is_known = [int(dataset.image[row]) in known(dataset) for row in episode.order]
         assert is_known == sorted(is_known, reverse=True)
-        assert set(m.order.tolist()) >= set(m.counted.tolist())
-        assert len(m.evaluated(sum(is_known))) == len(m.counted)
-        assert len(m.evaluated(sum(is_known) + 1)) == len(m.counted) - 1
+        assert set(episode.order.tolist()) >= set(episode.query_pool.tolist())
+        assert len(episode.query(sum(is_known))) == len(episode.query_pool)
+        assert len(episode.query(sum(is_known) + 1)) == len(episode.query_pool) - 1
 
 
-def test_of_seen_images_nothing_else_is_context() -> None:
+def test_for_seen_images_only_those_are_context() -> None:
     dataset = made_up(14, 40, 0.8, 0)
-    for m in meetings(dataset, "test_unseen", images="seen", draw=0, seed=0):
-        assert set(m.order.tolist()) == set(m.counted.tolist())
-        assert {int(dataset.image[row]) for row in m.order} <= known(dataset)
+    for episode in sample_episodes(dataset, "test_unseen", images="seen", draw=0, seed=0):
+        assert set(episode.order.tolist()) == set(episode.query_pool.tolist())
+        assert {int(dataset.image[row]) for row in episode.order} <= known(dataset)
 
 
-def told(dataset: Dataset, met: list[Meeting]) -> dict[str, list[str]]:
+def context_orders(dataset: Dataset, episodes: list[Episode]) -> dict[str, list[str]]:
     ids = dataset.images["image_id"].to_pylist()
-    return {dataset.user_ids[m.user]: [ids[image] for image in dataset.image[m.order]] for m in met}
+    return {
+        dataset.user_ids[episode.user]: [ids[image] for image in dataset.image[episode.order]] for episode in episodes
+    }
 
 
 def test_the_order_of_the_tables_rows_does_not_decide_the_draw() -> None:
@@ -97,7 +99,9 @@ def test_the_order_of_the_tables_rows_does_not_decide_the_draw() -> None:
         rating=dataset.rating[order],
         split=dataset.split[order],
     )
-    both = [told(d, meetings(d, "test_unseen", images="unseen", draw=2, seed=5)) for d in (dataset, turned)]
+    both = [
+        context_orders(d, sample_episodes(d, "test_unseen", images="unseen", draw=2, seed=5)) for d in (dataset, turned)
+    ]
     assert both[0] == both[1]
 
 
@@ -105,15 +109,17 @@ def test_every_draw_and_every_seed_is_another_order_and_the_same_one_again() -> 
     dataset = made_up(14, 40, 0.8, 0)
 
     def orders(draw: int, seed: int) -> str:
-        return str(told(dataset, meetings(dataset, "test_unseen", images="unseen", draw=draw, seed=seed)))
+        return str(
+            context_orders(dataset, sample_episodes(dataset, "test_unseen", images="unseen", draw=draw, seed=seed))
+        )
 
     assert len({orders(draw, seed) for draw in range(3) for seed in range(3)}) == 9
     assert orders(1, 1) == orders(1, 1)
 
 
 @pytest.mark.parametrize("split", ["val_unseen", "test_unseen"])
-def test_only_users_of_the_split_are_met(split: str) -> None:
+def test_only_users_of_the_split_have_episodes(split: str) -> None:
     dataset = made_up(14, 20, 0.8, 0)
-    met = meetings(dataset, split, images="unseen", draw=0, seed=0)
-    assert met
-    assert all((dataset.split[m.order] == split).all() for m in met)
+    episodes = sample_episodes(dataset, split, images="unseen", draw=0, seed=0)
+    assert episodes
+    assert all((dataset.split[episode.order] == split).all() for episode in episodes)

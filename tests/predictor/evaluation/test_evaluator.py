@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from predictor.evaluation.evaluator import Question, mean_of_draws
+from predictor.evaluation.evaluator import EvaluationConfig, mean_of_draws
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,9 @@ from predictor.evaluation.evaluator import Question, mean_of_draws
         ({"draws": 0}, "draws must be at least 1, got 0"),
     ],
 )
-def test_a_question_out_of_range_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_a_configuration_out_of_range_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Question(**settings)
+        EvaluationConfig(**settings)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_a_question_out_of_range_is_refused(settings: dict[str, Any], message: s
         ("paper", "all", "unknown kind of images 'all'; known are unseen, seen"),
     ],
 )
-def test_words_that_name_nothing_are_refused(rule: str, images: str, message: str) -> None:
+def test_an_unknown_rule_or_kind_of_images_is_refused(rule: str, images: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Question.parsed(rule=rule, images=images)
+        EvaluationConfig.parse(rule=rule, images=images)
 
 
-def test_a_question_is_parsed_with_the_rest_of_its_settings() -> None:
-    question = Question.parsed(rule="paper", images="seen", split="val_unseen", context=3)
-    assert question == Question(rule="paper", images="seen", split="val_unseen", context=3)
+def test_a_configuration_is_parsed_with_the_rest_of_its_settings() -> None:
+    config = EvaluationConfig.parse(rule="paper", images="seen", split="val_unseen", context=3)
+    assert config == EvaluationConfig(rule="paper", images="seen", split="val_unseen", context=3)
 
 
 def test_the_mean_of_draws_is_of_those_in_which_a_user_has_a_value() -> None:

@@ -58,11 +58,11 @@ def test_the_consensus_orders_images_by_how_much_they_are_liked(world: World, fi
     assert np.corrcoef(fitted.consensus()[:75], world.truth.mean(0)[:75])[0, 1] > 0.95
 
 
-def test_a_stranger_is_folded_in(world: World, fitted: Factorisation) -> None:
+def test_an_unseen_user_is_folded_in(world: World, fitted: Factorisation) -> None:
     rng = np.random.default_rng(3)
     liking = 0.5 - 0.1 + world.liking + world.q @ rng.normal(0, 0.4, RANK)
     context = np.arange(40)
-    row = fitted.meet(context, liking[context])
+    row = fitted.fold_in(context, liking[context])
     found = fitted.scores(row, np.arange(40, 75))
     assert np.corrcoef(found, liking[40:75])[0, 1] > 0.93
     assert np.corrcoef(found, liking[40:75])[0, 1] > np.corrcoef(fitted.consensus()[40:75], liking[40:75])[0, 1]
@@ -70,16 +70,16 @@ def test_a_stranger_is_folded_in(world: World, fitted: Factorisation) -> None:
 
 def test_a_users_own_ratings_give_the_users_own_row(world: World, fitted: Factorisation) -> None:
     own = world.user == 7
-    again = fitted.meet(world.image[own], world.ratings.rating[own])
+    again = fitted.fold_in(world.image[own], world.ratings.rating[own])
     found, trained = (fitted.scores(row, np.arange(75)) for row in (again, fitted.user[7]))
     assert np.corrcoef(found, trained)[0, 1] > 0.999  # the images' rows were fitted once more since
 
 
-def test_ratings_of_unseen_images_say_nothing_of_a_stranger(fitted: Factorisation) -> None:
-    assert not fitted.meet(np.array([76, 79]), np.array([0.1, 0.9])).any()
-    assert not fitted.meet(np.array([], int), np.array([])).any()
-    with_unseen = fitted.meet(np.array([1, 2, 79]), np.array([0.2, 0.4, 1.0]))
-    assert np.array_equal(with_unseen, fitted.meet(np.array([1, 2]), np.array([0.2, 0.4])))
+def test_ratings_of_unseen_images_are_ignored_when_a_user_is_folded_in(fitted: Factorisation) -> None:
+    assert not fitted.fold_in(np.array([76, 79]), np.array([0.1, 0.9])).any()
+    assert not fitted.fold_in(np.array([], int), np.array([])).any()
+    with_unseen = fitted.fold_in(np.array([1, 2, 79]), np.array([0.2, 0.4, 1.0]))
+    assert np.array_equal(with_unseen, fitted.fold_in(np.array([1, 2]), np.array([0.2, 0.4])))
 
 
 def test_the_same_ratings_give_the_same_factors_in_any_order(world: World, fitted: Factorisation) -> None:

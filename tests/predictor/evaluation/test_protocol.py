@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from predictor.adaptation import Context, Rule, Strangers
+from predictor.adaptation import Adaptation, Context, Rule
 from predictor.data.dataset import Dataset, join, read_dataset
 from predictor.encoders.encoding import Images
-from predictor.evaluation.episodes import meetings
-from predictor.evaluation.evaluator import Question
+from predictor.evaluation.episodes import sample_episodes
+from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import GRID, evaluate
 from predictor.evaluation.report import markdown
 from predictor.fitting import fit
@@ -41,24 +41,24 @@ def data(rated_by_many: Path) -> Dataset:
 def images(of_many: PamelaPredictor, data: Dataset, cache: Path) -> Images:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PAMELA_CACHE", str(cache))
-        return of_many.encoders.of_files(data.image_paths, data.prompts, data.images.to_pylist())
+        return of_many.encoders.encode_files(data.image_paths, data.prompts, data.images.to_pylist())
 
 
 @pytest.fixture(scope="module")
 def seen(of_many: PamelaPredictor, data: Dataset, images: Images) -> dict[str, Any]:
-    return evaluate(of_many, data, Question(split="test_seen"), images=images)
+    return evaluate(of_many, data, EvaluationConfig(split="test_seen"), images=images)
 
 
 @pytest.fixture(scope="module")
 def unseen(of_many: PamelaPredictor, data: Dataset, images: Images) -> dict[str, Any]:
-    return evaluate(of_many, data, Question(split="test_unseen", draws=3), images=images)
+    return evaluate(of_many, data, EvaluationConfig(split="test_unseen", draws=3), images=images)
 
 
-def in_short(predictor: PamelaPredictor, data: Dataset, vectors: Images, /, **question: Any) -> dict[str, Any]:
-    return evaluate(predictor, data, Question(**{"details": False, "draws": 2, **question}), images=vectors)
+def in_short(predictor: PamelaPredictor, data: Dataset, vectors: Images, /, **config: Any) -> dict[str, Any]:
+    return evaluate(predictor, data, EvaluationConfig(**{"details": False, "draws": 2, **config}), images=vectors)
 
 
-def told(result: dict[str, Any], metric: str = "srocc") -> float:
+def value_of(result: dict[str, Any], metric: str = "srocc") -> float:
     return result["user"][metric]["value"]
 
 
@@ -67,7 +67,7 @@ def test_the_dataset_has_all_five_splits(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("split", ["seen", "unseen"])
-def test_the_result_has_the_shape_of_the_design_and_is_json(
+def test_the_result_has_the_documented_shape_and_is_json(
     seen: dict[str, Any], unseen: dict[str, Any], split: str
 ) -> None:
     result = {"seen": seen, "unseen": unseen}[split]
@@ -99,10 +99,10 @@ def test_seen_users_are_scored_as_learnt(
         scores = of_many.score_images(of_rows, [of_many.person(data.user_ids[number])])[0]
         own["srocc"].append(rank_correlation(data.rating[mine], scores))
         own["plcc"].append(correlation(data.rating[mine], scores))
-        generic.append(rank_correlation(data.rating[mine], of_many.taste.look(of_rows).generic.numpy()))
-    assert told(seen) == pytest.approx(np.mean(own["srocc"]))
-    assert told(seen, "plcc") == pytest.approx(np.mean(own["plcc"]))
-    assert told(seen["baselines"]["generic_head"]) == pytest.approx(np.mean(generic))
+        generic.append(rank_correlation(data.rating[mine], of_many.taste.features(of_rows).generic.numpy()))
+    assert value_of(seen) == pytest.approx(np.mean(own["srocc"]))
+    assert value_of(seen, "plcc") == pytest.approx(np.mean(own["plcc"]))
+    assert value_of(seen["baselines"]["generic_head"]) == pytest.approx(np.mean(generic))
     gain = seen["differences"]["generic_head"]["srocc"]["value"]
     assert gain == pytest.approx(np.mean(own["srocc"]) - np.mean(generic))
     assert (seen["n_ratings"], seen["n_users"]) == (len(rows), len(own["srocc"]))
@@ -129,51 +129,51 @@ def test_a_raters_own_rating_is_not_in_the_mean_that_it_is_compared_with(data: D
         assert others
         by_user.setdefault(int(data.user[row]), []).append((float(data.rating[row]), float(data.rating[others].mean())))
     values = [rank_correlation(*zip(*pairs, strict=True)) for pairs in by_user.values()]
-    assert told(seen["baselines"]["population_mean"]) == pytest.approx(np.mean(values))
+    assert value_of(seen["baselines"]["population_mean"]) == pytest.approx(np.mean(values))
 
 
 def by_hand(
     predictor: PamelaPredictor, data: Dataset, images: Images, rule: Rule, draws: int, k: int = 15
 ) -> tuple[float, list[float]]:
     """Mean over users of each one's mean SROCC over draws; and the means of single draws."""
-    demographics = predictor.encoders.of_people(data.users.to_pylist())
+    demographics = predictor.encoders.encode_people(data.users.to_pylist())
     values: dict[int, list[float]] = {}
     for draw in range(draws):
-        for met in meetings(data, "test_unseen", images="unseen", draw=draw, seed=0):
-            context, counted = met.context(k), met.evaluated(k)
-            assert not np.isin(context, counted).any()
+        for episode in sample_episodes(data, "test_unseen", images="unseen", draw=draw, seed=0):
+            context, query = episode.context(k), episode.query(k)
+            assert not np.isin(context, query).any()
             given = images[data.image[context]]
-            known = Person(name="", demographics=demographics[met.user])
-            person = Strangers(predictor, rule).meet(
+            known = Person(name="", demographics=demographics[episode.user])
+            person = Adaptation(predictor, rule).adapt(
                 known,
-                Context(images=given, looks=predictor.taste.look(given), rating=data.rating[context]),
+                Context(images=given, features=predictor.taste.features(given), rating=data.rating[context]),
             )
-            scores = predictor.score_images(images[data.image[counted]], [person])[0]
-            values.setdefault(met.user, []).append(rank_correlation(data.rating[counted], scores))
+            scores = predictor.score_images(images[data.image[query]], [person])[0]
+            values.setdefault(episode.user, []).append(rank_correlation(data.rating[query], scores))
     by_draw = np.array(list(values.values()))
     return float(by_draw.mean()), by_draw.mean(0).tolist()
 
 
-def test_unseen_users_are_met_by_their_context_and_draws_are_averaged(
+def test_unseen_users_are_adapted_to_by_their_context_and_draws_are_averaged(
     of_many: PamelaPredictor, data: Dataset, images: Images, unseen: dict[str, Any]
 ) -> None:
     mean, by_draw = by_hand(of_many, data, images, "default", draws=3)
-    assert told(unseen) == pytest.approx(mean)
+    assert value_of(unseen) == pytest.approx(mean)
     assert len(set(by_draw)) == 3
     one = in_short(of_many, data, images, split="test_unseen", draws=1)
-    assert told(one) == pytest.approx(by_draw[0])
-    assert told(unseen["baselines"]["equation_1"]) == pytest.approx(by_hand(of_many, data, images, "paper", 3)[0])
+    assert value_of(one) == pytest.approx(by_draw[0])
+    assert value_of(unseen["baselines"]["equation_1"]) == pytest.approx(by_hand(of_many, data, images, "paper", 3)[0])
 
 
-def test_each_rule_for_strangers_is_what_it_says(of_many: PamelaPredictor, data: Dataset, images: Images) -> None:
+def test_each_rule_of_adaptation_is_as_described(of_many: PamelaPredictor, data: Dataset, images: Images) -> None:
     rules: tuple[Rule, ...] = ("default", "paper", "none")
     results = {rule: in_short(of_many, data, images, split="test_unseen", rule=rule) for rule in rules}
     for rule in rules:
         result = results[rule]
-        assert told(result) == pytest.approx(by_hand(of_many, data, images, rule, draws=2)[0])
+        assert value_of(result) == pytest.approx(by_hand(of_many, data, images, rule, draws=2)[0])
         assert ("equation_1" in result["baselines"]) == (rule != "paper")
     assert results["default"]["baselines"]["equation_1"]["user"] == results["paper"]["user"]
-    assert len({told(result) for result in results.values()}) == 3
+    assert len({value_of(result) for result in results.values()}) == 3
 
 
 def test_curves_and_grid_are_of_the_same_ratings_and_agree(unseen: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ def test_curves_and_grid_are_of_the_same_ratings_and_agree(unseen: dict[str, Any
 def test_the_gap_is_seen_users_minus_unseen_ones(seen: dict[str, Any], unseen: dict[str, Any]) -> None:
     assert unseen["gap"]["seen_split"] == "test_seen"
     for name in METRICS:
-        assert unseen["gap"][name] == pytest.approx(told(seen, name) - told(unseen, name))
+        assert unseen["gap"][name] == pytest.approx(value_of(seen, name) - value_of(unseen, name))
 
 
 def test_a_context_larger_than_anybodys_ratings_is_refused_with_the_most_there_are(
@@ -236,11 +236,11 @@ def test_a_checkpoint_of_other_people_has_nothing_to_say_of_seen_users(
     of_many: PamelaPredictor, data: Dataset, images: Images
 ) -> None:
     others = data.users.set_column(0, "user_id", [[f"x{n}" for n in range(14)]])
-    strangers = replace(data, users=others, name="other people", training_digests={"other people": "0"})
+    unseen_people = replace(data, users=others, name="other people", training_digests={"other people": "0"})
     with pytest.raises(ValueError, match="other people: the checkpoint has learnt of none of the 11 users of split"):
-        in_short(of_many, strangers, images)
-    met = in_short(of_many, strangers, images, split="test_unseen")
-    assert met["n_users"] == 2 and not met["warnings"]
+        in_short(of_many, unseen_people, images)
+    adapted = in_short(of_many, unseen_people, images, split="test_unseen")
+    assert adapted["n_users"] == 2 and not adapted["warnings"]
 
 
 def test_the_same_ids_in_a_dataset_of_another_name_are_warned_of(
@@ -260,28 +260,28 @@ def test_other_splits_than_those_trained_with_are_warned_of(
 
 def test_a_split_without_ratings_is_refused(predictor: PamelaPredictor, rated: Path) -> None:
     with pytest.raises(ValueError, match="no rating of split 'test_unseen'; there are test_seen, train, val_seen"):
-        evaluate(predictor, read_dataset(rated), Question(split="test_unseen"))
+        evaluate(predictor, read_dataset(rated), EvaluationConfig(split="test_unseen"))
 
 
 def test_the_users_of_a_joint_training_are_found_under_their_datasets_names(rated: Path, data: Dataset) -> None:
     small = read_dataset(rated)
-    recipe = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, transformer_share=0.4)
+    recipe = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, transformer_weight=0.4)
     joint = fit(join([small, data]), recipe)
     assert "simulated-6-raters/u01" in joint.user_ids and "simulated-14-raters/u14" in joint.user_ids
-    result = evaluate(joint, small, Question(details=False))
+    result = evaluate(joint, small, EvaluationConfig(details=False))
     rows = small.rows("test_seen")
     values = []
     for number in np.unique(small.user[rows]):
         mine = rows[small.user[rows] == number]
         paths = [small.image_paths[i] for i in small.image[mine]]
         metadata = small.images.to_pylist()
-        seen = joint.encoders.of_files(
+        seen = joint.encoders.encode_files(
             paths, [small.prompts[i] for i in small.image[mine]], [metadata[i] for i in small.image[mine]]
         )
         scores = joint.score_images(seen, [joint.person(f"simulated-6-raters/{small.user_ids[number]}")])[0]
         values.append(rank_correlation(small.rating[mine], scores))
     assert (result["n_users"], result["warnings"]) == (6, [])
-    assert told(result) == pytest.approx(np.mean(values))
+    assert value_of(result) == pytest.approx(np.mean(values))
 
 
 def test_images_seen_in_training_can_be_asked_for(of_many: PamelaPredictor, data: Dataset, images: Images) -> None:

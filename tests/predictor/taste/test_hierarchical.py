@@ -12,7 +12,7 @@ from torch import Tensor
 
 from predictor.encoders.encoding import Images
 from predictor.taste.hierarchical import (
-    Looks,
+    ImageFeatures,
     Ratings,
     Taste,
     TasteConfig,
@@ -83,12 +83,12 @@ def test_with_all_images_as_landmarks_the_generic_liking_is_exact_gaussian_proce
 
     noisy = covariance(x, x) + torch.diag(kernel.noise / count + kernel.nugget)
     expected = covariance(new, x) @ torch.linalg.solve(noisy, torch.from_numpy(liking))
-    assert torch.allclose(model[0].look(seen(25, seed=9)).generic, expected, atol=1e-6)
+    assert torch.allclose(model[0].features(seen(25, seed=9)).generic, expected, atol=1e-6)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 999))
-def test_what_is_left_of_an_image_left_out_is_what_a_fit_without_it_leaves(rows: int, columns: int, seed: int) -> None:
+def test_leave_one_out_residuals_are_those_of_fits_without_the_row(rows: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     z, y = torch.from_numpy(rng.normal(size=(rows, columns))), torch.from_numpy(rng.normal(size=rows))
     error = torch.from_numpy(rng.uniform(0.1, 2, rows))
@@ -108,25 +108,25 @@ def some_taste(rank: int, rng: np.random.Generator) -> Taste:
     return taste
 
 
-def some_looks(count: int, rank: int, rng: np.random.Generator) -> Looks:
-    return Looks(
-        generic=torch.from_numpy(rng.normal(0, 0.1, count)), features=torch.from_numpy(rng.normal(size=(count, rank)))
+def some_features(count: int, rank: int, rng: np.random.Generator) -> ImageFeatures:
+    return ImageFeatures(
+        generic=torch.from_numpy(rng.normal(0, 0.1, count)), values=torch.from_numpy(rng.normal(size=(count, rank)))
     )
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 20), st.integers(1, 8), st.integers(0, 9999))
-def test_a_stranger_is_inferred_by_the_textbook(k: int, rank: int, seed: int) -> None:
+def test_a_new_users_taste_is_inferred_by_the_textbook(k: int, rank: int, seed: int) -> None:
     """Henderson's mixed model equations: a flat prior of the level, the learnt prior of the taste."""
     rng = np.random.default_rng(seed)
-    taste, looks, rating = some_taste(rank, rng), some_looks(k, rank, rng), torch.from_numpy(rng.random(k))
-    surprise = (rating - 0.5 - looks.generic).numpy()
-    design = np.column_stack([np.ones(k), looks.features.numpy()])
+    taste, features, rating = some_taste(rank, rng), some_features(k, rank, rng), torch.from_numpy(rng.random(k))
+    residual = (rating - 0.5 - features.generic).numpy()
+    design = np.column_stack([np.ones(k), features.values.numpy()])
     prior = np.zeros((1 + rank, 1 + rank))
     prior[1:, 1:] = 0.03 * np.linalg.inv(taste.covariance.numpy())  # noise and generic error together
-    expected = np.linalg.solve(design.T @ design + prior, design.T @ surprise)[1:]
-    level = np.mean(surprise - looks.features.numpy() @ expected) * 0.03 / (0.03 + 0.03 / k)
-    inferred, inferred_level = taste.infer(looks, rating)
+    expected = np.linalg.solve(design.T @ design + prior, design.T @ residual)[1:]
+    level = np.mean(residual - features.values.numpy() @ expected) * 0.03 / (0.03 + 0.03 / k)
+    inferred, inferred_level = taste.infer(features, rating)
     assert np.allclose(inferred.numpy(), expected, atol=1e-9)
     assert inferred_level == pytest.approx(level, abs=1e-9)
 
@@ -134,8 +134,8 @@ def test_a_stranger_is_inferred_by_the_textbook(k: int, rank: int, seed: int) ->
 @pytest.mark.parametrize("k", [0, 1])
 def test_no_rating_and_one_rating_say_nothing_of_a_taste(k: int) -> None:
     rng = np.random.default_rng(0)
-    taste, looks = some_taste(4, rng), some_looks(k, 4, rng)
-    inferred, level = taste.infer(looks, torch.ones(k))
+    taste, features = some_taste(4, rng), some_features(k, 4, rng)
+    inferred, level = taste.infer(features, torch.ones(k))
     assert inferred.abs().max() < 1e-12
     assert (level == 0) == (k == 0)
 
@@ -144,11 +144,11 @@ def test_no_rating_and_one_rating_say_nothing_of_a_taste(k: int) -> None:
 @given(st.integers(1, 6), st.integers(0, 9999))
 def test_more_ratings_are_shrunk_less(rank: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    taste, looks = some_taste(rank, rng), some_looks(40, rank, rng)
+    taste, features = some_taste(rank, rng), some_features(40, rank, rng)
     own = torch.from_numpy(rng.normal(size=rank))
-    rating = 0.5 + looks.generic + looks.features @ own
+    rating = 0.5 + features.generic + features.values @ own
     towards = torch.linalg.solve(taste.covariance, own)
-    reached = [float(towards @ taste.infer(looks[:k], rating[:k])[0]) for k in (0, 2, 5, 10, 40)]
+    reached = [float(towards @ taste.infer(features[:k], rating[:k])[0]) for k in (0, 2, 5, 10, 40)]
     assert all(more >= fewer - 1e-9 for fewer, more in pairwise(reached))
     assert reached[-1] < float(towards @ own)
 
@@ -162,20 +162,20 @@ def test_tastes_are_found_that_ratings_were_drawn_from() -> None:
     rng.random((users, 120))
     own = rng.normal(size=(users, IMAGE)) * 0.06
     personal = own @ test.image.double().numpy().T  # (U, 40), beyond what everybody likes
-    looks = taste.look(test)
-    found = (looks.features @ tastes.T).T.numpy()
+    features = taste.features(test)
+    found = (features.values @ tastes.T).T.numpy()
     by_user = [np.corrcoef(f, p)[0, 1] for f, p in zip(found, personal, strict=True)]
     assert np.mean(by_user) > 0.85
     true = personal + 0.1 * np.tanh(test.image[:, 0].double().numpy())
     with_taste, without = (
         np.mean([np.corrcoef(f, t)[0, 1] for f, t in zip(scores, true, strict=True)])
-        for scores in (looks.generic.numpy() + found, np.tile(looks.generic.numpy(), (users, 1)))
+        for scores in (features.generic.numpy() + found, np.tile(features.generic.numpy(), (users, 1)))
     )
     assert with_taste > 0.85 > without + 0.2
     true_level = rng.normal(0, 0.08, users)
     assert np.corrcoef(levels.numpy(), true_level)[0, 1] > 0.9
     assert taste.config.noise == pytest.approx(0.05**2, rel=1.0)
-    recovered = looks.features @ taste.covariance @ looks.features.T
+    recovered = features.values @ taste.covariance @ features.values.T
     expected = torch.from_numpy(0.06**2 * (test.image.double() @ test.image.double().T).numpy())
     assert np.corrcoef(recovered.flatten().numpy(), expected.flatten().numpy())[0, 1] > 0.85
 
@@ -198,8 +198,8 @@ def test_two_way_means_are_least_squares(users: int, images: int, seed: int) -> 
 def personal(model: tuple[Taste, Tensor, Tensor]) -> NDArray[np.float64]:
     """Everybody's liking of images that nobody has rated, (U, 30)."""
     taste, tastes, levels = model
-    looks = taste.look(seen(30, seed=7))
-    return (looks.generic + tastes @ looks.features.T + levels[:, None]).numpy()
+    features = taste.features(seen(30, seed=7))
+    return (features.generic + tastes @ features.values.T + levels[:, None]).numpy()
 
 
 def test_the_order_of_the_ratings_does_not_matter(
@@ -242,12 +242,14 @@ def test_prompts_that_are_missing_everywhere_are_as_if_there_were_only_one(
     model: tuple[Taste, Tensor, Tensor], images: Images, ratings: Ratings
 ) -> None:
     one = with_prompts(images, torch.full((80, TEXT), 0.25))
-    told = learnt(one, ratings, 12)
+    constant = learnt(one, ratings, 12)
     new = seen(30, seed=7)
     assert torch.equal(
-        told[0].look(with_prompts(new, torch.full((30, TEXT), 0.25))).generic, model[0].look(new).generic
+        constant[0].features(with_prompts(new, torch.full((30, TEXT), 0.25))).generic, model[0].features(new).generic
     )
-    assert torch.equal(model[0].look(with_prompts(new, torch.ones(30, TEXT))).generic, model[0].look(new).generic)
+    assert torch.equal(
+        model[0].features(with_prompts(new, torch.ones(30, TEXT))).generic, model[0].features(new).generic
+    )
 
 
 def test_one_missing_prompt_is_taken_for_the_mean_of_the_known_ones(images: Images, ratings: Ratings) -> None:
@@ -256,9 +258,9 @@ def test_one_missing_prompt_is_taken_for_the_mean_of_the_known_ones(images: Imag
     taste = learnt(with_prompts(images, prompt), ratings, 12)[0]
     new, middle = seen(5, seed=3), taste.centre[IMAGE : IMAGE + TEXT].expand(5, -1).float()
     assert torch.allclose(middle, torch.nanmean(prompt, 0).expand(5, -1), atol=1e-6)
-    missing, given_mean = taste.look(new), taste.look(with_prompts(new, middle))
+    missing, given_mean = taste.features(new), taste.features(with_prompts(new, middle))
     assert torch.allclose(missing.generic, given_mean.generic, atol=1e-6)
-    assert torch.allclose(missing.features, given_mean.features, atol=1e-5)
+    assert torch.allclose(missing.values, given_mean.values, atol=1e-5)
 
 
 def few_ratings(name: str) -> tuple[int, int, Ratings]:
@@ -285,7 +287,7 @@ def test_little_to_learn_from_gives_small_tastes_and_not_nonsense(name: str) -> 
     assert np.isfinite(scores).all()
     assert -0.5 < scores.min() <= scores.max() < 1.5
     assert 0 < taste.config.noise < 0.3
-    inferred, level = taste.infer(taste.look(seen(3, seed=5)), torch.tensor([0.1, 0.5, 0.9]))
+    inferred, level = taste.infer(taste.features(seen(3, seed=5)), torch.tensor([0.1, 0.5, 0.9]))
     assert inferred.isfinite().all() and np.isfinite(level)
 
 
@@ -296,28 +298,30 @@ def test_fewer_landmarks_than_images_come_close_to_the_exact_model() -> None:
     assert fewer[0].config.landmarks == 150
     assert np.corrcoef(personal(exact).ravel(), personal(fewer).ravel())[0, 1] > 0.98
     new = seen(30, seed=7)
-    assert (exact[0].look(new).generic - fewer[0].look(new).generic).abs().max() < 0.03
+    assert (exact[0].features(new).generic - fewer[0].features(new).generic).abs().max() < 0.03
 
 
-def test_looking_at_images_one_by_one_is_looking_at_them_together_to_nine_digits(
+def test_features_of_images_one_by_one_are_those_of_all_together_to_nine_digits(
     model: tuple[Taste, Tensor, Tensor],
 ) -> None:
     new = seen(30, seed=7)
-    together = model[0].look(new)
+    together = model[0].features(new)
     for row in range(30):
-        alone = model[0].look(new[row : row + 1])
+        alone = model[0].features(new[row : row + 1])
         assert torch.allclose(alone.generic, together.generic[row], atol=1e-12)
-        assert torch.allclose(alone.features, together.features[row], atol=1e-11)
+        assert torch.allclose(alone.values, together.values[row], atol=1e-11)
 
 
-def test_a_saved_model_sees_and_infers_as_before(model: tuple[Taste, Tensor, Tensor], tmp_path: Path) -> None:
+def test_a_saved_model_has_the_same_features_and_infers_the_same(
+    model: tuple[Taste, Tensor, Tensor], tmp_path: Path
+) -> None:
     save_file(model[0].state_dict(), tmp_path / "taste.safetensors")
     loaded = Taste(model[0].config)
     loaded.load_state_dict(load_file(tmp_path / "taste.safetensors"))
-    looks = [taste.look(seen(5, seed=3)) for taste in (model[0], loaded)]
-    assert torch.equal(looks[0].generic, looks[1].generic) and torch.equal(looks[0].features, looks[1].features)
+    features = [taste.features(seen(5, seed=3)) for taste in (model[0], loaded)]
+    assert torch.equal(features[0].generic, features[1].generic) and torch.equal(features[0].values, features[1].values)
     rating = torch.tensor([0.1, 0.9, 0.4, 0.3, 0.8])
-    assert torch.equal(model[0].infer(looks[0], rating)[0], loaded.infer(looks[1], rating)[0])
+    assert torch.equal(model[0].infer(features[0], rating)[0], loaded.infer(features[1], rating)[0])
 
 
 def test_two_way_means_are_least_squares_where_everybody_rated_little() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.data.releases.release import Reason, Release, column_name, plain
+from predictor.data.releases.release import Reason, Release, clean, column_name
 from predictor.data.releases.rows import records_of, rows_of
 
 cells = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(["a\nb", 'say "x"', "1,5", "\r", "été"])
@@ -85,8 +85,8 @@ def test_an_empty_table_has_no_rows(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_cell_is_kept_as_plainly_as_it_goes(cell: object, kept: object) -> None:
-    assert plain(cell) == kept
-    assert type(plain(cell)) is type(kept)
+    assert clean(cell) == kept
+    assert type(clean(cell)) is type(kept)
 
 
 @pytest.mark.parametrize(

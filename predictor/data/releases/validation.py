@@ -1,7 +1,7 @@
-"""Which ratings of a release belong into a dataset. Whatever does not is refused, with its place and the reason.
+"""Validation of a release: which of its images and ratings become the dataset.
 
-Every rating that was read is either kept or refused, once. The order of the tests is fixed, so that
-a rating with several faults is always refused for the same one.
+Invariant: every rating that was read is either kept or refused, once, with its place and the reason. The order of the
+checks is fixed, so that a rating with several faults is always refused for the same one.
 """
 
 import math
@@ -11,14 +11,14 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from predictor.data.releases.pictures import fault, side_by_side, stored_as
+from predictor.data.releases.images import image_fault, map_in_threads, stored_paths
 from predictor.data.releases.release import Place, Rating, Reason, Release
 from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A rating of the dataset: of a known user and image, within the scale."""
+class KeptRating:
+    """A valid rating: of a known user and a readable image, within the scale."""
 
     place: Place
     user_id: str
@@ -28,22 +28,22 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What a release contributes to the dataset; all else is in its `refused`."""
+class ValidatedRelease:
+    """The valid part of a release; the rest is in the release's `refused`."""
 
-    ratings: list[Kept]
+    ratings: list[KeptRating]
     files: Mapping[str, str]
-    """Of each sound image: file in the source, with its path made plain."""
+    """Image id -> normalised path in the source, of each readable image."""
     stored: Mapping[str, str]
-    """File in the source -> file in the dataset."""
+    """Path in the source -> path in the dataset."""
     splits_made: bool
 
 
-def judge(release: Release, *, seed: int, progress: Callable[[int, int], None]) -> Judged:
-    """Look at every image and every rating of a release."""
-    files = _sound_images(release, progress)
+def validate(release: Release, *, seed: int, progress: Callable[[int, int], None]) -> ValidatedRelease:
+    """Check every image and every rating of a release; what is refused goes to `release.refused`."""
+    files = _readable_images(release, progress)
     given = any(rating.split is not None for rating in release.ratings)
-    first: dict[tuple[str, str], Kept] = {}
+    first: dict[tuple[str, str], KeptRating] = {}
     for rating in release.ratings:
         value = _number(rating.value)
         refused = _fault(release, rating, value, files, given)
@@ -55,19 +55,19 @@ def judge(release: Release, *, seed: int, progress: Callable[[int, int], None]) 
             release.refuse(rating.place, *refused)
             continue
         assert value is not None
-        first[rating.user_id, rating.image_id] = Kept(
+        first[rating.user_id, rating.image_id] = KeptRating(
             place=rating.place, user_id=rating.user_id, image_id=rating.image_id, rating=value, split=rating.split or ""
         )
     kept = list(first.values())
     kept = _without_overlaps(release, kept) if given else _with_splits(kept, seed)
-    return Judged(ratings=kept, files=files, stored=stored_as(files.values()), splits_made=not given)
+    return ValidatedRelease(ratings=kept, files=files, stored=stored_paths(files.values()), splits_made=not given)
 
 
-def _sound_images(release: Release, progress: Callable[[int, int], None]) -> dict[str, str]:
-    """The file of each image that can be read; the others are refused, at the place that names them first."""
-    named = {name: _plain_path(values["file"]) for name, values in release.images.values.items()}
+def _readable_images(release: Release, progress: Callable[[int, int], None]) -> dict[str, str]:
+    """The path of each readable image; the others are refused, at the place that names them first."""
+    named = {name: _normalised(values["file"]) for name, values in release.images.values.items()}
     distinct = list(dict.fromkeys(named.values()))
-    found = side_by_side(lambda file: fault(release.root, file), distinct, progress)
+    found = map_in_threads(lambda file: image_fault(release.root, file), distinct, progress)
     faults = {file: wrong for file, wrong in zip(distinct, found, strict=True) if wrong is not None}
     for name, file in named.items():
         if file in faults:
@@ -86,7 +86,7 @@ def _fault(
         return Reason.UNKNOWN_IMAGE, rating.image_id
     if rating.image_id not in files:
         return Reason.IMAGE_REFUSED, rating.image_id
-    if rating.file is not None and _plain_path(rating.file) != files[rating.image_id]:
+    if rating.file is not None and _normalised(rating.file) != files[rating.image_id]:
         return Reason.OTHER_FILE, f"{rating.image_id}: {rating.file}, first {files[rating.image_id]}"
     if value is None:
         return Reason.NOT_A_NUMBER, repr(rating.value)[:80]
@@ -105,8 +105,8 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _without_overlaps(release: Release, kept: list[Kept]) -> list[Kept]:
-    """Released splits without the held-out ratings that training knows: `read_dataset` would refuse the whole."""
+def _without_overlaps(release: Release, kept: list[KeptRating]) -> list[KeptRating]:
+    """Refuse held-out ratings whose user or image is also in training, for which `read_dataset` refuses a dataset."""
     users = {name: number for number, name in enumerate(release.users.values)}
     images = {name: number for number, name in enumerate(release.images.values)}
     shared_users, shared_images = overlaps(
@@ -121,11 +121,11 @@ def _without_overlaps(release: Release, kept: list[Kept]) -> list[Kept]:
     return [rating for row, rating in enumerate(kept) if row not in out]
 
 
-def _with_splits(kept: list[Kept], seed: int) -> list[Kept]:
+def _with_splits(kept: list[KeptRating], seed: int) -> list[KeptRating]:
     users, images = [rating.user_id for rating in kept], [rating.image_id for rating in kept]
     splits = split_by_user_and_image(users, images, seed=seed)
     return [replace(rating, split=str(split)) for rating, split in zip(kept, splits, strict=True)]
 
 
-def _plain_path(file: object) -> str:
+def _normalised(file: object) -> str:
     return str(PurePosixPath(str(file)))

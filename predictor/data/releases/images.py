@@ -1,4 +1,4 @@
-"""The image files of a release: which of them can be read to the end, and their place in the dataset."""
+"""The image files of a release: whether they are readable, and how they get into the dataset."""
 
 import os
 import shutil
@@ -19,8 +19,8 @@ WORKERS = min(8, os.cpu_count() or 1)
 Fault = tuple[Reason, str]
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T], progress: Callable[[int, int], None]) -> list[R]:
-    """Do the work on all items in a few threads, results in order: decoding and disks leave Python's lock free."""
+def map_in_threads(work: Callable[[T], R], items: Iterable[T], progress: Callable[[int, int], None]) -> list[R]:
+    """Map in a few threads, results in order; decoding and reading release the global interpreter lock."""
     items, results = list(items), []
     pool = ThreadPoolExecutor(WORKERS)
     try:
@@ -34,12 +34,12 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], progress: Callable[
     return results
 
 
-def fault(root: Path, file: str) -> Fault | None:
-    """Why a file of the source cannot be an image of the dataset; None where it is decoded to its last row.
+def image_fault(root: Path, file: str) -> Fault | None:
+    """Why a file of the source cannot be an image of the dataset; None if it can be decoded completely.
 
-    What training can read, and nothing else, is an image: one function decides for both.
+    Decodes by the same function as training does.
     """
-    path = inside(root, file)
+    path = path_inside(root, file)
     if isinstance(path, Reason):
         return path, file
     try:
@@ -49,8 +49,11 @@ def fault(root: Path, file: str) -> Fault | None:
     return None
 
 
-def inside(root: Path, file: str) -> Path | Reason:
-    """The file with its links followed. It has to stay in the source; only a folder right in it may be a link away."""
+def path_inside(root: Path, file: str) -> Path | Reason:
+    """The file with its links resolved, or why it is refused.
+
+    It has to be inside the source, or inside a folder that is linked to right in the source.
+    """
     parts = PurePosixPath(file).parts
     if not parts or PurePosixPath(file).is_absolute() or ".." in parts:
         return Reason.PATH_OUTSIDE
@@ -64,8 +67,8 @@ def inside(root: Path, file: str) -> Path | Reason:
     return path if any(path.is_relative_to(bound) for bound in bounds) else Reason.PATH_OUTSIDE
 
 
-def stored_as(files: Iterable[str]) -> dict[str, str]:
-    """Where each file of the source goes in the dataset: in images/, under the name that it has."""
+def stored_paths(files: Iterable[str]) -> dict[str, str]:
+    """The path of each file in the dataset: in images/, under its own name."""
     stored: dict[str, str] = {}
     taken: set[str] = set()
     for file in dict.fromkeys(files):
@@ -79,8 +82,8 @@ def stored_as(files: Iterable[str]) -> dict[str, str]:
     return stored
 
 
-def store(path: Path, target: Path) -> bool:
-    """Put a file into the dataset, by a hard link where the file system can; whether it was one, and no copy."""
+def link_or_copy(path: Path, target: Path) -> bool:
+    """Put a file into the dataset, by a hard link if the file system allows it; returns whether it did."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)
