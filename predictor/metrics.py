@@ -51,12 +51,12 @@ UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 def srocc(rating: Vector, score: Vector) -> float:
     """Spearman's rank correlation; nan where either side is constant."""
-    return _of_one(srocc_by_group, rating, score)
+    return _single_group(srocc_by_group, rating, score)
 
 
 def plcc(rating: Vector, score: Vector) -> float:
     """Pearson's linear correlation; nan where either side is constant."""
-    return _of_one(plcc_by_group, rating, score)
+    return _single_group(plcc_by_group, rating, score)
 
 
 def pairwise_accuracy(rating: Vector, score: Vector) -> float:
@@ -64,13 +64,13 @@ def pairwise_accuracy(rating: Vector, score: Vector) -> float:
 
     Pairs with equal ratings are left out, equal scores count half; nan where no pair is left.
     """
-    return _of_one(pairwise_accuracy_by_group, rating, score)
+    return _single_group(pairwise_accuracy_by_group, rating, score)
 
 
 def srocc_by_group(group: Index, rating: Vector, score: Vector) -> Vector:
     """`srocc` within each group, in the order of the group numbers; shapes (R,), result (G,)."""
     correlation = plcc_by_group(group, _average_ranks(group, rating), _average_ranks(group, score))
-    return _known(group, rating, score, correlation)
+    return _nan_where_missing(group, rating, score, correlation)
 
 
 def plcc_by_group(group: Index, rating: Vector, score: Vector) -> Vector:
@@ -102,7 +102,7 @@ def pairwise_accuracy_by_group(group: Index, rating: Vector, score: Vector) -> V
     tied = _pairs(label[by_score], score[by_score]) - _pairs(label, rating, score)
     with np.errstate(invalid="ignore"):
         accuracy = (2 * (pairs - _inversions(label, rank)) - tied) / (2 * pairs)
-    return _known(group, rating, score, accuracy)
+    return _nan_where_missing(group, rating, score, accuracy)
 
 
 METRICS: Mapping[str, Callable[[Vector, Vector], float]] = {
@@ -223,7 +223,7 @@ def percentile_interval(value: float, replicates: Vector) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def _of_one(by_group: Callable[[Index, Vector, Vector], Vector], rating: Vector, score: Vector) -> float:
+def _single_group(by_group: Callable[[Index, Vector, Vector], Vector], rating: Vector, score: Vector) -> float:
     if not len(rating):
         return math.nan
     return float(by_group(np.zeros(len(rating), np.int64), np.asarray(rating, float), np.asarray(score, float))[0])
@@ -246,7 +246,7 @@ def _sums(values: Vector, starts: NDArray[np.intp]) -> Vector:
     return np.add.reduceat(values, starts) if len(starts) else np.empty(0)
 
 
-def _known(group: Index, rating: Vector, score: Vector, values: Vector) -> Vector:
+def _nan_where_missing(group: Index, rating: Vector, score: Vector, values: Vector) -> Vector:
     """The groups' values, but nan for groups with a nan in them."""
     order = np.argsort(group, kind="stable")
     missing = (np.isnan(rating) | np.isnan(score))[order].astype(float)

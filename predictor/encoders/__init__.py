@@ -1,1 +1,1 @@
-"""Frozen encoders of images and texts, each a file; `registry` gives one for a name."""
+"""Frozen encoders of images and texts; `registry` finds one by its name."""

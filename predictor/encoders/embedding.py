@@ -1,8 +1,7 @@
 """Text embedding models by sentence-transformers, such as nvidia/llama-embed-nemotron-8b.
 
-Invariant: code that comes with a checkpoint runs only where the caller trusts it. A checkpoint that brings
-some is refused otherwise, also where the libraries would make do without: they would then compute something
-else than its authors did.
+Invariant: code that comes with a checkpoint runs only if the caller trusts it. Otherwise such a checkpoint is refused,
+even if the libraries could load it without: the vectors would not be its authors'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ class EmbeddingModel:
     """A whole sentence-transformers pipeline; a checkpoint without one is pooled by the mean of its token states.
 
     Vectors have unit length, so that a dot product is a cosine. Where the checkpoint names a default prompt,
-    it is put before each text. What is longer than the model's maximum is cut.
+    it is prepended to each text. Texts are truncated to the model's maximum.
 
     Raises
     ------
@@ -56,7 +55,7 @@ class EmbeddingModel:
 
     @cached_property
     def _dimensions(self) -> int:
-        """From the settings where they tell, else from the model."""
+        """From the settings if they have it, else from the loaded model."""
         return _dimensions(self.source) or int(self._model.get_embedding_dimension() or 0)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -97,7 +96,7 @@ class EmbeddingModel:
 
 
 def _own_code(source: Source) -> str | None:
-    """The setting that names code from outside the installed libraries."""
+    """The setting that names code from outside the installed libraries, or None."""
     for path in sorted(source.folder.rglob("*config*.json")):
         file = path.relative_to(source.folder).as_posix()
         settings = source.json(file)
@@ -112,7 +111,7 @@ def _own_code(source: Source) -> str | None:
 
 
 def _dimensions(source: Source) -> int | None:
-    """The length of the vectors that leave the last module; None where only the module itself knows."""
+    """The length of the last module's vectors; None if the settings do not have it."""
     modules = source.json("modules.json")
     if modules is None:
         return source.config.get("hidden_size")
@@ -134,7 +133,7 @@ def _dimensions(source: Source) -> int | None:
 
 
 def _pooled(settings: Mapping[str, Any]) -> int | None:
-    """Several ways of pooling put their vectors one after the other; older settings name each by a flag."""
+    """The length after pooling; several kinds of pooling are concatenated, and older settings have a flag for each."""
     width = settings.get("embedding_dimension") or settings.get("word_embedding_dimension")
     ways = settings.get("pooling_mode") or [
         on for key, on in settings.items() if key.startswith("pooling_mode_") and on

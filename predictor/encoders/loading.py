@@ -1,7 +1,7 @@
-"""How downloaded weights are loaded: onto which device, without noise.
+"""Loading of downloaded weights: the device, and the libraries' messages.
 
-All cores are used, unlike for the small encoders that ship with their weights: these models are a hundred times
-larger. Last digits may then depend on the number of cores; the cache keeps the vectors that came first.
+These models use all cores, unlike the small encoders that ship with their weights. So the last digits of a vector may
+depend on the number of cores; the cache keeps the first vector.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def device() -> str:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Load weights quietly: transformers lists the half of a checkpoint that is left out as unexpected.
+    """Silence transformers while the block loads weights: it lists the unused half of a checkpoint as unexpected.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""An encoder for a name: one that ships with its weights, a checkpoint's folder, or a hub id.
+"""Encoders by name: one that ships with its weights, a checkpoint's folder, or a hub id.
 
-A name is what a predictor's `config.json` keeps, and is looked up again when it is loaded.
+A predictor's `config.json` keeps these names; loading it finds the encoders here.
 """
 
 from pathlib import Path
@@ -21,12 +21,12 @@ TextEncoder = MiniLM | SiglipTexts | EmbeddingModel
 def image_encoder(name: str, *, trust_remote_code: bool = False) -> ImageEncoder:
     """The image encoder of a name; its weights are loaded when it first encodes.
 
-    `trust_remote_code` is taken for the sake of one call for both kinds: SigLIP needs none.
+    `trust_remote_code` has no effect: no image encoder brings code of its own.
 
     Raises
     ------
     ValueError
-        The name is unknown, cannot be had, or is no image encoder.
+        The name is unknown, its files cannot be downloaded, or it is no image encoder.
     """
     if name in IMAGE_ENCODERS:
         return IMAGE_ENCODERS[name]()
@@ -37,12 +37,12 @@ def image_encoder(name: str, *, trust_remote_code: bool = False) -> ImageEncoder
 
 
 def text_encoder(name: str, *, trust_remote_code: bool = False) -> TextEncoder:
-    """The text encoder of a name: a SigLIP checkpoint's text half, and of any other an embedding model.
+    """The text encoder of a name: the text half of a SigLIP checkpoint, or an embedding model.
 
     Raises
     ------
     ValueError
-        The name is unknown, cannot be had, or needs `trust_remote_code`.
+        The name is unknown, its files cannot be downloaded, or it needs `trust_remote_code`.
     """
     if name in TEXT_ENCODERS:
         return TEXT_ENCODERS[name]()

@@ -1,11 +1,10 @@
 """SigLIP and SigLIP2 checkpoints: of fixed resolution (model type `siglip`) or of any aspect ratio (`siglip2`, NaFlex).
 
-Each class loads its own half of the checkpoint alone. The halves share nothing, so that both together cost
-what the whole does, and the image half, which most users want alone, is a quarter of it (93 of 375 million
-parameters in SigLIP2 base, whose text half holds a vocabulary of 256,000).
+Each class loads only its own half of the checkpoint. The halves share no weights, and most users need only the image
+half, a quarter of the whole (93 of 375 million parameters in SigLIP2 base, whose text half has 256,000 tokens).
 
-Vectors have unit length: the two halves were trained to be compared by their cosine, and a profile that is a
-mean of images (paper, section 3.2) then weighs each image by its rating alone.
+Vectors have unit length: the two halves were trained to be compared by their cosine, and in a profile, a weighted mean
+of image vectors (paper, section 3.2), each image then has the weight of its rating alone.
 """
 
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ class SiglipImages:
 
     @property
     def parts(self) -> tuple[int]:
-        """One: the vector is of one kind."""
+        """The vector has one part."""
         return (self.dimensions,)
 
     def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
@@ -54,7 +53,7 @@ class SiglipImages:
         import torch
 
         vectors = np.empty((len(images), self.dimensions), np.float32)
-        # A convolution makes the patches, and cuDNN would round its inputs to ten bits.
+        # The patches are made by a convolution, whose inputs cuDNN would round to the ten bits of TF32.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for row, image in enumerate(images):
                 (vectors[row],) = _unit(self._loaded[1](**self._pixels(image)).pooler_output)
@@ -62,7 +61,7 @@ class SiglipImages:
 
     def _pixels(self, image: Image.Image) -> Any:
         processor, model = self._loaded
-        # Pixels are told apart from channels by their number, which goes wrong where an image is 3 pixels high.
+        # Without it the processor guesses which axis the channels are, and is wrong for images 3 pixels high.
         settings: dict[str, Any] = {"input_data_format": "channels_last", "return_tensors": "pt"}
         if self._config.model_type == "siglip2":
             # Siglip2Processor would override these by 16 and 256, whatever the checkpoint says.
@@ -148,7 +147,7 @@ def _config(source: Source) -> Any:
 
 
 def _weights(kind: Any, folder: Path, dtype: str) -> Any:
-    """One half of the checkpoint, on the device; a weight that is not in it is an error, not a random one."""
+    """One half of the checkpoint, on the device; a missing weight is an error and not initialised at random."""
     import torch
 
     model, report = kind.from_pretrained(

@@ -1,8 +1,8 @@
-"""Where an encoder's files come from: a local folder, or a repository on the hub pinned to one commit.
+"""Sources of encoders: a local folder, or a repository on the hub at one commit.
 
-Invariant: a source that exists can be identified. What cannot be had – no such folder, a gated or missing
-repository, a hub that is out of reach – is an error of one line here, before any weights are read. Weights
-are only ever taken from safetensors: nothing is unpickled.
+Invariants: every `Source` has an identity, which depends on its content and not on its place; and weights are only read
+from safetensors, so that nothing is unpickled. A missing folder, a gated or missing repository, or an unreachable hub
+is an error of one line, before any weights are read.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from predictor.errors import first_line
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _SETTINGS = ("*config*.json", "modules.json")
 _SUFFIXES = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja", ".py"})
-"""Of files that decide vectors: settings, weights, vocabularies, chat templates, and code of the checkpoint's own."""
+"""Of files that vectors depend on: settings, weights, vocabularies, chat templates, the checkpoint's own code."""
 _OTHER_RUNTIMES = frozenset({"onnx", "openvino"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint's folder with at least its settings; `commit` is None where it is the user's own folder."""
+    """A checkpoint's folder with at least its settings; `repository` and `commit` are None for a local folder."""
 
     name: str
     folder: Path
@@ -52,28 +52,28 @@ class Source:
 
     @property
     def dtype(self) -> str:
-        """bfloat16 where the weights were saved so, as those of billions of parameters are; else float32.
+        """bfloat16 if the weights were saved so, as those of billions of parameters are; else float32.
 
-        By the checkpoint and not by the device, so that the same vectors, but for rounding, come of a
-        GPU and of a CPU, and a predictor trained on the one scores on the other.
+        It depends on the checkpoint and not on the device: a predictor trained on a GPU then scores on a CPU, with the
+        same vectors up to rounding.
         """
         saved = self.config.get("dtype") or self.config.get("torch_dtype")
         return "bfloat16" if saved == "bfloat16" else "float32"
 
     @cached_property
     def identity(self) -> str:
-        """A short name of the content, never of the place: the id and commit on the hub, or a digest of the files."""
+        """A short name of the content: id and commit on the hub, or a digest of the files."""
         if self.repository is not None and self.commit is not None:
             return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.repository)[:50].strip('-.')}-{self.commit[:12]}"
         digest = hashlib.sha256()
-        for path in self._decisive():
+        for path in self._identity_files():
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
         return digest.hexdigest()[:16]
 
     def complete(self) -> Path:
-        """The folder with everything in it, weights too: downloaded if it is on the hub."""
+        """The folder with all files, also the weights, which are downloaded if it is on the hub."""
         if self.repository is None:
             return self.folder
         patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
@@ -81,8 +81,8 @@ class Source:
         _check_weights(self.name, folder)
         return folder
 
-    def _decisive(self) -> list[Path]:
-        """Files that decide vectors, in an order of their own."""
+    def _identity_files(self) -> list[Path]:
+        """The files that vectors depend on, sorted by path."""
         found = []
         for path in self.folder.rglob("*"):
             folders = path.relative_to(self.folder).parts[:-1]
@@ -95,13 +95,12 @@ class Source:
 def find_source(name: str) -> Source:
     """The source of a local folder or of a hub id (`owner/name`, or `owner/name@revision`).
 
-    Only settings are fetched; a commit that is in the hub's cache already is not asked for again when the
-    hub is out of reach.
+    Only settings are downloaded. If the hub cannot be reached, a commit in its local cache is used.
 
     Raises
     ------
     ValueError
-        There is no such folder, or no such repository that can be had.
+        There is no such folder, or the repository cannot be downloaded.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -1,7 +1,7 @@
-"""What an image shows, in the words that a dataset has for it: found zero-shot, by an encoder of images and texts.
+"""Zero-shot classification of images into the categories of a dataset's metadata.
 
-For each column the category wins whose sentence lies nearest to the image. Only SigLIP and SigLIP2 have both
-halves; of an image encoder without a text half nothing can be asked.
+Each category of a column is put into a sentence, and the one nearest to the image wins. This needs an encoder of images
+and texts: SigLIP or SigLIP2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from predictor.data.profiles import IDENTIFIERS
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 
 MAX_CATEGORIES = 100
-"""A column with more different values names its images rather than sorts them."""
+"""A column with more different values is no classification."""
 
 _SENTENCES = {
     "content": "a photo of {}",
@@ -24,7 +24,7 @@ _SENTENCES = {
 
 
 def categories(images: pa.Table) -> dict[str, list[str]]:
-    """The text columns of an images' table that sort it, such as content or style, each with its values in order."""
+    """The categorical text columns of an images' table, such as content or style, each with its sorted values."""
     found = {}
     for name in images.column_names:
         column = images[name]
@@ -36,7 +36,7 @@ def categories(images: pa.Table) -> dict[str, list[str]]:
 
 
 def text_half(encoder: SiglipImages) -> SiglipTexts:
-    """The encoder of texts that can be compared with an encoder's images.
+    """The text encoder whose vectors can be compared with an image encoder's.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def text_half(encoder: SiglipImages) -> SiglipTexts:
 
 
 def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The nearest category of each column, by the cosine of the image and a sentence with the category.
+    """The nearest category of each column, by the cosine of the image and the category's sentence.
 
     Raises
     ------
@@ -61,10 +61,10 @@ def classify(encoder: SiglipImages, image: Image.Image, categories: Mapping[str,
         The two halves of the checkpoint have vectors of different lengths, so that they cannot be compared.
     """
     texts = text_half(encoder)
-    (seen,) = encoder.encode([image])
+    (image_vector,) = encoder.encode([image])
     found = {}
     for column, values in categories.items():
         sentence = _SENTENCES.get(column, f"an image, {column.replace('_', ' ')}: {{}}")
-        read = texts.encode([sentence.format(value) for value in values])  # (V, dimensions), unit length
-        found[column] = values[int(np.argmax(read @ seen))]
+        text_vectors = texts.encode([sentence.format(value) for value in values])  # (V, dimensions), unit length
+        found[column] = values[int(np.argmax(text_vectors @ image_vector))]
     return found

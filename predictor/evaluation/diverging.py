@@ -22,7 +22,7 @@ MAX_CELLS = 200_000_000
 MAX_CASES = 3
 
 _CHUNK = 1 << 20
-_POOL = 200
+_MAX_CANDIDATES = 200
 """Candidates for the cases shown, from which some are chosen that have no image in common."""
 
 
@@ -209,7 +209,7 @@ def _candidates(pairs: NDArray[np.intp], gap: Vector) -> Iterator[_CaseCandidate
     Gaps (P, U) that don't count are 0.
     """
     contrast = np.minimum(gap.max(1, initial=0), -gap.min(1, initial=0))
-    for row in np.argsort(-contrast, kind="stable")[:_POOL]:
+    for row in np.argsort(-contrast, kind="stable")[:_MAX_CANDIDATES]:
         if contrast[row] > 0:
             a, b = pairs[row]
             yield _CaseCandidate(
@@ -218,7 +218,7 @@ def _candidates(pairs: NDArray[np.intp], gap: Vector) -> Iterator[_CaseCandidate
 
 
 def _largest(found: list[_CaseCandidate]) -> list[_CaseCandidate]:
-    return sorted(found, key=lambda f: (-f.contrast, f.pair))[:_POOL]
+    return sorted(found, key=lambda f: (-f.contrast, f.pair))[:_MAX_CANDIDATES]
 
 
 def _without_common_images(found: Sequence[_CaseCandidate]) -> Iterator[_CaseCandidate]:

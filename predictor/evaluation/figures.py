@@ -20,7 +20,7 @@ Estimate = Mapping[str, float | None]
 """value, ci_low, ci_high; None where undefined."""
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#8C6D1F")
-_INK, _QUIET, _GRID = "#222222", "#5C5C5C", "#E4E4E4"
+_INK, _GREY, _GRID = "#222222", "#5C5C5C", "#E4E4E4"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pamela",
@@ -29,8 +29,8 @@ _STYLE: dict[Any, Any] = {
     "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"],
     "font.size": 9,
     "text.color": _INK,
-    "axes.edgecolor": _QUIET,
-    "axes.labelcolor": _QUIET,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _GREY,
     "axes.labelsize": 9,
     "axes.titlelocation": "left",
     "axes.titlesize": 9,
@@ -42,15 +42,15 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
 _WIDTH_IN = 7.5
 _LEFT, _RIGHT = 0.085, 0.715
 _LABEL_GAP_PT = 12.5
-_LONGEST_LABEL = 24
+_MAX_LABEL = 24
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -93,15 +93,15 @@ def margin_figure(result: Mapping[str, Any]) -> str:
         upper = figure.add_axes((_LEFT, 0.335, _RIGHT - _LEFT, 0.465))
         lower = figure.add_axes((_LEFT, 0.125, _RIGHT - _LEFT, 0.125), sharex=upper)
         _curves(upper, lines, least=0.5, number="{:.2f}")
-        upper.axhline(0.5, color=_QUIET, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        _head(upper, "Pairwise accuracy")
+        upper.axhline(0.5, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        _axis_title(upper, "Pairwise accuracy")
         upper.annotate(
-            "chance", (0, 0.5), (3, 3), xycoords=("axes fraction", "data"), textcoords="offset points", color=_QUIET
+            "chance", (0, 0.5), (3, 3), xycoords=("axes fraction", "data"), textcoords="offset points", color=_GREY
         )
         upper.tick_params(labelbottom=False)
         pairs = [row["n_pairs"] for row in rows]
         lower.bar(margins, pairs, width=0.6 * _step(margins), color="#B8B8B8", linewidth=0)
-        _head(lower, "Pairs left")
+        _axis_title(lower, "Pairs left")
         lower.set_ylim(0, max(pairs, default=0) * 1.1 or 1)
         lower.yaxis.set_major_locator(_locator(2))
         lower.yaxis.set_major_formatter(EngFormatter(sep=""))
@@ -136,9 +136,9 @@ def context_figure(result: Mapping[str, Any]) -> str:
         lower = figure.add_axes((_LEFT, 0.11, _RIGHT - _LEFT, 0.31), sharex=upper)
         _curves(upper, lines("srocc"), number="{:.3f}")
         _curves(lower, lines("gain"), least=0, number="{:+.3f}")
-        lower.axhline(0, color=_QUIET, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        _head(upper, "SROCC within a user’s ratings")
-        _head(lower, "Gain in SROCC over knowing no rating of the person (paired)")
+        lower.axhline(0, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        _axis_title(upper, "SROCC within a user’s ratings")
+        _axis_title(lower, "Gain in SROCC over knowing no rating of the person (paired)")
         upper.tick_params(labelbottom=False)
         lower.set_xticks(sorted({row["k"] for row in rows}))
         lower.set_xlabel("ratings that the person has given (images)")
@@ -222,12 +222,12 @@ def _colours(lines: Sequence[_Line]) -> list[str]:
 
 def _shortened(name: str) -> str:
     plain = " ".join(name.replace("_", " ").split())
-    return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 1].rstrip()}…"
+    return plain if len(plain) <= _MAX_LABEL else f"{plain[: _MAX_LABEL - 1].rstrip()}…"
 
 
-def _head(axes: "Axes", text: str) -> None:
+def _axis_title(axes: "Axes", text: str) -> None:
     """The y axis' label, horizontal above the axes."""
-    axes.set_title(text, color=_QUIET, fontweight="bold")
+    axes.set_title(text, color=_GREY, fontweight="bold")
 
 
 def _step(positions: Sequence[float]) -> float:
@@ -252,10 +252,10 @@ def _svg(draw: Any, height_in: float, title: str, about: str, lines: Sequence[_L
         figure = Figure((_WIDTH_IN, height_in), facecolor="white")
         draw(figure)
         figure.text(0.02, 0.975, title, fontsize=12.5, fontweight="bold", verticalalignment="top")
-        figure.text(0.02, 0.922, about, color=_QUIET, verticalalignment="top", linespacing=1.25)
+        figure.text(0.02, 0.922, about, color=_GREY, verticalalignment="top", linespacing=1.25)
         if missing:
             note = f"Not defined on this split: {', '.join(map(_shortened, missing))}"
-            figure.text(0.02, 0.012, note, color=_QUIET, fontsize=8)
+            figure.text(0.02, 0.012, note, color=_GREY, fontsize=8)
         with io.StringIO() as file:
             figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
             text = file.getvalue()

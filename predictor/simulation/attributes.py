@@ -1,7 +1,7 @@
-"""Attributes of an image measured from its pixels alone: what the simulated raters look at.
+"""Attributes of an image, measured from its pixels: what simulated raters judge by.
 
-No prompt, no learned encoder, no knowledge of how the image came about enters here, so that a
-reward model that recovers a rater's taste has learnt it from ratings.
+Neither the prompt nor a learnt encoder is used, so that a model which recovers a simulated rater's taste has learnt it
+from ratings.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ ATTRIBUTES = ("luminance", "contrast", "saturation", "warmth", "sharpness", "vig
 """The order of the columns of every attribute array."""
 
 _SIDE = 256
-"""Attributes are measured at one size, so that sharpness and scale are comparable between renderers."""
+"""Side in pixels at which every image is measured, so that sharpness and scale are comparable."""
 
 
 def measure(image: Image.Image) -> NDArray[np.float64]:

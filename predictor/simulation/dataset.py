@@ -1,7 +1,7 @@
-"""Ratings by simulated raters for a folder of images: a dataset with a known truth.
+"""A dataset of simulated ratings for a folder of images, with the raters' true taste.
 
-The images are there already, with images.csv; this adds users.csv, ratings.csv, truth.parquet and,
-last of all, dataset.yaml, so that a folder without it is not yet a dataset.
+The folder has the images and images.csv; this module adds users.csv, ratings.csv and truth.parquet, and last
+dataset.yaml, without which it is no dataset. How raters judge is left to `raters`.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ def simulate(
     seed: int,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Rater]:
-    """Let `raters` people rate the images of `folder`, each image by `ratings_per_image` of them.
+    """Have `raters` simulated people rate the images of `folder`, each image by `ratings_per_image` of them.
 
     Raises
     ------
@@ -53,11 +53,11 @@ def simulate(
     rng = np.random.default_rng([seed, 0x4A7E])
     chosen = np.stack([rng.permutation(raters)[:ratings_per_image] for _ in files])  # (I, ratings_per_image)
     ids = images["image_id"].to_pylist()
-    splits = split_by_image(np.arange(len(files)), len(files), seed)  # everybody is seen: their taste is known
+    splits = split_by_image(np.arange(len(files)), len(files), seed)  # all raters are seen users
     rows: list[dict[str, object]] = []
     for number, person in enumerate(people):
-        seen = np.flatnonzero((chosen == number).any(1))
-        for image, rating in zip(seen, rate(person, attributes[seen], rng), strict=True):
+        rated = np.flatnonzero((chosen == number).any(1))
+        for image, rating in zip(rated, rate(person, attributes[rated], rng), strict=True):
             split = str(splits[image])
             rows.append({"user_id": person.user_id, "image_id": ids[image], "rating": rating, "split": split})
     write_truth(people, folder / "truth.parquet")
@@ -75,7 +75,7 @@ def simulate(
 
 
 def _refuse_real_ratings(folder: Path) -> None:
-    """Simulated ratings may replace simulated ones, never what people gave."""
+    """Refuse a folder with ratings by real people; simulated ones are replaced."""
     rated = [path for suffix in ("csv", "parquet") if (path := folder / f"ratings.{suffix}").is_file()]
     if rated and not (folder / "truth.parquet").is_file():
         raise ValueError(f"{rated[0]}: holds ratings that were not simulated; copy the images to a folder of their own")

@@ -1,9 +1,8 @@
-"""Simulated raters whose taste is known: the truth that the whole chain can be checked against.
+"""Simulated raters of known taste: the ground truth to check the whole system against.
 
-A rater has an ideal point on the attributes that `attributes.measure` reads from the pixels, made of
-what the population likes, what people of an age like, and what only this person likes; attributes
-matter to each in a personal mix. Ratings add bias and noise, on a slider from 0 to 100. Taste never
-sees a prompt or an encoder. Ideal-point (unfolding) models of preference: Coombs 1964, A Theory of Data.
+An ideal-point (unfolding) model of preference (Coombs 1964, A Theory of Data). A rater has an ideal point on the
+attributes of `attributes.measure`: the population's ideal, plus an effect of age, plus a personal one; the attributes
+have personal weights. Ratings add a bias and noise, on a slider from 0 to 100. Prompts and encoders play no part.
 """
 
 from collections.abc import Sequence
@@ -21,18 +20,18 @@ from predictor.simulation.attributes import ATTRIBUTES
 RATING_MIN, RATING_MAX = 0.0, 100.0
 
 _POPULATION_IDEAL = np.array([60.0, 18.0, 30.0, 0.0, 1.6, 10.0, 0.028])
-"""What people like on the whole, in the attributes' own units: brighter, softer, more colourful than photographs."""
+"""In the attributes' own units: brighter, softer and more colourful than the average photograph."""
 
 _SPREAD = np.array([13.0, 6.0, 13.0, 12.0, 0.75, 8.5, 0.007])
-"""Standard deviation over prints of one photograph developed in many ways: the yardstick of taste."""
+"""Standard deviation of each attribute over many developments of one photograph: the unit of the constants below."""
 
 _PERSONAL_SD = 0.7
 _TOLERANCE = 1.0
-"""Both in spreads: how far people's ideals lie apart, and how fast liking falls off around one. Two
-people's likings of a photograph's prints then correlate at about 0.3: taste is partly shared, as the paper finds."""
+"""In spreads: standard deviation of the personal part of ideals, and width of the utility around an ideal. Two raters'
+utilities of one photograph's developments then correlate at about 0.3: taste is partly shared, as in the paper."""
 
 _SATURATION_PER_YEAR = -0.035
-"""In spreads: at 20 one likes 1.75 spreads more saturation than at 70 (the trend of the paper's Figure 7)."""
+"""In spreads: the ideal at 20 has 1.75 spreads more saturation than at 70 (the trend of the paper's Figure 7)."""
 
 _GENDERS = ("female", "male", "non-binary")
 _NATIONALITIES = ("German", "Brazilian", "Japanese", "Nigerian", "American", "Indian", "French", "Mexican")
@@ -49,12 +48,12 @@ class Rater:
     ideal: NDArray[np.float64]
     """In the attributes' own units."""
     tolerance: NDArray[np.float64]
-    """In the attributes' own units: at this distance an attribute's part of the liking has fallen to 61%."""
+    """In the attributes' own units: at this distance from the ideal an attribute's part of the utility is 61%."""
     weight: NDArray[np.float64]
     """How much each attribute matters; sums to 1."""
     bias: float
     noise: float
-    """Rating points: a constant offset, and the standard deviation of what a second look would change."""
+    """In rating points: a constant offset, and the standard deviation of the noise of one rating."""
 
     def utility(self, attributes: NDArray[np.float64]) -> NDArray[np.float64]:
         """True liking, 0 to 1, without bias and noise; `attributes` has shape (N, 7), the result (N,)."""
@@ -88,7 +87,7 @@ def sample_raters(count: int, seed: int) -> list[Rater]:
 
 
 def rate(rater: Rater, attributes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """What the rater would leave on the slider for images with these attributes; (N, 7) -> (N,), 0 to 100."""
+    """Ratings of images by their attributes, with bias and noise; (N, 7) -> (N,), 0 to 100."""
     liking = RATING_MAX * rater.utility(attributes)
     noisy = liking + rater.bias + rng.normal(0, rater.noise, len(attributes))
     return np.clip(noisy, RATING_MIN, RATING_MAX).round(1)

@@ -1,11 +1,11 @@
-"""What raters with a known taste truly think of images that were steered for them and for others.
+"""The true liking, by simulated raters, of images that were steered for them and for others.
 
     own      the image steered for the rater
     other    the images of the same prompt steered for everybody else, averaged
     initial  the image of the base prompt
 
-All in units of true liking (0 to 1). Raters are the independent units: each one's prompts and runs are
-averaged first, and intervals come from a bootstrap over raters, paired for the differences.
+Values are true liking, 0 to 1. Raters are the independent units: prompts and runs are averaged within each rater, and
+intervals come from a bootstrap over raters, paired for the differences.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ FEW_RATERS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steered:
-    """The outcome of steering one prompt for one rater; images by any key that names them."""
+    """The outcome of steering one prompt for one rater; images by any key."""
 
     user: str
     prompt_id: str
@@ -43,7 +43,7 @@ class Verdict:
 
     @property
     def caveat(self) -> str | None:
-        """What to say beside intervals that rest on few people."""
+        """The caveat of intervals over few raters; None over enough."""
         if self.raters >= FEW_RATERS:
             return None
         return f"Only {self.raters} raters: a bootstrap over so few people gives intervals that are too narrow."
@@ -65,7 +65,7 @@ def judge(
     *,
     seed: int = 0,
 ) -> Verdict | None:
-    """Judge steered images by the truth.
+    """Compare steered images by the raters' true liking.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ _PRIOR_VARIANCE = (0.003, 0.01)
 _PRIOR_USERS = 200
 """Weight of the initial covariance against the estimated one, in users (an inverse Wishart prior)."""
 
-_LEAST_NOISE = 1e-4
+_MIN_NOISE = 1e-4
 """Lower bound of the noise variance: a standard deviation of a hundredth of the scale, even if all ratings agree."""
 
 _EM_ITERATIONS = 10
@@ -318,7 +318,7 @@ def _learn_tastes(
         second, mean, explained = _expectation(covariance, noise, gram, moment)
         size = float((second.diagonal() / prior).mean()) / len(raters)
         covariance = (second + _PRIOR_USERS * size * torch.diag(prior)) / (len(raters) + _PRIOR_USERS)
-        noise = max((squared_residuals - explained) / len(user), _LEAST_NOISE)
+        noise = max((squared_residuals - explained) / len(user), _MIN_NOISE)
     taste.covariance.copy_(covariance[1:, 1:])
     taste.config = replace(taste.config, noise=noise)
     tastes, levels = torch.zeros(len(level), rank, dtype=torch.float64), torch.zeros(len(level), dtype=torch.float64)
@@ -332,7 +332,7 @@ def _noise(residual: NDArray[np.float64], count: NDArray[np.intp], *, otherwise:
     """Variance of ratings around their image's mean; images with one rating, which is its own mean, are left out."""
     shared = count > 1
     squared = residual[shared] ** 2 * count[shared] / (count[shared] - 1)
-    return max(float(squared.mean()) if len(squared) else otherwise, _LEAST_NOISE)
+    return max(float(squared.mean()) if len(squared) else otherwise, _MIN_NOISE)
 
 
 def _sufficient_statistics(

@@ -192,7 +192,7 @@ def test_a_file_that_is_no_image_is_refused_by_its_name(predictor: PamelaPredict
         enroll(predictor, "ada", read_ratings(file, low=1, high=7))
 
 
-def test_a_person_of_a_dataset_folder_is_known_by_all_their_ratings_and_what_they_told(dataset: Path) -> None:
+def test_a_user_of_a_dataset_folder_has_all_their_ratings_and_demographics(dataset: Path) -> None:
     data = read_dataset(dataset)
     user = data.user_ids[0]
     rated, demographics = read_person(dataset, user)

@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_checkpoint(rated: Path, tmp_path: Path) ->
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
 
 
-def test_progress_is_told_for_every_stage(rated: Path) -> None:
+def test_progress_is_reported_for_every_stage(rated: Path) -> None:
     stages: dict[str, list[tuple[int, int]]] = {}
     fit(
         read_dataset(rated),
@@ -157,12 +157,18 @@ def test_the_share_is_the_recipes_or_what_ranks_the_validation_ratings_best(rate
     for weight in TRANSFORMER_WEIGHTS:
         scores = np.empty(len(rows))
         for position, row in enumerate(rows):
-            shared = PamelaPredictor(
-                chosen.model, chosen.taste, chosen.users, chosen.encoders, transformer_weight=weight, metrics={}, card=""
+            mixed = PamelaPredictor(
+                chosen.model,
+                chosen.taste,
+                chosen.users,
+                chosen.encoders,
+                transformer_weight=weight,
+                metrics={},
+                card="",
             )
-            person = shared.person(data.user_ids[data.user[row]])
+            person = mixed.person(data.user_ids[data.user[row]])
             number = data.image[row]
-            scores[position] = shared.score_images(images[number : number + 1], [person])[0, 0]
+            scores[position] = mixed.score_images(images[number : number + 1], [person])[0, 0]
         reached.append(mean_over_users(per_user(srocc, data.user[rows], data.rating[rows], scores)).value)
     assert reached[TRANSFORMER_WEIGHTS.index(chosen.transformer_weight)] == pytest.approx(max(reached), abs=1e-9)
 

@@ -185,7 +185,7 @@ def test_two_hundred_people_are_scored_at_once_as_each_alone_to_the_last_bit(
     assert np.array_equal(together, looked)
 
 
-def test_the_prediction_is_shared_between_the_two_models_as_the_checkpoint_says(
+def test_the_prediction_is_the_mean_of_the_two_models_with_the_checkpoints_weight(
     predictor: PamelaPredictor, pictures: list[Image.Image]
 ) -> None:
     def with_weight(weight: float) -> PamelaPredictor:
@@ -242,7 +242,7 @@ def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) 
         assert torch.allclose(getattr(both, name), mean, atol=1e-7)
 
 
-def test_the_population_knows_no_user_and_no_demographics(
+def test_the_population_depends_on_no_user_and_no_demographics(
     predictor: PamelaPredictor, checkpoint: Path, pictures: list[Image.Image]
 ) -> None:
     assert (predictor.population().user, predictor.population().demographics) == (None, None)

@@ -60,7 +60,7 @@ def test_more_ratings_never_make_it_worse_than_none(unseen_users: dict[str, Any]
     assert curve[25]["value"] > curve[15]["value"] > curve[5]["value"] > 0
 
 
-def test_people_who_disagree_are_told_apart(learnt: PamelaPredictor, dataset: Dataset) -> None:
+def test_opposite_preferences_are_predicted_better_than_by_chance(learnt: PamelaPredictor, dataset: Dataset) -> None:
     diverging = evaluate(learnt, dataset, EvaluationConfig(split="test_seen"))["diverging"]
     assert diverging["n_preferences"] > 100_000
     assert diverging["accuracy"]["ci_low"] > 0.55

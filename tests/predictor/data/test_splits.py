@@ -21,7 +21,7 @@ def split(rows: list[tuple[str, str]], seed: int) -> list[str]:
 
 
 @given(pairs | crowds, seeds)
-def test_every_rating_has_one_split_and_training_knows_nothing_of_what_is_held_out(
+def test_every_rating_has_one_split_and_training_shares_no_image_or_user_with_the_held_out(
     rows: list[tuple[str, str]], seed: int
 ) -> None:
     splits = split(rows, seed)
@@ -65,7 +65,7 @@ def test_a_crowd_of_the_papers_size_is_split_in_the_papers_shares() -> None:
 
 
 @pytest.mark.parametrize(("count", "held"), [(MIN_USERS - 1, set()), (MIN_USERS, {"val_unseen", "test_unseen"})])
-def test_of_a_few_people_nobody_is_held_out(count: int, held: set[str]) -> None:
+def test_of_a_few_users_none_is_held_out(count: int, held: set[str]) -> None:
     rows = [(f"u{user}", f"i{image}") for user in range(count) for image in range(10)]
     assert set(split(rows, 0)) - {"train", "val_seen", "test_seen"} == held
 
@@ -96,7 +96,7 @@ def test_splits_by_image_are_70_10_20_percent_of_the_images_and_follow_the_seed(
         ([(0, 0, "val_seen"), (1, 0, "test_seen")], ([], [])),
     ],
 )
-def test_overlaps_are_the_held_out_ratings_that_the_rest_knows(
+def test_overlaps_are_the_held_out_ratings_whose_user_or_image_is_elsewhere_too(
     rows: list[tuple[int, int, str]], shared: tuple[list[int], list[int]]
 ) -> None:
     users, images, splits = zip(*rows, strict=True)

@@ -30,7 +30,7 @@ def test_a_folder_gives_the_encoder_of_its_kind_and_keeps_its_name(siglip: Path,
     assert image_encoder(str(siglip)).name == str(siglip)
 
 
-def test_an_unknown_name_is_told_what_is_possible() -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     images = "known are efficientnet-lite0, the folder of a SigLIP checkpoint, or its hub id (owner/name)"
     with pytest.raises(ValueError, match=re.escape(f"unknown encoder 'clip'; {images}")):
         image_encoder("clip")

@@ -108,7 +108,7 @@ def test_the_first_case_is_the_largest_contrast_that_is_predicted(pair: tuple[np
     assert max((case.contrast for case in found.right), default=0) == best
 
 
-def test_who_knows_every_person_is_right_and_who_turns_them_round_is_wrong() -> None:
+def test_scores_equal_to_the_ratings_are_all_right_and_reversed_ones_all_wrong() -> None:
     user, image, rating, _ = people(1)
     assert diverging_preferences(user, image, rating, rating).accuracy.value == 1
     assert diverging_preferences(user, image, rating, -rating).accuracy.value == 0

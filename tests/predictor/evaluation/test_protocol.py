@@ -232,7 +232,7 @@ def test_users_without_a_training_rating_are_left_out_and_named(
     assert not seen["warnings"]
 
 
-def test_a_checkpoint_of_other_people_has_nothing_to_say_of_seen_users(
+def test_a_checkpoint_of_other_people_is_refused_for_seen_users(
     of_many: PamelaPredictor, data: Dataset, images: Images
 ) -> None:
     others = data.users.set_column(0, "user_id", [[f"x{n}" for n in range(14)]])

@@ -100,7 +100,7 @@ def test_two_peoples_tastes_are_shared_in_part() -> None:
     assert 0.1 < likings[np.triu_indices(40, 1)].mean() < 0.6
 
 
-def test_taste_sees_nothing_but_attributes_of_pixels() -> None:
+def test_utility_depends_on_nothing_but_attributes_of_pixels() -> None:
     """No prompt and no encoder can be handed in, and none is imported."""
     assert list(inspect.signature(Rater.utility).parameters) == ["self", "attributes"]
     assert list(inspect.signature(rate).parameters) == ["rater", "attributes", "rng"]

@@ -104,9 +104,9 @@ def test_others_are_those_of_the_same_prompt_and_run() -> None:
 
 def test_users_without_a_known_taste_are_left_out_also_as_others() -> None:
     known = {name: RATERS[name] for name in ("ann", "bob")}
-    with_stranger = verdict_of(steered("ann", 10), steered("bob", 20), steered("eve", 10), raters=known)
-    assert with_stranger == verdict_of(steered("ann", 10), steered("bob", 20))
-    assert with_stranger.raters == 2
+    with_unknown = verdict_of(steered("ann", 10), steered("bob", 20), steered("eve", 10), raters=known)
+    assert with_unknown == verdict_of(steered("ann", 10), steered("bob", 20))
+    assert with_unknown.raters == 2
 
 
 @pytest.mark.parametrize(

@@ -337,7 +337,7 @@ def test_two_way_means_are_least_squares_where_everybody_rated_little() -> None:
     assert np.allclose(level[user] + liking[image], fitted, atol=1e-4)
 
 
-def test_nobodys_ratings_are_taken_to_be_exacter_than_a_hundredth_of_the_scale() -> None:
+def test_the_noise_is_at_least_a_hundredth_of_the_scale() -> None:
     rating = np.linspace(0.1, 0.9, 6)
     ratings = Ratings(user=np.arange(6), image=np.zeros(6, int), rating=rating)
     assert learnt(seen(1), ratings, 6)[0].config.noise >= 1e-4

@@ -32,7 +32,7 @@ def test_the_kernel_is_the_exponential_of_half_the_squared_distance(
 
 
 @pytest.mark.parametrize("decisive", [0, 1, 2])
-def test_the_part_that_people_look_at_gets_the_largest_weight(decisive: int) -> None:
+def test_the_part_that_decides_the_ratings_gets_the_largest_weight(decisive: int) -> None:
     x = made_up(150, 9)
     part = x[:, 3 * decisive : 3 * decisive + 3]
     liking = 0.5 + 0.2 * torch.tanh(part[:, 0] - part[:, 1])
@@ -42,7 +42,7 @@ def test_the_part_that_people_look_at_gets_the_largest_weight(decisive: int) -> 
     assert weights[decisive] > 5 * max(others)
 
 
-def test_where_liking_is_chance_the_kernel_says_so() -> None:
+def test_random_mean_ratings_are_fitted_as_noise() -> None:
     x = made_up(150, 6)
     chance, meant = made_up(150, 1, seed=3)[:, 0] * 0.1, x[:, 0] * 0.1
     accounted = [
@@ -86,10 +86,10 @@ def test_everybody_liking_everything_alike_is_no_reason_to_fail() -> None:
     assert np.isfinite([*kernel.weights, kernel.variance, kernel.noise, kernel.nugget]).all()
 
 
-def test_the_same_seed_gives_the_same_kernel_of_more_images_than_are_looked_at(
+def test_the_same_seed_gives_the_same_kernel_of_more_images_than_are_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("predictor.taste.kernel._MOST_IMAGES", 100)
+    monkeypatch.setattr("predictor.taste.kernel._MAX_IMAGES", 100)
     x = made_up(150, 2)
     liking, ratings = 0.1 * x[:, 0] + 0.02 * made_up(150, 1, seed=8)[:, 0], torch.ones(150).double()
     one, again, other = (fit_kernel(x, (1, 1), liking, ratings, seed=seed) for seed in (0, 0, 1))

@@ -71,7 +71,7 @@ def test_one_unknown_number_makes_the_whole_vector_unknown(model: PamelaModel, i
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_a_token_left_out_is_never_looked_at(inputs: Inputs, name: str) -> None:
+def test_a_token_that_is_left_out_has_no_effect(inputs: Inputs, name: str) -> None:
     ablated = model_of(replace(CONFIG, without=(name,)))
     assert torch.equal(ablated(inputs), ablated(changed(inputs, name, 7.0)))
     assert torch.equal(ablated(inputs), ablated(changed(inputs, name, torch.nan)))

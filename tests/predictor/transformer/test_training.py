@@ -112,7 +112,7 @@ def test_one_image_and_features_that_never_vary_can_be_trained_on(table: Trainin
     assert np.isfinite(predict(model, few, few.rows("test_seen"))).all()
 
 
-def test_the_population_is_told_neither_user_nor_demographics(table: TrainingTable) -> None:
+def test_the_population_has_neither_user_nor_demographics(table: TrainingTable) -> None:
     model = train(table, replace(QUICK, epochs=1), seed=0)
     rows = (table.image_index == 7).nonzero()[:, 0]  # one image, all users
     assert np.ptp(predict(model, table, rows, as_population=True)) < 1e-6

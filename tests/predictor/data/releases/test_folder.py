@@ -100,9 +100,7 @@ def test_images_are_links_where_the_disk_allows_it_and_copies_where_not(
     assert (tmp_path / "copied/images/a.png").read_bytes() == (source / "images/a.png").read_bytes()
 
 
-def test_two_files_that_would_get_one_name_are_told_apart(
-    source: Path, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_two_files_that_would_get_one_name_get_two(source: Path, tmp_path: Path, write_pictures: WritePictures) -> None:
     write_pictures(source, ["images/b.png", "b.png", "imgs/b.png"])
     files = ("images/b.png", "b.png", "./b.png", "imgs/b.png")
     write(source / "images.csv", [{"image_id": f"0{n}", "file": file} for n, file in enumerate(files, start=1)])
@@ -177,7 +175,7 @@ def test_nothing_is_there_until_all_is_there(source: Path, tmp_path: Path, monke
     assert {path.name for path in tmp_path.iterdir()} == {"source", "out"}
 
 
-def test_a_disk_that_refuses_is_told_and_nothing_is_left(
+def test_a_disk_that_refuses_is_an_error_and_nothing_is_left(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -78,7 +78,7 @@ def test_a_release_becomes_a_dataset_with_renamed_columns_and_seeded_splits(sour
     )
 
 
-def test_who_told_nothing_is_kept_and_counted(source: Path, tmp_path: Path) -> None:
+def test_raters_without_demographics_are_kept_and_counted(source: Path, tmp_path: Path) -> None:
     report = import_dataset(source, tmp_path / "out", kind="lapis")
     assert "1 users have no demographics; they are kept" in report.notes
     dataset = read_dataset(tmp_path / "out")

@@ -252,7 +252,7 @@ def test_a_file_that_holds_no_list_and_an_entry_that_is_no_record_are_refused(
     assert report.refused[1].place.line == 2
 
 
-def test_what_training_already_knows_is_taken_out_of_the_held_out_splits(
+def test_held_out_ratings_that_overlap_with_training_are_refused(
     source: Path, tmp_path: Path, refused: Refused
 ) -> None:
     write(source, "test_seen", [*RECORDS["test_seen"], record("p2", "art1", 2)])

@@ -60,7 +60,7 @@ def source(tmp_path: Path, write_pictures: WritePictures, write_csv: WriteCsv) -
     return root
 
 
-def test_a_release_becomes_a_dataset_with_images_told_apart_by_session(source: Path, tmp_path: Path) -> None:
+def test_a_release_becomes_a_dataset_with_images_distinguished_by_session(source: Path, tmp_path: Path) -> None:
     report = import_dataset(source, tmp_path / "out", kind="para")
     dataset = read_dataset(tmp_path / "out")
     assert dataset.images.to_pylist()[0] == {
@@ -113,7 +113,7 @@ def test_content_on_which_the_rows_of_an_image_do_not_agree_is_left_empty_there(
     assert read_dataset(tmp_path / "out").images["content"].to_pylist()[8:] == ["night scene", None]
 
 
-def test_unknown_people_and_people_told_twice_are_refused(
+def test_unknown_users_and_users_listed_twice_are_refused(
     source: Path, tmp_path: Path, write_csv: WriteCsv, refused: Refused
 ) -> None:
     write_csv(source / RATINGS, [*ROWS, rating(9, 1, 3)])
