@@ -68,7 +68,7 @@ def renderer_role(settings: Settings) -> Role:
             rate = renderer.requests_per_minute
             arguments = renderer.model_dump(include={"service", "model", "width", "height", "extra"}) | {
                 "base_url": renderer.address,
-                "key_variable": renderer.api_key_env,
+                "api_key_env": renderer.api_key_env,
                 "requests_per_minute": rate and rate / renderer.actors,
                 "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
             }

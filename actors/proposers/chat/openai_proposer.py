@@ -9,8 +9,8 @@ from typing import Any
 
 from actors.messages import ProposalRequest, Proposals
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
-from actors.proposers.chat.endpoint import Endpoint, EndpointError
 from actors.proposers.chat.instruction import load_instruction
+from actors.service_client import ServiceClient, ServiceError
 
 _SEEDS = 2**31
 """Services differ in how large a seed they take; all take 31 bits."""
@@ -22,7 +22,7 @@ class OpenAIProposer:
     Parameters
     ----------
     base_url, api_key_env, request_timeout_s, retries, at_once
-        The service; see `actors.proposers.chat.endpoint.Endpoint`.
+        The service; see `actors.service_client.ServiceClient`.
     model : str
         As the service calls it.
     instruction : str or None
@@ -53,8 +53,14 @@ class OpenAIProposer:
         at_once: int = 8,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self._service: dict[str, Any] = {"base_url": base_url, "api_key_env": api_key_env, "at_once": at_once}
-        self._service |= {"timeout_s": request_timeout_s, "retries": retries}
+        self._base_url = base_url
+        self._service: dict[str, Any] = {
+            "api_key_env": api_key_env,
+            "timeout_s": request_timeout_s,
+            "timeout_remedy": "raise request_timeout_s or lower max_new_tokens",
+            "retries": retries,
+            "at_once": at_once,
+        }
         self._instruction = instruction
         self._mode: Mode = mode
         settings = {"model": model, "temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
@@ -66,12 +72,12 @@ class OpenAIProposer:
         Raises
         ------
         ValueError
-            The instruction cannot be used.
-        EndpointError
+            The instruction cannot be used; or, as RefusedError, the service refuses key, model or request.
+        ServiceError
             The service does not answer as it should.
         """
         self._template = load_instruction(self._instruction)
-        self._endpoint = Endpoint(**self._service)
+        self._client = ServiceClient(self._base_url, **self._service)
         await self._answer("Answer with one word: are you there?", seed=0)
 
     async def propose(self, request: ProposalRequest) -> Proposals:
@@ -83,19 +89,20 @@ class OpenAIProposer:
         return await asyncio.gather(*(self._answer(text, seed) for seed in answer_seeds(request, self._mode)))
 
     async def close(self) -> None:
-        await self._endpoint.close()
+        await self._client.close()
 
     async def _answer(self, text: str, seed: int) -> Answer:
         body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **self._body}
-        reply = await self._endpoint.post(
-            "chat/completions", {key: value for key, value in body.items() if value is not None}
-        )
+        sent = {key: value for key, value in body.items() if value is not None}
+        return await self._client.post("chat/completions", sent, self._read)
+
+    def _read(self, reply: Any) -> Answer:
         try:
             choice = reply["choices"][0]
             content, reason = choice["message"]["content"], choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise EndpointError(
-                f"{self._service['base_url']}: the answer holds no choices[0].message.content; "
+            raise ServiceError(
+                f"{self._base_url}: the answer holds no choices[0].message.content; "
                 "base_url must be that of an OpenAI-compatible service"
             ) from error
         return Answer(text=content if isinstance(content, str) else "", finished=reason != "length")

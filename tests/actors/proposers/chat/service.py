@@ -58,9 +58,12 @@ def serve(answer: Callable[[Asked, int], Scripted]) -> Iterator[Service]:
     open_requests = 0
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             nonlocal open_requests
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
             asked = Asked(path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body)
             with lock:
                 number = len(service.asked)
