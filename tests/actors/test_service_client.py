@@ -171,7 +171,7 @@ def test_a_download_sends_no_key_and_its_error_holds_no_signature(monkeypatch: p
     def answer(asked: Asked, _number: int) -> Scripted:
         return Scripted(status=403, body="no") if "authorization" not in asked.headers else Scripted()
 
-    with serve(answer) as service:
+    with serve(answer, files=True) as service:
         said = refusal(lambda: asyncio.run(download(service.url)))
     assert "/v1/a.png: cannot be fetched (403 Forbidden)" in said
     assert "secret" not in said

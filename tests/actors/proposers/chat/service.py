@@ -52,14 +52,17 @@ def completion(text: str | None, finish_reason: str = "stop") -> Scripted:
 
 
 @contextmanager
-def serve(answer: Callable[[Asked, int], Scripted]) -> Iterator[Service]:
-    """`answer` gets what was asked and how many requests came before it."""
+def serve(answer: Callable[[Asked, int], Scripted], *, files: bool = False) -> Iterator[Service]:
+    """`answer` gets what was asked and how many requests came before it; GET is answered where there are `files`."""
     lock = threading.Lock()
     open_requests = 0
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.do_POST()
+            if files:
+                self.do_POST()
+            else:
+                self.send_error(501)
 
         def do_POST(self) -> None:
             nonlocal open_requests
