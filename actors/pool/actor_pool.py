@@ -52,7 +52,7 @@ class CallFailedError(RuntimeError):
 
 
 class ArgumentLostError(CallFailedError):
-    """The object behind an argument was lost with its node. The caller has to make the object again, then call again."""
+    """The object behind an argument was lost with its node; the caller has to make it again, then call again."""
 
 
 class PoolBrokenError(RuntimeError):

@@ -40,9 +40,9 @@ def pinned(settings: Settings) -> Settings:
     library_versions()
     source = find_pipeline(renderer.model, renderer.revision)
     if settings.text_encoder.actors:
-        from actors.renderers.diffusers.renderer import text_parts
+        from actors.renderers.diffusers.renderer import text_encoder_components
 
-        text_parts(source)
+        text_encoder_components(source)
     return settings.model_copy(update={"renderer": renderer.model_copy(update={"revision": source.commit})})
 
 

@@ -1,6 +1,6 @@
 """A proposer on any service with an OpenAI-compatible chat endpoint.
 
-Invariant: nothing but the instruction, the best prompt and its score is sent; the answer is read as any model's.
+Invariant: the service is sent the instruction, the best prompt and its score, and nothing else.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from actors.proposers.chat.instruction import load_instruction
 from actors.service_client import ServiceClient, ServiceError
 
 _SEEDS = 2**31
-"""Services differ in how large a seed they take; all take 31 bits."""
+"""Services differ in the largest seed that they accept; all accept 31 bits."""
 
 
 class OpenAIProposer:
@@ -34,7 +34,7 @@ class OpenAIProposer:
     max_new_tokens : int
         An answer that is longer is cut off there.
     extra : mapping
-        More fields of a request's body; None takes one out. A service that wants `max_completion_tokens` gets
+        Further fields of a request's body; None removes one. For a service that wants `max_completion_tokens`:
         {"max_completion_tokens": 2048, "max_tokens": None}.
     """
 
@@ -67,7 +67,7 @@ class OpenAIProposer:
         self._body: dict[str, Any] = {**settings, **(extra or {})}
 
     async def setup(self) -> None:
-        """Load the instruction, and ask the service something: a wrong key or model is found before a run begins.
+        """Load the instruction, and send one short request, so that a wrong key or model fails before the run.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class OpenAIProposer:
         return read(await self.answers(request), self._mode)
 
     async def answers(self, request: ProposalRequest) -> list[Answer]:
-        """What the model answers, as it stands."""
+        """The model's answers, unparsed."""
         text = wording(self._template, request, self._mode)
         return await asyncio.gather(*(self._answer(text, seed) for seed in answer_seeds(request, self._mode)))
 
