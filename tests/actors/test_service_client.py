@@ -149,7 +149,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again_until_it_can_or_time_i
     with serve(lambda _asked, number: Scripted(body={"number": number})) as service:
         assert ask(service.url, seconds=60, read=read) == 2
     with serve(lambda _asked, _number: Scripted(body={"number": 0})) as service:
-        assert "number too small; no time is left" in refusal(lambda: ask(service.url, seconds=0.3, read=read))
+        assert "number too small; no time is left" in refusal(lambda: ask(service.url, seconds=1.5, read=read))
 
 
 def test_a_deadline_ends_attempts_and_pauses() -> None:

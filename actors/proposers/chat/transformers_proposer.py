@@ -96,7 +96,7 @@ class TransformersProposer:
         return [self._answer(new_tokens) for new_tokens in output[:, len(tokens) :].tolist()]
 
     def _answer(self, tokens: list[int]) -> Answer:
-        """An answer of full length without an end-of-sequence token was cut off; after that token comes only padding."""
+        """An answer of full length without an end-of-sequence token was cut off; after that token is only padding."""
         finished = len(tokens) < self._sampling["max_new_tokens"] or not self._ends.isdisjoint(tokens)
         return Answer(text=self._tokenizer.decode(tokens, skip_special_tokens=True), finished=finished)
 
