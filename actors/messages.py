@@ -1,7 +1,7 @@
-"""What crosses process boundaries: requests to the three roles, and their answers.
+"""What crosses process boundaries: the requests to renderer, proposer and scorer, their answers, and their interfaces.
 
-Every message is frozen and made of plain values, so that it pickles the same everywhere and an
-actor can be killed and replaced without losing anything: no role remembers a user or a trajectory.
+Every message is a frozen dataclass of plain values, so that it pickles alike everywhere. It holds all that its call
+needs: no actor remembers a user or a trajectory, and any of them can be killed and replaced without loss.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """One image to draw.
+    """One image to render.
 
     Example:
 
@@ -20,12 +20,17 @@ class RenderRequest:
 
     prompt: str
     seed: int
-    """The image seed; one per prompt of the user, the same for all its candidates."""
+    """Of the initial noise; each prompt of the user has one, which all its candidates share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """One drawn image, losslessly encoded, as it is kept on disk and as the scorer sees it."""
+    """One rendered image, encoded without loss: the bytes that are kept on disk and that scorers decode.
+
+    Example:
+
+        Rendering(png=b"...", warning='the safety checker blanked the image of "a cat"')
+    """
 
     png: bytes
     warning: str | None = None
@@ -34,12 +39,18 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A cheap look at an image that may be finished later; it is scored as a rendering is."""
+    """A cheap approximation of an image, scored as a rendering is; the renderer may go on from it to the whole image.
+
+    Example:
+
+        Preview(png=b"...", state=b"latents after step 10, as safetensors")
+    """
 
     png: bytes
     state: bytes | None = None
-    """Where the drawing stopped; None: to finish it is to begin again."""
+    """What the renderer needs to finish the image from here; None: finishing means rendering from the beginning."""
     warning: str | None = None
+    """As a rendering's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,85 +63,106 @@ class ProposalRequest:
     """
 
     base_prompt: str
-    """What the person typed; its semantic content is never changed."""
+    """What the person typed; proposals keep its meaning."""
     best_prompt: str
     best_score: float | None
-    """None: the proposals are for people whose scores differ."""
+    """Shown to the language model; None where the proposals are for several people, whose scores differ."""
     count: int
     seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposals:
-    """Prompt variations in the order they were proposed, and what was refused while reading them."""
+    """Prompt variations in the order in which they were proposed, and what of the model's reply was rejected.
+
+    Example:
+
+        Proposals(prompts=("a cat, fog", "a cat, neon"), refused={"not numbered": 1})
+    """
 
     prompts: tuple[str, ...]
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> count, for lines of the reply that were no proposal."""
+    """Reason -> number of lines of the reply that were no proposal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """How much people like an image that was made for `base_prompt`.
+    """Ask how much people like an image that was made for `base_prompt`.
 
-    The scorer sees what the person asked for, never the rewritten prompt: a proposal can only win
-    by its image, not by talking the reward model into a higher score.
+    The scorer sees what the person typed, never the rewritten prompt: so a proposal can win only by its image, and not
+    by words that the reward model likes.
 
     Example:
 
-        ScoreRequest(users=("u07",), base_prompt="a cat")
+        ScoreRequest(users=("u07",), base_prompt="a cat", metadata={"style": "photograph"})
     """
 
     users: tuple[str, ...]
-    """One id: that person. Several: their mean. None: nobody in particular."""
+    """One id: that person. Several: their mean. None: the population's mean."""
     base_prompt: str
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What else is known of the image asked for, such as content or style."""
+    """Attributes of the image, such as content or style, in the categories of the predictor's training data."""
 
 
 class RefusedError(ValueError):
-    """A service will not do what is asked, and would say so again: nothing is gained by asking twice."""
+    """The request cannot be fulfilled and never will be, so that the pool does not send it again."""
 
 
 class Renderer(Protocol):
-    """Draws images. Construction is cheap; `setup` loads weights, in the actor's process."""
+    """Renders images. The constructor is cheap; `setup` loads weights, in the actor's process.
+
+    Example:
+
+        renderer = Darkroom(size=256)
+        renderer.setup()
+        rendering = renderer.render(RenderRequest(prompt="a cat", seed=1))
+    """
 
     @property
     def skipped(self) -> Sequence[str]:
-        """What of its inputs it cannot use, a line each."""
+        """Inputs that it cannot use, such as broken photographs, a line each."""
         ...
 
     def identity(self) -> Mapping[str, Any]:
-        """Everything beside prompt and seed that decides the pixels; JSON values only."""
+        """Everything beside prompt and seed that decides the pixels, as JSON values; part of every image's key."""
         ...
 
     def preview_identity(self) -> Mapping[str, Any] | None:
-        """`identity`, and what decides the pixels of a preview; None: it has none, and is never asked for any."""
+        """The same for previews; None where the renderer has none, so that `preview` is never called."""
         ...
 
     @property
     def preview_cost(self) -> float:
-        """Of a preview, as a part of a whole render's."""
+        """Cost of a preview, as a fraction of `render`'s."""
         ...
 
     @property
     def finish_cost(self) -> float:
-        """Of finishing a preview, beyond that."""
+        """Cost of `finish` after a preview, as a fraction of `render`'s."""
         ...
 
-    def setup(self) -> None: ...
+    def setup(self) -> None:
+        """Load weights; ValueError where they can never be loaded, with what to change."""
+        ...
 
     def render(self, request: RenderRequest) -> Rendering: ...
 
     def preview(self, request: RenderRequest) -> Preview: ...
 
     def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
-        """The same image, to the last bit, as `render` draws."""
+        """The image of `render`, bit for bit, from where its preview ended."""
         ...
 
 
 class Proposer(Protocol):
-    """Rewrites prompts. Methods may be coroutines: then an actor works on several requests at a time."""
+    """Rewrites prompts. If the methods are coroutines, one actor works on several requests at a time.
+
+    Example:
+
+        proposer = Lexicon()
+        proposer.setup()
+        proposals = proposer.propose(request)
+    """
 
     def setup(self) -> Awaitable[None] | None: ...
 
@@ -138,7 +170,16 @@ class Proposer(Protocol):
 
 
 class Scorer(Protocol):
-    """Scores one image; higher is better. One that knows users has `score_each` too: one look for many of them."""
+    """Scores one image; higher is better.
+
+    A scorer that knows users also has `score_each(requests, rendering)`, which encodes the image once for all of them.
+
+    Example:
+
+        scorer = LaionScorer()
+        scorer.setup()
+        score = scorer.score(ScoreRequest(users=(), base_prompt="a cat"), rendering)
+    """
 
     def setup(self) -> None: ...
 

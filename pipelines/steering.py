@@ -88,7 +88,7 @@ async def _drive(
     console.print(f"Run folder: {folder.path}", markup=False)
     waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
     total = len(plan.trajectories)
-    progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.ledger.utilisation)
+    progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.accounting.utilisation)
     journal = Journal(folder.journal)
     driver = Driver(
         protocol=plan.protocol,
@@ -120,14 +120,14 @@ async def _drive(
         folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made, plan.renderer))
         with suppress(OSError):  # where the disk is full, that is what is said
             folder.save()
-    lost = (line for pool in pools.values() for line in pool.lost)
+    lost = (line for pool in pools.values() for line in pool.start_failures)
     warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *unpreviewed(plan), *lost]
     return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
 
 async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:
     """Keep the metrics up to date until the run ends."""
-    ledgers = {name: pool.ledger for name, pool in pools.items()}
+    ledgers = {name: pool.accounting for name, pool in pools.items()}
     while True:
         made = {"rendered": images.rendered, "saved": images.saved}
         metrics.show(ledgers, trajectories=progress.states, images=made)

@@ -25,7 +25,7 @@ ROOMS = {
         *("errors", "metrics", "progress", "threads", "data", "checkpoint", "transformer", "encoders", "simulation"),
         *("taste", "predictor", "adaptation", "model_card", "enrolment", "evaluation", "fitting", "ablation", "cli"),
     ),
-    "actors": ("messages", "pool", "renderers", "scorers", "proposers"),
+    "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
         *("settings", "search", "records", "execution", "planning", "reporting"),
         *("progress", "steering", "run", "cli"),

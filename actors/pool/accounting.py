@@ -1,8 +1,8 @@
-"""Where the time of a role's actors goes: at work, idle and why, or coming up.
+"""How the actors of a role spend their time: busy, idle and why, or starting.
 
-Invariant: at every moment each place of a pool is in exactly one of these states, so that they add up to places x
-seconds. Whoever changes what decides the state – a call that begins or ends, an actor that comes or goes, or what the
-run is waiting for – settles first.
+Invariant: at every moment each replica of a pool is in exactly one of these states, so that they add up to replicas x
+seconds. Whatever is about to change a state calls `settle` first: a call that begins or ends, an actor that starts or
+dies, or the run when it waits for something else.
 """
 
 import time
@@ -11,40 +11,41 @@ from collections.abc import Callable
 _RECENT = 10
 
 
-class Ledger:
-    """The account of one role, in seconds summed over its actors.
+class TimeAccounting:
+    """Seconds in each state, summed over the replicas of one role.
 
     Parameters
     ----------
-    places : int
-        Actors that there should be.
+    replicas : int
+        Actors that the pool is to keep running.
     clock : callable
-        Seconds, from any moment on.
+        Seconds since any fixed moment.
 
     Example:
 
-        ledger = Ledger(places=2)
-        ledger.change(up=2)
-        ledger.change(busy=1)
-        ledger.settle()
+        accounting = TimeAccounting(replicas=2)
+        accounting.change(up=2)
+        accounting.change(busy=1)
+        accounting.settle()
+        accounting.utilisation
     """
 
-    def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, replicas: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.busy_s = 0.0
         """With at least one call on the actor."""
         self.idle_s: dict[str, float] = {}
         """What the run was waiting for -> seconds."""
         self.starting_s = 0.0
-        """Until an actor, or its replacement, has loaded."""
+        """Until an actor, or the one that replaces it, has loaded its weights."""
         self.calls = 0
-        """That were answered."""
+        """Calls that were answered."""
         self.recent_call_s = 0.0
-        """How long a call takes on an actor: a mean in which the last ten or so count."""
-        self.why: Callable[[], str] = lambda: "start"
-        """What the run waits for at the moment; until somebody knows better, that all have loaded."""
+        """Duration of a call on its actor: the mean, in which older calls than about the last ten fade."""
+        self.idle_reason: Callable[[], str] = lambda: "start"
+        """What the run waits for now; the run sets it, and before that the pool waits for its actors to start."""
         self._clock = clock
         self._settled = clock()
-        self._places, self._up, self._busy = places, 0, 0
+        self._replicas, self._up, self._busy = replicas, 0, 0
 
     @property
     def total_s(self) -> float:
@@ -52,29 +53,29 @@ class Ledger:
 
     @property
     def utilisation(self) -> float:
-        """Share of the time since they were up in which actors were at work."""
-        ready_s = self.total_s - self.starting_s
-        return self.busy_s / ready_s if ready_s else 0.0
+        """Busy time as a fraction of the time in which actors were up."""
+        up_s = self.total_s - self.starting_s
+        return self.busy_s / up_s if up_s else 0.0
 
     def settle(self) -> None:
-        """Book the time since the last change."""
+        """Book the time since the last change under the states that held since then."""
         now = self._clock()
         passed, self._settled = now - self._settled, now
         self.busy_s += passed * self._busy
-        self.starting_s += passed * (self._places - self._up)
+        self.starting_s += passed * (self._replicas - self._up)
         if (idle := self._up - self._busy) and passed:
-            why = self.why()
-            self.idle_s[why] = self.idle_s.get(why, 0.0) + passed * idle
+            reason = self.idle_reason()
+            self.idle_s[reason] = self.idle_s.get(reason, 0.0) + passed * idle
 
-    def change(self, *, places: int = 0, up: int = 0, busy: int = 0) -> None:
-        """So many more or fewer places, actors that are up, or actors at work."""
+    def change(self, *, replicas: int = 0, up: int = 0, busy: int = 0) -> None:
+        """Add to the number of replicas, of actors that are up, and of those that are busy."""
         self.settle()
-        self._places += places
+        self._replicas += replicas
         self._up += up
         self._busy += busy
-        assert 0 <= self._busy <= self._up <= self._places
+        assert 0 <= self._busy <= self._up <= self._replicas
 
-    def answered(self, seconds: float) -> None:
-        """A call took so long on its actor."""
+    def record_call(self, seconds: float) -> None:
+        """A call was answered after so long on its actor."""
         self.calls += 1
         self.recent_call_s += (seconds - self.recent_call_s) / min(self.calls, _RECENT)

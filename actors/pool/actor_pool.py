@@ -1,23 +1,33 @@
-"""Pools of Ray actors: the one way in which the driver has something done elsewhere.
+"""Pools of Ray actors: every call to a model goes through one.
 
-A pool keeps N actors of one role. `dispatch` says which call goes to which of them; at most `in_flight` calls
-are on an actor at a time. An actor that dies, or whose running call does not end in time, is replaced. Actors hold
-weights and nothing else, so any of them may be lost at any time.
+A pool keeps a number of replicas of one class running and replaces each actor that dies or hangs. Actors hold weights
+and nothing else, so that with an actor only the calls on it are lost, and those are made again:
 
-    call -> its turn (Dispatch) -> remote call -> answer
-                ^                      |
-                |                      +-- error: an attempt
-                |                      +-- out of time: an attempt, actor replaced; the others on it go again
-                +--- second attempt ---+-- death: actor replaced, each call on it goes again, alone
+    call() --> queue (Dispatch) --> actor --> answer --> caller
+                 ^                    |
+                 |                    +-- raises an error  --> failed attempt
+                 |                    +-- exceeds timeout  --> failed attempt; the actor is replaced,
+                 |                    |                        other calls on it are made again
+                 |                    +-- dies             --> the actor is replaced, all calls on it are made again,
+                 |                    |                        each alone on an actor; a failed attempt only of a
+                 |                    |                        call that was alone already
+                 |                    +-- refuses the call --> CallFailedError, at once
+                 |
+                 +-- again, ahead of new calls, until ATTEMPTS have failed --> CallFailedError
 
-Who was at fault when an actor dies cannot be told from outside: answers that were on their way are lost with it. So a
-death is an attempt only of a call that was made alone; any other is no attempt of anybody, but each call that was on
-the actor is made alone from then on. Three deaths under one call are its own fault, whatever ended the actors. A call
-that is out of time is known: the oldest where an actor does one thing after the other, and on an actor with coroutines,
-which begins all at once, the one whose own clock has run out.
+Which call is to blame for a death? Ray does not say, and answers that were on their way are lost with the actor. So a
+death counts against a call only if no other was on the actor, and after a death each call on it is made again alone.
+A call that kills whatever actor it is on therefore fails after at most three deaths, and its neighbours are answered.
 
-Invariants: a call is on one actor at a time, and leaves it in `finally`, whatever happened. Which calls fail depends
-on the calls, and neither on timing nor on the number of actors.
+Which call is to blame for a timeout? An actor with plain methods runs its calls one after the other, so the time of
+its oldest call runs. An actor with coroutine methods runs them all at once, and each has a time of its own. Waiting, in
+the queue or on an actor, never counts.
+
+An actor that fails to start three times in a row is given up, and one that was given wrong arguments (ValueError) at
+once. Its pool goes on with fewer replicas, until none is left: then every call raises PoolBrokenError.
+
+Invariants: a call is on one actor at a time and is taken off it in `finally`. Which calls fail depends on the calls,
+neither on timing nor on the number of actors.
 """
 
 import asyncio
@@ -27,16 +37,14 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.messages import RefusedError
-from actors.pool.accounting import Ledger
-from actors.pool.dispatch import Call, Dispatch, Seat
+from actors.pool.accounting import TimeAccounting
+from actors.pool.dispatch import Call, Dispatch, Worker
 from actors.pool.role import Role
 
 ATTEMPTS = 2
-_FAILED_STARTS = 3
-"""So many starts in a row that fail mean that none will succeed."""
-
-_CLOSE_S = 20
-"""So long an actor may take to end what it has started."""
+_START_ATTEMPTS = 3
+_CLOSE_TIMEOUT_S = 20
+"""For an actor's `close`, in which it ends processes of its own."""
 
 
 class CallFailedError(RuntimeError):
@@ -44,104 +52,122 @@ class CallFailedError(RuntimeError):
 
 
 class ArgumentLostError(CallFailedError):
-    """What a reference among the arguments stood for was lost with its node: no attempt of the call.
-
-    Whoever made it makes it again, and calls again.
-    """
+    """The object behind an argument was lost with its node; the caller has to make it again, then call again."""
 
 
 class PoolBrokenError(RuntimeError):
-    """No actor of the pool comes up; nothing can go on."""
+    """No actor of the pool starts, so that no call can ever be answered."""
 
 
 class _Call(Call):
-    """A call with its clock."""
+    """A call, the future of its turn, and the time since which it runs."""
 
     def __init__(self, *, alone: bool) -> None:
         super().__init__(alone=alone)
         self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
         self.runs_since: float | None = None
-        """None while it is only in line on its actor."""
+        """None while it waits, here or on its actor."""
 
     @property
     def runs_s(self) -> float:
         return 0.0 if self.runs_since is None else time.monotonic() - self.runs_since
 
 
-class _Actor(Seat[_Call]):
-    """A living actor and the calls on it."""
+class _Actor(Worker[_Call]):
+    """An actor that is up, and the calls on it."""
 
-    def __init__(self, handle: Any, slot: "_Slot") -> None:
+    def __init__(self, handle: Any, replica: "_Replica") -> None:
         super().__init__()
         self.handle = handle
-        self.slot = slot
-        self.hung = False
-        """It was ended because a call on it was out of time; nobody else is to blame."""
+        self.replica = replica
+        self.timed_out = False
+        """It was killed because one call exceeded its timeout; the other calls on it are not to blame."""
 
 
-class _Slot:
-    """One place in a pool. `given_up` says why no actor comes up in it."""
+class _Replica:
+    """One of the pool's actors, through all its replacements."""
 
     def __init__(self) -> None:
         self.actor: _Actor | None = None
+        """None while it starts, and once it is given up."""
         self.given_up: str | None = None
+        """Why no actor starts here any more."""
 
 
-class _OutOfTimeError(Exception):
-    """The call that runs has run for longer than it may."""
+class _CallTimeoutError(Exception):
+    """The call has run for longer than its role's `timeout_s`."""
 
 
 class ActorPool:
-    """Actors of one role. Used from one event loop; not thread-safe."""
+    """The actors of one role. Used from one event loop; not thread-safe.
+
+    Parameters
+    ----------
+    role : Role
+        What to run, how often, and on which resources.
+    refuse : callable or None
+        From a new actor's `identity()` to the reason why the actor must not be used; "" where it may.
+
+    Example:
+
+        pool = ActorPool(Role(name="renderer", make=Darkroom, actors=2))
+        await pool.start()
+        reference, rendering = await pool.call("render", request)
+        pool.stop()
+    """
 
     def __init__(self, role: Role, refuse: Callable[[Any], str] | None = None) -> None:
-        """`refuse` is told each new actor's `identity()`, and says why that cannot take part; "" where it can."""
         self.role = role
         self._refuse = refuse
         self.replaced = 0
-        """How many actors were lost and replaced."""
-        self.ledger = Ledger(places=role.actors)
-        self._slots = [_Slot() for _ in range(role.actors)]
+        """Number of actors that were replaced."""
+        self.accounting = TimeAccounting(replicas=role.actors)
+        self._replicas = [_Replica() for _ in range(role.actors)]
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
-        self._all_at_once = _has_coroutines(role.make)
+        self._concurrent = _has_coroutines(role.make)
         self._broken: str | None = None
         self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Spawn all actors and wait until each has loaded.
+        """Start all actors and wait until each has loaded its weights.
 
         Raises
         ------
         PoolBrokenError
-            An actor does not come up.
+            One does not start.
         """
-        await asyncio.gather(*(self._fill(slot) for slot in self._slots))
-        if reasons := self.lost:
-            raise PoolBrokenError(reasons[0])
+        await asyncio.gather(*(self._start_actor(replica) for replica in self._replicas))
+        if failures := self.start_failures:
+            raise PoolBrokenError(failures[0])
 
     @property
-    def lost(self) -> list[str]:
-        """Why some places of the pool stay empty, a line each."""
-        return [slot.given_up for slot in self._slots if slot.given_up]
+    def start_failures(self) -> list[str]:
+        """Why replicas were given up, a line each."""
+        return [replica.given_up for replica in self._replicas if replica.given_up]
 
-    async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
-        """Call a method on some actor; the module's docstring says what counts as an attempt.
+    async def call(self, method: str, *arguments: Any, by_reference: bool = False) -> tuple[Any, Any]:
+        """Call a method of some actor, and call it again as the module's docstring says.
 
-        What an actor refuses is not asked for again. With `apart` the method answers a pair, of which only the second
-        half comes here: the first may be large.
+        Parameters
+        ----------
+        arguments
+            References among them reach the actor as what they refer to.
+        by_reference : bool
+            The method returns a pair: something large, which stays in Ray's object store, and something small.
 
         Returns
         -------
-        A reference to the answer (or its first half), which other actors can be given, and the answer itself.
+        A reference to the result, which may be an argument of other calls, and the result. With `by_reference`, a
+        reference to the large half, and the small half.
 
         Raises
         ------
         CallFailedError
-            It failed on both attempts; the message says how.
+            The actor refused the call, or all attempts failed; the message says why.
         ArgumentLostError
-            One of the arguments is a reference to what is no longer there.
+            What one of the arguments refers to is lost.
         PoolBrokenError
-            There is no actor left and none comes up.
+            No actor is left and none starts.
         """
         import ray.exceptions
 
@@ -149,55 +175,55 @@ class ActorPool:
         again = alone = False
         while len(reasons) < ATTEMPTS:
             call = _Call(alone=alone)
-            actor = await self._turn(call, again=again)
+            actor = await self._acquire(call, again=again)
             try:
-                remote = getattr(actor.handle, method).options(num_returns=2 if apart else 1)
-                answer = remote.remote(*arguments)
-                reference, told = answer if apart else (answer, answer)
-                result = await self._in_time(call, told)
-                self.ledger.answered(call.runs_s)
+                remote = getattr(actor.handle, method).options(num_returns=2 if by_reference else 1)
+                returned = remote.remote(*arguments)
+                reference, wanted = returned if by_reference else (returned, returned)
+                result = await self._within_timeout(call, wanted)
+                self.accounting.record_call(call.runs_s)
                 return reference, result
-            except _OutOfTimeError:
+            except _CallTimeoutError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
-                actor.hung = True
-                self._lose(actor)
+                actor.timed_out = True
+                self._replace(actor)
             except ray.exceptions.RayTaskError as error:
                 if _is_lost(error.cause, arguments):
                     raise ArgumentLostError(f"{self.role.name}.{method}: an argument was lost with its node") from None
-                reasons.append(_gist(error))
+                reasons.append(_one_line(error))
                 if isinstance(error.cause, RefusedError):
                     break
-            except _deaths():
-                self._lose(actor)
+            except _death_errors():
+                self._replace(actor)
                 if alone:
                     reasons.append("the actor died")
-                alone = alone or not actor.hung
+                alone = alone or not actor.timed_out
             except ray.exceptions.RayError as error:
-                reasons.append(_gist(error))
+                reasons.append(_one_line(error))
             finally:
-                self._leave(actor, call)
+                self._release(actor, call)
             again = True
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
-        """End all actors; those that hold processes of their own are asked to end them first."""
+        """Kill all actors, after `close` on those that have it."""
         import ray
 
         for task in self._starting:
             task.cancel()
         if hasattr(self.role.make, "close"):
-            closing = [slot.actor.handle.close.remote() for slot in self._slots if slot.actor]
+            closing = [replica.actor.handle.close.remote() for replica in self._replicas if replica.actor]
             if closing:
-                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
-        for slot in self._slots:
-            if slot.actor is not None:
-                ray.kill(slot.actor.handle)
-                self.ledger.change(up=-1, busy=-1 if slot.actor.calls else 0)
-                slot.actor = None
-        self._dispatch.seats.clear()
+                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
+        for replica in self._replicas:
+            if replica.actor is not None:
+                ray.kill(replica.actor.handle)
+                self.accounting.change(up=-1, busy=-1 if replica.actor.calls else 0)
+                replica.actor = None
+        self._dispatch.workers.clear()
 
-    async def _turn(self, call: _Call, *, again: bool) -> _Actor:
-        """Wait until the call is on an actor."""
+    async def _acquire(self, call: _Call, *, again: bool) -> _Actor:
+        """Queue the call and wait for its actor."""
         if self._broken:
             raise PoolBrokenError(self._broken)
         self._dispatch.join(call, again=again)
@@ -207,64 +233,64 @@ class ActorPool:
         except asyncio.CancelledError:
             self._dispatch.leave(call)
             if call.turn.done() and not call.turn.cancelled():
-                self._leave(call.turn.result(), call)  # the turn that this caller does not take is the next one's
+                self._release(call.turn.result(), call)  # it got its turn as its caller was cancelled
             raise
 
     def _place(self) -> None:
         for actor, call in self._dispatch.place():
             if actor.calls[0] is call:
-                self.ledger.change(busy=1)
+                self.accounting.change(busy=1)
             self._start_clocks(actor)
-            if call.turn.done():  # whoever waited has been cancelled
-                self._leave(actor, call)
+            if call.turn.done():  # its caller was cancelled
+                self._release(actor, call)
             else:
                 call.turn.set_result(actor)
 
-    def _leave(self, actor: _Actor, call: _Call) -> None:
+    def _release(self, actor: _Actor, call: _Call) -> None:
         actor.calls.remove(call)
-        if not actor.calls and actor.slot.actor is actor:
-            self.ledger.change(busy=-1)
+        if not actor.calls and actor.replica.actor is actor:
+            self.accounting.change(busy=-1)
         self._start_clocks(actor)
         self._place()
 
     def _start_clocks(self, actor: _Actor) -> None:
-        """Of the calls that run: all of them, or the oldest."""
-        for call in actor.calls if self._all_at_once else actor.calls[:1]:
+        """Of the calls that run on the actor: all of them, or the oldest."""
+        for call in actor.calls if self._concurrent else actor.calls[:1]:
             if call.runs_since is None:
                 call.runs_since = time.monotonic()
 
-    async def _in_time(self, call: _Call, reference: Any) -> Any:
-        """Wait for the answer; waiting in line on the actor does not count towards the time limit."""
+    async def _within_timeout(self, call: _Call, reference: Any) -> Any:
+        """The answer; the timeout begins when the call runs on its actor."""
         answer = asyncio.ensure_future(_answer(reference))
         try:
             while True:
                 left_s = self.role.timeout_s - call.runs_s
                 if left_s <= 0:
-                    raise _OutOfTimeError
+                    raise _CallTimeoutError
                 done, _ = await asyncio.wait({answer}, timeout=left_s)
                 if done:
                     return answer.result()
         finally:
             answer.cancel()
 
-    def _lose(self, actor: _Actor) -> None:
-        """Replace an actor, unless another call has noticed its loss before."""
+    def _replace(self, actor: _Actor) -> None:
+        """Kill the actor and start another, unless another call on it has done so."""
         import ray
 
-        slot = actor.slot
-        if slot.actor is not actor:
+        replica = actor.replica
+        if replica.actor is not actor:
             return
         ray.kill(actor.handle)
-        slot.actor = None
-        self._dispatch.seats.remove(actor)
-        self.ledger.change(up=-1, busy=-1 if actor.calls else 0)
+        replica.actor = None
+        self._dispatch.workers.remove(actor)
+        self.accounting.change(up=-1, busy=-1 if actor.calls else 0)
         self.replaced += 1
-        task = asyncio.create_task(self._fill(slot))
+        task = asyncio.create_task(self._start_actor(replica))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    async def _fill(self, slot: _Slot) -> None:
-        """Bring up an actor; a place where it fails again and again is given up, and with the last one the pool."""
+    async def _start_actor(self, replica: _Replica) -> None:
+        """Start the replica's actor, or give the replica up."""
         import ray
         import ray.exceptions
 
@@ -273,7 +299,7 @@ class ActorPool:
         if role.python is not None:
             options["runtime_env"] = {"py_executable": role.python}
         reason = ""
-        for _ in range(_FAILED_STARTS):
+        for _ in range(_START_ATTEMPTS):
             handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
             try:
                 await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)
@@ -284,34 +310,34 @@ class ActorPool:
                         break
             except (ray.exceptions.RayError, TimeoutError) as error:
                 ray.kill(handle)
-                reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
+                reason = _one_line(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
                 if isinstance(getattr(error, "cause", None), ValueError):
-                    break  # what it was given is wrong, and stays so
+                    break  # its arguments are wrong, and would be again
             else:
-                slot.actor = _Actor(handle, slot)
-                self._dispatch.seats.append(slot.actor)
-                self.ledger.change(up=1)
+                replica.actor = _Actor(handle, replica)
+                self._dispatch.workers.append(replica.actor)
+                self.accounting.change(up=1)
                 self._place()
                 return
-        self._give_up(slot, f"{role.name}: no actor comes up: {reason}")
+        self._give_up(replica, f"{role.name}: no actor comes up: {reason}")
 
-    def _give_up(self, slot: _Slot, reason: str) -> None:
-        slot.given_up = reason
-        self.ledger.change(places=-1)
-        if all(other.given_up for other in self._slots):
+    def _give_up(self, replica: _Replica, reason: str) -> None:
+        replica.given_up = reason
+        self.accounting.change(replicas=-1)
+        if all(other.given_up for other in self._replicas):
             self._broken = reason
-            for call in self._dispatch.emptied():
+            for call in self._dispatch.drain():
                 if not call.turn.done():
                     call.turn.set_exception(PoolBrokenError(reason))
 
 
 def _has_coroutines(make: Any) -> bool:
-    """Whether Ray runs all calls of such an actor at once, rather than one after the other."""
+    """Whether Ray makes it an asyncio actor, which runs all its calls at once, rather than one after the other."""
     return bool(inspect.getmembers(make, inspect.iscoroutinefunction))
 
 
-def _deaths() -> tuple[type[Exception], ...]:
-    """What Ray says where an actor is gone, or its node, or an answer that was on its way from there."""
+def _death_errors() -> tuple[type[Exception], ...]:
+    """Ray's errors where the actor died, or its node, or an answer was lost on the way."""
     from ray import exceptions
 
     return (
@@ -324,20 +350,20 @@ def _deaths() -> tuple[type[Exception], ...]:
 
 
 def _is_lost(cause: object, arguments: tuple[Any, ...]) -> bool:
-    """Whether an actor could not get at one of its arguments, rather than at something of its own."""
+    """Whether the lost object is one of the call's arguments, rather than one that the actor itself had asked for."""
     import ray
     import ray.exceptions
 
-    given = {argument.hex() for argument in arguments if isinstance(argument, ray.ObjectRef)}
-    return isinstance(cause, ray.exceptions.ObjectLostError) and cause.object_ref_hex in given
+    references = {argument.hex() for argument in arguments if isinstance(argument, ray.ObjectRef)}
+    return isinstance(cause, ray.exceptions.ObjectLostError) and cause.object_ref_hex in references
 
 
 async def _answer(reference: Any) -> Any:
     return await reference
 
 
-def _gist(error: Exception) -> str:
-    """The cause that the remote traceback ends with, in one line."""
+def _one_line(error: Exception) -> str:
+    """Type and last line of the error that the actor raised."""
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines()
     return f"{type(cause).__name__}: {lines[-1] if lines else ''}".rstrip(": ")

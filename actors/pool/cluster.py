@@ -1,7 +1,7 @@
-"""The Ray cluster: joining it, what it has, and whether that is enough for the roles.
+"""The Ray cluster: joining it, checking that it is large enough for the roles, and noticing when it is lost.
 
-Invariant: what the cluster can never place is refused with both numbers, and an address where nobody answers at once;
-neither is waited for. A cluster that is gone is noticed: Ray itself would have the driver wait for it, or end it.
+Invariants: roles that the cluster can never place, and an address where nobody listens, are errors at once and never
+waited for. The loss of the cluster is reported: Ray itself would let the driver wait for a minute and then exit.
 """
 
 import logging
@@ -16,22 +16,21 @@ from actors.pool.role import Role
 
 
 class ClusterError(ValueError):
-    """The cluster cannot be reached or is too small for what is asked."""
+    """The cluster cannot be reached, or is too small for the roles."""
 
 
 _ROUNDING = 1e-6
-_LOOK_S = 2.0
-_LOOKS = 5
-"""So many looks in a row that find nobody mean that the head is gone, not busy."""
+_CONNECT_TIMEOUT_S = 10.0
+_PROBE_S = 2.0
+"""Time between two probes, and timeout of each."""
+_HEAD_FAILURES = 5
+"""Failed probes in a row that mean that the head is lost rather than busy."""
+_RAYLET_FAILURES = 2
+"""Fewer, because the raylet is on this machine, whose kernel accepts connections for a process as long as it lives."""
 
-_watching = threading.Event()
-"""Set where nobody is to look any more."""
-
-_own_node: list[str] = []
-"""Where the raylet of this process listens, while it is watched."""
-
-_LOOKS_HERE = 2
-"""On this machine nobody is only ever busy: the system takes calls for a process until it ends."""
+_watch_ended = threading.Event()
+_watched_raylet: list[str] = []
+"""Address of this process's raylet, while it is watched."""
 
 
 def connect(address: str | None) -> None:
@@ -66,114 +65,107 @@ def connect(address: str | None) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes before it gives up on an address where nobody listens."""
-    host, colon, port = address.rpartition(":")
+    """Raise ClusterError where nobody listens: Ray itself would try for minutes."""
+    _, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return  # a name that Ray resolves itself, such as "auto"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
+    if error := _connection_error(address, _CONNECT_TIMEOUT_S):
         raise ClusterError(
             f"no Ray cluster at {address!r}: {error.strerror or error}; start one or leave out --address"
         ) from error
 
 
-def watch(on_lost: Callable[[str], None]) -> None:
-    """Look after the head of the connected cluster, and the node that this process is on, until `disconnect`.
+def _connection_error(address: str, timeout_s: float) -> OSError | None:
+    """Why no TCP connection to "host:port" comes about: refused, unreachable, or out of time; None if one does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+    except OSError as error:
+        return error
+    return None
 
-    Without them a driver can neither place an actor nor get an answer, and Ray does not tell it so: its calls block
-    for a minute, and then it ends the process without a word. So a thread of its own looks. It tells `on_lost` once,
-    after some ten seconds in which nobody has listened, or four where it is this machine.
+
+def watch(on_lost: Callable[[str], None]) -> None:
+    """Watch the head of the connected cluster and the raylet of this node, from a thread, until `disconnect`.
+
+    Without either, Ray's calls block for a minute, and then Ray exits the process without a message. The thread calls
+    `on_lost` once, with the reason: after ten seconds in which the head, or four in which the raylet, did not accept a
+    connection.
     """
     import ray
 
     context = ray.get_runtime_context()
     own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     raylet = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
-    _own_node.append(raylet)
-    _watching.clear()
+    _watched_raylet.append(raylet)
+    _watch_ended.clear()
     arguments = (context.gcs_address, raylet, on_lost)
-    threading.Thread(target=_look_after, args=arguments, name="watch", daemon=True).start()
+    threading.Thread(target=_probe, args=arguments, name="watch", daemon=True).start()
 
 
-def _look_after(head: str, raylet: str, on_lost: Callable[[str], None]) -> None:
-    missed = {head: 0, raylet: 0}
-    while not _watching.wait(_LOOK_S):
-        for address in missed:
-            missed[address] = 0 if _listens(address) else missed[address] + 1
-        if missed[raylet] == _LOOKS_HERE:
+def _probe(head: str, raylet: str, on_lost: Callable[[str], None]) -> None:
+    failures = {head: 0, raylet: 0}
+    while not _watch_ended.wait(_PROBE_S):
+        for address in failures:
+            failures[address] = failures[address] + 1 if _connection_error(address, _PROBE_S) else 0
+        if failures[raylet] == _RAYLET_FAILURES:
             return on_lost(f"the Ray node of this process, {raylet}, has died")
-        if missed[head] == _LOOKS:
+        if failures[head] == _HEAD_FAILURES:
             return on_lost(f"the Ray cluster at {head} does not answer any more")
     return None
 
 
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK_S).close()
-    except OSError:  # refused, unreachable or out of time
-        return False
-    return True
-
-
 def disconnect() -> None:
-    """Leave the cluster; one that `connect` started ends with it."""
+    """Leave the cluster, and end it if `connect` started it."""
     import ray
 
-    _watching.set()
-    _own_node.clear()
+    _watch_ended.set()
+    _watched_raylet.clear()
     ray.shutdown()
 
 
 def put(value: Any) -> Any:
-    """A reference to a value, for handing it to several calls.
+    """A reference to a value, to be an argument of several calls.
 
-    On a node that has died Ray would end the process without a word, so that `watch` is left the time to say so.
+    Without a raylet `ray.put` exits the process without a message; so `watch` is first given the time to report.
     """
     import ray
 
-    if _own_node and not _listens(_own_node[-1]):
-        _watching.wait(_LOOK_S * 2 * _LOOKS_HERE)
+    if _watched_raylet and _connection_error(_watched_raylet[-1], _PROBE_S):
+        _watch_ended.wait(_PROBE_S * 2 * _RAYLET_FAILURES)
     return ray.put(value)
 
 
-def wanted_resources(roles: Sequence[Role]) -> dict[str, float]:
-    """What the roles ask for in all: CPU, GPU and custom resources; zeros left out."""
+def required_resources(roles: Sequence[Role]) -> dict[str, float]:
+    """What all actors of the roles reserve together, by Ray's names; zeros left out."""
     total: dict[str, float] = {}
     for role in roles:
-        for name, amount in share_of(role).items():
+        for name, amount in role.required_resources.items():
             total[name] = total.get(name, 0) + amount * role.actors
     return total
 
 
-def share_of(role: Role) -> dict[str, float]:
-    """What one actor of the role asks for; zeros left out."""
-    asked = {"CPU": role.num_cpus, "GPU": role.num_gpus, **role.resources}
-    return {name: amount for name, amount in asked.items() if amount}
-
-
 def cluster_resources() -> dict[str, float]:
-    """What the connected cluster has in all."""
+    """What all nodes of the connected cluster have together."""
     import ray
 
     return dict(ray.cluster_resources())
 
 
 def check_resources(roles: Sequence[Role]) -> None:
-    """Refuse what the cluster can never place, rather than wait for it.
+    """See that the cluster can place all actors at once.
 
     Raises
     ------
     ClusterError
-        More is asked for than there is; the message gives both numbers.
+        It cannot, in total or because nothing fits a node; the message says what is wanted and what is there.
     """
     import ray
 
     there = cluster_resources()
     short = [
         f"{amount:g} {name} wanted, {there.get(name, 0):g} there"
-        for name, amount in wanted_resources(roles).items()
+        for name, amount in required_resources(roles).items()
         if amount > there.get(name, 0) + _ROUNDING
     ]
     short += [] if short else _unplaced(roles, [node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -185,32 +177,32 @@ def check_resources(roles: Sequence[Role]) -> None:
 
 
 def _unplaced(roles: Sequence[Role], nodes: Sequence[Mapping[str, float]]) -> list[str]:
-    """A line for each role whose actors do not all find a place, the largest first, each on the first that has room."""
+    """A line for each role of which not all actors fit. First fit, decreasing: the largest role first."""
     free = [_Node(node) for node in nodes]
     lines = []
-    for role in sorted(roles, key=lambda role: -sum(share_of(role).values())):
-        share = share_of(role)
-        placed = sum(any(node.take(share) for node in free) for _ in range(role.actors))
+    for role in sorted(roles, key=lambda role: -sum(role.required_resources.values())):
+        required = role.required_resources
+        placed = sum(any(node.reserve(required) for node in free) for _ in range(role.actors))
         if placed < role.actors:
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in share.items())
-            lines.append(f"{role.actors} {role.name} wanted with {asked} each, room for {placed}")
+            each = ", ".join(f"{amount:g} {name}" for name, amount in required.items())
+            lines.append(f"{role.actors} {role.name} wanted with {each} each, room for {placed}")
     return lines
 
 
 class _Node:
-    """What is free on a node. Part of a GPU is part of one device, and several are whole ones."""
+    """What is free on a node. A fraction of a GPU is of one device; several GPUs are whole devices."""
 
     def __init__(self, resources: Mapping[str, float]) -> None:
         self._devices = [1.0] * int(resources.get("GPU", 0))
         self._free = {name: amount for name, amount in resources.items() if name != "GPU"}
 
-    def take(self, share: Mapping[str, float]) -> bool:
-        """Reserve it, if all of it is there."""
-        gpus = share.get("GPU", 0.0)
-        wanted, of_each = math.ceil(gpus), min(gpus, 1.0)
-        devices = [n for n, left in enumerate(self._devices) if left + _ROUNDING >= of_each][:wanted]
-        others = {name: amount for name, amount in share.items() if name != "GPU"}
-        if len(devices) < wanted:
+    def reserve(self, required: Mapping[str, float]) -> bool:
+        """Take all that is required, if all of it is free."""
+        gpus = required.get("GPU", 0.0)
+        count, of_each = math.ceil(gpus), min(gpus, 1.0)
+        devices = [n for n, free in enumerate(self._devices) if free + _ROUNDING >= of_each][:count]
+        others = {name: amount for name, amount in required.items() if name != "GPU"}
+        if len(devices) < count:
             return False
         if any(self._free.get(name, 0) + _ROUNDING < amount for name, amount in others.items()):
             return False

@@ -1,11 +1,11 @@
-"""Which call goes to which actor next: pure bookkeeping, without Ray and without a clock.
+"""Which call goes to which worker next: bookkeeping without Ray and without a clock.
 
-Calls are taken in the order in which they came, those that are made again before all others, each by the least loaded
-actor below the limit. A call that is made *alone* waits for an actor with nothing else on it. While there is none, the
-least loaded one is kept from taking more, for this call's sake; the others go on with those behind it.
+Calls wait in a queue; those that are made again go first. Each goes to the least loaded worker below the limit. A call
+that has to be *alone* needs an empty worker. While none is empty, the least loaded one takes no further calls until it
+is; the other workers take the calls queued behind.
 
-Invariant: no actor has more calls than the limit; a call that is made alone shares its actor with no other; and as
-long as calls are answered, each call in line gets its turn.
+Invariants: no worker has more calls than the limit. A call that has to be alone shares its worker with no other. As
+long as workers answer, every queued call gets its turn.
 """
 
 from collections import deque
@@ -14,70 +14,85 @@ from typing import Any, Generic, TypeVar
 
 
 class Call:
-    """One thing asked of some actor. Two calls are never equal."""
+    """One method call on some worker. Two calls are never equal."""
 
     def __init__(self, *, alone: bool) -> None:
         self.alone = alone
-        """Made where it cannot be taken for another's fault, nor another for its."""
+        """Needs a worker of its own, so that if the worker dies it is clear which call was on it."""
 
 
 C = TypeVar("C", bound=Call)
 
 
-class Seat(Generic[C]):
-    """An actor as far as it matters here: the calls on it, oldest first."""
+class Worker(Generic[C]):
+    """What dispatch knows of an actor: the calls on it, oldest first."""
 
     def __init__(self) -> None:
         self.calls: list[C] = []
 
 
-S = TypeVar("S", bound=Seat[Any])
+W = TypeVar("W", bound=Worker[Any])
 
 
-class Dispatch(Generic[S, C]):
-    """The actors of a pool that are up, and the calls that wait for one."""
+class Dispatch(Generic[W, C]):
+    """The workers that are up, and the queue of calls.
+
+    Parameters
+    ----------
+    limit : int
+        Calls on one worker at a time.
+
+    Example:
+
+        dispatch = Dispatch(limit=2)
+        dispatch.workers.append(Worker())
+        dispatch.join(Call(alone=False), again=False)
+        [(worker, call)] = dispatch.place()
+        worker.calls.remove(call)
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.seats: list[S] = []
+        self.workers: list[W] = []
         self._again: deque[C] = deque()
-        self._line: deque[C] = deque()
+        self._new: deque[C] = deque()
 
     def join(self, call: C, *, again: bool) -> None:
-        (self._again if again else self._line).append(call)
+        """Queue a call, `again` if it was made before."""
+        (self._again if again else self._new).append(call)
 
     def leave(self, call: C) -> None:
-        """Give up waiting."""
-        for line in (self._again, self._line):
-            if call in line:
-                line.remove(call)
+        """Take a call out of the queue, if it is there."""
+        for queue in (self._again, self._new):
+            if call in queue:
+                queue.remove(call)
 
-    def place(self) -> list[tuple[S, C]]:
-        """Put on actors whatever can be put there now."""
-        placed: list[tuple[S, C]] = []
-        kept: list[S] = []
-        for call in self._waiting():
-            open_to_some = [s for s in self.seats if s not in kept and not any(c.alone for c in s.calls)]
-            free = [s for s in open_to_some if len(s.calls) < (1 if call.alone else self._limit)]
+    def place(self) -> list[tuple[W, C]]:
+        """Move every call that can run now from the queue to its worker."""
+        placed: list[tuple[W, C]] = []
+        reserved: list[W] = []
+        for call in self._queued():
+            candidates = [w for w in self.workers if w not in reserved and not any(c.alone for c in w.calls)]
+            free = [w for w in candidates if len(w.calls) < (1 if call.alone else self._limit)]
             if free:
-                seat = min(free, key=lambda s: len(s.calls))
-                seat.calls.append(call)
-                placed.append((seat, call))
-            elif call.alone and open_to_some:
-                kept.append(min(open_to_some, key=lambda s: len(s.calls)))
+                worker = min(free, key=lambda w: len(w.calls))
+                worker.calls.append(call)
+                placed.append((worker, call))
+            elif call.alone and candidates:
+                reserved.append(min(candidates, key=lambda w: len(w.calls)))
             else:
                 break
         for _, call in placed:
             self.leave(call)
         return placed
 
-    def emptied(self) -> list[C]:
-        """All that wait, none of whom waits any longer."""
-        waiting = list(self._waiting())
+    def drain(self) -> list[C]:
+        """Empty the queue and return what was in it."""
+        calls = list(self._queued())
         self._again.clear()
-        self._line.clear()
-        return waiting
+        self._new.clear()
+        return calls
 
-    def _waiting(self) -> Iterator[C]:
+    def _queued(self) -> Iterator[C]:
         yield from self._again
-        yield from self._line
+        yield from self._new

@@ -1,23 +1,23 @@
-"""What a run does, as Ray metrics, which Prometheus scrapes from every node and Grafana draws.
+"""The state of a run as Ray metrics, which Prometheus scrapes from every node.
 
-    ray_pamela_busy_seconds{role}            at work
-    ray_pamela_idle_seconds{role, waits}     idle, and what the run waited for
-    ray_pamela_starting_seconds{role}        coming up
-    ray_pamela_calls{role}                   answered
+    ray_pamela_busy_seconds{role}            actors with a call
+    ray_pamela_idle_seconds{role, waits}     actors without one, by what the run waited for
+    ray_pamela_starting_seconds{role}        actors that load their weights
+    ray_pamela_calls{role}                   calls answered
     ray_pamela_trajectories{state}           active, finished, failed
-    ray_pamela_images{made}                  rendered, or saved by the cache
+    ray_pamela_images{made}                  rendered, or found in the cache
 
-Ray exports them where it was installed as ray[default]; without, they cost nothing and go nowhere. Sums are gauges that
-grow, because they come from accounts that are kept anyway.
+Ray exports them only if it was installed as ray[default]; otherwise they have no effect. Growing sums are gauges rather
+than counters, because `TimeAccounting` already holds the totals.
 """
 
 from collections.abc import Mapping
 
-from actors.pool.accounting import Ledger
+from actors.pool.accounting import TimeAccounting
 
 
 class Metrics:
-    """Gauges of one run. Ray has to be up."""
+    """The gauges of one run. Ray has to be connected."""
 
     def __init__(self) -> None:
         from ray.util.metrics import Gauge
@@ -33,15 +33,15 @@ class Metrics:
         self._images = gauge("images", "Images rendered, and those that the cache saved", "made")
 
     def show(
-        self, ledgers: Mapping[str, Ledger], *, trajectories: Mapping[str, int], images: Mapping[str, int]
+        self, accounting: Mapping[str, TimeAccounting], *, trajectories: Mapping[str, int], images: Mapping[str, int]
     ) -> None:
-        """Set every gauge to the state of the accounts."""
-        for role, ledger in ledgers.items():
-            ledger.settle()
-            self._busy.set(ledger.busy_s, {"role": role})
-            self._starting.set(ledger.starting_s, {"role": role})
-            self._calls.set(ledger.calls, {"role": role})
-            for waits, seconds in ledger.idle_s.items():
+        """Set every gauge; `accounting` is by role."""
+        for role, spent in accounting.items():
+            spent.settle()
+            self._busy.set(spent.busy_s, {"role": role})
+            self._starting.set(spent.starting_s, {"role": role})
+            self._calls.set(spent.calls, {"role": role})
+            for waits, seconds in spent.idle_s.items():
                 self._idle.set(seconds, {"role": role, "waits": waits})
         for state, count in trajectories.items():
             self._trajectories.set(count, {"state": state})

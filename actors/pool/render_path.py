@@ -78,7 +78,7 @@ class RenderPath:
         """The same prompt is never encoded twice at a time."""
         task = self._embeddings.pop(prompt, None)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(text_encoder.call("encode", prompt, apart=True))
+            task = asyncio.create_task(text_encoder.call("encode", prompt, by_reference=True))
         self._embeddings[prompt] = task
         if len(self._embeddings) > _KEPT:
             self._embeddings.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What a pool runs: which class, how many actors of it, and what each needs of the cluster."""
+"""A role: which class a pool runs as actors, how many of them, and what each needs of the cluster."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """What to run how often, and on what.
+    """One kind of actor.
 
     Example:
 
@@ -16,15 +16,26 @@ class Role:
 
     name: str
     make: Callable[..., Any]
-    """A plain class with a cheap constructor and `setup()`; made into an actor here."""
+    """A plain class with a cheap constructor and `setup()`; the pool makes actors of it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of its constructor."""
     actors: int = 1
+    """Replicas that the pool keeps running."""
     num_cpus: float = 0
     num_gpus: float = 0
     resources: Mapping[str, float] = field(default_factory=dict)
+    """Ray's custom resources, for each actor as CPUs and GPUs are."""
     in_flight: int = 2
-    """Calls on one actor at a time: one that runs, and one that is there when it is done."""
+    """Calls sent to one actor at a time: by default one that runs, and one that is there as soon as it is done."""
     timeout_s: float = 300
+    """For one call, from when it runs; time in the actor's queue does not count."""
     setup_timeout_s: float = 600
+    """For loading the weights."""
     python: str | None = None
-    """The interpreter of another environment to run in, with the same Ray and Python; none: the cluster's own."""
+    """Interpreter of another environment, with the same versions of Ray and Python; None: the cluster's own."""
+
+    @property
+    def required_resources(self) -> dict[str, float]:
+        """What one actor reserves: CPU, GPU and custom resources by Ray's names; zeros left out."""
+        required = {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}
+        return {name: amount for name, amount in required.items() if amount}

@@ -1,7 +1,7 @@
-"""The lexicon: a proposer that recombines the photographic vocabulary around the best prompt so far.
+"""A proposer without a language model: it edits the best prompt's modifiers, with terms of the photographic vocabulary.
 
-Invariant: every proposal is the base prompt, verbatim, followed by graded terms; proposals of one reply differ from
-each other and from the best prompt in what they ask for, not only in order; no two terms of one axis meet.
+Invariants: every proposal is the base prompt, verbatim, followed by graded terms, of which no two are of one axis. The
+sets of terms of one reply differ from each other and from the best prompt's.
 """
 
 import random
@@ -14,30 +14,30 @@ MOST_TERMS = 6
 _EDITS = (1, 2, 3)
 _EDIT_WEIGHTS = (6, 3, 1)
 _FIRST_GRADES = (0.25, 0.4, 0.25, 0.1)
-"""How likely a new term gets each of GRADES."""
-_TRIES = 200
-"""For each proposal; a request that names almost every axis itself leaves few combinations."""
+"""Probability of each of GRADES for a new term."""
+_DRAWS_PER_PROPOSAL = 200
+"""Before giving up: a base prompt that names almost every axis itself leaves few combinations."""
 
 Modifiers = tuple[GradedTerm, ...]
 
 
 class Lexicon:
-    """Proposer of the embedded preset: no model, milliseconds, the same proposals for the same request."""
+    """Proposer of the embedded preset; it takes milliseconds, and the same request gets the same proposals."""
 
     def setup(self) -> None:
         """Nothing to load."""
 
     def propose(self, request: ProposalRequest) -> Proposals:
-        chance = random.Random(request.seed)
+        rng = random.Random(request.seed)
         current = tuple(split_modifiers(request.best_prompt, request.base_prompt))
-        spoken_for = {graded.term.axis for graded in find_terms(request.base_prompt)}
-        deck = _deck([term for term in VOCABULARY if term.axis not in spoken_for], chance)
+        axes_in_base = {graded.term.axis for graded in find_terms(request.base_prompt)}
+        terms = _shuffled([term for term in VOCABULARY if term.axis not in axes_in_base], rng)
         seen = {frozenset(current)}
         proposals: list[str] = []
-        for _ in range(_TRIES * request.count):
+        for _ in range(_DRAWS_PER_PROPOSAL * request.count):
             if len(proposals) == request.count:
                 break
-            modifiers = _vary(current, deck, chance) if current else _compose(deck, chance)
+            modifiers = _vary(current, terms, rng) if current else _compose(terms, rng)
             if modifiers and frozenset(modifiers) not in seen:
                 seen.add(frozenset(modifiers))
                 proposals.append(", ".join([request.base_prompt, *(graded.phrase for graded in modifiers)]))
@@ -45,52 +45,52 @@ class Lexicon:
         return Proposals(prompts=tuple(proposals), refused={"vocabulary exhausted": missing} if missing else {})
 
 
-def _deck(terms: list[Term], chance: random.Random) -> Iterator[Term]:
-    """Deal all terms before one comes again, so that a reply explores the vocabulary evenly."""
+def _shuffled(terms: list[Term], rng: random.Random) -> Iterator[Term]:
+    """All terms in random order, over and over, so that a reply explores the vocabulary evenly."""
     while terms:
-        yield from chance.sample(terms, len(terms))
+        yield from rng.sample(terms, len(terms))
 
 
-def _compose(deck: Iterator[Term], chance: random.Random) -> Modifiers:
-    """Draw the first one to four terms."""
+def _compose(terms: Iterator[Term], rng: random.Random) -> Modifiers:
+    """One to four terms, for a best prompt that has none yet."""
     modifiers: Modifiers = ()
-    for _ in range(chance.randint(1, 4)):
-        modifiers = _add(modifiers, deck, chance)
+    for _ in range(rng.randint(1, 4)):
+        modifiers = _add(modifiers, terms, rng)
     return modifiers
 
 
-def _vary(current: Modifiers, deck: Iterator[Term], chance: random.Random) -> Modifiers:
-    """Make one to three edits."""
+def _vary(current: Modifiers, terms: Iterator[Term], rng: random.Random) -> Modifiers:
+    """One to three random edits."""
     modifiers = current
-    for _ in range(chance.choices(_EDITS, _EDIT_WEIGHTS)[0]):
+    for _ in range(rng.choices(_EDITS, _EDIT_WEIGHTS)[0]):
         edits = [_add] if len(modifiers) < MOST_TERMS else []
         edits += [_regrade, _swap, _drop] if modifiers else []
         weights = [{_add: 5, _regrade: 3, _swap: 2, _drop: 1}[edit] for edit in edits]
-        modifiers = chance.choices(edits, weights)[0](modifiers, deck, chance)
+        modifiers = rng.choices(edits, weights)[0](modifiers, terms, rng)
     return modifiers
 
 
-def _add(modifiers: Modifiers, deck: Iterator[Term], chance: random.Random) -> Modifiers:
-    """Add a term; one that contradicts another replaces it."""
-    term = next(deck, None)
+def _add(modifiers: Modifiers, terms: Iterator[Term], rng: random.Random) -> Modifiers:
+    """Add a term, in place of the term of the same axis if there is one."""
+    term = next(terms, None)
     if term is None:
         return modifiers
     kept = tuple(graded for graded in modifiers if graded.term.axis != term.axis)
-    return (*kept, GradedTerm(term, chance.choices(GRADES, _FIRST_GRADES)[0]))
+    return (*kept, GradedTerm(term, rng.choices(GRADES, _FIRST_GRADES)[0]))
 
 
-def _drop(modifiers: Modifiers, _deck: Iterator[Term], chance: random.Random) -> Modifiers:
-    index = chance.randrange(len(modifiers))
+def _drop(modifiers: Modifiers, _terms: Iterator[Term], rng: random.Random) -> Modifiers:
+    index = rng.randrange(len(modifiers))
     return modifiers[:index] + modifiers[index + 1 :]
 
 
-def _swap(modifiers: Modifiers, deck: Iterator[Term], chance: random.Random) -> Modifiers:
-    return _add(_drop(modifiers, deck, chance), deck, chance)
+def _swap(modifiers: Modifiers, terms: Iterator[Term], rng: random.Random) -> Modifiers:
+    return _add(_drop(modifiers, terms, rng), terms, rng)
 
 
-def _regrade(modifiers: Modifiers, _deck: Iterator[Term], chance: random.Random) -> Modifiers:
+def _regrade(modifiers: Modifiers, _terms: Iterator[Term], rng: random.Random) -> Modifiers:
     """Move one term a grade up or down."""
-    index = chance.randrange(len(modifiers))
+    index = rng.randrange(len(modifiers))
     place = GRADES.index(modifiers[index].grade)
-    grade = chance.choice([GRADES[near] for near in (place - 1, place + 1) if 0 <= near < len(GRADES)])
+    grade = rng.choice([GRADES[near] for near in (place - 1, place + 1) if 0 <= near < len(GRADES)])
     return (*modifiers[:index], GradedTerm(modifiers[index].term, grade), *modifiers[index + 1 :])

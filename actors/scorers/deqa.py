@@ -19,10 +19,10 @@ class DeQAScorer:
         self._source = model
         self._revision = revision
         self._dtype = dtype
-        self._trusts = trust_remote_code
+        self._trust_remote_code = trust_remote_code
 
     def setup(self) -> None:
-        if not self._trusts:
+        if not self._trust_remote_code:
             raise ValueError(
                 f"scorer {NAME}: the checkpoint {self._source} brings its own code, which would be run here; "
                 f"read it, then allow it by --set generic.{NAME}.trust_remote_code=true"

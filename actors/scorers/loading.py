@@ -1,4 +1,4 @@
-"""How a scorer's library and weights are loaded: what is missing is one line that says what to install."""
+"""Loads a scorer's library and weights; if anything is missing, the error is one line that says what to install."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,19 @@ from actors.scorers.scales import SCORERS
 
 @contextmanager
 def loading(scorer: str) -> Iterator[None]:
-    """Import a library and load its weights.
+    """Inside, a scorer imports its library and loads its weights.
 
     Raises
     ------
     ModuleNotFoundError
-        The library, or one that it needs, is not in this environment; the message says what to install.
+        The library, or one that it needs, is not in this environment.
     ValueError
-        Whatever the library raises for weights that cannot be had or do not fit.
+        The library raised any other error, for weights that cannot be loaded or do not fit into memory.
+
+    Example:
+
+        with loading("laion"):
+            import pyiqa
     """
     install = SCORERS[scorer].install
     try:
@@ -26,17 +31,17 @@ def loading(scorer: str) -> Iterator[None]:
             f"--set generic.{scorer}.python=ENVIRONMENT/bin/python"
         ) from error
     except Exception as error:  # the libraries and the hub's client raise a dozen kinds
-        raise ValueError(f"scorer {scorer}: cannot be loaded: {_gist(error)}; {install}") from error
+        raise ValueError(f"scorer {scorer}: cannot be loaded: {_first_line(error)}; {install}") from error
 
 
 def device() -> str:
-    """The GPU that the actor has reserved, if any."""
+    """torch's name for the GPU that the actor has reserved, or "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _gist(error: BaseException) -> str:
-    """The first line that says something; transformers begins its messages with an empty one."""
+def _first_line(error: BaseException) -> str:
+    """Type and first line of an error that is not blank; messages of transformers begin with a blank one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

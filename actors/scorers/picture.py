@@ -1,4 +1,4 @@
-"""The picture that a scorer looks at."""
+"""Decodes renderings for scorers."""
 
 import io
 
@@ -8,6 +8,6 @@ from actors.messages import Rendering
 
 
 def rgb(rendering: Rendering) -> Image.Image:
-    """The rendering as it is kept on disk, decoded."""
+    """The rendering as an RGB image."""
     with Image.open(io.BytesIO(rendering.png)) as image:
         return image.convert("RGB")

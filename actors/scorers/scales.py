@@ -1,4 +1,4 @@
-"""The scorers there are, what their numbers mean, and what they need. Scores are recorded raw; higher is better."""
+"""The scorers by name: what they measure, on which scale, and what they need. Scores are raw; higher is better."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What a scorer's numbers mean."""
+    """What a scorer measures, and on which scale.
+
+    Example:
+
+        Scale(of="LAION-Aesthetics v2", values="about 1 to 10", library="pyiqa", install="pip install pyiqa")
+    """
 
     of: str
+    """The quantity."""
     values: str
+    """Its range."""
     library: str = ""
-    """What has to be importable where it runs; empty: nothing beside this project."""
+    """Module that has to be importable where the scorer runs; empty: none beside this project's."""
     install: str = ""
-    """What to do where that, or the weights, cannot be had."""
+    """What to do if the library or the weights are missing; the end of an error message."""
 
 
 _OWN = "make an environment of its own from actors/scorers/environments/{}.txt (docs/scorers.md)"

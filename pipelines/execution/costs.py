@@ -53,7 +53,7 @@ class Costs:
 
 
 def _role(pool: ActorPool) -> dict[str, Any]:
-    ledger = pool.ledger
+    ledger = pool.accounting
     ledger.settle()
     return {
         "actors": pool.role.actors,

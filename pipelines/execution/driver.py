@@ -110,7 +110,7 @@ class Driver:
         self._journal_turn = asyncio.Lock()
         self._observer = observer
         others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
-        self._waits = WaitAccounting({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
+        self._waits = WaitAccounting({pool.role.name: pool.accounting for pool in (*renderer.pools, *others)})
         self._renders = RenderCache(
             renderer,
             renderer_identity,
@@ -168,8 +168,8 @@ class Driver:
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
-            proposal_s=self._proposer.ledger.recent_call_s,
-            render_s=renderers.ledger.recent_call_s,
+            proposal_s=self._proposer.accounting.recent_call_s,
+            render_s=renderers.accounting.recent_call_s,
         )
 
     async def _bring_to_its_end(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-from actors.pool.accounting import Ledger
+from actors.pool.accounting import TimeAccounting
 
 Wait = Literal["proposals", "renders", "scores", "disk"]
 ORDER: tuple[Wait, ...] = ("proposals", "renders", "scores", "disk")
@@ -29,13 +29,13 @@ class WaitAccounting:
         Of each role by its name; those of scorers may have any.
     """
 
-    def __init__(self, ledgers: Mapping[str, Ledger]) -> None:
+    def __init__(self, ledgers: Mapping[str, TimeAccounting]) -> None:
         self._ledgers = ledgers
         self._counts = dict.fromkeys(ORDER, 0)
         self._all_begun = False
         for name, ledger in ledgers.items():
             ledger.settle()
-            ledger.why = partial(self.why, _OWN.get(name, "scores"))
+            ledger.idle_reason = partial(self.why, _OWN.get(name, "scores"))
 
     @contextmanager
     def during(self, wait: Wait) -> Iterator[None]:

@@ -40,9 +40,9 @@ def pinned(settings: Settings) -> Settings:
     library_versions()
     source = find_pipeline(renderer.model, renderer.revision)
     if settings.text_encoder.actors:
-        from actors.renderers.diffusers.renderer import text_parts
+        from actors.renderers.diffusers.renderer import text_encoder_components
 
-        text_parts(source)
+        text_encoder_components(source)
     return settings.model_copy(update={"renderer": renderer.model_copy(update={"revision": source.commit})})
 
 
@@ -68,7 +68,7 @@ def renderer_role(settings: Settings) -> Role:
             rate = renderer.requests_per_minute
             arguments = renderer.model_dump(include={"service", "model", "width", "height", "extra"}) | {
                 "base_url": renderer.address,
-                "key_variable": renderer.api_key_env,
+                "api_key_env": renderer.api_key_env,
                 "requests_per_minute": rate and rate / renderer.actors,
                 "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
             }

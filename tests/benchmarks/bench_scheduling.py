@@ -81,8 +81,8 @@ def on_ray(work: list[Trajectory], renderers: int) -> dict[str, Any]:
             await asyncio.gather(*(pool.start() for pool in pools))
             driver = drive(pools, ImageStore(folder), journal, watcher)
             await driver.run(work, {trajectory.id: [] for trajectory in work})
-            pools[0].ledger.settle()
-            return {"idle_s": {why: round(s, 1) for why, s in pools[0].ledger.idle_s.items()}}
+            pools[0].accounting.settle()
+            return {"idle_s": {why: round(s, 1) for why, s in pools[0].accounting.idle_s.items()}}
         finally:
             journal.close()
             for pool in pools:
@@ -147,7 +147,7 @@ def drive_virtually(
         ]
         await drive(pools, memory, memory, watcher).run(work, {trajectory.id: [] for trajectory in work})
         for pool in pools:
-            pool.ledger.settle()
+            pool.accounting.settle()
         return pools
 
     with patch.object(render_cache, "put", lambda value: value):  # there is no Ray to keep it

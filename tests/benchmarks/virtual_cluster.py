@@ -10,8 +10,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from actors.pool.accounting import Ledger
-from actors.pool.dispatch import Call, Dispatch, Seat
+from actors.pool.accounting import TimeAccounting
+from actors.pool.dispatch import Call, Dispatch, Worker
 from actors.pool.role import Role
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class _Call(Call):
         self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
 
 
-class _Actor(Seat[_Call]):
+class _Actor(Worker[_Call]):
     def __init__(self) -> None:
         super().__init__()
         self.free_at = 0.0
@@ -74,14 +74,14 @@ class VirtualPool:
 
     def __init__(self, role: Role, work: Callable[..., tuple[Any, float]], *, all_at_once: bool = False) -> None:
         self.role = role
-        self.ledger = Ledger(role.actors, lambda: asyncio.get_running_loop().time())
+        self.accounting = TimeAccounting(role.actors, lambda: asyncio.get_running_loop().time())
         self._work = work
         self._all_at_once = all_at_once
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
-        self._dispatch.seats += [_Actor() for _ in range(role.actors)]
-        self.ledger.change(up=role.actors)
+        self._dispatch.workers += [_Actor() for _ in range(role.actors)]
+        self.accounting.change(up=role.actors)
 
-    async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
+    async def call(self, method: str, *arguments: Any, by_reference: bool = False) -> tuple[Any, Any]:
         call = _Call()
         self._dispatch.join(call, again=False)
         self._place()
@@ -91,15 +91,15 @@ class VirtualPool:
         ends = now + seconds if self._all_at_once else max(now, actor.free_at) + seconds
         actor.free_at = ends
         await asyncio.sleep(ends - now)
-        self.ledger.answered(seconds)
+        self.accounting.record_call(seconds)
         actor.calls.remove(call)
         if not actor.calls:
-            self.ledger.change(busy=-1)
+            self.accounting.change(busy=-1)
         self._place()
         return answer, answer
 
     def _place(self) -> None:
         for actor, call in self._dispatch.place():
             if actor.calls[0] is call:
-                self.ledger.change(busy=1)
+                self.accounting.change(busy=1)
             call.turn.set_result(actor)

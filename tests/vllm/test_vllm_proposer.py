@@ -125,7 +125,7 @@ def test_an_engine_that_was_killed_is_replaced_and_an_actor_that_was_killed_leav
         assert pool.replaced == 0
         assert (replaced := engines() - before)
 
-        (slot,) = pool._slots
+        (slot,) = pool._replicas
         assert slot.actor is not None
         import ray
 

@@ -1,9 +1,9 @@
-"""What a chat model is asked and how its answers become proposals, the same for every way of running one.
+"""What a chat model is asked, and how its answers become proposals, whatever runs the model.
 
-    numbered   one question; its answer is a numbered list (the paper's mode)
-    samples    one question too, which asks for a single prompt, and as many answers as prompts are wanted
+    numbered   one answer with a numbered list of prompts (the paper's mode)
+    samples    as many answers as prompts are wanted, each with a single prompt
 
-Invariant: wording and seeds are functions of instruction, mode and request, so that the run's seed decides them all.
+Invariant: message and seeds are functions of instruction, mode and request, so that the run's seed decides them all.
 """
 
 import hashlib
@@ -22,20 +22,25 @@ Mode = Literal["numbered", "samples"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model wrote, as it stands."""
+    """What a model wrote, unparsed.
+
+    Example:
+
+        Answer(text="1. a cat, fog\\n2. a cat in the ra", finished=False)
+    """
 
     text: str
     finished: bool = True
-    """False: it was cut off at the most tokens, in the middle of what it wrote last."""
+    """False: it was cut off at `max_new_tokens`, so that its last line may lack its end."""
 
 
 def wording(template: str, request: ProposalRequest, mode: Mode) -> str:
-    """What the user says to the model."""
+    """The user's message to the model."""
     return fill(template, request if mode == "numbered" else replace(request, count=1))
 
 
 def answer_seeds(request: ProposalRequest, mode: Mode) -> tuple[int, ...]:
-    """A 63-bit seed for each answer that is wanted; that of a single one is the request's own."""
+    """A seed of 63 bits for each answer; with `numbered` the one answer has the request's own seed."""
     if mode == "numbered":
         return (request.seed,)
     digests = (hashlib.sha256(json.dumps([request.seed, number]).encode()).digest() for number in range(request.count))
@@ -43,7 +48,7 @@ def answer_seeds(request: ProposalRequest, mode: Mode) -> tuple[int, ...]:
 
 
 def read(answers: Sequence[Answer], mode: Mode) -> Proposals:
-    """The proposals of all answers, in order, and what was refused in them."""
+    """The proposals of all answers, in order, and the counts of what was rejected in them."""
     parse = parse_reply if mode == "numbered" else parse_sample
     readings = [parse(answer.text, finished=answer.finished) for answer in answers]
     refused: Counter[str] = Counter()

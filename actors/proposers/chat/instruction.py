@@ -1,7 +1,7 @@
-"""What a language model is told: a template with two placeholders, the paper's (appendix B.2), in our own words.
+"""The instruction of a language model: a template with two placeholders, after the paper's appendix B.2.
 
-`{descriptions}` stands for the best prompt so far after its score, where it has one, "0.58: a cat, soft light", and
-`{requested_number}` for how many variations are wanted. All other braces, those of prompts too, are plain text.
+`{descriptions}` is replaced by the best prompt so far, after its score if it has one: "0.58: a cat, soft light".
+`{requested_number}` is replaced by the number of variations. All other braces, also those in prompts, are plain text.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ _SHIPPED = Path(__file__).with_name("instruction.txt")
 
 
 def load_instruction(path: str | None) -> str:
-    """Read the template from a file; None: the one that ships.
+    """Read the template from a file; None: the one in this package.
 
     Raises
     ------
@@ -43,5 +43,5 @@ def fill(template: str, request: ProposalRequest) -> str:
     """
     score = "" if request.best_score is None else f"{request.best_score:.2f}: "
     description = f"{score}{request.best_prompt}"
-    # The prompt last: it may hold the other placeholder.
+    # The prompt last, because it may contain the other placeholder.
     return template.replace("{requested_number}", str(request.count)).replace("{descriptions}", description)

@@ -1,6 +1,6 @@
 """A proposer on any service with an OpenAI-compatible chat endpoint.
 
-Invariant: nothing but the instruction, the best prompt and its score is sent; the answer is read as any model's.
+Invariant: the service is sent the instruction, the best prompt and its score, and nothing else.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from typing import Any
 
 from actors.messages import ProposalRequest, Proposals
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
-from actors.proposers.chat.endpoint import Endpoint, EndpointError
 from actors.proposers.chat.instruction import load_instruction
+from actors.service_client import ServiceClient, ServiceError
 
 _SEEDS = 2**31
-"""Services differ in how large a seed they take; all take 31 bits."""
+"""Services differ in the largest seed that they accept; all accept 31 bits."""
 
 
 class OpenAIProposer:
@@ -22,7 +22,7 @@ class OpenAIProposer:
     Parameters
     ----------
     base_url, api_key_env, request_timeout_s, retries, at_once
-        The service; see `actors.proposers.chat.endpoint.Endpoint`.
+        The service; see `actors.service_client.ServiceClient`.
     model : str
         As the service calls it.
     instruction : str or None
@@ -34,7 +34,7 @@ class OpenAIProposer:
     max_new_tokens : int
         An answer that is longer is cut off there.
     extra : mapping
-        More fields of a request's body; None takes one out. A service that wants `max_completion_tokens` gets
+        Further fields of a request's body; None removes one. For a service that wants `max_completion_tokens`:
         {"max_completion_tokens": 2048, "max_tokens": None}.
     """
 
@@ -53,49 +53,56 @@ class OpenAIProposer:
         at_once: int = 8,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self._service: dict[str, Any] = {"base_url": base_url, "api_key_env": api_key_env, "at_once": at_once}
-        self._service |= {"timeout_s": request_timeout_s, "retries": retries}
+        self._base_url = base_url
+        self._service: dict[str, Any] = {
+            "api_key_env": api_key_env,
+            "timeout_s": request_timeout_s,
+            "timeout_remedy": "raise request_timeout_s or lower max_new_tokens",
+            "retries": retries,
+            "at_once": at_once,
+        }
         self._instruction = instruction
         self._mode: Mode = mode
         settings = {"model": model, "temperature": temperature, "top_p": top_p, "max_tokens": max_new_tokens}
         self._body: dict[str, Any] = {**settings, **(extra or {})}
 
     async def setup(self) -> None:
-        """Load the instruction, and ask the service something: a wrong key or model is found before a run begins.
+        """Load the instruction, and send one short request, so that a wrong key or model fails before the run.
 
         Raises
         ------
         ValueError
-            The instruction cannot be used.
-        EndpointError
+            The instruction cannot be used; or, as RefusedError, the service refuses key, model or request.
+        ServiceError
             The service does not answer as it should.
         """
         self._template = load_instruction(self._instruction)
-        self._endpoint = Endpoint(**self._service)
+        self._client = ServiceClient(self._base_url, **self._service)
         await self._answer("Answer with one word: are you there?", seed=0)
 
     async def propose(self, request: ProposalRequest) -> Proposals:
         return read(await self.answers(request), self._mode)
 
     async def answers(self, request: ProposalRequest) -> list[Answer]:
-        """What the model answers, as it stands."""
+        """The model's answers, unparsed."""
         text = wording(self._template, request, self._mode)
         return await asyncio.gather(*(self._answer(text, seed) for seed in answer_seeds(request, self._mode)))
 
     async def close(self) -> None:
-        await self._endpoint.close()
+        await self._client.close()
 
     async def _answer(self, text: str, seed: int) -> Answer:
         body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **self._body}
-        reply = await self._endpoint.post(
-            "chat/completions", {key: value for key, value in body.items() if value is not None}
-        )
+        sent = {key: value for key, value in body.items() if value is not None}
+        return await self._client.post("chat/completions", sent, self._read)
+
+    def _read(self, reply: Any) -> Answer:
         try:
             choice = reply["choices"][0]
             content, reason = choice["message"]["content"], choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise EndpointError(
-                f"{self._service['base_url']}: the answer holds no choices[0].message.content; "
+            raise ServiceError(
+                f"{self._base_url}: the answer holds no choices[0].message.content; "
                 "base_url must be that of an OpenAI-compatible service"
             ) from error
         return Answer(text=content if isinstance(content, str) else "", finished=reason != "length")

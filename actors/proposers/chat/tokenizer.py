@@ -1,15 +1,15 @@
-"""The tokenizer of a chat model: loaded with errors of one line, and used with the model's own chat template."""
+"""The tokenizer of a chat model and its chat template; what cannot be loaded is an error of one line."""
 
 from typing import Any
 
 
 def load_tokenizer(model: str, **source: Any) -> Any:
-    """Load the tokenizer of a folder or of a name on the Hugging Face hub; code of its own is never run.
+    """Load the tokenizer of a folder or of a name on the Hugging Face hub, never running code that comes with it.
 
     Parameters
     ----------
     source
-        What else `from_pretrained` takes to find it, such as `revision`.
+        Further arguments of `from_pretrained`, such as `revision`.
 
     Raises
     ------
@@ -28,17 +28,17 @@ def load_tokenizer(model: str, **source: Any) -> Any:
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a conversation in which the user has said `text` and the model is to answer."""
+    """The tokens of a conversation with one user message, ready for the model to answer."""
     return tokenizer.apply_chat_template(
         [{"role": "user", "content": text}],
         add_generation_prompt=True,
-        enable_thinking=False,  # templates that know it leave the reasoning out, others ignore it
+        enable_thinking=False,  # templates without this switch ignore it
         return_dict=True,
     )["input_ids"]
 
 
 def _remedy(model: str, error: BaseException) -> str:
-    """What is wrong and what helps. transformers tells the cause by the error that it was raised from."""
+    """What is wrong and what helps; a gated repository shows only in the chain of causes."""
     from huggingface_hub.errors import GatedRepoError
 
     cause: BaseException | None = error

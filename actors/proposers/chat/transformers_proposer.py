@@ -1,7 +1,6 @@
-"""A proposer on any instruction-tuned language model that transformers loads.
+"""A proposer on any instruction-tuned language model that transformers can load.
 
-Invariant: the answers are decided by the model, the settings and the request; sampling leaves no trace in the global
-state of random numbers.
+Invariant: answers depend on model, settings and request alone, and torch's global random state is left as it was.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ class TransformersProposer:
     instruction : str or None
         A file that replaces the instruction that ships; see `actors.proposers.chat.instruction`.
     mode : {"numbered", "samples"}
-        See `actors.proposers.chat.conversation`. Samples are drawn together, all from the request's one seed.
+        See `actors.proposers.chat.conversation`. Samples are generated in one batch, from the request's one seed.
     temperature, top_p : float
         How answers are sampled.
     max_new_tokens : int
@@ -78,12 +77,12 @@ class TransformersProposer:
         return read(self.answers(request), self._mode)
 
     def answers(self, request: ProposalRequest) -> list[Answer]:
-        """What the model answers, as it stands."""
+        """The model's answers, unparsed."""
         import torch
 
         tokens = encode(self._tokenizer, wording(self._template, request, self._mode))
         question = torch.tensor([tokens], device=self._language_model.device)
-        # Generation takes no generator of its own.
+        # `generate` takes no generator of its own.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(request.seed)
             output = self._language_model.generate(
@@ -97,12 +96,12 @@ class TransformersProposer:
         return [self._answer(new_tokens) for new_tokens in output[:, len(tokens) :].tolist()]
 
     def _answer(self, tokens: list[int]) -> Answer:
-        """Cut off if it holds no token that ends it and is as long as it may be; padding follows an end."""
+        """An answer of full length without an end-of-sequence token was cut off; after that token is only padding."""
         finished = len(tokens) < self._sampling["max_new_tokens"] or not self._ends.isdisjoint(tokens)
         return Answer(text=self._tokenizer.decode(tokens, skip_special_tokens=True), finished=finished)
 
     @property
     def _ends(self) -> frozenset[int]:
-        """The tokens with which the model ends an answer."""
+        """The model's end-of-sequence tokens."""
         ends = self._language_model.generation_config.eos_token_id
-        return frozenset(ends if isinstance(ends, list) else [ends])  # None is no token: then length alone ends it
+        return frozenset(ends if isinstance(ends, list) else [ends])  # with None, length alone ends an answer

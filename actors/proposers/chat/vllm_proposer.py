@@ -1,9 +1,9 @@
-"""A proposer on vLLM, which answers many requests at a time on one engine.
+"""A proposer on vLLM, whose engine answers many requests at a time.
 
-The engine lives in a process of its own below the actor. Invariant: `close` ends it, and an engine that died is
-replaced when the next request comes, so that the actor need not be.
+The engine is a child process of the actor. Invariant: `close` ends the engine, and one that died is replaced at the
+next request, so that the actor itself goes on.
 
-vLLM pins its own torch and transformers, so it is an optional extra; this module imports without it.
+vLLM pins its own versions of torch and transformers, so it is an optional extra; this module imports without it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from actors.proposers.chat.tokenizer import encode, load_tokenizer
 
 T = TypeVar("T")
 
-_WATCH_S = 1.0
+_HEALTH_CHECK_S = 1.0
 
 
 class EngineDiedError(RuntimeError):
@@ -29,7 +29,7 @@ class EngineDiedError(RuntimeError):
 
 
 class VLLMProposer:
-    """Asks a language model for variations, as many requests at a time as the pool sends.
+    """Asks a language model for variations, all requests that the pool sends at once.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class VLLMProposer:
     mode : {"numbered", "samples"}
         See `actors.proposers.chat.conversation`. Each sample has a seed of its own.
     temperature, top_p : float
-        How answers are sampled. The same seed may give another answer under another load.
+        How answers are sampled. The same seed may give different answers under different load.
     max_new_tokens : int
         An answer that is longer is cut off there.
     dtype, revision
@@ -48,11 +48,11 @@ class VLLMProposer:
     tensor_parallel_size : int
         GPUs of one node that share the weights.
     gpu_memory_utilization : float
-        Part of a GPU's memory that the engine takes for itself.
+        Fraction of a GPU's memory that the engine reserves.
     max_model_len : int or None
-        Tokens of question and answer together; None: as many as the model can take.
+        Tokens of prompt and answer together; None: the model's own limit.
     enforce_eager : bool
-        Start without compiling the model: sooner up, slower after.
+        Do not compile the model: a faster start, slower answers.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class VLLMProposer:
         return read(await self.answers(request), self._mode)
 
     async def answers(self, request: ProposalRequest) -> list[Answer]:
-        """What the model answers, as it stands."""
+        """The model's answers, unparsed."""
         engine = await self._living_engine()
         tokens = encode(self._tokenizer, wording(self._template, request, self._mode))
         seeds = answer_seeds(request, self._mode)
@@ -132,7 +132,7 @@ class VLLMProposer:
         from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
         sampling = SamplingParams(seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, **self._sampling)
-        # Tokens, not text: the template has put the token in that begins a text, and vLLM would put in another.
+        # Tokens, not text: the chat template has added the begin-of-sequence token, and vLLM would add a second.
         stream = engine.generate({"prompt_token_ids": tokens}, sampling, request_id=str(next(self._numbers)))
         (output,) = await _while_alive(engine, _outputs(stream))
         return Answer(text=output.text, finished=output.finish_reason != "length")
@@ -164,11 +164,11 @@ async def _outputs(stream: Any) -> list[Any]:
 
 
 async def _while_alive(engine: Any, answering: Coroutine[Any, Any, T]) -> T:
-    """The answer, or an error if the engine dies: vLLM leaves those who wait for it waiting."""
+    """The answer, or an error if the engine dies, for which vLLM itself would wait for ever."""
     task = asyncio.ensure_future(answering)
     try:
         while not task.done():
-            await asyncio.wait({task}, timeout=_WATCH_S)
+            await asyncio.wait({task}, timeout=_HEALTH_CHECK_S)
             if engine.errored and not task.done():
                 raise EngineDiedError(f"vLLM's engine died while it answered; its log {_log_file()} has the cause")
         return task.result()
@@ -177,7 +177,7 @@ async def _while_alive(engine: Any, answering: Coroutine[Any, Any, T]) -> T:
 
 
 def _log_file() -> str:
-    """Where this process, and so the engine below it, writes its errors."""
+    """The file to which this process and its engine write their errors."""
     try:
         return str(Path("/proc/self/fd/2").readlink())
     except OSError:

@@ -1,21 +1,22 @@
-"""Whether a model's weights fit, asked before any are read: what is needed and what is there, in one line."""
+"""Checks that a model's weights fit into memory before any are read; if not, the error gives both numbers."""
 
 import os
 from collections.abc import Mapping
 
 HEADROOM = 1.08
-"""Over the weights: activations at batch 1, the CUDA context, and what the allocator cannot use."""
+"""Factor over the weights for activations at batch size 1, the CUDA context and fragmentation."""
 
 
 def needed_bytes(weights: Mapping[str, int], offload: str) -> int:
-    """Device memory that parts of these sizes want.
+    """Device memory that a pipeline needs.
 
     Parameters
     ----------
     weights : mapping
-        Bytes by part.
+        Bytes by component.
     offload : str
-        "none": all at once; "model": one part at a time; "sequential": one layer at a time, next to nothing.
+        What is on the device at a time: everything ("none"), one component ("model"), or one layer ("sequential",
+        taken as 0 bytes).
     """
     sizes = list(weights.values()) or [0]
     at_once = {"none": sum(sizes), "model": max(sizes), "sequential": 0}[offload]
@@ -23,12 +24,12 @@ def needed_bytes(weights: Mapping[str, int], offload: str) -> int:
 
 
 def check_memory(model: str, weights: Mapping[str, int], offload: str, device: str) -> None:
-    """Refuse what the device cannot hold.
+    """See that the device can hold the weights.
 
     Raises
     ------
     ValueError
-        With what is needed and what is there, in gigabytes.
+        It cannot; the message says what is needed and what is there, in gigabytes, and what to change.
     """
     needed, there = needed_bytes(weights, offload), device_bytes(device)
     if needed <= there:
@@ -44,7 +45,7 @@ def check_memory(model: str, weights: Mapping[str, int], offload: str, device: s
 
 
 def device_bytes(device: str) -> int:
-    """All memory of this process's first GPU, or of this machine."""
+    """Total memory of this process's first GPU, or of this machine."""
     if device == "cuda":
         import torch
 

@@ -1,4 +1,4 @@
-"""Loads a diffusers pipeline, or some parts of it, onto one device, after asking whether it can do what is wanted."""
+"""Loads a diffusers pipeline, or some of its components, onto one device, after checking that it can be used."""
 
 import inspect
 from collections.abc import Collection
@@ -9,16 +9,16 @@ from actors.renderers.diffusers.memory import check_memory
 from actors.renderers.diffusers.pipeline_source import PipelineSource, weight_bytes
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-TEXT_PARTS = {
+TEXT_ENCODER_COMPONENTS = {
     "Flux2Pipeline": frozenset({"text_encoder", "tokenizer"}),
     "Flux2KleinPipeline": frozenset({"text_encoder", "tokenizer"}),
 }
-"""Pipelines that draw from embeddings made elsewhere, and the parts that make those."""
-_NEEDED = ("num_inference_steps", "generator", "width", "height")
+"""Pipelines that render from embeddings made elsewhere -> the components that make those."""
+_REQUIRED_PARAMETERS = ("num_inference_steps", "generator", "width", "height")
 
 
 def library_versions() -> dict[str, str]:
-    """Of the libraries whose code decides pixels.
+    """Versions of the libraries whose code decides pixels.
 
     Raises
     ------
@@ -32,12 +32,12 @@ def library_versions() -> dict[str, str]:
 
 
 def pipeline_class(source: PipelineSource) -> Any:
-    """The pipeline's class, once it is sure that it draws what a prompt says.
+    """The pipeline's class, if it is a text-to-image pipeline.
 
     Raises
     ------
     ValueError
-        diffusers has no such pipeline, or it is none that turns text alone into an image.
+        diffusers has no such class, or it needs more than a prompt, or lacks a parameter that the renderer sets.
     """
     import diffusers
 
@@ -53,20 +53,20 @@ def pipeline_class(source: PipelineSource) -> Any:
     needed = [n for n, p in parameters.items() if p.default is empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     if more := [name for name in needed if name not in ("self", "prompt")]:
         raise ValueError(f"{source.name}: {source.class_name} wants {', '.join(more)} beside a prompt; take another")
-    if lacking := [name for name in _NEEDED if name not in parameters]:
+    if lacking := [name for name in _REQUIRED_PARAMETERS if name not in parameters]:
         raise ValueError(f"{source.name}: {source.class_name} takes no {', '.join(lacking)}; take another pipeline")
     return found
 
 
 def load_pipeline(
-    source: PipelineSource, parts: Collection[str], *, dtype: str, device: str, offload: str = "none"
+    source: PipelineSource, components: Collection[str], *, dtype: str, device: str, offload: str = "none"
 ) -> Any:
-    """The pipeline with these parts only, ready on the device.
+    """The pipeline with these components only, ready on the device.
 
     Raises
     ------
     ValueError
-        It cannot be had, cannot be used, or does not fit into memory.
+        It cannot be found, cannot be used, or does not fit into memory.
     """
     import torch
 
@@ -75,11 +75,11 @@ def load_pipeline(
         raise ValueError(
             f"{source.name}: torch {torch.__version__} sees no GPU; install a CUDA build, or set num_gpus=0 to use CPUs"
         )
-    folder = source.complete(parts)
-    check_memory(source.name, weight_bytes(folder, parts, DTYPE_BYTES[dtype]), offload, device)
-    absent: dict[str, Any] = dict.fromkeys(source.components - set(parts))
-    # What FLUX.2 keeps beside its tokenizer is for images, and wants torchvision; the text's ids are the same.
-    plain = "tokenizer" in parts and source.class_of("tokenizer") == "PixtralProcessor"
+    folder = source.complete(components)
+    check_memory(source.name, weight_bytes(folder, components, DTYPE_BYTES[dtype]), offload, device)
+    absent: dict[str, Any] = dict.fromkeys(source.components - set(components))
+    # FLUX.2's processor also handles images and needs torchvision for that; its plain tokenizer gives the same ids.
+    plain = "tokenizer" in components and source.class_of("tokenizer") == "PixtralProcessor"
     if plain:
         absent["tokenizer"] = None
     where = {"device_map": device} if offload == "none" else {}

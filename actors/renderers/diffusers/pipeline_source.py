@@ -1,8 +1,8 @@
-"""Where a diffusers pipeline's files come from: a folder, or a repository on the hub pinned to one commit.
+"""Where a diffusers pipeline's files come from: a folder, or a repository on the hub at one commit.
 
-Invariant: a source that is found can be told from every other by its content, never by its place. What cannot be had –
-no such folder, a gated or missing repository, a hub that is out of reach – is an error of one line here, before any
-weights are read. Weights are only ever taken from safetensors: nothing is unpickled.
+Invariants: sources are identified by content, never by path. A missing folder, a gated or missing repository, and a hub
+that is out of reach are errors of one line, raised before any weights are read. Weights are read from safetensors only,
+so that nothing is unpickled.
 """
 
 import hashlib
@@ -19,16 +19,21 @@ from typing import Any
 _INDEX = "model_index.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
-"""Of files that decide pixels: settings, weights, vocabularies, chat templates."""
+"""Suffixes of files that decide pixels: configs, weights, vocabularies, chat templates."""
 _VARIANT = re.compile(r"\.(?:fp16|bf16|fp8|non_ema|ema)(?=[.-])")
-"""In names of second copies of the weights, which are not read."""
-_COPY = "give the folder of a copy, or try again with a connection"
-_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
+"""In file names of variants of the weights, which are not read."""
+_OFFLINE = "give the folder of a copy, or try again with a connection"
+_BYTES_BY_DTYPE = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
 
 
 @dataclass(frozen=True)
 class PipelineSource:
-    """A pipeline with at least its index; `commit` is None where it is the user's own folder."""
+    """A pipeline of which at least the index is on this machine; `commit` is None for a user's own folder.
+
+    Example:
+
+        PipelineSource("black-forest-labs/FLUX.2-dev", folder, commit="0cdb...")
+    """
 
     name: str
     folder: Path
@@ -36,7 +41,7 @@ class PipelineSource:
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
-        """`model_index.json`: the class of the pipeline and of each of its parts."""
+        """`model_index.json`: the class of the pipeline and of each of its components."""
         path = self.folder / _INDEX
         try:
             index = json.loads(path.read_text("utf-8"))
@@ -52,7 +57,7 @@ class PipelineSource:
 
     @property
     def components(self) -> frozenset[str]:
-        """Names of the parts that are there: transformer, vae, text_encoder, …"""
+        """Names of the components that the pipeline has: transformer, vae, text_encoder, …"""
         return frozenset(
             name
             for name, value in self.index.items()
@@ -60,7 +65,7 @@ class PipelineSource:
         )
 
     def class_of(self, component: str) -> str | None:
-        """The class of a part; None where the pipeline has none of this name."""
+        """The class of a component; None where the pipeline has none of this name."""
         return self.index[component][1] if component in self.components else None
 
     @cached_property
@@ -73,19 +78,19 @@ class PipelineSource:
             paths += [path for path in (self.folder / component).rglob("*") if _is_read(path)]
         paths.sort(key=lambda path: path.relative_to(self.folder).as_posix())
         digest = hashlib.sha256()
-        # A hundred gigabytes of weights: one thread a file, for hashing lets go of the interpreter's lock.
+        # Up to 100 GB of weights, hashed in parallel: hashlib releases the GIL.
         with ThreadPoolExecutor() as threads:
             for path, content in zip(paths, threads.map(_digest, paths), strict=True):
                 digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
         return digest.hexdigest()[:32]
 
     def complete(self, components: Collection[str]) -> Path:
-        """The folder with these parts whole, downloaded if they are on the hub.
+        """The folder with all files of these components, downloaded if they are on the hub.
 
         Raises
         ------
         ValueError
-            They cannot be had, or a part has no weights as safetensors.
+            They cannot be downloaded, or a component has no weights as safetensors.
         """
         folder = self.folder
         if self.commit is not None:
@@ -99,14 +104,14 @@ class PipelineSource:
 
 
 def find_pipeline(model: str, revision: str | None) -> PipelineSource:
-    """The source of a local folder or of a hub id; of the latter only the index is fetched.
+    """The source of a local folder or of a hub id, of which only the index is downloaded.
 
-    A commit that is in the hub's cache is not asked for again when the hub is out of reach.
+    A commit in the hub's local cache is found even if the hub is out of reach.
 
     Raises
     ------
     ValueError
-        There is no such folder or repository that can be had, or it is not a pipeline.
+        There is no such folder or repository, it may not be downloaded, or it is not a pipeline.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -123,12 +128,12 @@ def find_pipeline(model: str, revision: str | None) -> PipelineSource:
 
 
 def weight_bytes(folder: Path, components: Collection[str], bytes_each: int | None) -> dict[str, int]:
-    """What each part's weights take in memory, by the headers of its safetensors files.
+    """Bytes that each component's weights take in memory, from the headers of its safetensors files.
 
     Parameters
     ----------
     bytes_each : int or None
-        Bytes of a number in the dtype that floating-point weights are loaded in; None: as they are stored.
+        Size of a floating-point number after loading; None: as it is stored.
     """
     sizes = {}
     for component in sorted(components):
@@ -145,7 +150,7 @@ def _weights(path: Path, bytes_each: int | None) -> int:
     for name, tensor in header.items():
         if name != "__metadata__":
             begin, end = tensor["data_offsets"]
-            stored = _BYTES.get(tensor["dtype"])
+            stored = _BYTES_BY_DTYPE.get(tensor["dtype"])
             floating = stored is not None and "F" in tensor["dtype"]
             total += (end - begin) // stored * bytes_each if floating and stored and bytes_each else end - begin
     return total
@@ -165,8 +170,8 @@ def _download_index(repository: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # of each attempt to reach the hub; what comes of them is said below
-    with _refusals(repository, revision):
+    logging.set_verbosity_error()  # no warning for each retry: the error below says what came of them
+    with _one_line_errors(repository, revision):
         return Path(hf_hub_download(repository, _INDEX, revision=revision)).parent
 
 
@@ -174,13 +179,13 @@ def _download(repository: str, commit: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     ignored = ["*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*"]
-    with _refusals(repository, commit):
+    with _one_line_errors(repository, commit):
         return Path(snapshot_download(repository, revision=commit, allow_patterns=patterns, ignore_patterns=ignored))
 
 
 @contextmanager
-def _refusals(repository: str, revision: str | None) -> Iterator[None]:
-    """What the hub refuses, as one line with the remedy."""
+def _one_line_errors(repository: str, revision: str | None) -> Iterator[None]:
+    """Turn the hub client's errors into one line with the remedy."""
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -205,7 +210,7 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     except RemoteEntryNotFoundError as error:
         raise ValueError(f"{repository}: not a diffusers pipeline: the repository has no {_INDEX}") from error
     except LocalEntryNotFoundError as error:
-        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_COPY}") from error
+        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
     except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{repository}: the hub is out of reach ({reason}); {_COPY}") from error
+        raise ValueError(f"{repository}: the hub is out of reach ({reason}); {_OFFLINE}") from error

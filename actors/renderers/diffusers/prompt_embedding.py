@@ -1,4 +1,4 @@
-"""What a text encoder makes of a prompt: plain arrays, which Ray shares between processes without a copy."""
+"""The embedding of a prompt as NumPy arrays, which Ray shares between processes without a copy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptEmbedding:
-    """Tensors by the name of the pipeline's argument, bit for bit.
+    """The tensors that a pipeline takes in place of a prompt, by argument name, bit for bit.
 
     Example:
 
@@ -21,7 +21,7 @@ class PromptEmbedding:
     """
 
     arrays: Mapping[str, NDArray[Any]]
-    """bfloat16, which NumPy does not have, as its bits."""
+    """Each tensor's bytes as uint8: NumPy has no bfloat16. The last axis is longer by the size of a number."""
     dtypes: Mapping[str, str]
 
     @classmethod
@@ -34,7 +34,7 @@ class PromptEmbedding:
         )
 
     def tensors(self, device: str) -> "dict[str, torch.Tensor]":
-        """Copies on a device: what Ray shares is read-only, and pipelines may write."""
+        """Copies on a device. Not views: Ray's shared memory is read-only, and pipelines may write."""
         import torch
 
         return {

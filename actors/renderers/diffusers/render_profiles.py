@@ -1,7 +1,7 @@
-"""Ways to render faster, by name. Each may change pixels, so all of it is in every image's key; `exact` does nothing.
+"""Optimisations of the denoiser, by name; `exact` is none. They may change pixels, so a profile is part of every key.
 
-A profile is applied once, when the pipeline is loaded; what it caches within one image is forgotten before the next,
-so that an image does not depend on those before it.
+A profile is applied once, when the pipeline is loaded. What it caches while one image is rendered is dropped before the
+next, so that no image depends on earlier ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderProfile:
-    """What is done to the denoiser.
+    """What is changed in the denoiser.
 
     Example:
 
@@ -20,24 +20,24 @@ class RenderProfile:
     """
 
     compiled: bool = False
-    """By torch.compile, as a whole: compiling the repeated blocks alone takes half as long, and gains nothing later."""
+    """By torch.compile, as a whole: compiling only the repeated blocks takes half as long, with no gain afterwards."""
     attention: str | None = None
     """A backend of `diffusers.models.attention_dispatch`."""
     taylorseer: Mapping[str, Any] | None = None
-    """TaylorSeer (Liu et al. 2025): most steps are extrapolated from earlier ones, in these intervals and orders."""
+    """Options of TaylorSeer (Liu et al. 2025), which extrapolates most steps from earlier ones."""
 
     def apply(self, denoiser: Any, device: str) -> None:
-        """Prepare a denoiser that works on the device, wherever its weights wait now.
+        """Change a denoiser that will run on the device, whether or not its weights are there yet.
 
         Raises
         ------
         ValueError
-            The pipeline's denoiser, or this machine, cannot do it.
+            This denoiser or this machine does not support the profile.
         """
         if self.attention is not None:
             try:
                 denoiser.set_attention_backend(self.attention)
-                _attend(denoiser.dtype, device)  # some refuse a device or a dtype only when they are used
+                _attend(denoiser.dtype, device)  # some backends refuse a device or dtype only when called
             except (AttributeError, ImportError, RuntimeError, ValueError) as error:
                 raise ValueError(f"attention backend {self.attention!r} cannot be used here: {error}") from error
         if self.taylorseer is not None and not hasattr(denoiser, "enable_cache"):
@@ -47,7 +47,7 @@ class RenderProfile:
 
     @contextmanager
     def one_image(self, denoiser: Any) -> Iterator[None]:
-        """What is cached within is for one image only."""
+        """Render one image inside: what is cached is dropped afterwards."""
         if self.taylorseer is None:
             yield
             return
@@ -55,7 +55,7 @@ class RenderProfile:
 
         denoiser.enable_cache(TaylorSeerCacheConfig(**self.taylorseer))
         try:
-            with denoiser.cache_context("cond"):  # FLUX.2's pipeline opens none itself
+            with denoiser.cache_context("cond"):  # FLUX.2's pipeline opens no context itself
                 yield
         finally:
             denoiser.disable_cache()

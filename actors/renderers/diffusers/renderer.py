@@ -1,8 +1,8 @@
 """A renderer on any text-to-image pipeline of diffusers.
 
-Invariant: the pixels depend on prompt, seed and `identity()` alone – not on what was drawn before, nor on which actor
-draws, nor on whether the text was encoded here or in an actor of its own. So images are drawn one at a time, and the
-noise comes from a generator on the CPU, whose numbers no GPU changes. GPUs of different kinds may round differently.
+Invariant: the pixels depend on prompt, seed and `identity()` alone: not on earlier images, nor on which actor renders,
+nor on whether the prompt was encoded here or in an actor of its own. So images are rendered one at a time, and their
+noise comes from a generator on the CPU, which is the same on every machine. GPU models may still round differently.
 """
 
 import inspect
@@ -14,18 +14,18 @@ from functools import cached_property
 from typing import Any
 
 from actors.messages import Preview, Rendering, RenderRequest
-from actors.renderers.diffusers.pausing import PAUSABLE, Pause, going_on
-from actors.renderers.diffusers.pipeline_loading import TEXT_PARTS, library_versions, load_pipeline
+from actors.renderers.diffusers.pipeline_loading import TEXT_ENCODER_COMPONENTS, library_versions, load_pipeline
 from actors.renderers.diffusers.pipeline_source import PipelineSource, find_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
 from actors.renderers.diffusers.render_profiles import PROFILES
+from actors.renderers.diffusers.resumable_denoising import RESUMABLE_PIPELINES, PreviewCallback, resume_arguments
 
 VERSION = 1
-"""Raise it with every change here that changes pixels."""
+"""Raise it with every change of this file that changes pixels."""
 
 
 class DiffusersRenderer:
-    """Draws with a pipeline such as FLUX.2, Stable Diffusion 3.5 or SDXL.
+    """Renders with a pipeline such as FLUX.2, Stable Diffusion 3.5 or SDXL.
 
     Parameters
     ----------
@@ -44,13 +44,14 @@ class DiffusersRenderer:
     profile : str
         One of `actors.renderers.diffusers.render_profiles.PROFILES`.
     offload : str
-        "none", "model" or "sequential": what waits in the machine's memory until it is needed. Pixels stay the same.
+        What stays in CPU memory until it is needed: "none", whole models ("model"), or layers ("sequential"). Pixels
+        stay the same.
     device : str
         "cuda" or "cpu".
     preview_steps : int
         Denoising steps of a preview.
     text_encoder_device : str or None
-        The device of the text encoder's own actor; None: the text is encoded here.
+        The device of the text encoder's own actor; None: prompts are encoded here.
     """
 
     def __init__(
@@ -106,15 +107,15 @@ class DiffusersRenderer:
         }
 
     def preview_identity(self) -> Mapping[str, Any] | None:
-        """None where a preview would cost as much, or the image could not be gone on with bit for bit."""
-        exact = self.source.class_name in PAUSABLE and self._profile.taylorseer is None
-        if not exact or self._preview_steps >= self._steps:
+        """None where a preview would cost as much as the image, or denoising cannot be resumed bit for bit."""
+        resumable = self.source.class_name in RESUMABLE_PIPELINES and self._profile.taylorseer is None
+        if not resumable or self._preview_steps >= self._steps:
             return None
         return {**self.identity(), "preview": {"version": VERSION, "num_inference_steps": self._preview_steps}}
 
     @property
     def preview_cost(self) -> float:
-        """By denoising steps."""
+        """The fraction of the denoising steps."""
         return self._preview_steps / self._steps
 
     @property
@@ -122,24 +123,24 @@ class DiffusersRenderer:
         return 1 - self.preview_cost
 
     def setup(self) -> None:
-        """Load the weights that are wanted here.
+        """Load the weights, without the text encoder's where that has actors of its own.
 
         Raises
         ------
         ValueError
-            The pipeline cannot be had, cannot do this, or does not fit.
+            The pipeline cannot be found, lacks an argument that is set, or does not fit into memory.
         """
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: else sums vary
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts, or sums vary
         library_versions()
         import torch
 
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        parts = self.source.components
+        components = self.source.components
         if self._text_encoder_device is not None:
-            parts -= text_parts(self.source)
+            components -= text_encoder_components(self.source)
         self._pipeline = load_pipeline(
-            self.source, parts, dtype=self._dtype, device=self._device, offload=self._offload
+            self.source, components, dtype=self._dtype, device=self._device, offload=self._offload
         )
         parameters = inspect.signature(self._pipeline.__call__).parameters
         if self._guidance_scale is not None and "guidance_scale" not in parameters:
@@ -148,32 +149,32 @@ class DiffusersRenderer:
         self._profile.apply(self._denoiser, self._device)
 
     def render(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Rendering:
-        """Draw one image, from the prompt or from what a text encoder made of it."""
-        return self._draw(request, embedding)
+        """Render one image, from the prompt or from its embedding."""
+        return self._render(request, embedding)
 
     def preview(self, request: RenderRequest, embedding: PromptEmbedding | None = None) -> Preview:
-        """The image as it is expected to be after the first steps, and where they ended."""
-        pause = Pause(self._pipeline, after=self._preview_steps)
-        with pause.watching():
-            shown = self._draw(request, embedding, callback_on_step_end=pause)
-        return Preview(png=shown.png, state=pause.state(), warning=shown.warning)
+        """The image that the first steps predict, and a checkpoint of the latents after them."""
+        callback = PreviewCallback(self._pipeline, after=self._preview_steps)
+        with callback.recording_velocity():
+            predicted = self._render(request, embedding, callback_on_step_end=callback)
+        return Preview(png=predicted.png, state=callback.checkpoint(), warning=predicted.warning)
 
     def finish(self, request: RenderRequest, preview: Preview, embedding: PromptEmbedding | None = None) -> Rendering:
-        """The image of `render`, by the steps that its preview has left."""
+        """The image of `render`, by the denoising steps that its preview has not done."""
         if preview.state is None:
-            return self._draw(request, embedding)
-        left = going_on(
+            return self._render(request, embedding)
+        resume = resume_arguments(
             preview.state, steps=self._steps, after=self._preview_steps, height=self._size[1], device=self._device
         )
-        return self._draw(request, embedding, **left)
+        return self._render(request, embedding, **resume)
 
-    def _draw(self, request: RenderRequest, embedding: PromptEmbedding | None, **how: Any) -> Rendering:
+    def _render(self, request: RenderRequest, embedding: PromptEmbedding | None, **options: Any) -> Rendering:
         import torch
 
         text = {"prompt": request.prompt} if embedding is None else embedding.tensors(self._device)
         guidance = {} if self._guidance_scale is None else {"guidance_scale": self._guidance_scale}
         gpus = range(torch.cuda.device_count() if self._device == "cuda" else 0)
-        # Some schedulers draw from the global state as well.
+        # Some schedulers take random numbers from the global generator too.
         with torch.random.fork_rng(devices=gpus), self._profile.one_image(self._denoiser):
             torch.manual_seed(request.seed)
             output = self._pipeline(
@@ -183,11 +184,11 @@ class DiffusersRenderer:
                 height=self._size[1],
                 num_inference_steps=self._steps,
                 generator=torch.Generator("cpu").manual_seed(request.seed),
-                **how,
+                **options,
             )
         image = output.images[0].convert("RGB")
         if image.size != self._size:
-            raise ValueError(f"{self._model} drew {image.width} x {image.height} pixels, not {self._size}")
+            raise ValueError(f"{self._model} rendered {image.width} x {image.height} pixels, not {self._size}")
         encoded = io.BytesIO()
         image.save(encoded, "PNG", compress_level=1)
         blanked = any(getattr(output, "nsfw_content_detected", None) or ())
@@ -195,17 +196,17 @@ class DiffusersRenderer:
         return Rendering(png=encoded.getvalue(), warning=warning)
 
 
-def text_parts(source: PipelineSource) -> frozenset[str]:
-    """The parts of a pipeline that go to a text encoder's own actor.
+def text_encoder_components(source: PipelineSource) -> frozenset[str]:
+    """The components of a pipeline that a text encoder's own actor loads.
 
     Raises
     ------
     ValueError
-        This pipeline's text encoder cannot be had apart.
+        This kind of pipeline cannot render from embeddings made elsewhere.
     """
-    if source.class_name not in TEXT_PARTS:
+    if source.class_name not in TEXT_ENCODER_COMPONENTS:
         raise ValueError(
             f"{source.name}: the text encoder of a {source.class_name} stays with its renderer "
-            f"(apart: {', '.join(TEXT_PARTS)}); set text_encoder.actors=0"
+            f"(apart: {', '.join(TEXT_ENCODER_COMPONENTS)}); set text_encoder.actors=0"
         )
-    return TEXT_PARTS[source.class_name]
+    return TEXT_ENCODER_COMPONENTS[source.class_name]

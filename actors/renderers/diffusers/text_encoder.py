@@ -1,7 +1,7 @@
 """FLUX.2's text encoder in an actor of its own, so that transformer and VAE have a GPU to themselves.
 
-Invariant: an image drawn from an embedding is bit for bit the one that the whole pipeline draws; every prompt is
-encoded alone, because what stands beside it in a batch would round it differently.
+Invariant: an image rendered from an embedding is bit for bit the one that the whole pipeline renders. So prompts are
+encoded one at a time: in a batch, rounding depends on the other prompts.
 """
 
 import inspect
@@ -9,10 +9,10 @@ import inspect
 from actors.renderers.diffusers.pipeline_loading import library_versions, load_pipeline
 from actors.renderers.diffusers.pipeline_source import find_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
-from actors.renderers.diffusers.renderer import text_parts
+from actors.renderers.diffusers.renderer import text_encoder_components
 
-_UNSAID_GUIDANCE = 4.0
-"""Of FLUX.2's pipelines."""
+_DEFAULT_GUIDANCE = 4.0
+"""The default `guidance_scale` of FLUX.2's pipelines."""
 
 
 class Flux2TextEncoder:
@@ -32,7 +32,7 @@ class Flux2TextEncoder:
         self._model = model
         self._revision = revision
         self._dtype = dtype
-        self._guidance_scale = _UNSAID_GUIDANCE if guidance_scale is None else guidance_scale
+        self._guidance_scale = _DEFAULT_GUIDANCE if guidance_scale is None else guidance_scale
         self._device = device
 
     def setup(self) -> None:
@@ -41,19 +41,19 @@ class Flux2TextEncoder:
         Raises
         ------
         ValueError
-            They cannot be had, are not those of a FLUX.2, or do not fit.
+            They cannot be found, are not those of a FLUX.2, or do not fit into memory.
         """
         library_versions()
         source = find_pipeline(self._model, self._revision)
-        self._pipeline = load_pipeline(source, text_parts(source), dtype=self._dtype, device=self._device)
+        self._pipeline = load_pipeline(source, text_encoder_components(source), dtype=self._dtype, device=self._device)
         parameters = inspect.signature(self._pipeline.__call__).parameters
         guided = "negative_prompt_embeds" in parameters and not self._pipeline.config.get("is_distilled")
         self._negative = {"negative_prompt_embeds": self._encode("")} if guided and self._guidance_scale > 1 else {}
 
     def encode(self, prompt: str) -> tuple[PromptEmbedding, int]:
-        """What the renderers draw from, and its size in bytes.
+        """The prompt's embedding, from which renderers start, and its size in bytes.
 
-        The embedding is megabytes that only a renderer has use for: it stays where it is made until one asks.
+        A pair for `ActorPool.call(..., by_reference=True)`: the megabytes go from this actor straight to a renderer.
         """
         embedding = PromptEmbedding.of({"prompt_embeds": self._encode(prompt), **self._negative})
         return embedding, sum(array.nbytes for array in embedding.arrays.values())

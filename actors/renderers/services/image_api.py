@@ -1,29 +1,27 @@
-"""A renderer behind a web API. Services draw as they like: another call, another image, whatever the seed.
+"""A renderer behind a web API. Services render as they like: another call gives another image, whatever the seed.
 
-Invariant: a key is read from the environment of the actor's process and appears nowhere else, in no error either. A
-call ends within its time: with an image, or with one line that says what the service said last.
+Invariant: a call ends within its time: with an image, or with one line that says what the service said last.
 """
 
+import asyncio
 import io
-import os
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import partial
 from typing import Any
 
-import httpx2 as httpx
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from actors.messages import Preview, RefusedError, Rendering, RenderRequest
-from actors.renderers.services.image_services import SERVICES, UnusableAnswerError
-
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
+from actors.messages import Preview, Rendering, RenderRequest
+from actors.renderers.services.image_services import SERVICES, ImageService
+from actors.service_client import RateLimit, ServiceClient, ServiceError, UnusableAnswerError
 
 
 class ImageApi:
     """Asks a service for one image at a time.
+
+    Ray runs the calls of an actor one after the other only if its class has no coroutine methods, so that the
+    coroutines that this one needs are functions beside it.
 
     Parameters
     ----------
@@ -33,7 +31,7 @@ class ImageApi:
         Up to the version, such as https://api.openai.com/v1.
     model : str
         As the service calls it.
-    key_variable : str or None
+    api_key_env : str or None
         Environment variable that holds the key; None for a service that wants none.
     width, height : int
         Images of another size are cropped and scaled to it.
@@ -50,7 +48,7 @@ class ImageApi:
         service: str,
         base_url: str,
         model: str,
-        key_variable: str | None,
+        api_key_env: str | None,
         width: int = 1024,
         height: int = 1024,
         requests_per_minute: float | None = None,
@@ -61,12 +59,11 @@ class ImageApi:
         self._name = service
         self._base_url = base_url.rstrip("/")
         self._model = model
-        self._key_variable = key_variable
+        self._api_key_env = api_key_env
         self._size = (width, height)
-        self._pause_s = 60 / requests_per_minute if requests_per_minute else 0.0
+        self._rate = RateLimit(requests_per_minute)
         self._give_up_s = give_up_s
         self._extra = dict(extra or {})
-        self._next = 0.0
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -85,7 +82,7 @@ class ImageApi:
         }
 
     def preview_identity(self) -> None:
-        """A service draws whole images only."""
+        """A service renders whole images only."""
 
     preview_cost = finish_cost = 1.0
 
@@ -100,19 +97,10 @@ class ImageApi:
 
         Raises
         ------
-        ValueError
+        RefusedError
             No key, a key that is not accepted, or no service at the address.
         """
-        if self._key_variable and not os.environ.get(self._key_variable):
-            raise ValueError(f"no key for {self._base_url}: set the environment variable {self._key_variable}")
-        try:
-            answer = self._client.get(self._service.probe(self._model), timeout=30)
-        except httpx.HTTPError as error:
-            raise ValueError(f"no answer from {self._base_url}: {_gist(error)}; see renderer.base_url") from error
-        if answer.status_code in (401, 403):
-            raise ValueError(
-                f"{self._base_url} does not accept the key in {self._key_variable}: {self._said(answer)}; renew it"
-            )
+        asyncio.run(_check_access(self._client(), self._service.probe(self._model)))
 
     def render(self, request: RenderRequest) -> Rendering:
         """One image, after as many attempts as there is time for.
@@ -120,65 +108,69 @@ class ImageApi:
         Raises
         ------
         RefusedError
-            The service will not draw this, or does not understand the request.
-        RuntimeError
+            The service refuses to render this, or does not understand the request.
+        ServiceError
             No image came in time.
         """
         body = self._service.body(self._model, request.prompt, *self._size) | self._extra
-        deadline = time.monotonic() + self._give_up_s
-        pause, said = _FIRST_PAUSE_S, "too little time for one request"
-        while (wait := max(0.0, self._next - time.monotonic())) < deadline - time.monotonic():
-            time.sleep(wait)
-            self._next = time.monotonic() + self._pause_s
-            try:
-                answer = self._client.post(
-                    self._service.path(self._model), json=body, timeout=max(0.01, deadline - time.monotonic())
+        try:
+            return asyncio.run(
+                _render(
+                    self._client(),
+                    self._service,
+                    self._service.path(self._model),
+                    body,
+                    size=self._size,
+                    deadline=time.monotonic() + self._give_up_s,
                 )
-                if answer.is_success:
-                    return self._rendering(answer.json(), deadline)
-                said = self._said(answer)
-                if answer.status_code not in _AGAIN:
-                    raise RefusedError(f"the service refused: {said}")
-                told = answer.headers.get("retry-after", "")
-                pause = float(told) if told.replace(".", "", 1).isdigit() else pause
-            except (httpx.HTTPError, UnusableAnswerError, ValueError) as error:
-                if isinstance(error, RefusedError):
-                    raise
-                said = _gist(error)
-            self._next = max(self._next, time.monotonic() + pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise RuntimeError(f"no image from {self._base_url} within {self._give_up_s:g} s: {said}")
+            )
+        except ServiceError as error:
+            raise ServiceError(f"no image within {self._give_up_s:g} s: {error}") from error
 
-    @cached_property
-    def _client(self) -> httpx.Client:
-        key = os.environ.get(self._key_variable) if self._key_variable else None
-        return httpx.Client(base_url=f"{self._base_url}/", headers=self._service.headers(key))
-
-    def _rendering(self, answer: Mapping[str, Any], deadline: float) -> Rendering:
-        found = self._service.image(answer)
-        if isinstance(found, str):  # without the key: it lies on another host
-            fetched = httpx.get(found, timeout=max(1.0, deadline - time.monotonic()), follow_redirects=True)
-            found = fetched.raise_for_status().content
-        try:
-            with Image.open(io.BytesIO(found)) as image:
-                fitted = ImageOps.fit(image.convert("RGB"), self._size, Image.Resampling.LANCZOS)
-        except UnidentifiedImageError as error:
-            raise UnusableAnswerError("the service's image cannot be read") from error
-        encoded = io.BytesIO()
-        fitted.save(encoded, "PNG", compress_level=1)
-        return Rendering(png=encoded.getvalue())
-
-    def _said(self, answer: httpx.Response) -> str:
-        """Status and the service's own words, without the key should it repeat it."""
-        try:
-            error = answer.json().get("error", {})
-            words = error.get("message", "") if isinstance(error, dict) else str(error)
-        except (ValueError, AttributeError):
-            words = answer.text[:200]
-        key = os.environ.get(self._key_variable or "", "")
-        words = " ".join(words.split())
-        return f"{answer.status_code} {words.replace(key, '…') if key else words}".strip()
+    def _client(self) -> ServiceClient:
+        return ServiceClient(
+            self._base_url,
+            self._api_key_env,
+            key_headers=self._service.headers,
+            timeout_s=self._give_up_s,
+            timeout_remedy="raise renderer.timeout_s",
+            retries=None,
+            rate=self._rate,
+        )
 
 
-def _gist(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+async def _check_access(client: ServiceClient, path: str) -> None:
+    async with client:
+        await client.check_access(path)
+
+
+async def _render(
+    client: ServiceClient,
+    service: ImageService,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    size: tuple[int, int],
+    deadline: float,
+) -> Rendering:
+    def read(answer: Any) -> Rendering | str:
+        found = service.image(answer)
+        return found if isinstance(found, str) else _fitted(found, size=size)
+
+    async with client:
+        found = await client.post(path, body, read, deadline=deadline)
+        if isinstance(found, Rendering):
+            return found
+        return await client.download(found, partial(_fitted, size=size), deadline=deadline)
+
+
+def _fitted(encoded: bytes, *, size: tuple[int, int]) -> Rendering:
+    """The service's image as PNG of the size that is wanted."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    except OSError as error:  # no image, or one that is cut off
+        raise UnusableAnswerError("the service's image cannot be read") from error
+    png = io.BytesIO()
+    fitted.save(png, "PNG", compress_level=1)
+    return Rendering(png=png.getvalue())

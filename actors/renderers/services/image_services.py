@@ -1,6 +1,7 @@
-"""How image services are asked, and where in their answers the image is: OpenAI's way, which many speak, and Google's.
+"""The request and answer formats of image services: OpenAI's, which many others take too, and Google's.
 
-A service is pure: from a prompt to a request's path and body, from an answer to an image's bytes or a refusal.
+Pure functions: from a prompt to a request's path and body, from an answer to an image's bytes or a refusal. What sends
+them is `actors.service_client`.
 """
 
 import base64
@@ -11,32 +12,31 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.messages import RefusedError
-
-
-class UnusableAnswerError(RuntimeError):
-    """The service answered, but with no image; asked again, it may have one."""
+from actors.service_client import UnusableAnswerError, bearer
 
 
 class ImageService(Protocol):
-    """One way of asking for an image."""
+    """The formats of one kind of service."""
 
-    def headers(self, key: str | None) -> dict[str, str]: ...
+    def headers(self, key: str) -> dict[str, str]:
+        """Those that carry the key."""
+        ...
 
     def path(self, model: str) -> str: ...
 
     def probe(self, model: str) -> str:
-        """What can be asked for nothing, to see that address, key and model are right."""
+        """Path of a GET that costs nothing, by which address and key are checked."""
         ...
 
     def body(self, model: str, prompt: str, width: int, height: int) -> dict[str, Any]: ...
 
     def image(self, answer: Mapping[str, Any]) -> bytes | str:
-        """The image, or the address where it lies.
+        """The image, or its URL.
 
         Raises
         ------
         RefusedError
-            The service will not draw this.
+            The service refuses to render this.
         UnusableAnswerError
             There is no image in the answer.
         """
@@ -47,8 +47,8 @@ class ImageService(Protocol):
 class OpenAIImages:
     """`POST /images/generations`."""
 
-    def headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    def headers(self, key: str) -> dict[str, str]:
+        return bearer(key)
 
     def path(self, model: str) -> str:
         return "images/generations"
@@ -70,10 +70,10 @@ class OpenAIImages:
 
 @dataclass(frozen=True)
 class GeminiImages:
-    """`POST /models/MODEL:generateContent`, as for Nano Banana."""
+    """`POST /models/MODEL:generateContent`, as of Gemini's image models."""
 
-    def headers(self, key: str | None) -> dict[str, str]:
-        return {"x-goog-api-key": key} if key else {}
+    def headers(self, key: str) -> dict[str, str]:
+        return {"x-goog-api-key": key}
 
     def path(self, model: str) -> str:
         return f"models/{model}:generateContent"

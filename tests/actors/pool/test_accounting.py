@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pool.accounting import Ledger
+from actors.pool.accounting import TimeAccounting
 
 
 class Clock:
@@ -15,64 +15,64 @@ class Clock:
 
 def test_time_is_booked_as_work_or_as_what_the_run_waited_for() -> None:
     clock, waits = Clock(), ["proposals"]
-    ledger = Ledger(places=2, clock=clock)
-    ledger.why = lambda: waits[0]
+    accounting = TimeAccounting(replicas=2, clock=clock)
+    accounting.idle_reason = lambda: waits[0]
     clock.now += 5
-    ledger.change(up=2)
+    accounting.change(up=2)
     clock.now += 1
-    ledger.change(busy=1)
+    accounting.change(busy=1)
     clock.now += 10
-    ledger.settle()
+    accounting.settle()
     waits[0] = "scores"
     clock.now += 3
-    ledger.change(busy=-1)
-    assert ledger.starting_s == 10
-    assert ledger.busy_s == 13
-    assert ledger.idle_s == {"proposals": 2 + 10, "scores": 3}
-    assert ledger.utilisation == 13 / 28
+    accounting.change(busy=-1)
+    assert accounting.starting_s == 10
+    assert accounting.busy_s == 13
+    assert accounting.idle_s == {"proposals": 2 + 10, "scores": 3}
+    assert accounting.utilisation == 13 / 28
 
 
-def test_a_place_that_is_given_up_costs_nothing_from_then_on() -> None:
+def test_a_replica_that_is_given_up_costs_nothing_from_then_on() -> None:
     clock = Clock()
-    ledger = Ledger(places=2, clock=clock)
-    ledger.change(up=1)
+    accounting = TimeAccounting(replicas=2, clock=clock)
+    accounting.change(up=1)
     clock.now += 2
-    ledger.change(places=-1)
+    accounting.change(replicas=-1)
     clock.now += 7
-    ledger.settle()
-    assert (ledger.starting_s, ledger.total_s) == (2, 11)
+    accounting.settle()
+    assert (accounting.starting_s, accounting.total_s) == (2, 11)
 
 
 def test_the_time_of_a_call_follows_the_recent_ones() -> None:
-    ledger = Ledger(places=1)
+    accounting = TimeAccounting(replicas=1)
     for seconds in [1.0] * 50 + [3.0] * 50:
-        ledger.answered(seconds)
-    assert ledger.calls == 100
-    assert 2.9 < ledger.recent_call_s < 3
+        accounting.record_call(seconds)
+    assert accounting.calls == 100
+    assert 2.9 < accounting.recent_call_s < 3
 
 
 @given(st.lists(st.tuples(st.sampled_from(["up", "down", "begin", "end", "settle"]), st.floats(0, 100)), max_size=40))
-def test_the_states_add_up_to_places_times_seconds(events: list[tuple[str, float]]) -> None:
+def test_the_states_add_up_to_replicas_times_seconds(events: list[tuple[str, float]]) -> None:
     clock = Clock()
-    ledger = Ledger(places=3, clock=clock)
+    accounting = TimeAccounting(replicas=3, clock=clock)
     up = busy = 0
     for event, passes in events:
         clock.now += passes
         if event == "up" and up < 3:
             up += 1
-            ledger.change(up=1)
+            accounting.change(up=1)
         elif event == "down" and up > busy:
             up -= 1
-            ledger.change(up=-1)
+            accounting.change(up=-1)
         elif event == "begin" and busy < up:
             busy += 1
-            ledger.change(busy=1)
+            accounting.change(busy=1)
         elif event == "end" and busy:
             busy -= 1
-            ledger.change(busy=-1)
+            accounting.change(busy=-1)
         else:
-            ledger.settle()
-    ledger.settle()
+            accounting.settle()
+    accounting.settle()
     whole = 3 * (clock.now - Clock.now)
-    assert abs(ledger.total_s - whole) < 1e-6 * max(1.0, whole)
-    assert min(ledger.busy_s, ledger.starting_s, *ledger.idle_s.values(), 0.0) >= 0
+    assert abs(accounting.total_s - whole) < 1e-6 * max(1.0, whole)
+    assert min(accounting.busy_s, accounting.starting_s, *accounting.idle_s.values(), 0.0) >= 0

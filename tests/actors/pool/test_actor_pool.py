@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from actors.pool.accounting import Ledger
+from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool, CallFailedError, PoolBrokenError
 from actors.pool.cluster import put
 from actors.pool.role import Role
@@ -64,7 +64,7 @@ def test_no_more_calls_are_on_an_actor_than_its_limit() -> None:
         calls = [asyncio.create_task(pool.call("nap", 0.1)) for _ in range(9)]
         most = 0
         while not all(call.done() for call in calls):
-            most = max(most, *(len(actor.calls) for actor in pool._dispatch.seats))
+            most = max(most, *(len(actor.calls) for actor in pool._dispatch.workers))
             await asyncio.sleep(0.005)
         return most
 
@@ -236,15 +236,15 @@ def test_a_role_runs_in_the_environment_that_it_names(tmp_path: Path) -> None:
 
 
 def test_the_time_of_actors_is_accounted_for(tmp_path: Path) -> None:
-    async def use(pool: ActorPool) -> Ledger:
+    async def use(pool: ActorPool) -> TimeAccounting:
         await asyncio.gather(pool.call("nap", 0.5), pool.call("nap", 0.5))
         await pool.call("nap", 0.5)
         await pool.call("die", 1)
-        pool.ledger.settle()
-        return pool.ledger
+        pool.accounting.settle()
+        return pool.accounting
 
-    ledger = with_pool(role(tmp_path / "log", actors=2), use)
-    assert ledger.calls == 4
-    assert 1.5 <= ledger.busy_s < ledger.total_s
-    assert ledger.idle_s["start"] >= 0.5
-    assert ledger.starting_s > 0
+    accounting = with_pool(role(tmp_path / "log", actors=2), use)
+    assert accounting.calls == 4
+    assert 1.5 <= accounting.busy_s < accounting.total_s
+    assert accounting.idle_s["start"] >= 0.5
+    assert accounting.starting_s > 0

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from actors.pool.cluster import ClusterError, check_resources, connect, wanted_resources
+from actors.pool.cluster import ClusterError, check_resources, connect, required_resources
 from actors.pool.role import Role
 from tests.actors.worker import Worker
 
@@ -37,7 +37,7 @@ def test_rays_client_is_refused() -> None:
 
 def test_resources_are_added_up_over_roles() -> None:
     roles = [role(actors=2, num_gpus=0.5, num_cpus=1), role(actors=3, num_gpus=1, resources={"big": 1})]
-    assert wanted_resources(roles) == {"CPU": 2, "GPU": 4, "big": 3}
+    assert required_resources(roles) == {"CPU": 2, "GPU": 4, "big": 3}
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:

@@ -3,16 +3,16 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pool.dispatch import Call, Dispatch, Seat
+from actors.pool.dispatch import Call, Dispatch, Worker
 
 
-def with_actors(number: int, limit: int = 2) -> Dispatch[Seat[Call], Call]:
-    dispatch: Dispatch[Seat[Call], Call] = Dispatch(limit)
-    dispatch.seats += [Seat() for _ in range(number)]
+def with_actors(number: int, limit: int = 2) -> Dispatch[Worker[Call], Call]:
+    dispatch: Dispatch[Worker[Call], Call] = Dispatch(limit)
+    dispatch.workers += [Worker() for _ in range(number)]
     return dispatch
 
 
-def join(dispatch: Dispatch[Seat[Call], Call], *alone: bool, again: bool = False) -> list[Call]:
+def join(dispatch: Dispatch[Worker[Call], Call], *alone: bool, again: bool = False) -> list[Call]:
     calls = [Call(alone=each) for each in alone]
     for call in calls:
         dispatch.join(call, again=again)
@@ -25,8 +25,8 @@ def test_a_call_goes_to_the_least_loaded_actor_below_its_limit() -> None:
 
     dispatch.place()
 
-    assert [seat.calls for seat in dispatch.seats] == [[calls[0], calls[2]], [calls[1], calls[3]]]
-    assert dispatch.emptied() == [calls[4]]
+    assert [worker.calls for worker in dispatch.workers] == [[calls[0], calls[2]], [calls[1], calls[3]]]
+    assert dispatch.drain() == [calls[4]]
 
 
 def test_what_is_made_again_goes_before_what_has_not_been_made() -> None:
@@ -35,7 +35,7 @@ def test_what_is_made_again_goes_before_what_has_not_been_made() -> None:
     (again,) = join(dispatch, False, again=True)
 
     assert [call for _, call in dispatch.place()] == [again]
-    assert dispatch.emptied() == [new]
+    assert dispatch.drain() == [new]
 
 
 def test_one_actor_is_kept_for_a_call_that_is_made_alone_and_the_others_go_on() -> None:
@@ -44,7 +44,7 @@ def test_one_actor_is_kept_for_a_call_that_is_made_alone_and_the_others_go_on() 
     dispatch.place()
     (alone,) = join(dispatch, True)
     behind = join(dispatch, *[False] * 4)
-    first, second = dispatch.seats
+    first, second = dispatch.workers
 
     first.calls.remove(before[0])
     assert dispatch.place() == []
@@ -60,7 +60,7 @@ def test_whoever_gives_up_waiting_is_not_put_on_an_actor() -> None:
     dispatch = with_actors(0)
     first, second = join(dispatch, True, False)
     dispatch.leave(first)
-    dispatch.seats.append(Seat())
+    dispatch.workers.append(Worker())
 
     assert [call for _, call in dispatch.place()] == [second]
 
@@ -81,23 +81,21 @@ def test_no_actor_is_overloaded_nobody_shares_with_a_call_made_alone_and_all_get
     begun: list[Call] = []
     answered = lost = 0
     while answered + lost < len(alone):
-        for _ in range(data.draw(st.integers(0, 5))):
-            if due:
-                dispatch.join(due.popleft(), again=False)
+        arriving = data.draw(st.integers(0 if any(worker.calls for worker in dispatch.workers) else 1, 5)) if due else 0
+        for _ in range(min(arriving, len(due))):
+            dispatch.join(due.popleft(), again=False)
         begun += [call for _, call in dispatch.place()]
-        for seat in dispatch.seats:
-            assert len(seat.calls) <= limit
-            assert len(seat.calls) == 1 or not any(call.alone for call in seat.calls)
-        busy = [seat for seat in dispatch.seats if seat.calls]
-        if not busy:
-            assert list(dispatch._waiting()) == []
-            continue
-        seat = data.draw(st.sampled_from(busy))
+        for worker in dispatch.workers:
+            assert len(worker.calls) <= limit
+            assert len(worker.calls) == 1 or not any(call.alone for call in worker.calls)
+        busy = [worker for worker in dispatch.workers if worker.calls]
+        assert busy, "calls are queued, and nobody works"
+        worker = data.draw(st.sampled_from(busy))
         if data.draw(st.integers(0, 9)) == 0:
-            lost += len(seat.calls)
-            dispatch.seats[dispatch.seats.index(seat)] = Seat()
+            lost += len(worker.calls)
+            dispatch.workers[dispatch.workers.index(worker)] = Worker()
         else:
-            seat.calls.pop(0)
+            worker.calls.pop(0)
             answered += 1
     for kind in (True, False):
         assert [call for call in begun if call.alone is kind] == [call for call in calls if call.alone is kind]

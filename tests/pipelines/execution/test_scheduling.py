@@ -63,7 +63,7 @@ def test_scoring_that_lags_holds_the_renderers_up_rather_than_filling_the_memory
     watcher = Attentive()
     pools = drive_virtually(trajectories(USERS, 2), watcher, renderers=RENDERERS, score_s=1.0)
     assert watcher.most_under_way <= 6
-    idle = pools[0].ledger.idle_s
+    idle = pools[0].accounting.idle_s
     assert max(idle, key=lambda why: idle[why]) == "scores"
     assert len(watcher.ended) == 2 * USERS
 
@@ -71,6 +71,6 @@ def test_scoring_that_lags_holds_the_renderers_up_rather_than_filling_the_memory
 def test_every_second_of_every_renderer_is_accounted_for() -> None:
     watcher = Attentive()
     renderers, proposers, _ = drive_virtually(trajectories(USERS, 2), watcher, renderers=RENDERERS)
-    assert renderers.ledger.total_s == pytest.approx(RENDERERS * proposers.ledger.total_s)
-    assert set(renderers.ledger.idle_s) <= {"proposals", "scores", "disk", "work", LAST}
+    assert renderers.accounting.total_s == pytest.approx(RENDERERS * proposers.accounting.total_s)
+    assert set(renderers.accounting.idle_s) <= {"proposals", "scores", "disk", "work", LAST}
     assert len(watcher.rendered_at) >= 2 * USERS * PROTOCOL.candidates

@@ -1,6 +1,6 @@
 """Why actors are idle, on a clock that the test sets."""
 
-from actors.pool.accounting import Ledger
+from actors.pool.accounting import TimeAccounting
 from pipelines.execution.wait_accounting import WaitAccounting
 
 
@@ -13,7 +13,7 @@ class Clock:
 
 def test_an_idle_actor_waits_for_what_the_run_waits_for_and_never_for_its_own_work() -> None:
     clock = Clock()
-    ledgers = {name: Ledger(1, clock) for name in ("renderer", "proposer", "scorer q-align")}
+    ledgers = {name: TimeAccounting(1, clock) for name in ("renderer", "proposer", "scorer q-align")}
     waits = WaitAccounting(ledgers)
     for ledger in ledgers.values():
         ledger.change(up=1)

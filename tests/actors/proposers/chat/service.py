@@ -52,15 +52,21 @@ def completion(text: str | None, finish_reason: str = "stop") -> Scripted:
 
 
 @contextmanager
-def serve(answer: Callable[[Asked, int], Scripted]) -> Iterator[Service]:
-    """`answer` gets what was asked and how many requests came before it."""
+def serve(answer: Callable[[Asked, int], Scripted], *, files: bool = False) -> Iterator[Service]:
+    """`answer` gets what was asked and how many requests came before it; GET is answered where there are `files`."""
     lock = threading.Lock()
     open_requests = 0
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if files:
+                self.do_POST()
+            else:
+                self.send_error(501)
+
         def do_POST(self) -> None:
             nonlocal open_requests
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
             asked = Asked(path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body)
             with lock:
                 number = len(service.asked)

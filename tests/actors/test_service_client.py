@@ -1,0 +1,191 @@
+"""The HTTP client against a real server on loopback: retries, pauses, time limits, and what its errors say."""
+
+import asyncio
+import email.utils
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actors.messages import RefusedError
+from actors.service_client import RateLimit, ServiceClient, ServiceError, UnusableAnswerError
+from tests.actors.proposers.chat.service import Asked, Scripted, completion, serve
+
+KEY = "sk-a-secret-of-this-test"
+LIST = "1. a cat, fog\n2. a cat, neon\n3. a cat, low angle"
+
+
+def post(url: str, **options: Any) -> Any:
+    async def main() -> Any:
+        async with ServiceClient(url, **{"first_pause_s": 0.01, **options}) as client:
+            return await client.post("chat/completions", {"messages": [{"content": ""}]})
+
+    return asyncio.run(main())
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    with pytest.raises((ServiceError, RefusedError)) as error:
+        attempt()
+    assert len(str(error.value).splitlines()) == 1
+    assert KEY not in str(error.value)
+    return str(error.value)
+
+
+def refused(scripted: Scripted, **options: Any) -> str:
+    with serve(lambda _asked, _number: scripted) as service:
+        return refusal(lambda: post(service.url, **options))
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 529])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    with serve(lambda _asked, number: Scripted(status=status) if number < 2 else completion(LIST)) as service:
+        assert post(service.url)["choices"][0]["message"]["content"] == LIST
+        assert len(service.asked) == 3
+
+
+def test_a_pause_that_the_service_asks_for_is_kept() -> None:
+    busy = Scripted(status=429, headers={"retry-after": "1"})
+    with serve(lambda _asked, number: completion(LIST) if number else busy) as service:
+        began = time.monotonic()
+        post(service.url)
+        assert 1 <= time.monotonic() - began < 3
+
+
+def test_retries_end_and_a_pause_too_long_is_not_kept() -> None:
+    busy = Scripted(status=503, body={"error": {"message": "over\nloaded"}})
+    assert "503 over loaded, 3 times in a row; try later" in refused(busy, retries=2)
+    assert "asks for a pause of 3600 s" in refused(Scripted(status=429, headers={"retry-after": "3600"}))
+
+
+def test_a_quota_that_is_spent_is_not_tried_again() -> None:
+    spent = Scripted(status=429, body={"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
+    with serve(lambda _asked, _number: spent) as service:
+        assert "You exceeded your quota" in refusal(lambda: post(service.url))
+        assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("scripted", "problem"),
+    [
+        (
+            Scripted(status=401, body={"error": {"message": f"Incorrect API key provided: {KEY}."}}),
+            "refuses the key in A_KEY (401 Incorrect API key provided: ***.); check it",
+        ),
+        (
+            Scripted(status=404, body={"error": {"message": "The model `a-model` does not exist."}}),
+            "does not know the model (404 The model `a-model` does not exist.); set model to one that it has",
+        ),
+        (
+            Scripted(status=400, body={"error": {"message": "max_tokens is too large"}}),
+            "refuses the request (400 max_tokens is too large); change what it names",
+        ),
+        (
+            Scripted(status=404, body="<html>", headers={"content-type": "text/html; charset=utf-8"}),
+            "has no such service (answered 404 with text/html); base_url, here http://127.0.0.1:",
+        ),
+        (
+            Scripted(body="<html>", headers={"content-type": "text/html"}),
+            "has no such service (answered 200 with text/html)",
+        ),
+        (Scripted(status=302, headers={"location": "/login"}), "(answered 302 with application/json)"),
+    ],
+)
+def test_a_refusal_says_what_helps_and_never_the_key(
+    monkeypatch: pytest.MonkeyPatch, scripted: Scripted, problem: str
+) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    assert problem in refused(scripted, api_key_env="A_KEY")
+
+
+def test_a_service_that_wants_a_key_is_told_apart_from_one_that_refuses_it() -> None:
+    assert "wants a key (401 Unauthorized); put it into an environment variable" in refused(Scripted(status=401))
+
+
+def test_a_key_that_is_not_set_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    assert refusal(lambda: post("http://127.0.0.1:9/v1", api_key_env="A_KEY")).startswith("api_key_env: A_KEY is not")
+
+
+def test_a_service_that_is_slow_is_given_up_after_the_seconds_that_were_set() -> None:
+    began = time.monotonic()
+    assert "no answer within 0.2 s; raise request_timeout_s" in refused(Scripted(delay_s=1), timeout_s=0.2)
+    assert time.monotonic() - began < 3
+
+
+def test_nobody_listening_is_said_with_the_address() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        assert f"{url}/chat/completions: cannot be reached: ConnectError" in refusal(lambda: post(url, retries=1))
+
+
+def test_a_pause_may_be_asked_for_as_a_fraction_or_as_a_date() -> None:
+    for pause in ("0.3", email.utils.formatdate(time.time() + 2, usegmt=True)):
+        busy = Scripted(status=503, headers={"retry-after": pause})
+        with serve(lambda _asked, number, busy=busy: completion(LIST) if number else busy) as service:
+            began = time.monotonic()
+            post(service.url)
+            assert 0.3 <= time.monotonic() - began < 3.5
+
+
+def ask(url: str, *, seconds: float, read: Callable[[Any], Any] = lambda answer: answer) -> Any:
+    async def main() -> Any:
+        async with ServiceClient(url, retries=None, first_pause_s=0.01) as client:
+            return await client.post(
+                "images", {"messages": [{"content": ""}]}, read, deadline=time.monotonic() + seconds
+            )
+
+    return asyncio.run(main())
+
+
+def test_an_answer_that_cannot_be_used_is_asked_for_again_until_it_can_or_time_is_up() -> None:
+    def read(answer: dict[str, int]) -> int:
+        if answer["number"] < 2:
+            raise UnusableAnswerError("number too small")
+        return answer["number"]
+
+    with serve(lambda _asked, number: Scripted(body={"number": number})) as service:
+        assert ask(service.url, seconds=60, read=read) == 2
+    with serve(lambda _asked, _number: Scripted(body={"number": 0})) as service:
+        assert "number too small; no time is left" in refusal(lambda: ask(service.url, seconds=1.5, read=read))
+
+
+def test_a_deadline_ends_attempts_and_pauses() -> None:
+    began = time.monotonic()
+    with serve(lambda _asked, _number: Scripted(delay_s=1)) as service:
+        assert "no answer within 0.2 s" in refusal(lambda: ask(service.url, seconds=0.2))
+    with serve(lambda _asked, _number: Scripted(status=429, headers={"retry-after": "30"})) as service:
+        assert "asks for a pause of 30 s" in refusal(lambda: ask(service.url, seconds=5))
+    assert time.monotonic() - began < 4
+
+
+def test_a_download_sends_no_key_and_its_error_holds_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+
+    async def download(url: str) -> bytes:
+        async with ServiceClient(url, "A_KEY") as client:
+            return await client.download(f"{url}/a.png?signature=secret", lambda content: content)
+
+    def answer(asked: Asked, _number: int) -> Scripted:
+        return Scripted(status=403, body="no") if "authorization" not in asked.headers else Scripted()
+
+    with serve(answer, files=True) as service:
+        said = refusal(lambda: asyncio.run(download(service.url)))
+    assert "/v1/a.png: cannot be fetched (403 Forbidden)" in said
+    assert "secret" not in said
+
+
+def test_a_rate_holds_over_clients() -> None:
+    rate = RateLimit(600)
+
+    async def main(url: str) -> None:
+        async with ServiceClient(url, rate=rate) as client:
+            await client.post("images", {"messages": [{"content": ""}]})
+
+    with serve(lambda _asked, _number: completion(LIST)) as service:
+        began = time.monotonic()
+        for _ in range(4):
+            asyncio.run(main(service.url))
+        assert time.monotonic() - began >= 0.3
