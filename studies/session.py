@@ -37,7 +37,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ParticipantState:
     """Where a participant stands; `question` in the stage trial."""
 
     stage: Stage
@@ -47,7 +47,7 @@ class Standing:
     """In the stage break: how many of how many blocks are done."""
 
 
-class Conduct:
+class StudySession:
     """A study that is being taken, by any number of participants at once."""
 
     def __init__(self, study: Study, store: Store, *, approve_all: bool = False) -> None:
@@ -86,30 +86,30 @@ class Conduct:
         else:
             self.store.drop(trial.trial_id for trial in trials)
 
-    def standing(self, participant: Participant) -> Standing:
+    def state(self, participant: Participant) -> ParticipantState:
         """Where the participant stands; hands out the first block to who has told about themselves."""
         if self.unreviewed:
-            return Standing(stage="waiting")
+            return ParticipantState(stage="waiting")
         if not participant.consented:
             begun = self.store.blocks(participant.participant)
-            return Standing(stage="consent" if self._blocks_ahead(participant, begun) else "full")
+            return ParticipantState(stage="consent" if self._blocks_ahead(participant, begun) else "full")
         if participant.about is None:
-            return Standing(stage="about")
+            return ParticipantState(stage="about")
         place = self.store.place(participant.participant)
         if place is None:
             begun = [block for block in self.store.blocks(participant.participant) if block]
             ahead = self._blocks_ahead(participant, begun)
             if begun:
                 stage: Stage = "break" if ahead else "done"
-                return Standing(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
+                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
             if not self.next_block(participant):
-                return Standing(stage="full")
+                return ParticipantState(stage="full")
             place = self.store.place(participant.participant)
             if place is None:  # withdrawn meanwhile, by another of their devices
-                return Standing(stage="full")
+                return ParticipantState(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
         left, right = self._sides(place.assigned)
-        return Standing(
+        return ParticipantState(
             stage="trial",
             question=Question(
                 position=place.position,

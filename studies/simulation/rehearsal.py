@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictor.simulation.raters import Rater
-from studies.session import Conduct
+from studies.session import StudySession
 from studies.simulation.participants import Guest, take_study
 from studies.sole_server import sole_server
 from studies.store.database import read_rows
@@ -45,7 +45,7 @@ def rehearse(
             )
         users = [r.user_id if r.user_id in study.users and not strangers else None for r in raters]
         invited = store.invite(users, source="simulated")
-        app = create_app(Conduct(study, store, approve_all=True), researcher_token=secrets.token_urlsafe(24))
+        app = create_app(StudySession(study, store, approve_all=True), researcher_token=secrets.token_urlsafe(24))
         with serving(app) as address:
             guests = [
                 Guest(rater=rater, link=f"{address}/join/{token}")
