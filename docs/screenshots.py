@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from predictor.simulation.raters import read_truth
 from studies.design.making import make_pairs, make_rating
 from studies.design.rating import Rateable
-from studies.design.steered_images import read_offers
-from studies.session import Conduct
+from studies.design.steered_images import read_steered_images
+from studies.session import StudySession
 from studies.simulation.rehearsal import rehearse
 from studies.store.store import Store
 from studies.study import Study
@@ -80,15 +80,15 @@ def researcher(browser: Browser, address: str, name: str, path: str = "") -> Non
 
 def take(study: Study, kind: str, browser: Browser, run: Path) -> None:
     rehearse(study, list(read_truth(run / "truth.parquet").values())[:6])
-    conduct = Conduct(study, Store(study.database), approve_all=True)
+    study_session = StudySession(study, Store(study.database), approve_all=True)
     user = study.users[0] if study.users else None
-    with serving(create_app(conduct, researcher_token=TOKEN)) as address:
+    with serving(create_app(study_session, researcher_token=TOKEN)) as address:
         for view, where in ((DESK, "desk"), (PHONE, "phone")):
-            (_, token) = conduct.store.invite([user])[0]
+            (_, token) = study_session.store.invite([user])[0]
             participant(browser, f"{address}/join/{token}", kind, view, where)
         researcher(browser, address, f"researcher-{kind}")
-    conduct.store.close()
-    waiting = Conduct(study, Store(study.database))
+    study_session.store.close()
+    waiting = StudySession(study, Store(study.database))
     with serving(create_app(waiting, researcher_token=TOKEN)) as address:
         researcher(browser, address, f"images-{kind}", "/images")
     waiting.store.close()
@@ -104,7 +104,7 @@ def main() -> None:
         images = [Rateable(image_id=f.stem, file=f, prompt="a pagoda above a lake", metadata={}) for f in files]
         choices = {"block": 6, "practice": 1, "title": "Which pictures do you like?", "contact": "ada@example.org"}
         pairs = make_pairs(
-            read_offers([run]), [run], Path(folder) / "pairs", others=1, choices={**choices, "tie": True}
+            read_steered_images([run]), [run], Path(folder) / "pairs", others=1, choices={**choices, "tie": True}
         )
         rating = make_rating(
             images, run, Path(folder) / "rating", choices={**choices, "ratings_per_image": 9, "images_each": 12}

@@ -8,7 +8,7 @@ from studies.study import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assigned:
+class AssignedTrial:
     """A trial as one participant is to meet it."""
 
     trial_id: str
@@ -18,9 +18,9 @@ class Assigned:
     repeat: bool = False
 
 
-def arrange(
+def order_block(
     trials: Sequence[Trial], checks: Sequence[Trial], *, block: int, repeats: float, swapped: bool, seed: str
-) -> list[Assigned]:
+) -> list[AssignedTrial]:
     """Put a block in order; the same arguments give the same order.
 
     Parameters
@@ -32,12 +32,14 @@ def arrange(
         third and come again in the last, so that nobody answers from short memory.
     """
     rng = Random(seed)
-    order = [Assigned(trial_id=t.trial_id, block=block, swapped=swapped) for t in rng.sample(list(trials), len(trials))]
+    order = [
+        AssignedTrial(trial_id=t.trial_id, block=block, swapped=swapped) for t in rng.sample(list(trials), len(trials))
+    ]
     third = len(order) // 3
     again = rng.sample(order[:third], min(third, round(repeats * len(order))))
     for first in again:
-        second = Assigned(trial_id=first.trial_id, block=block, swapped=not first.swapped, repeat=True)
+        second = AssignedTrial(trial_id=first.trial_id, block=block, swapped=not first.swapped, repeat=True)
         order.insert(rng.randint(len(trials) - third, len(order)), second)
     for check in checks:
-        order.insert(rng.randint(min(1, len(order)), len(order)), Assigned(trial_id=check.trial_id, block=block))
+        order.insert(rng.randint(min(1, len(order)), len(order)), AssignedTrial(trial_id=check.trial_id, block=block))
     return order

@@ -1,7 +1,7 @@
-"""What a participant meets next, decided from what is recorded: consent, questions about them, trials, breaks, the end.
+"""The session of a study: which page each participant sees next (consent, demographics, trials, breaks, the end).
 
-Nothing is remembered outside the study folder, so that a reload, another day, or a server that was killed all go on
-at the first trial without an answer.
+Invariant: everything is decided from what the study folder holds and nothing is kept in memory, so that after a reload,
+on another day, or after the server was killed, a participant continues at the first trial without an answer.
 """
 
 import threading
@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Literal
 
-from studies.sequence import Assigned, arrange
+from studies.sequence import AssignedTrial, order_block
 from studies.store.store import Participant, Store
 from studies.study import Study, Trial
 
-GIVEN_UP_AFTER = timedelta(minutes=30)
-"""What was handed out to somebody who has done nothing for so long is given to others as well."""
+ABANDONED_AFTER = timedelta(minutes=30)
+"""Trials assigned to a participant who has done nothing for so long are assigned to others as well."""
 
 Stage = Literal["consent", "about", "trial", "break", "done", "full", "waiting"]
 
@@ -37,8 +37,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where a participant stands; `question` in the stage trial."""
+class ParticipantState:
+    """The stage that a participant has reached; `question` is set in the stage `trial`."""
 
     stage: Stage
     question: Question | None = None
@@ -47,14 +47,14 @@ class Standing:
     """In the stage break: how many of how many blocks are done."""
 
 
-class Conduct:
-    """A study that is being taken, by any number of participants at once."""
+class StudySession:
+    """A study that is running, with any number of participants at once."""
 
     def __init__(self, study: Study, store: Store, *, approve_all: bool = False) -> None:
         self.study = study
         self.store = store
         self._approve_all = approve_all
-        self._handing_out = threading.Lock()
+        self._assignment_lock = threading.Lock()
         self._reviews = store.reviews()
 
     @property
@@ -86,30 +86,30 @@ class Conduct:
         else:
             self.store.drop(trial.trial_id for trial in trials)
 
-    def standing(self, participant: Participant) -> Standing:
-        """Where the participant stands; hands out the first block to who has told about themselves."""
+    def state(self, participant: Participant) -> ParticipantState:
+        """The participant's state; assigns the first block once they have given their demographics."""
         if self.unreviewed:
-            return Standing(stage="waiting")
+            return ParticipantState(stage="waiting")
         if not participant.consented:
             begun = self.store.blocks(participant.participant)
-            return Standing(stage="consent" if self._blocks_ahead(participant, begun) else "full")
+            return ParticipantState(stage="consent" if self._blocks_ahead(participant, begun) else "full")
         if participant.about is None:
-            return Standing(stage="about")
+            return ParticipantState(stage="about")
         place = self.store.place(participant.participant)
         if place is None:
             begun = [block for block in self.store.blocks(participant.participant) if block]
             ahead = self._blocks_ahead(participant, begun)
             if begun:
                 stage: Stage = "break" if ahead else "done"
-                return Standing(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
+                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
             if not self.next_block(participant):
-                return Standing(stage="full")
+                return ParticipantState(stage="full")
             place = self.store.place(participant.participant)
             if place is None:  # withdrawn meanwhile, by another of their devices
-                return Standing(stage="full")
+                return ParticipantState(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
         left, right = self._sides(place.assigned)
-        return Standing(
+        return ParticipantState(
             stage="trial",
             question=Question(
                 position=place.position,
@@ -124,16 +124,16 @@ class Conduct:
         )
 
     def next_block(self, participant: Participant) -> bool:
-        """Hand out the participant's next block; False where there is none left for them."""
+        """Assign the participant's next block; False where none is left for them."""
         name = participant.participant
-        with self._handing_out:
+        with self._assignment_lock:
             if self.store.place(name) is not None:
                 return True
             begun = [block for block in self.store.blocks(name) if block]
             ahead = self._blocks_ahead(participant, begun)
             if not ahead:
                 return False
-            practice = [] if begun else [Assigned(trial_id=t.trial_id, block=0) for t in self._shown("practice")]
+            practice = [] if begun else [AssignedTrial(trial_id=t.trial_id, block=0) for t in self._shown("practice")]
             sequence = (
                 self._images(participant)
                 if self.study.settings.kind == "rating"
@@ -189,7 +189,7 @@ class Conduct:
             participant, position, trial_id=assigned.trial_id, image=image, rating=rating, response_ms=response_ms
         )
 
-    def _asked(self, participant: str, position: int) -> Assigned:
+    def _asked(self, participant: str, position: int) -> AssignedTrial:
         """What was asked there, provided that all before it is answered."""
         assigned = self.store.assigned(participant, position)
         place = self.store.place(participant, ahead=0)
@@ -197,12 +197,12 @@ class Conduct:
             raise ValueError(f"trial {position} was not asked yet")
         return assigned
 
-    def _shown_by(self, assigned: Assigned) -> list[str]:
+    def _shown_by(self, assigned: AssignedTrial) -> list[str]:
         """Images in the order in which they will stand on the page."""
         image = self.study.trials[assigned.trial_id].image
         return [item for item in (*self._sides(assigned), image) if item is not None]
 
-    def _sides(self, assigned: Assigned) -> tuple[str | None, str | None]:
+    def _sides(self, assigned: AssignedTrial) -> tuple[str | None, str | None]:
         trial = self.study.trials[assigned.trial_id]
         return (trial.right, trial.left) if assigned.swapped else (trial.left, trial.right)
 
@@ -215,7 +215,7 @@ class Conduct:
         settings = self.study.settings
         if settings.kind == "rating":
             expected = self.study.blocks_expected(None)
-            return list(range(len(begun) + 1, expected + 1)) if self._lacking(participant) else []
+            return list(range(len(begun) + 1, expected + 1)) if self._images_lacking_ratings(participant) else []
         own = participant.user in self.study.users
         shown = {trial.block for trial in self._shown("trial")}
         free = [b for b in self.study.blocks_of(participant.user if own else None) if b in shown and b not in begun]
@@ -225,25 +225,25 @@ class Conduct:
         left = max(0, self.study.blocks_expected(None) - len(begun))
         return sorted(free, key=lambda block: (counts.get(block, 0), block))[:left]
 
-    def _pairs(self, participant: Participant, block: int) -> list[Assigned]:
+    def _pairs(self, participant: Participant, block: int) -> list[AssignedTrial]:
         settings = self.study.settings
         shown = {trial.trial_id for trial in self._shown("trial")}
         trials = [trial for trial in self.study.blocks[block] if trial.trial_id in shown]
         met_before = self.store.block_counts().get(block, 0)
-        return self._arranged(participant, trials, block, swapped=met_before % 2 == 1, repeats=settings.repeats)
+        return self._ordered(participant, trials, block, swapped=met_before % 2 == 1, repeats=settings.repeats)
 
-    def _images(self, participant: Participant) -> list[Assigned]:
+    def _images(self, participant: Participant) -> list[AssignedTrial]:
         settings = self.study.settings
-        lacking = self._lacking(participant)
+        lacking = self._images_lacking_ratings(participant)
         begun = [block for block in self.store.blocks(participant.participant) if block]
         each = settings.images_each or len(lacking)
         size = min(settings.block, each - settings.block * len(begun))
-        return self._arranged(participant, lacking[:size], len(begun) + 1, swapped=False, repeats=settings.repeats)
+        return self._ordered(participant, lacking[:size], len(begun) + 1, swapped=False, repeats=settings.repeats)
 
-    def _lacking(self, participant: Participant) -> list[Trial]:
-        """Images that lack ratings and that the participant has not met, those that lack most first."""
+    def _images_lacking_ratings(self, participant: Participant) -> list[Trial]:
+        """Images that lack ratings and that the participant has not seen, those that lack most first."""
         wanted = self.study.settings.ratings_per_image
-        since = (datetime.now(UTC) - GIVEN_UP_AFTER).isoformat(timespec="milliseconds")
+        since = (datetime.now(UTC) - ABANDONED_AFTER).isoformat(timespec="milliseconds")
         counts = self.store.trial_counts(since=since)
         met = self.store.met(participant.participant)
         lacking = [
@@ -254,9 +254,9 @@ class Conduct:
         Random(f"{self.study.settings.seed}/{participant.number}").shuffle(lacking)
         return sorted(lacking, key=lambda trial: counts.get(trial.trial_id, 0))
 
-    def _arranged(
+    def _ordered(
         self, participant: Participant, trials: list[Trial], block: int, *, swapped: bool, repeats: float
-    ) -> list[Assigned]:
+    ) -> list[AssignedTrial]:
         if not trials:
             return []
         settings = self.study.settings
@@ -265,4 +265,4 @@ class Conduct:
         Random(f"{settings.seed}/{participant.number}/checks").shuffle(checks)
         met = len([b for b in self.store.blocks(participant.participant) if b]) * settings.attention
         checks = checks[met : met + settings.attention]
-        return arrange(trials, checks, block=block, repeats=repeats, swapped=swapped, seed=seed)
+        return order_block(trials, checks, block=block, repeats=repeats, swapped=swapped, seed=seed)

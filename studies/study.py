@@ -1,4 +1,4 @@
-"""The study folder (DESIGN 8): study.json, trials.parquet, items.parquet and assets, as one value.
+"""The study folder: study.json, trials.parquet, items.parquet and assets, as one value.
 
 `items.parquet` is the key that tells which image stands for which condition. It is read by the analysis and by the
 researcher's page, and nothing of it is ever sent to a participant: they get assets, whose names are random.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from studies.results.votes import Ballots
+    from studies.results.votes import StudyVotes
 
 
 def elo(
@@ -57,7 +57,7 @@ def elo(
         seed=seed,
         conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
     )
-    given = _ballots(source, columns, drop_failed=drop_failed, predictor=predictor)
+    given = _study_votes(source, columns, drop_failed=drop_failed, predictor=predictor)
     report = analyse(given.votes, options)
     report = replace(report, warnings=(*report.warnings, *given.caveats))
     typer.echo(table_of(report))
@@ -68,16 +68,16 @@ def elo(
         write_json(report, json_file)
 
 
-def _ballots(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "Ballots":
+def _study_votes(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "StudyVotes":
     """The votes of a study folder or of a file."""
     from studies.elo.vote_files import column_mapping, read_votes
-    from studies.results.votes import Ballots, ballots
+    from studies.results.votes import StudyVotes, study_votes
     from studies.study import read_study
 
     if source.is_dir():
         if columns:
             raise ValueError(f"--columns {columns}: is for files; a study has names of its own")
-        return ballots(read_study(source), drop_failed=drop_failed, predictor=predictor)
+        return study_votes(read_study(source), drop_failed=drop_failed, predictor=predictor)
     if drop_failed or predictor is not None:
         raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
-    return Ballots(votes=read_votes(source, column_mapping(columns)))
+    return StudyVotes(votes=read_votes(source, column_mapping(columns)))

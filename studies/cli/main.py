@@ -92,7 +92,7 @@ def serve(
     import secrets
 
     from studies.folders import server_lock
-    from studies.session import Conduct
+    from studies.session import StudySession
     from studies.store.store import Store
     from studies.study import read_study
     from studies.web.app import create_app
@@ -109,13 +109,13 @@ def serve(
             f"{made.asset(missing[0])}: missing, as are {len(missing) - 1} more; copy the study folder whole"
         )
     with server_lock(folder), listen(host, port) as listening:
-        conduct = Conduct(made, Store(made.database), approve_all=approve_all)
+        study_session = StudySession(made, Store(made.database), approve_all=approve_all)
         address = f"http://{host}:{port}"
         typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
         typer.echo(f"Researcher's page: {address}/researcher?token={token}")
-        if conduct.unreviewed:
-            typer.echo(f"{len(conduct.unreviewed)} images wait to be approved there before anybody can begin.")
-        app = create_app(conduct, researcher_token=token, prolific=prolific)
+        if study_session.unreviewed:
+            typer.echo(f"{len(study_session.unreviewed)} images wait to be approved there before anybody can begin.")
+        app = create_app(study_session, researcher_token=token, prolific=prolific)
         serve_app(app, listening, behind_proxy=behind_proxy)
     typer.echo(f"Stopped; every answer is in {made.database}. Start again to go on.")
 

@@ -30,7 +30,7 @@ def pairs(
     others: Annotated[
         int, typer.Option(help="How many other users' images each voter meets for each prompt; 5 in the paper.", min=0)
     ] = 1,
-    tie: Annotated[bool, typer.Option("--tie", help="Offer `no preference`.")] = False,
+    tie: Annotated[bool, typer.Option("--tie", help="PromptImages `no preference`.")] = False,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt above the images.")] = False,
     blocks_each: Annotated[int, typer.Option(help="Blocks for a participant whom nothing was steered for.", min=1)] = 1,
     block: _Block = 40,
@@ -57,27 +57,31 @@ def pairs(
     """
     from predictor.progress import StageProgress, stderr_console
     from studies.design.making import make_pairs, settle
-    from studies.design.steered_images import read_offers
+    from studies.design.steered_images import read_steered_images
 
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
         **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each},
     }
-    offers = read_offers(runs)
+    steered_images = read_steered_images(runs)
     if plan:
         from studies.design.planning import plan_pairs
 
         typer.echo(
             plan_pairs(
-                offers, settle("pairs", choices, sources=runs), others=others, difference=difference, pace_s=pace
+                steered_images,
+                settle("pairs", choices, sources=runs),
+                others=others,
+                difference=difference,
+                pace_s=pace,
             )
         )
         return
     with StageProgress(stderr_console()) as advance:
-        study = make_pairs(offers, runs, _named(out), others=others, choices=choices, progress=advance)
+        study = make_pairs(steered_images, runs, _named(out), others=others, choices=choices, progress=advance)
     steered = ["own", "other"] if study.users and others else ["own"] if study.users else []
-    conditions = ["initial", *steered, *offers.generic]
+    conditions = ["initial", *steered, *steered_images.generic]
     typer.echo(
         f"{out}: {len(study.of_kind('trial'))} trials in {len(study.blocks)} blocks over {', '.join(conditions)}"
     )

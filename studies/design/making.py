@@ -10,8 +10,8 @@ from typing import Any
 
 from studies.design.assets import write_assets
 from studies.design.pairs import PairDesign, design_pairs
-from studies.design.rating import Rateable, design_rating
-from studies.design.steered_images import Offers
+from studies.design.rating import ImageToRate, design_rating
+from studies.design.steered_images import SteeredImages
 from studies.folders import new_output_folder
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 
@@ -30,7 +30,7 @@ _QUIET: Progress = lambda what, done, total: None  # noqa: E731
 
 
 def make_pairs(
-    offers: Offers,
+    steered_images: SteeredImages,
     runs: Sequence[Path],
     out: Path,
     *,
@@ -52,15 +52,15 @@ def make_pairs(
     """
     notice = DEVELOPED if all(_developed(run) for run in runs) else GENERATED
     settings = settle("pairs", {"notice": notice, **_told(choices)}, sources=runs)
-    design = design_of(offers, settings, others=others)
+    design = design_of(steered_images, settings, others=others)
     files = {item: picture.file for item, picture in design.pictures.items()}
     groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
     with new_output_folder(out) as temporary:
         resized = write_assets(temporary / "assets", files, groups, progress)
         left_out = {
             **design.left_out,
-            "a trajectory that did not reach its end": offers.unfinished,
-            "an image of a generic scorer's further pass": offers.further_passes,
+            "a trajectory that did not reach its end": steered_images.unfinished,
+            "an image of a generic scorer's further pass": steered_images.further_passes,
             "pixels of an image that was larger than others of its prompt": resized,
         }
         settings = settings.model_copy(update={"left_out": {what: n for what, n in left_out.items() if n}})
@@ -68,10 +68,10 @@ def make_pairs(
     return _study(out, settings, design.trials, design.items)
 
 
-def design_of(offers: Offers, settings: StudySettings, *, others: int) -> PairDesign:
+def design_of(steered_images: SteeredImages, settings: StudySettings, *, others: int) -> PairDesign:
     """The trials that these settings mean."""
     return design_pairs(
-        offers,
+        steered_images,
         others=others,
         block=settings.block,
         practice=settings.practice,
@@ -81,7 +81,7 @@ def design_of(offers: Offers, settings: StudySettings, *, others: int) -> PairDe
 
 
 def make_rating(
-    images: Sequence[Rateable], source: Path, out: Path, *, choices: Mapping[str, Any], progress: Progress = _QUIET
+    images: Sequence[ImageToRate], source: Path, out: Path, *, choices: Mapping[str, Any], progress: Progress = _QUIET
 ) -> Study:
     """Write a rating study of these images; `choices` as for `make_pairs`.
 

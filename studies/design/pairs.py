@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from random import Random
 
-from studies.design.steered_images import Offer, Offers, Picture
+from studies.design.steered_images import Picture, PromptImages, SteeredImages
 from studies.study import INITIAL, PRACTICE, Item, Trial
 
 
@@ -22,7 +22,7 @@ from studies.study import INITIAL, PRACTICE, Item, Trial
 class Comparison:
     """Two pictures of one prompt for one voter (None: anybody)."""
 
-    offer: Offer
+    entry: PromptImages
     left: Picture
     right: Picture
     voter: str | None
@@ -62,7 +62,7 @@ class PairDesign:
 
 
 def design_pairs(
-    offers: Offers, *, others: int, block: int, practice: int, seed: int, attention: int = 0
+    steered_images: SteeredImages, *, others: int, block: int, practice: int, seed: int, attention: int = 0
 ) -> PairDesign:
     """Lay out a pairwise study.
 
@@ -84,8 +84,8 @@ def design_pairs(
     design = PairDesign()
     rng = Random(f"{seed}/design")
     number = most = 0
-    for voter in (*offers.users, None):
-        blocks = _blocks(list(_compare(offers, voter, others, design)), block, rng)
+    for voter in (*steered_images.users, None):
+        blocks = _blocks(list(_compare(steered_images, voter, others, design)), block, rng)
         most = max(most, len(blocks))
         for trials in _sided(blocks, rng):
             number += 1
@@ -94,43 +94,43 @@ def design_pairs(
         raise ValueError(
             "nothing to compare: in every pair of conditions both images are the same; steer further first"
         )
-    design.trials += _practice(design, offers, practice, rng)
-    design.trials += _attention(design, offers, attention * most, rng)
+    design.trials += _practice(design, steered_images, practice, rng)
+    design.trials += _attention(design, steered_images, attention * most, rng)
     return design
 
 
 def conditions_of(
-    offer: Offer, index: int, voter: str | None, users: Sequence[str], others: int
+    entry: PromptImages, index: int, voter: str | None, users: Sequence[str], others: int
 ) -> dict[str, list[Picture]]:
     """The pictures of a prompt that a voter may meet, by the condition that they are to the voter."""
     names = [user for user in users if user != voter]
-    shown: dict[str, list[Picture]] = {INITIAL: [offer.initial]}
-    if voter is not None and voter in offer.steered:
-        shown["own"] = [offer.steered[voter]]
+    shown: dict[str, list[Picture]] = {INITIAL: [entry.initial]}
+    if voter is not None and voter in entry.steered:
+        shown["own"] = [entry.steered[voter]]
     if names:
         start = users.index(voter) if voter in users else 0
         turn = [names[(start + index * others + k) % len(names)] for k in range(min(others, len(names)))]
-        shown["other"] = [offer.steered[user] for user in turn if user in offer.steered]
-    for picture in offer.generic:
+        shown["other"] = [entry.steered[user] for user in turn if user in entry.steered]
+    for picture in entry.generic:
         shown[picture.condition] = [picture]
     return {condition: pictures for condition, pictures in shown.items() if pictures}
 
 
-def _compare(offers: Offers, voter: str | None, others: int, design: PairDesign) -> Iterator[Comparison]:
+def _compare(steered_images: SteeredImages, voter: str | None, others: int, design: PairDesign) -> Iterator[Comparison]:
     """All pairs of conditions of all prompts for one voter, any two images once."""
     met: set[tuple[str, frozenset[str]]] = set()
-    for index, offer in enumerate(offers.offers):
-        shown = conditions_of(offer, index, voter, offers.users, others)
+    for index, entry in enumerate(steered_images.prompts):
+        shown = conditions_of(entry, index, voter, steered_images.users, others)
         for a, b in combinations(shown, 2):
             for one, two in product(shown[a], shown[b]):
-                pair = (offer.prompt_id, frozenset((one.key, two.key)))
+                pair = (entry.prompt_id, frozenset((one.key, two.key)))
                 if one.key == two.key:
                     design.left_out[f"both images are the same: {a} and {b}"] += 1
                 elif pair in met:
                     design.left_out["the voter meets the same two images already"] += 1
                 else:
                     met.add(pair)
-                    yield Comparison(offer=offer, left=one, right=two, voter=voter)
+                    yield Comparison(entry=entry, left=one, right=two, voter=voter)
 
 
 def _blocks(comparisons: list[Comparison], size: int, rng: Random) -> list[list[Comparison]]:
@@ -157,50 +157,50 @@ def _sided(blocks: list[list[Comparison]], rng: Random) -> list[list[Comparison]
 
 
 def _trial(design: PairDesign, comparison: Comparison, block: int) -> Trial:
-    offer = comparison.offer
+    entry = comparison.entry
     return Trial(
         trial_id=secrets.token_hex(8),
         block=block,
-        prompt_id=offer.prompt_id,
-        prompt=offer.prompt,
-        left=design.item(offer.prompt_id, comparison.left),
-        right=design.item(offer.prompt_id, comparison.right),
+        prompt_id=entry.prompt_id,
+        prompt=entry.prompt,
+        left=design.item(entry.prompt_id, comparison.left),
+        right=design.item(entry.prompt_id, comparison.right),
         user=comparison.voter,
     )
 
 
-def _practice(design: PairDesign, offers: Offers, count: int, rng: Random) -> list[Trial]:
+def _practice(design: PairDesign, steered_images: SteeredImages, count: int, rng: Random) -> list[Trial]:
     """Pairs of images that come nowhere else, so that nobody meets a trial's image before its trial."""
-    return [_extra(design, *spare, kind=PRACTICE, expected=None) for spare in _spare_pairs(offers, count, rng)]
+    return [_extra(design, *spare, kind=PRACTICE, expected=None) for spare in _spare_pairs(steered_images, count, rng)]
 
 
-def _attention(design: PairDesign, offers: Offers, count: int, rng: Random) -> list[Trial]:
+def _attention(design: PairDesign, steered_images: SteeredImages, count: int, rng: Random) -> list[Trial]:
     """Pairs with an instruction instead of the question, of images that are compared nowhere."""
     return [
         _extra(design, *spare, kind="attention", expected=("left", "right")[number % 2])
-        for number, spare in enumerate(_spare_pairs(offers, count, rng))
+        for number, spare in enumerate(_spare_pairs(steered_images, count, rng))
     ]
 
 
-def _spare_pairs(offers: Offers, count: int, rng: Random) -> list[tuple[Offer, Picture, Picture]]:
+def _spare_pairs(steered_images: SteeredImages, count: int, rng: Random) -> list[tuple[PromptImages, Picture, Picture]]:
     """Pairs of spare images of one prompt, prompts in turn; none where the runs have no spare images."""
-    pool = [(offer, list(offers.spare.get(offer.prompt, ()))) for offer in offers.offers]
-    pool = [(offer, spare) for offer, spare in pool if len(spare) > 1]
+    pool = [(entry, list(steered_images.spare.get(entry.prompt, ()))) for entry in steered_images.prompts]
+    pool = [(entry, spare) for entry, spare in pool if len(spare) > 1]
     turns = [pool[number % len(pool)] for number in range(count if pool else 0)]
-    drawn = [(offer, rng.sample(spare, 2)) for offer, spare in turns]
-    return [(offer, left, right) for offer, (left, right) in drawn]
+    drawn = [(entry, rng.sample(spare, 2)) for entry, spare in turns]
+    return [(entry, left, right) for entry, (left, right) in drawn]
 
 
 def _extra(
-    design: PairDesign, offer: Offer, left: Picture, right: Picture, *, kind: str, expected: str | None
+    design: PairDesign, entry: PromptImages, left: Picture, right: Picture, *, kind: str, expected: str | None
 ) -> Trial:
     return Trial(
         trial_id=secrets.token_hex(8),
         block=0,
-        prompt_id=offer.prompt_id,
-        prompt=offer.prompt,
-        left=design.item(offer.prompt_id, left),
-        right=design.item(offer.prompt_id, right),
+        prompt_id=entry.prompt_id,
+        prompt=entry.prompt,
+        left=design.item(entry.prompt_id, left),
+        right=design.item(entry.prompt_id, right),
         kind=kind,  # type: ignore[arg-type]
         expected=expected,
     )

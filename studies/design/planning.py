@@ -3,7 +3,7 @@
 import math
 
 from studies.design.making import design_of
-from studies.design.steered_images import Offers
+from studies.design.steered_images import SteeredImages
 from studies.elo.inference.power import plan_study
 from studies.study import StudySettings
 
@@ -11,7 +11,9 @@ WELCOME_S = 90.0
 """Consent and the questions about oneself."""
 
 
-def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, difference: float, pace_s: float) -> str:
+def plan_pairs(
+    steered_images: SteeredImages, settings: StudySettings, *, others: int, difference: float, pace_s: float
+) -> str:
     """A pairwise study in a few lines of text.
 
     Parameters
@@ -21,7 +23,7 @@ def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, differen
     pace_s
         Seconds a trial takes.
     """
-    design = design_of(offers, settings, others=others)
+    design = design_of(steered_images, settings, others=others)
     practice = sum(trial.kind == "practice" for trial in design.trials)
     by_block: dict[int, int] = {}
     own: dict[str | None, set[int]] = {}
@@ -29,8 +31,10 @@ def plan_pairs(offers: Offers, settings: StudySettings, *, others: int, differen
         if trial.kind == "trial":
             by_block[trial.block] = by_block.get(trial.block, 0) + 1
             own.setdefault(trial.user, set()).add(trial.block)
-    conditions = ["initial", *(["own", "other"] if offers.users else []), *offers.generic]
-    lines = [f"{len(conditions)} conditions ({', '.join(conditions)}), {len(offers.offers)} prompts and passes"]
+    conditions = ["initial", *(["own", "other"] if steered_images.users else []), *steered_images.generic]
+    lines = [
+        f"{len(conditions)} conditions ({', '.join(conditions)}), {len(steered_images.prompts)} prompts and passes"
+    ]
     steered = {user: blocks for user, blocks in own.items() if user is not None}
     votes = 0
     if steered:

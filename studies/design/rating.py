@@ -19,7 +19,7 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rateable:
+class ImageToRate:
     """An image that is to be rated."""
 
     image_id: str
@@ -37,7 +37,7 @@ class RatingDesign:
     files: dict[str, Path]
 
 
-def read_images(folder: Path) -> list[Rateable]:
+def read_images(folder: Path) -> list[ImageToRate]:
     """The images of a dataset folder (images.csv|parquet, whose metadata is kept), or all in a plain folder.
 
     Raises
@@ -52,10 +52,10 @@ def read_images(folder: Path) -> list[Rateable]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not files:
         raise ValueError(f"{folder}: holds no images; known endings are {', '.join(sorted(_SUFFIXES))}")
-    return [Rateable(image_id=str(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
+    return [ImageToRate(image_id=str(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
 
 
-def design_rating(images: Sequence[Rateable], *, practice: int, seed: int, attention: int = 0) -> RatingDesign:
+def design_rating(images: Sequence[ImageToRate], *, practice: int, seed: int, attention: int = 0) -> RatingDesign:
     """Make a trial of each image, but for some that are set aside for practice and for `attention` attention checks.
 
     Raises
@@ -87,7 +87,7 @@ def design_rating(images: Sequence[Rateable], *, practice: int, seed: int, atten
     return RatingDesign(trials=trials, items=items, files=files)
 
 
-def _item(image: Rateable, condition: str) -> Item:
+def _item(image: ImageToRate, condition: str) -> Item:
     return Item(
         item_id=secrets.token_hex(16),
         prompt_id=image.image_id,
@@ -98,7 +98,7 @@ def _item(image: Rateable, condition: str) -> Item:
     )
 
 
-def _trial(image: Rateable, item: Item, kind: Any, expected: str | None) -> Trial:
+def _trial(image: ImageToRate, item: Item, kind: Any, expected: str | None) -> Trial:
     return Trial(
         trial_id=secrets.token_hex(8),
         block=1 if kind == "trial" else 0,
@@ -110,12 +110,12 @@ def _trial(image: Rateable, item: Item, kind: Any, expected: str | None) -> Tria
     )
 
 
-def _of_dataset(folder: Path) -> list[Rateable]:
+def _of_dataset(folder: Path) -> list[ImageToRate]:
     if (folder / "dataset.yaml").is_file():
         read_about(folder)
     table = read_table(find_table(folder, "images"), required=["image_id", "file"])
     images = [
-        Rateable(
+        ImageToRate(
             image_id=str(row.pop("image_id")),
             file=file,
             prompt=str(row.pop("prompt", None) or ""),

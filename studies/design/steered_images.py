@@ -29,7 +29,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class PromptImages:
     """One prompt, steered once for each user and by each generic scorer, all from one initial image."""
 
     prompt_id: str
@@ -41,10 +41,10 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offers:
-    """All that the runs offer."""
+class SteeredImages:
+    """All images of the runs that can be compared."""
 
-    offers: tuple[Offer, ...]
+    prompts: tuple[PromptImages, ...]
     spare: Mapping[str, Sequence[Picture]]
     """By prompt: images that were rendered on the way and kept by nobody, for practice."""
     unfinished: int = 0
@@ -54,11 +54,11 @@ class Offers:
 
     @property
     def users(self) -> list[str]:
-        return sorted({user for offer in self.offers for user in offer.steered})
+        return sorted({user for entry in self.prompts for user in entry.steered})
 
     @property
     def generic(self) -> list[str]:
-        return sorted({picture.condition for offer in self.offers for picture in offer.generic})
+        return sorted({picture.condition for entry in self.prompts for picture in entry.generic})
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class _Base:
     by_scorer: dict[str, list[Picture]] = field(default_factory=lambda: defaultdict(list))
 
 
-def read_offers(folders: Sequence[Path]) -> Offers:
+def read_steered_images(folders: Sequence[Path]) -> SteeredImages:
     """Read run folders of `steer-batch`.
 
     Raises
@@ -115,8 +115,8 @@ def read_offers(folders: Sequence[Path]) -> Offers:
             "make a study for each"
         )
     passes = {key: _passes(base) for key, base in bases.items()}
-    return Offers(
-        offers=tuple(offer for made in passes.values() for offer in made),
+    return SteeredImages(
+        prompts=tuple(entry for made in passes.values() for entry in made),
         spare={p: [picture for key, picture in found.items() if key not in used] for p, found in spare.items()},
         unfinished=unfinished,
         further_passes=sum(
@@ -125,14 +125,14 @@ def read_offers(folders: Sequence[Path]) -> Offers:
     )
 
 
-def _passes(base: _Base) -> list[Offer]:
-    """An offer for each independent pass; generic images come again where they have fewer passes."""
+def _passes(base: _Base) -> list[PromptImages]:
+    """One entry for each independent pass; generic images come again where they have fewer passes."""
     users = sorted(base.by_user)
     passes = list(zip_longest(*(base.by_user[user] for user in users))) or [()] * max(
         map(len, base.by_scorer.values()), default=0
     )
     return [
-        Offer(
+        PromptImages(
             prompt_id=base.prompt_id,
             prompt=base.prompt,
             initial=base.initial,

@@ -60,7 +60,7 @@ def answers_table(study: Study) -> pa.Table:
 
 
 def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Mapping[str, int]:
-    """Write a rating study as a dataset folder (DESIGN 6), with its images.
+    """Write a rating study as a dataset folder, with its images.
 
     A person who was invited as a known user keeps that id, others have their participant's random name (or, where asked
     for, the recruiting platform's id). Practice, attention checks and repeats are left out.

@@ -1,27 +1,30 @@
-"""The votes of a study as the analysis takes them, with what has to be said of them beside.
+"""The votes of a study that enter the analysis, with the caveats that go with them.
 
-Practice and attention checks are left out; repeats are kept and marked. Who failed an attention check is named, and
-left out only if that was asked for: an analysis that drops people in silence can be made to say anything.
+Practice trials and attention checks are left out; repeats are kept and marked. Participants who failed an attention
+check are named, and left out only on request: an analysis that drops people in silence can be made to say anything.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from predictor.predictor import PamelaPredictor
 from studies.elo.reporting.report import Example
 from studies.elo.votes import Votes
 from studies.results.answers import attention_checks, participants_table, votes_table
 from studies.study import INITIAL, PRACTICE, STEERED, Item, Study
+
+if TYPE_CHECKING:
+    from predictor.predictor import PamelaPredictor
 
 MOST_EXAMPLE_PROMPTS = 6
 MOST_EXAMPLE_USERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ballots:
-    """What a study's analysis starts from."""
+class StudyVotes:
+    """The input of an analysis: votes, caveats, and example images for the report."""
 
     votes: Votes
     caveats: tuple[str, ...] = ()
@@ -29,7 +32,7 @@ class Ballots:
     title: str = ""
 
 
-def ballots(study: Study, *, drop_failed: bool = False, predictor: str | None = None) -> Ballots:
+def study_votes(study: Study, *, drop_failed: bool = False, predictor: str | None = None) -> StudyVotes:
     """Read a pairwise study's votes, also while its server runs.
 
     Parameters
@@ -51,8 +54,10 @@ def ballots(study: Study, *, drop_failed: bool = False, predictor: str | None = 
         raise ValueError(f"{study.folder}: no votes yet; invite participants and run `steer-study serve`")
     table = pa.Table.from_pylist(kept)
     if predictor is not None:
+        from predictor.predictor import PamelaPredictor  # loads torch, which takes seconds
+
         table = _scored(study, kept, table, PamelaPredictor.from_pretrained(predictor))
-    return Ballots(
+    return StudyVotes(
         votes=Votes.from_table(table),
         caveats=tuple(_caveats(study, {row["participant"] for row in kept}, failed, drop_failed)),
         examples=tuple(_examples(study)),
@@ -103,7 +108,7 @@ def _examples(study: Study) -> list[Example]:
     return shown
 
 
-def _scored(study: Study, rows: Sequence[dict], table: pa.Table, predictor: PamelaPredictor) -> pa.Table:
+def _scored(study: Study, rows: Sequence[dict], table: pa.Table, predictor: "PamelaPredictor") -> pa.Table:
     """The reward model's score of both images for each voter whom it knows; null for the others."""
     known = sorted({row["user"] for row in rows if row["user"] in predictor.user_ids})
     items = sorted({row[side] for row in rows for side in ("left_item", "right_item")})

@@ -28,7 +28,7 @@ TIE_WITHIN = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class SimulatedParticipant:
     """A simulated participant with the link that invites them."""
 
     rater: Rater
@@ -68,13 +68,13 @@ class Page(HTMLParser):
 
 
 def take_study(
-    guests: Sequence[Guest],
+    participants: Sequence[SimulatedParticipant],
     *,
     seed: int,
     at_once: int = 4,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> int:
-    """Let every guest take the study to its end; returns how many answers they gave.
+    """Let every participant take the study to its end; returns how many answers they gave.
 
     Raises
     ------
@@ -83,30 +83,30 @@ def take_study(
     """
     answers = done = 0
     with ThreadPoolExecutor(at_once) as pool:
-        for given in pool.map(lambda pair: _attend(pair[1], seed, pair[0]), enumerate(guests)):
+        for given in pool.map(lambda pair: _attend(pair[1], seed, pair[0]), enumerate(participants)):
             answers += given
             done += 1
-            progress("simulated participants", done, len(guests))
+            progress("simulated participants", done, len(participants))
     return answers
 
 
-def _attend(guest: Guest, seed: int, number: int) -> int:
+def _attend(participant: SimulatedParticipant, seed: int, number: int) -> int:
     rng = np.random.default_rng([seed, number, 0x57D1])
     looked_at: dict[str, NDArray[np.float64]] = {}
     answers = 0
     with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S) as client:
-        base = str(client.base_url.join(guest.link)).split("/join/")[0]
-        page = Page(_get(client, guest.link).text)
+        base = str(client.base_url.join(participant.link)).split("/join/")[0]
+        page = Page(_get(client, participant.link).text)
         for _ in range(MOST_PAGES):
             if page.action is None:
                 return answers
             if page.action == "/answer":
-                said = _answer(client, base, page, guest.rater, looked_at, rng)
+                said = _answer(client, base, page, participant.rater, looked_at, rng)
                 answers += 1
             else:
-                said = _agree(page.action, guest.rater)
+                said = _agree(page.action, participant.rater)
             page = Page(_post(client, base + page.action, said).text)
-    raise RuntimeError(f"{guest.rater.user_id}: the study does not come to an end after {MOST_PAGES} pages")
+    raise RuntimeError(f"{participant.rater.user_id}: the study does not come to an end after {MOST_PAGES} pages")
 
 
 def _agree(action: str, rater: Rater) -> dict[str, str]:

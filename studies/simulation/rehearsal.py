@@ -6,8 +6,8 @@ from pathlib import Path
 
 from predictor.simulation.raters import Rater
 from studies.folders import server_lock
-from studies.session import Conduct
-from studies.simulation.participants import Guest, take_study
+from studies.session import StudySession
+from studies.simulation.participants import SimulatedParticipant, take_study
 from studies.store.database import read_rows
 from studies.store.store import Store
 from studies.study import Study
@@ -45,13 +45,13 @@ def rehearse(
             )
         users = [r.user_id if r.user_id in study.users and not strangers else None for r in raters]
         invited = store.invite(users, source="simulated")
-        app = create_app(Conduct(study, store, approve_all=True), researcher_token=secrets.token_urlsafe(24))
+        app = create_app(StudySession(study, store, approve_all=True), researcher_token=secrets.token_urlsafe(24))
         with serving(app) as address:
-            guests = [
-                Guest(rater=rater, link=f"{address}/join/{token}")
+            participants = [
+                SimulatedParticipant(rater=rater, link=f"{address}/join/{token}")
                 for rater, (_, token) in zip(raters, invited, strict=True)
             ]
-            return take_study(guests, seed=seed, at_once=at_once, progress=progress)
+            return take_study(participants, seed=seed, at_once=at_once, progress=progress)
 
 
 def truth_of(study: Study) -> Path:

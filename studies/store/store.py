@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from studies.sequence import Assigned
+from studies.sequence import AssignedTrial
 from studies.store.database import open_for_writing
 
 _UNANSWERED = (
@@ -50,14 +50,14 @@ class Participant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a participant stands: a position that has no answer yet, and how much there is."""
+class Position:
+    """The first position of a participant's sequence without an answer, and how many there are."""
 
     position: int
-    assigned: Assigned
+    assigned: AssignedTrial
     answered: int
     total: int
-    ahead: tuple[Assigned, ...]
+    ahead: tuple[AssignedTrial, ...]
     """What comes next after this one."""
 
 
@@ -174,7 +174,7 @@ class Store:
 
     # What they are asked, and say
 
-    def assign(self, participant: str, sequence: Sequence[Assigned]) -> None:
+    def assign(self, participant: str, sequence: Sequence[AssignedTrial]) -> None:
         """Add trials behind those that the participant has already; nothing, where they have withdrawn meanwhile."""
         with self.transaction():
             if not self._number(_TAKES_PART, participant):
@@ -191,7 +191,7 @@ class Store:
                 ],
             )
 
-    def place(self, participant: str, *, ahead: int = 2) -> Place | None:
+    def place(self, participant: str, *, ahead: int = 2) -> Position | None:
         """The first position without an answer; None where all that was assigned is answered."""
         rows = self._rows(
             f"SELECT * FROM assignments AS a WHERE participant = ? AND NOT dropped AND {_UNANSWERED} ORDER BY position",
@@ -200,7 +200,7 @@ class Store:
         if not rows:
             return None
         total = self._number("SELECT count(*) FROM assignments WHERE participant = ? AND NOT dropped", participant)
-        return Place(
+        return Position(
             position=rows[0]["position"],
             assigned=_assigned(rows[0]),
             answered=total - len(rows),
@@ -208,7 +208,7 @@ class Store:
             ahead=tuple(_assigned(row) for row in rows[1 : 1 + ahead]),
         )
 
-    def assigned(self, participant: str, position: int) -> Assigned | None:
+    def assigned(self, participant: str, position: int) -> AssignedTrial | None:
         row = self._row("SELECT * FROM assignments WHERE participant = ? AND position = ?", participant, position)
         return None if row is None else _assigned(row)
 
@@ -358,8 +358,8 @@ def _participant(row: sqlite3.Row) -> Participant:
     )
 
 
-def _assigned(row: sqlite3.Row) -> Assigned:
-    return Assigned(
+def _assigned(row: sqlite3.Row) -> AssignedTrial:
+    return AssignedTrial(
         trial_id=row["trial_id"], block=row["block"], swapped=bool(row["swapped"]), repeat=bool(row["repeat"])
     )
 

@@ -23,18 +23,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp
 
-from studies.session import Conduct
+from studies.session import StudySession
 from studies.web import participant, researcher
-from studies.web.guards import MOST_BODY, PlainPosts, RateLimit, SecurityHeaders
+from studies.web.guards import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedStudy:
     """What the handlers need to know of the study that is served."""
 
-    conduct: Conduct
+    study_session: StudySession
     templates: Jinja2Templates
     researcher_token: str
     prolific: bool
@@ -42,14 +42,14 @@ class Served:
     @property
     def cookie(self) -> str:
         """Of participants' sessions; named after the study, because cookies don't know ports."""
-        return f"study-{self.conduct.study.fingerprint}"
+        return f"study-{self.study_session.study.fingerprint}"
 
     @property
     def researcher_cookie(self) -> str:
-        return f"researcher-{self.conduct.study.fingerprint}"
+        return f"researcher-{self.study_session.study.fingerprint}"
 
 
-def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = False) -> ASGIApp:
+def create_app(study_session: StudySession, *, researcher_token: str, prolific: bool = False) -> ASGIApp:
     """The application that serves one study; closes the study's store when it is shut down.
 
     Parameters
@@ -64,9 +64,9 @@ def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = Fals
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["study"] = conduct.study.settings
-    served = Served(
-        conduct=conduct,
+    environment.globals["study"] = study_session.study.settings
+    served = ServedStudy(
+        study_session=study_session,
         templates=Jinja2Templates(env=environment),
         researcher_token=researcher_token,
         prolific=prolific,
@@ -75,7 +75,7 @@ def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = Fals
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        conduct.store.close()
+        study_session.store.close()
 
     app = Starlette(
         routes=[
@@ -93,7 +93,7 @@ def create_app(conduct: Conduct, *, researcher_token: str, prolific: bool = Fals
             Route("/researcher/{table}.csv", researcher.export),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
-        middleware=[Middleware(RateLimit, cookie=served.cookie), Middleware(PlainPosts)],
+        middleware=[Middleware(RateLimit, cookie=served.cookie), Middleware(CSRFMiddleware)],
         exception_handlers={HTTPException: _refusal, Exception: _refusal},
         max_body_size=MOST_BODY,
         lifespan=lifespan,

@@ -51,7 +51,7 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers)
 
 
-class PlainPosts:
+class CSRFMiddleware:
     """Refuses posts that another site's page makes in a participant's name, and those that are no plain form."""
 
     def __init__(self, app: ASGIApp) -> None:

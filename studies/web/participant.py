@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from studies.session import Standing
+from studies.session import ParticipantState
 from studies.store.store import Participant
 from studies.study import ANCHORS
 
@@ -41,13 +41,13 @@ async def home(request: Request) -> Response:
     participant = await _who(request)
     if participant is None:
         return _page(request, "invitation.html", {})
-    standing = await run_in_threadpool(served.conduct.standing, participant)
-    return _stage_page(request, standing)
+    state = await run_in_threadpool(served.study_session.state, participant)
+    return _stage_page(request, state)
 
 
 async def join(request: Request) -> Response:
     """An invitation's link: begins a session on this device, and leaves the address bar without the secret."""
-    session = await run_in_threadpool(request.app.state.served.conduct.store.join, request.path_params["token"])
+    session = await run_in_threadpool(request.app.state.served.study_session.store.join, request.path_params["token"])
     if session is None:
         raise HTTPException(403, "This invitation is not known; please copy the whole link.")
     return _with_session(request, session)
@@ -59,7 +59,7 @@ async def consent(request: Request) -> Response:
     form = await request.form()
     if form.get("agreed") != "yes":
         raise HTTPException(400, "Please tick the box if you agree to take part; otherwise just close this page.")
-    await run_in_threadpool(request.app.state.served.conduct.store.consent, participant.participant)
+    await run_in_threadpool(request.app.state.served.study_session.store.consent, participant.participant)
     return _onward()
 
 
@@ -67,14 +67,14 @@ async def about(request: Request) -> Response:
     """Demographics, each of which may be declined."""
     participant = await _participant(request, consented=True)
     said = _demographics(await request.form())
-    await run_in_threadpool(request.app.state.served.conduct.store.describe, participant.participant, said)
+    await run_in_threadpool(request.app.state.served.study_session.store.describe, participant.participant, said)
     return _onward()
 
 
 async def go_on(request: Request) -> Response:
     """The next block, after a break."""
     participant = await _participant(request, consented=True)
-    await run_in_threadpool(request.app.state.served.conduct.next_block, participant)
+    await run_in_threadpool(request.app.state.served.study_session.next_block, participant)
     return _onward()
 
 
@@ -82,19 +82,19 @@ async def answer(request: Request) -> Response:
     """One vote or rating; answered only after it is on the disk."""
     participant = await _participant(request, consented=True)
     form = await request.form()
-    conduct = request.app.state.served.conduct
+    study_session = request.app.state.served.study_session
     position = _whole(form, "position")
     if position is None:
         raise HTTPException(400, "This answer does not say which trial it is for; please reload the page.")
     response_ms = _whole(form, "response_ms")
     response_ms = None if response_ms is None or response_ms > _MOST_MS else response_ms
     try:
-        if conduct.study.settings.kind == "pairs":
+        if study_session.study.settings.kind == "pairs":
             winner, layout = str(form.get("winner", "")), str(form.get("layout", ""))
             layout = layout if layout in _LAYOUTS else None
-            await run_in_threadpool(conduct.vote, participant.participant, position, winner, response_ms, layout)
+            await run_in_threadpool(study_session.vote, participant.participant, position, winner, response_ms, layout)
         else:
-            await run_in_threadpool(conduct.rate, participant.participant, position, _rating(form), response_ms)
+            await run_in_threadpool(study_session.rate, participant.participant, position, _rating(form), response_ms)
     except ValueError as error:
         raise HTTPException(409, f"This answer could not be taken: {error}. Please reload the page.") from error
     return _onward()
@@ -109,7 +109,7 @@ async def withdraw(request: Request) -> Response:
         )
     if request.method == "GET":
         return _page(request, "withdraw.html", {})
-    await run_in_threadpool(request.app.state.served.conduct.store.withdraw, participant.participant)
+    await run_in_threadpool(request.app.state.served.study_session.store.withdraw, participant.participant)
     page = _page(request, "withdrawn.html", {})
     page.delete_cookie(request.app.state.served.cookie)
     return page
@@ -119,15 +119,15 @@ async def asset(request: Request) -> Response:
     """An image, to whoever has a session; its headers are the same for every image of a prompt."""
     from studies.web.researcher import is_researcher
 
-    conduct = request.app.state.served.conduct
+    study_session = request.app.state.served.study_session
     name = request.path_params["name"]
     allowed = is_researcher(request)
-    if not allowed and not conduct.unreviewed and name not in conduct.rejected:
+    if not allowed and not study_session.unreviewed and name not in study_session.rejected:
         allowed = await _who(request) is not None
-    if not allowed or name not in conduct.study.items:
+    if not allowed or name not in study_session.study.items:
         raise HTTPException(404)
     try:
-        content = await run_in_threadpool(conduct.study.asset(name).read_bytes)
+        content = await run_in_threadpool(study_session.study.asset(name).read_bytes)
     except FileNotFoundError as error:
         raise HTTPException(404) from error
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
@@ -140,7 +140,7 @@ async def _join_from_prolific(request: Request) -> Response:
         raise HTTPException(403, "This study is open by invitation only.")
     if _PROLIFIC_ID.fullmatch(name) is None:
         raise HTTPException(400, "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again.")
-    session = await run_in_threadpool(served.conduct.store.join_from_prolific, name)
+    session = await run_in_threadpool(served.study_session.store.join_from_prolific, name)
     if session is None:
         raise HTTPException(403, "You have withdrawn from this study. Thank you all the same.")
     return _with_session(request, session)
@@ -150,7 +150,7 @@ async def _who(request: Request) -> Participant | None:
     session = request.cookies.get(request.app.state.served.cookie)
     if not session:
         return None
-    return await run_in_threadpool(request.app.state.served.conduct.store.participant, session)
+    return await run_in_threadpool(request.app.state.served.study_session.store.participant, session)
 
 
 async def _participant(request: Request, *, consented: bool = False) -> Participant:
@@ -162,11 +162,11 @@ async def _participant(request: Request, *, consented: bool = False) -> Particip
     return participant
 
 
-def _stage_page(request: Request, standing: Standing) -> Response:
-    question = standing.question
+def _stage_page(request: Request, state: ParticipantState) -> Response:
+    question = state.question
     if question is None:
-        return _page(request, f"{standing.stage}.html", {"standing": standing, **_choices()})
-    settings = request.app.state.served.conduct.study.settings
+        return _page(request, f"{state.stage}.html", {"state": state, **_choices()})
+    settings = request.app.state.served.study_session.study.settings
     name = "pair.html" if settings.kind == "pairs" else "rating.html"
     return _page(request, name, {"question": question, "trial": question.trial, "anchors": ANCHORS})
 

@@ -28,9 +28,9 @@ async def overview(request: Request) -> Response:
         return _sign_in(request, request.query_params["token"])
     if not is_researcher(request):
         return served.templates.TemplateResponse(request, "login.html", {}, 401)
-    report = await run_in_threadpool(progress, served.conduct.study)
-    waiting = len(served.conduct.unreviewed)
-    context = {"report": report, "waiting": waiting, "rejected": len(served.conduct.rejected)}
+    report = await run_in_threadpool(progress, served.study_session.study)
+    waiting = len(served.study_session.unreviewed)
+    context = {"report": report, "waiting": waiting, "rejected": len(served.study_session.rejected)}
     return served.templates.TemplateResponse(request, "researcher.html", context)
 
 
@@ -42,7 +42,7 @@ async def login(request: Request) -> Response:
 async def images(request: Request) -> Response:
     """Images to be approved or rejected, a page at a time: those that nobody has reviewed, or with `all` every one."""
     _refuse_others(request)
-    conduct = request.app.state.served.conduct
+    study_session = request.app.state.served.study_session
     every = "all" in request.query_params
     if request.method == "POST":
         form = await request.form()
@@ -50,20 +50,20 @@ async def images(request: Request) -> Response:
         rejected = [item for item in shown if f"reject-{item}" in form]
         approved = [item for item in shown if f"reject-{item}" not in form]
         try:
-            await run_in_threadpool(conduct.review, approved, approved=True)
-            await run_in_threadpool(conduct.review, rejected, approved=False)
+            await run_in_threadpool(study_session.review, approved, approved=True)
+            await run_in_threadpool(study_session.review, rejected, approved=False)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        more = conduct.unreviewed and not every
+        more = study_session.unreviewed and not every
         return RedirectResponse("/researcher/images" if more else "/researcher", 303)
-    waiting = list(conduct.study.items) if every else conduct.unreviewed
+    waiting = list(study_session.study.items) if every else study_session.unreviewed
     pages = max(1, -(-len(waiting) // PER_PAGE))
     number = request.query_params.get("page", "1")
     page = min(pages, max(1, int(number))) if number.isdecimal() else 1
     context = {
-        "shown": [conduct.study.items[item] for item in waiting[(page - 1) * PER_PAGE : page * PER_PAGE]],
-        "rejected": conduct.rejected,
-        "waiting": len(conduct.unreviewed),
+        "shown": [study_session.study.items[item] for item in waiting[(page - 1) * PER_PAGE : page * PER_PAGE]],
+        "rejected": study_session.rejected,
+        "waiting": len(study_session.unreviewed),
         "every": every,
         "page": page,
         "pages": pages,
@@ -79,7 +79,7 @@ async def export(request: Request) -> Response:
     if read is None:
         raise HTTPException(404)
     try:
-        table = await run_in_threadpool(read, request.app.state.served.conduct.study)
+        table = await run_in_threadpool(read, request.app.state.served.study_session.study)
     except ValueError as error:
         raise HTTPException(409, str(error)) from error
     headers = {"Content-Disposition": f'attachment; filename="{request.path_params["table"]}.csv"'}

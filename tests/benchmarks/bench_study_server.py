@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from studies.design.making import make_pairs
-from studies.design.steered_images import Offer, Offers, Picture
+from studies.design.steered_images import Picture, PromptImages, SteeredImages
 from studies.simulation.participants import Page
 from studies.store.store import Store
 from studies.study import Study
@@ -40,7 +40,7 @@ def a_study(folder: Path) -> Study:
             Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8)).save(file)
             pictures.append(Picture(key=file.stem, file=file, condition=condition))
         offers.append(
-            Offer(
+            PromptImages(
                 prompt_id=f"p{number}",
                 prompt=f"prompt {number}",
                 initial=pictures[0],
@@ -49,7 +49,7 @@ def a_study(folder: Path) -> Study:
             )
         )
     choices = {"blocks_each": 3, "block": 40, "practice": 0}
-    return make_pairs(Offers(offers=tuple(offers), spare={}), [], folder / "study", others=0, choices=choices)
+    return make_pairs(SteeredImages(prompts=tuple(offers), spare={}), [], folder / "study", others=0, choices=choices)
 
 
 async def participant(

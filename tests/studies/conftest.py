@@ -14,7 +14,7 @@ from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
 from studies.design.making import make_pairs, make_rating
 from studies.design.rating import read_images
-from studies.design.steered_images import read_offers
+from studies.design.steered_images import read_steered_images
 from studies.study import Study
 
 PROMPTS = {"p1": "a grey wall", "p2": "a <b>grey</b> & foggy day"}
@@ -110,7 +110,7 @@ def pair_study(run_folder: Build, tmp_path: Path) -> Study:
     """Four users, two prompts, a generic scorer; blocks of at most 12 trials."""
     run = run_folder(generic={"hpsv3": GENERIC})
     return make_pairs(
-        read_offers([run]),
+        read_steered_images([run]),
         [run],
         tmp_path / "study",
         others=2,

@@ -1,4 +1,4 @@
-"""An analysis as elo.json and elo.parquet (DESIGN 8). JSON has no nan and no infinity: such ends are null."""
+"""An analysis as elo.json and elo.parquet. JSON has no nan and no infinity: such ends are null."""
 
 import json
 import math

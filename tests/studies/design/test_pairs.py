@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies.design.pairs import PairDesign, conditions_of, design_pairs
-from studies.design.steered_images import Offer, Offers, Picture
+from studies.design.steered_images import Picture, PromptImages, SteeredImages
 from studies.study import STEERED
 
 HERE = Path(__file__)
 
 
-def offers_of(users: int, prompts: int, generic: int = 1, same: bool = False) -> Offers:
+def steered_images_of(users: int, prompts: int, generic: int = 1, same: bool = False) -> SteeredImages:
     names = [f"u{number}" for number in range(users)]
     made = []
     for p in range(prompts):
@@ -25,7 +25,7 @@ def offers_of(users: int, prompts: int, generic: int = 1, same: bool = False) ->
             return Picture(key=key, file=HERE, condition=condition, user=user)
 
         made.append(
-            Offer(
+            PromptImages(
                 prompt_id=f"p{p}",
                 prompt=f"prompt {p}",
                 initial=pictured("initial"),
@@ -33,11 +33,11 @@ def offers_of(users: int, prompts: int, generic: int = 1, same: bool = False) ->
                 steered={name: pictured(STEERED, name) for name in names},
             )
         )
-    return Offers(offers=tuple(made), spare={})
+    return SteeredImages(prompts=tuple(made), spare={})
 
 
-def made(offers: Offers, *, others: int = 5, block: int = 40, seed: int = 0) -> PairDesign:
-    return design_pairs(offers, others=others, block=block, practice=0, seed=seed)
+def made(steered_images: SteeredImages, *, others: int = 5, block: int = 40, seed: int = 0) -> PairDesign:
+    return design_pairs(steered_images, others=others, block=block, practice=0, seed=seed)
 
 
 def seen_pairs(design: PairDesign, voter: str | None) -> Counter[tuple[str, str]]:
@@ -49,7 +49,7 @@ def seen_pairs(design: PairDesign, voter: str | None) -> Counter[tuple[str, str]
 
 
 def test_the_papers_study_asks_each_user_all_pairs_of_conditions_for_each_prompt() -> None:
-    design = made(offers_of(users=6, prompts=18, generic=2))
+    design = made(steered_images_of(users=6, prompts=18, generic=2))
     counts = Counter(frozenset(pair) for pair in seen_pairs(design, "u0").elements())
     assert counts[frozenset({"own", "initial"})] == 18
     assert counts[frozenset({"own", "other"})] == 18 * 5
@@ -65,11 +65,11 @@ def test_every_pair_of_conditions_comes_once_a_prompt_and_left_is_balanced(
 ) -> None:
     if users + generic == 0:
         return
-    offers = offers_of(users, prompts, generic)
-    design = made(offers, others=1, seed=seed)
-    for voter in (*offers.users, None):
+    steered_images = steered_images_of(users, prompts, generic)
+    design = made(steered_images, others=1, seed=seed)
+    for voter in (*steered_images.users, None):
         pairs = seen_pairs(design, voter)
-        shown = conditions_of(offers.offers[0], 0, voter, offers.users, 1)
+        shown = conditions_of(steered_images.prompts[0], 0, voter, steered_images.users, 1)
         for a, b in combinations(shown, 2):
             assert pairs[a, b] + pairs[b, a] == prompts
             assert abs(pairs[a, b] - pairs[b, a]) <= 1
@@ -79,18 +79,18 @@ def test_every_pair_of_conditions_comes_once_a_prompt_and_left_is_balanced(
 @settings(max_examples=30, deadline=None)
 @given(users=st.integers(2, 7), others=st.integers(1, 3), index=st.integers(0, 20))
 def test_every_users_image_is_met_as_other_equally_often(users: int, others: int, index: int) -> None:
-    offers = offers_of(users, 1)
+    steered_images = steered_images_of(users, 1)
     met = Counter(
         picture.user
-        for voter in offers.users
-        for picture in conditions_of(offers.offers[0], index, voter, offers.users, others)["other"]
+        for voter in steered_images.users
+        for picture in conditions_of(steered_images.prompts[0], index, voter, steered_images.users, others)["other"]
     )
     assert set(met.values()) == {min(others, users - 1)}
     assert len(met) == users
 
 
 def test_blocks_hold_at_most_the_length_that_was_chosen_and_differ_by_one_trial() -> None:
-    design = made(offers_of(users=3, prompts=7), block=10)
+    design = made(steered_images_of(users=3, prompts=7), block=10)
     sizes = Counter(trial.block for trial in design.trials if trial.kind == "trial")
     assert max(sizes.values()) <= 10
     by_user: dict[str | None, list[int]] = {}
@@ -109,36 +109,36 @@ def test_the_same_seed_gives_the_same_trials_but_never_the_same_names() -> None:
             (t.block, t.prompt_id, images[t.left or ""], images[t.right or ""], t.user, t.kind) for t in design.trials
         ]
 
-    one, two, other = (made(offers_of(4, 4), seed=seed) for seed in (3, 3, 4))
+    one, two, other = (made(steered_images_of(4, 4), seed=seed) for seed in (3, 3, 4))
     assert plain(one) == plain(two) != plain(other)
     assert not set(one.items) & set(two.items)
     assert not {t.trial_id for t in one.trials} & {t.trial_id for t in two.trials}
 
 
 def test_pairs_of_identical_images_are_not_asked_but_counted() -> None:
-    offers = offers_of(2, 1, generic=0)
-    first = offers.offers[0]
+    steered_images = steered_images_of(2, 1, generic=0)
+    first = steered_images.prompts[0]
     unmoved = Picture(key=first.initial.key, file=HERE, condition=STEERED, user="u0")
-    offers = Offers(
-        offers=(
-            Offer(
+    steered_images = SteeredImages(
+        prompts=(
+            PromptImages(
                 prompt_id="p0", prompt="p", initial=first.initial, generic=(), steered={**first.steered, "u0": unmoved}
             ),
         ),
         spare={},
     )
-    design = made(offers)
+    design = made(steered_images)
     assert design.left_out["both images are the same: initial and own"] == 1
     assert seen_pairs(design, "u0") == Counter({("other", "own"): 1}) or sum(seen_pairs(design, "u0").values()) == 1
 
 
 def test_a_study_in_which_nothing_differs_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
-        made(offers_of(2, 1, same=True))
+        made(steered_images_of(2, 1, same=True))
 
 
 def test_sides_are_balanced_in_every_block() -> None:
-    design = made(offers_of(users=4, prompts=12, generic=1), others=3, block=20)
+    design = made(steered_images_of(users=4, prompts=12, generic=1), others=3, block=20)
     for number in {trial.block for trial in design.trials if trial.kind == "trial"}:
         block = [trial for trial in design.trials if trial.block == number and trial.kind == "trial"]
         pairs = Counter(
@@ -150,7 +150,7 @@ def test_sides_are_balanced_in_every_block() -> None:
 
 def test_with_one_other_every_condition_is_met_equally_often() -> None:
     """An image that keeps coming back would tell what it is."""
-    design = made(offers_of(users=5, prompts=6, generic=1), others=1)
+    design = made(steered_images_of(users=5, prompts=6, generic=1), others=1)
     shown = Counter(
         design.items[item].condition_for("u0")
         for t in design.trials
@@ -162,11 +162,13 @@ def test_with_one_other_every_condition_is_met_equally_often() -> None:
 
 
 def test_no_voter_meets_the_same_two_images_twice_over_passes() -> None:
-    offers = offers_of(users=1, prompts=1, generic=1)
-    first = offers.offers[0]
+    steered_images = steered_images_of(users=1, prompts=1, generic=1)
+    first = steered_images.prompts[0]
     moved = Picture(key="second pass", file=HERE, condition=STEERED, user="u0")
-    second = Offer(prompt_id="p0", prompt="p", initial=first.initial, generic=first.generic, steered={"u0": moved})
-    design = made(Offers(offers=(first, second), spare={}))
+    second = PromptImages(
+        prompt_id="p0", prompt="p", initial=first.initial, generic=first.generic, steered={"u0": moved}
+    )
+    design = made(SteeredImages(prompts=(first, second), spare={}))
     pairs = Counter(
         frozenset(design.items[item].image for item in (t.left, t.right) if item)
         for t in design.trials
@@ -177,11 +179,13 @@ def test_no_voter_meets_the_same_two_images_twice_over_passes() -> None:
 
 
 def test_practice_and_checks_show_images_that_are_compared_nowhere_or_are_not_made() -> None:
-    bare = offers_of(users=2, prompts=3)
+    bare = steered_images_of(users=2, prompts=3)
     design = design_pairs(bare, others=1, block=5, practice=3, attention=2, seed=0)
     assert {trial.kind for trial in design.trials} == {"trial"}
     spare = {"prompt 1": [Picture(key=f"s{n}", file=HERE, condition="practice") for n in range(4)]}
-    design = design_pairs(Offers(offers=bare.offers, spare=spare), others=1, block=5, practice=3, attention=2, seed=0)
+    design = design_pairs(
+        SteeredImages(prompts=bare.prompts, spare=spare), others=1, block=5, practice=3, attention=2, seed=0
+    )
     kinds = Counter(trial.kind for trial in design.trials)
     blocks = max(Counter((t.user, t.block) for t in design.trials if t.kind == "trial")[u, b] for u, b in [("u0", 1)])
     assert kinds["practice"] == 3

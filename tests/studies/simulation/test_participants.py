@@ -9,7 +9,7 @@ from predictor.simulation.raters import read_truth
 from studies.elo.analysis import analyse
 from studies.results.answers import attention_checks, ratings_table, votes_table
 from studies.results.export import export_dataset, write_table
-from studies.results.votes import ballots
+from studies.results.votes import study_votes
 from studies.simulation.rehearsal import rehearse, truth_of
 from studies.study import Study
 from tests.studies.conftest import GREYS, Build
@@ -25,7 +25,7 @@ def test_each_rater_takes_the_study_as_themselves_and_prefers_what_was_steered_f
     assert {row["source"] for row in pq.read_table(_exported(pair_study)).to_pylist()} == {"simulated"}
     checks = attention_checks(rows)
     assert all(check.attention_passed == check.attention > 0 for check in checks.values())
-    given = ballots(pair_study)
+    given = study_votes(pair_study)
     report = analyse(given.votes)
     elo = {condition.condition: condition.elo for condition in report.conditions}
     assert elo["own"] == max(elo.values())
@@ -34,13 +34,13 @@ def test_each_rater_takes_the_study_as_themselves_and_prefers_what_was_steered_f
 
 def test_the_same_seed_gives_the_same_answers(run_folder: Build, tmp_path: Path) -> None:
     from studies.design.making import make_pairs
-    from studies.design.steered_images import read_offers
+    from studies.design.steered_images import read_steered_images
 
     run = run_folder()
     raters = list(read_truth(run / "truth.parquet").values())
     said = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        study = make_pairs(read_offers([run]), [run], tmp_path / name, others=1, choices={"practice": 1})
+        study = make_pairs(read_steered_images([run]), [run], tmp_path / name, others=1, choices={"practice": 1})
         rehearse(study, raters, seed=seed)
         columns = ("user", "position", "prompt_id", "left_image", "right_image", "winner", "response_ms")
         said.append([tuple(row[c] for c in columns) for row in votes_table(study).to_pylist()])

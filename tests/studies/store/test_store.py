@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.sequence import Assigned
+from studies.sequence import AssignedTrial
 from studies.store.database import read_rows
 from studies.store.store import Store
 
@@ -24,7 +24,7 @@ def vote(store: Store, who: str, position: int, winner: str = "left") -> bool:
 
 def somebody(store: Store, trials: int = 3) -> str:
     (who, _) = store.invite([None])[0]
-    store.assign(who, [Assigned(trial_id=f"t{n}", block=1) for n in range(trials)])
+    store.assign(who, [AssignedTrial(trial_id=f"t{n}", block=1) for n in range(trials)])
     return who
 
 
@@ -97,7 +97,7 @@ def test_who_withdraws_leaves_nothing_but_that_they_were_there(store: Store, tmp
     assert found is not None
     store.consent(found.participant)
     store.describe(found.participant, {"nationality": "Atlantean"})
-    store.assign(found.participant, [Assigned(trial_id="t", block=1)])
+    store.assign(found.participant, [AssignedTrial(trial_id="t", block=1)])
     vote(store, found.participant, 0)
     store.withdraw(found.participant)
     assert store.participant(session) is None
@@ -122,7 +122,7 @@ def test_nothing_is_kept_of_who_has_withdrawn_meanwhile(store: Store, tmp_path: 
     store.withdraw(who)
     store.consent(who)
     store.describe(who, {"age": "30"})
-    store.assign(who, [Assigned(trial_id="t9", block=2)])
+    store.assign(who, [AssignedTrial(trial_id="t9", block=2)])
     with pytest.raises(ValueError, match="you have withdrawn"):
         vote(store, who, 0)
     (person,) = read_rows(tmp_path / "votes.sqlite", "SELECT * FROM participants")

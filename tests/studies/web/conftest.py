@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from starlette.testclient import TestClient
 
-from studies.session import Conduct
+from studies.session import StudySession
 from studies.simulation.participants import Page
 from studies.store.store import Store
 from studies.study import Study
@@ -20,14 +20,14 @@ class Site:
     """One served study."""
 
     study: Study
-    conduct: Conduct
+    study_session: StudySession
     visitor: Callable[[], TestClient]
     """A browser of its own."""
 
     def invited(self, user: str | None = None) -> TestClient:
         """Somebody who has opened their invitation."""
         client = self.visitor()
-        (_, token) = self.conduct.store.invite([user])[0]
+        (_, token) = self.study_session.store.invite([user])[0]
         assert client.get(f"/join/{token}").status_code == 200
         return client
 
@@ -45,9 +45,9 @@ Serve = Callable[..., Site]
 @pytest.fixture
 def serve() -> Serve:
     def serve(study: Study, *, approve_all: bool = True, prolific: bool = False) -> Site:
-        conduct = Conduct(study, Store(study.database), approve_all=approve_all)
-        app = create_app(conduct, researcher_token=TOKEN, prolific=prolific)
-        return Site(study, conduct, lambda: TestClient(app))
+        study_session = StudySession(study, Store(study.database), approve_all=approve_all)
+        app = create_app(study_session, researcher_token=TOKEN, prolific=prolific)
+        return Site(study, study_session, lambda: TestClient(app))
 
     return serve
 

@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, Viewpor
 from starlette.responses import PlainTextResponse
 
 from studies.design.making import make_pairs
-from studies.design.steered_images import read_offers
+from studies.design.steered_images import read_steered_images
 from studies.results.answers import participants_table, ratings_table, votes_table
-from studies.session import Conduct
+from studies.session import StudySession
 from studies.store.store import Store
 from studies.study import Study
 from studies.web.app import create_app
@@ -75,11 +75,11 @@ def context(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Brows
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where the study is served that the test asks for by its parameter `study`."""
     study: Study = request.getfixturevalue(request.param)
-    conduct = Conduct(study, Store(study.database), approve_all=True)
-    (_, token) = conduct.store.invite(["u1" if study.users else None])[0]
-    with serving(create_app(conduct, researcher_token="t" * 24)) as base:
+    study_session = StudySession(study, Store(study.database), approve_all=True)
+    (_, token) = study_session.store.invite(["u1" if study.users else None])[0]
+    with serving(create_app(study_session, researcher_token="t" * 24)) as base:
         yield f"{base}/join/{token}"
-    conduct.store.close()
+    study_session.store.close()
 
 
 pairs = pytest.mark.parametrize("address", ["pair_study"], indirect=True)
@@ -283,10 +283,10 @@ def test_who_is_done_is_taken_back_to_where_they_came_from(
     run = run_folder(prompts={"p1": "a wall"}, users={"u1": 60})
     with serving(PlainTextResponse("welcome back")) as back:
         choices = {"practice": 0, "attention": 0, "repeats": 0, "completion_url": f"{back}/done?code=1"}
-        study = make_pairs(read_offers([run]), [run], tmp_path / "study", others=0, choices=choices)
-        conduct = Conduct(study, Store(study.database), approve_all=True)
-        (_, token) = conduct.store.invite(["u1"])[0]
-        with serving(create_app(conduct, researcher_token="t" * 24)) as base:
+        study = make_pairs(read_steered_images([run]), [run], tmp_path / "study", others=0, choices=choices)
+        study_session = StudySession(study, Store(study.database), approve_all=True)
+        (_, token) = study_session.store.invite(["u1"])[0]
+        with serving(create_app(study_session, researcher_token="t" * 24)) as base:
             context = chromium.new_context(viewport=DESK)
             visit = Visit(context, f"{base}/join/{token}")
             visit.agree()
@@ -300,9 +300,9 @@ def test_who_is_done_is_taken_back_to_where_they_came_from(
 def test_what_comes_next_is_in_the_browser_before_it_is_asked(
     chromium: Browser, pair_study: Study, tmp_path: Path
 ) -> None:
-    conduct = Conduct(pair_study, Store(pair_study.database), approve_all=True)
-    (_, token) = conduct.store.invite(["u1"])[0]
-    with serving(create_app(conduct, researcher_token="t" * 24)) as base:
+    study_session = StudySession(pair_study, Store(pair_study.database), approve_all=True)
+    (_, token) = study_session.store.invite(["u1"])[0]
+    with serving(create_app(study_session, researcher_token="t" * 24)) as base:
         context = chromium.new_context(viewport=DESK)
         fetched: list[str] = []
         visit = Visit(context, f"{base}/join/{token}")
@@ -317,4 +317,4 @@ def test_what_comes_next_is_in_the_browser_before_it_is_asked(
         shown = visit.page.locator("form.pair img").evaluate_all("images => images.map((i) => i.src)")
         assert set(shown) <= set(fetched[:before])
         context.close()
-    conduct.store.close()
+    study_session.store.close()

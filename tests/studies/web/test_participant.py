@@ -70,7 +70,7 @@ def test_the_same_vote_sent_twice_counts_once_and_leads_on(pair_study: Study, se
 
 def test_another_device_and_another_day_go_on_at_the_first_trial_not_answered(pair_study: Study, serve: Serve) -> None:
     site = serve(pair_study)
-    (_, token) = site.conduct.store.invite(["u1"])[0]
+    (_, token) = site.study_session.store.invite(["u1"])[0]
     laptop, phone = site.visitor(), site.visitor()
     laptop.get(f"/join/{token}")
     laptop.post("/consent", data={"agreed": "yes"})
@@ -127,10 +127,10 @@ def test_an_image_that_was_approved_can_still_be_rejected_and_the_other_way_roun
     assert set(shown) <= set(pair_study.items)
     assert len(shown) > 5
     researcher.post("/researcher/images?all", data={"shown": shown, f"reject-{shown[0]}": "yes"})
-    assert site.conduct.rejected == {shown[0]}
+    assert site.study_session.rejected == {shown[0]}
     assert f'name="reject-{shown[0]}" value="yes" checked' in researcher.get("/researcher/images?all").text
     researcher.post("/researcher/images?all", data={"shown": shown})
-    assert site.conduct.rejected == set()
+    assert site.study_session.rejected == set()
 
 
 def test_images_are_reviewed_page_by_page_and_then_the_study_opens(pair_study: Study, serve: Serve) -> None:
@@ -139,13 +139,13 @@ def test_images_are_reviewed_page_by_page_and_then_the_study_opens(pair_study: S
     assert f"{len(pair_study.items)} images wait" in researcher.get("/researcher", params={"token": TOKEN}).text
     client = site.invited("u1")
     assert "not opened yet" in client.get("/").text
-    bad = site.conduct.unreviewed[3]
-    while site.conduct.unreviewed:
+    bad = site.study_session.unreviewed[3]
+    while site.study_session.unreviewed:
         shown = re.findall(r'name="shown" value="([0-9a-f]+)"', researcher.get("/researcher/images").text)
         assert shown
         marked = {f"reject-{bad}": "yes"} if bad in shown else {}
         researcher.post("/researcher/images", data={"shown": shown, **marked})
-    assert site.conduct.rejected == {bad}
+    assert site.study_session.rejected == {bad}
     assert "I agree to take part" in client.get("/").text
 
 

@@ -107,7 +107,7 @@ def test_every_answer_carries_a_strict_policy(pair_study: Study, serve: Serve) -
 
 def test_sessions_are_out_of_reach_of_scripts_and_other_sites(pair_study: Study, serve: Serve) -> None:
     site = serve(pair_study)
-    (_, token) = site.conduct.store.invite([None])[0]
+    (_, token) = site.study_session.store.invite([None])[0]
     joined = site.visitor().get(f"/join/{token}", follow_redirects=False)
     cookie = joined.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -119,7 +119,7 @@ def test_sessions_are_out_of_reach_of_scripts_and_other_sites(pair_study: Study,
 
 def test_what_people_write_is_escaped_wherever_it_is_shown(run_folder, tmp_path, serve: Serve) -> None:
     from studies.design.making import make_pairs
-    from studies.design.steered_images import read_offers
+    from studies.design.steered_images import read_steered_images
 
     attack = "<script>alert(1)</script>"
     run = run_folder(prompts={"p1": f"a wall {attack}"})
@@ -131,7 +131,7 @@ def test_what_people_write_is_escaped_wherever_it_is_shown(run_folder, tmp_path,
         "about": attack,
         "practice": 0,
     }
-    site = serve(make_pairs(read_offers([run]), [run], tmp_path / "s", others=1, choices=choices))
+    site = serve(make_pairs(read_steered_images([run]), [run], tmp_path / "s", others=1, choices=choices))
     client = site.invited("u1")
     pages = [client.get("/").text]
     client.post("/consent", data={"agreed": "yes"})
