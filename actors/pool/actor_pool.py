@@ -22,6 +22,7 @@ on the calls, and neither on timing nor on the number of actors.
 
 import asyncio
 import inspect
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,8 @@ from actors.messages import RefusedError
 from actors.pool.accounting import Ledger
 from actors.pool.dispatch import Call, Dispatch, Seat
 from actors.pool.role import Role
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 _FAILED_STARTS = 3
@@ -159,24 +162,32 @@ class ActorPool:
                 return reference, result
             except _OutOfTimeError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
+                logger.warning("%s.%s: no answer within %g s", self.role.name, method, self.role.timeout_s)
                 actor.hung = True
                 self._lose(actor)
             except ray.exceptions.RayTaskError as error:
                 if _is_lost(error.cause, arguments):
+                    logger.warning("%s.%s: an argument was lost with its node", self.role.name, method)
                     raise ArgumentLostError(f"{self.role.name}.{method}: an argument was lost with its node") from None
                 reasons.append(_gist(error))
                 if isinstance(error.cause, RefusedError):
+                    logger.info("%s.%s: refused: %s", self.role.name, method, reasons[-1])
                     break
-            except _deaths():
+                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
+            except _deaths() as error:
+                logger.warning("%s.%s: the actor was lost: %s", self.role.name, method, _gist(error))
                 self._lose(actor)
                 if alone:
                     reasons.append("the actor died")
                 alone = alone or not actor.hung
             except ray.exceptions.RayError as error:
                 reasons.append(_gist(error))
+                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
             finally:
                 self._leave(actor, call)
             again = True
+            if len(reasons) < ATTEMPTS:
+                logger.info("%s.%s: the call is retried", self.role.name, method)
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
@@ -259,6 +270,8 @@ class ActorPool:
         self._dispatch.seats.remove(actor)
         self.ledger.change(up=-1, busy=-1 if actor.calls else 0)
         self.replaced += 1
+        why = f"had no answer within {self.role.timeout_s:g} s" if actor.hung else "died"
+        logger.warning("%s: an actor %s and is replaced (replacement %d)", self.role.name, why, self.replaced)
         task = asyncio.create_task(self._fill(slot))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
@@ -285,6 +298,7 @@ class ActorPool:
             except (ray.exceptions.RayError, TimeoutError) as error:
                 ray.kill(handle)
                 reason = _gist(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
+                logger.warning("%s: an actor did not come up: %s", role.name, reason, exc_info=error)
                 if isinstance(getattr(error, "cause", None), ValueError):
                     break  # what it was given is wrong, and stays so
             else:
@@ -292,11 +306,13 @@ class ActorPool:
                 self._dispatch.seats.append(slot.actor)
                 self.ledger.change(up=1)
                 self._place()
+                logger.info("%s: an actor is up", role.name)
                 return
         self._give_up(slot, f"{role.name}: no actor comes up: {reason}")
 
     def _give_up(self, slot: _Slot, reason: str) -> None:
         slot.given_up = reason
+        logger.error("%s", reason)
         self.ledger.change(places=-1)
         if all(other.given_up for other in self._slots):
             self._broken = reason

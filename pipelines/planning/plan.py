@@ -23,7 +23,7 @@ from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.renderer import DarkroomSettings
 from pipelines.settings.scorer import PERSONAL
 from pipelines.settings.search import SearchSettings
-from pipelines.settings.settings import Settings, decisive
+from pipelines.settings.settings import Settings, reproducibility_key
 from predictor.encoders.registry import IMAGE_ENCODERS
 
 
@@ -129,10 +129,10 @@ class Plan:
         """Disk that an image takes, about: photographs hardly compress in PNG."""
         return self.settings.renderer.width * self.settings.renderer.height * 2
 
-    def decisive(self) -> dict[str, Any]:
+    def reproducibility_key(self) -> dict[str, Any]:
         """All that decides the records, as plain values; the same for a run and its continuation."""
         return {
-            "settings": decisive(self.settings),
+            "settings": reproducibility_key(self.settings),
             "renderer": dict(self.renderer.identity()),
             "proposer": proposer_identity(self.settings.proposer),
             "predictor": self.checkpoint_fingerprint,

@@ -1,4 +1,4 @@
-"""One run's folder (DESIGN 5): whose it is, what it was started with, and that only one process writes it.
+"""A run folder: what the run was started with, where its files are, and that only one process writes it.
 
 run.json is replaced as a whole, so that it is always readable. The lock is the operating system's and
 ends with the process, however it ends.
@@ -79,7 +79,7 @@ class RunFolder:
         self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
         self.save()
 
-    def check_same(self, decisive: Mapping[str, Any]) -> None:
+    def check_same(self, key: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than the run was started with.
 
         Raises
@@ -87,7 +87,7 @@ class RunFolder:
         FolderError
             Something that decides the records differs; the message says what.
         """
-        changed = differences(self.about["decisive"], decisive)
+        changed = differences(self.about["reproducibility_key"], key)
         if changed:
             raise FolderError(
                 f"--resume {self.path}: other settings than the run was started with: {'; '.join(changed)}; "
@@ -138,9 +138,15 @@ def read_about(path: Path) -> dict[str, Any]:
         raise FolderError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
     try:
         about = json.loads((path / "run.json").read_text("utf-8"))
-        _ = about["decisive"], about["settings"], about["users"], about["prompts"]
+        outdated = isinstance(about, dict) and "decisive" in about
+        _ = outdated or (about["reproducibility_key"], about["settings"], about["users"], about["prompts"])
     except (ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
+    if outdated:
+        raise FolderError(
+            f"--resume {path}: an earlier version of steer-batch started this run; "
+            "resume it with that version, or start a new run with another --out"
+        )
     return about
 
 

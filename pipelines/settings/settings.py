@@ -124,7 +124,7 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
 
 
-def decisive(settings: Settings) -> dict[str, Any]:
+def reproducibility_key(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
     values = settings.model_dump(
         mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner"}

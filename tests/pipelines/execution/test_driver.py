@@ -106,7 +106,7 @@ def drive(
             observer=watcher,
             preview_identity={"renderer": "toy", "preview": 1},
             examiner=next(iter(measuring), None),
-            beholder=scorer if beholds else None,
+            similarity_scorer=scorer if beholds else None,
             first_rounds=recorded.first_rounds,
         )
         pools = (renderer, proposer, scorer, *measuring)
