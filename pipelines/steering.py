@@ -150,7 +150,7 @@ async def _drive(
 async def _start(pool: ActorPool) -> None:
     began = time.monotonic()
     await pool.start()
-    logger.info("%s: %d actors up after %.1f s", pool.role.name, pool.role.actors, time.monotonic() - began)
+    logger.info("%s: up after %.1f s, actors: %d", pool.role.name, time.monotonic() - began, pool.role.actors)
 
 
 async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: ImageCounts) -> None:

@@ -75,7 +75,7 @@ class RunFolder:
         sync_folder(self.path)
 
     def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
-        """Keep what was found zero-shot in the base prompt's image, before anything is scored by it."""
+        """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them."""
         self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
         self.save()
 
@@ -100,7 +100,7 @@ class RunFolder:
 
     @property
     def truth(self) -> Path:
-        """The taste of simulated raters, where the run has any."""
+        """The true taste of simulated raters, where the run has any."""
         return self.path / "truth.parquet"
 
     def release(self) -> None:
