@@ -1,22 +1,22 @@
 """The driver: one event loop that steers many trajectories at a time and keeps every actor pool busy.
 
-    run       next cohort, in order, while fewer than N are under way
-      |
-      v                                         +------ journal.append (one write, fsync), then the histories
-    _steer    next_round(histories):            |
-      |       one step for each member          |
-      |                                         |
-      +-- RenderBase ------------------------+  |
-      +-- Propose --> Proposing -------------+--+--> Evaluation ---> guards ---> the round
-      +-- Reseed ----------------------------+         |    |
-      +-- ScorePool (the others' images only) ---------+    |
-                                                       v    v
-            RenderCache: on the disk? else RenderPath -> ImageStore.write (fsync)
-            ScoringService: a reference to the image -> scorer pool
+    run       takes the next cohort, in order, while fewer than N are under way
+     |
+    _steer    round by round, until no member of the cohort has a step left:
+     |
+     |  next_round(histories)        each member's step: RenderBase, Propose, Reseed or ScorePool
+     |       |
+     |  Proposing                    of those who propose: proposer pool -> subject guard -> screen
+     |       |
+     |  Evaluation                   own images rendered and scored -> the others' images scored -> guards
+     |       |        |
+     |       |      RenderCache      on the disk? else RenderPath -> ImageStore.write (fsync)
+     |       |      ScoringService   a reference to the image -> scorer pool
+     |       |
+     +- Journal.append               the round of all members, in one write (fsync); then their histories
 
-A cohort is the trajectories that search in step: all users of a prompt where they pool their images, else a single one
-(`pipelines.search.cohort`). In a round, each member takes its own step; then the images of all are scored for each;
-then the guards measure each member's new best; then the round is recorded.
+A cohort is the trajectories that search in step: all users of a prompt where they pool their images, otherwise a single
+trajectory (`pipelines.search.cohort`).
 
 What each loop waits for, and what unblocks it:
 
@@ -27,9 +27,10 @@ What each loop waits for, and what unblocks it:
                                                       or another one that wanted the same image first
     ScoringService  an actor of a scorer pool         `ActorPool.call` returns an answer or an error
 
-N is as few as keep the renderers busy (`pipelines.execution.admission`), so memory holds N cohorts, however long the
-run. Where scoring or the disk is slower than the renderers, cohorts under way wait for it, no others begin, and the
-renderers become idle. Cohorts begin in the order of the plan, and calls are served in the order in which they are made.
+N is as few as keep the renderers busy (`pipelines.execution.admission`). A history is in memory only while its cohort
+is under way, so memory grows with N, not with the length of the run. Where scoring or the disk is slower than the
+renderers, the cohorts under way wait for it, no others begin, and the renderers become idle. Cohorts begin in the order
+of the plan, and calls are served in the order in which they are made.
 
 What fails:
 
