@@ -107,9 +107,9 @@ async def _drive(
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
-    waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
+    left = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
     total = len(plan.trajectories)
-    progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.ledger.utilisation)
+    progress = RunProgress(console, total, total - len(left), busy=lambda: renderer.ledger.utilisation)
     journal = Journal(folder.journal)
     driver = Driver(
         protocol=plan.protocol,
@@ -121,7 +121,7 @@ async def _drive(
         journal=journal,
         observer=progress,
         preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
-        examiner=pools[cast.examiner.name] if cast.examiner else None,
+        feature_extractor=pools[cast.examiner.name] if cast.examiner else None,
         describer=predictor if describes(plan) else None,
         similarity_scorer=predictor if compares(plan) else None,
         described=folder.about.get("zero_shot", {}),
@@ -132,7 +132,7 @@ async def _drive(
     interrupted = False
     try:
         with progress:
-            await driver.run(waiting, recorded.histories)
+            await driver.run(left, recorded.histories)
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")

@@ -94,7 +94,7 @@ class Driver:
         journal: Journal,
         observer: Observer,
         preview_identity: Mapping[str, Any] | None = None,
-        examiner: ActorPool | None = None,
+        feature_extractor: ActorPool | None = None,
         describer: ActorPool | None = None,
         similarity_scorer: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
@@ -108,7 +108,7 @@ class Driver:
             By name, the held-out one included.
         preview_identity
             None: the renderer has no previews.
-        examiner, describer, similarity_scorer, described, on_description
+        feature_extractor, describer, similarity_scorer, described, on_description
             See `ScoringService`; None where nothing in the protocol needs it.
         first_rounds
             By prompt id and run, the shared first rounds that are recorded already.
@@ -119,7 +119,7 @@ class Driver:
         self._journal = journal
         self._journal_turn = asyncio.Lock()
         self._observer = observer
-        others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
+        others = [proposer, *scorers.values(), *([feature_extractor] if feature_extractor else [])]
         self._waits = WaitAccounting({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
         self._renders = RenderCache(
             renderer,
@@ -135,7 +135,7 @@ class Driver:
             scorers,
             self._waits,
             protocol.guards,
-            examiner=examiner,
+            feature_extractor=feature_extractor,
             describer=describer,
             similarity_scorer=similarity_scorer,
             described=described,
@@ -144,7 +144,7 @@ class Driver:
         self._evaluation = Evaluation(
             protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
-        self._proposing = Proposing(protocol, proposer, examiner, self._waits, first_rounds)
+        self._proposing = Proposing(protocol, proposer, feature_extractor, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}

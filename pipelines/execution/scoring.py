@@ -25,7 +25,7 @@ Metadata = Mapping[str, str]
 
 
 class ScoringService:
-    """Calls scorers and the examiner on images. Used from one event loop."""
+    """Calls scorers and the feature extractor on images. Used from one event loop."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ScoringService:
         waits: WaitAccounting,
         guards: GuardSettings,
         *,
-        examiner: ActorPool | None,
+        feature_extractor: ActorPool | None,
         describer: ActorPool | None,
         similarity_scorer: ActorPool | None,
         described: Mapping[str, Metadata],
@@ -43,8 +43,8 @@ class ScoringService:
         """
         Parameters
         ----------
-        examiner
-            The feature extractor, which measures saturation and sharpness.
+        feature_extractor
+            Measures saturation and sharpness.
         describer
             The predictor, where it can classify an image's metadata zero-shot.
         similarity_scorer
@@ -58,7 +58,7 @@ class ScoringService:
         self._scorers = scorers
         self._waits = waits
         self._guards = guards
-        self._examiner = examiner
+        self._feature_extractor = feature_extractor
         self._describer = describer
         self._similarity_scorer = similarity_scorer
         self._described = described
@@ -125,7 +125,7 @@ class ScoringService:
     async def _measurements(self, trajectory: Trajectory, request: RenderRequest) -> dict[str, float]:
         guards, measured = self._guards, {}
         key, prompt = self._renders.key(request), trajectory.base_prompt
-        if guards.drift != "off" and self._examiner is not None:
+        if guards.drift != "off" and self._feature_extractor is not None:
             measured |= await self._drifts.get(key, lambda: self._drift(request))
         held_out = guards.held_out_scorer
         if guards.held_out != "off" and held_out in self._scorers and held_out != trajectory.scorer:
@@ -140,8 +140,8 @@ class ScoringService:
         return measured
 
     async def _drift(self, request: RenderRequest) -> Mapping[str, float]:
-        assert self._examiner is not None
-        return await self._call(request, await self._renders.image(request), self._examiner, "measure")
+        assert self._feature_extractor is not None
+        return await self._call(request, await self._renders.image(request), self._feature_extractor, "measure")
 
     async def _held_out_score(self, trajectory: Trajectory, request: RenderRequest) -> float:
         scorer = self._guards.held_out_scorer
