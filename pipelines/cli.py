@@ -1,8 +1,16 @@
-"""`steer-batch`: steer many prompts for many people. Heavy imports wait until the work begins."""
+"""`steer-batch`: steer many prompts for many people.
+
+Heavy imports are deferred until the work begins, so that `--help` answers at once. Every error is one line on the
+screen; the traceback of an unexpected one is in run.log.
+"""
 
 import errno
 import os
 import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +21,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.planning.plan import Plan
-    from pipelines.planning.prepare import RunRequest
+    from pipelines.planning.request import RunRequest
     from pipelines.records.run_folder import RunFolder
-    from pipelines.reporting.report import Result
+    from pipelines.records.run_log import RunLog
+    from pipelines.reporting.results import Result
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
-INTERRUPTED = 130
-"""The shell's convention for a program that Ctrl-C ended."""
+SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+"""Exit statuses; the last one is the shell's convention for a program that Ctrl-C ended."""
 
 
 @app.command()
@@ -78,7 +87,7 @@ def steer_batch(
 ) -> None:
     """Steer a text-to-image generator towards each user's taste, by rewriting the prompt.
 
-    A proposer rewrites each prompt, a renderer draws the variations, the PAMELA predictor scores them for
+    A proposer rewrites each prompt, a renderer renders the variations, the PAMELA predictor scores them for
     the user, the best is kept, again. The run folder holds every image, the tables candidates.parquet and
     trajectories.parquet, and gallery.html to look at.
 
@@ -92,7 +101,8 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
-    from pipelines.planning.prepare import RunRequest
+    from pipelines.planning.request import RunRequest
+    from pipelines.records.run_log import RunLog
     from predictor.progress import stderr_console
 
     options: dict[str, Any] = {
@@ -117,18 +127,20 @@ def steer_batch(
     if out is None and not resume:
         out = Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     console = stderr_console()
-    plan, folder = _settle(console, request, out, resume=resume)
-    if dry_run:
-        _print_plan(console, plan, address)
-        return
-    assert out is not None
-    result = _run(console, plan, folder, out, address)
-    _report(console, result, out)
-    if result.interrupted:
-        console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
-        raise typer.Exit(INTERRUPTED)
-    if result.failures:
-        raise typer.Exit(1)
+    log = RunLog()
+    with _unexpected_in_one_line(console, log):
+        plan, folder = _plan(console, request, out, resume=resume)
+        if dry_run:
+            _print_plan(console, plan, address)
+            return
+        assert out is not None
+        result = _run(console, plan, folder, out, log, address)
+        _print_result(console, result, out)
+        if result.interrupted:
+            console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
+            raise typer.Exit(INTERRUPTED)
+        if result.failures:
+            raise typer.Exit(SOME_FAILED)
 
 
 def main() -> None:
@@ -139,11 +151,33 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _settle(
+@contextmanager
+def _unexpected_in_one_line(console: "Console", log: "RunLog") -> Iterator[None]:
+    """Print one line for an error that nobody has foreseen, with the path of its traceback."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        where = log.path_of(error) or _write_traceback(error)
+        lines = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
+        _refusal(console, f"unexpected error: {what}; its traceback is in {where}")
+        raise typer.Exit(SOME_FAILED) from error
+
+
+def _write_traceback(error: BaseException) -> Path:
+    """For an error that no run.log holds, because there is no run folder yet."""
+    with tempfile.NamedTemporaryFile("w", prefix="steer-batch-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.writelines(traceback.format_exception(error))
+    return Path(file.name)
+
+
+def _plan(
     console: "Console", request: "RunRequest", out: Path | None, *, resume: bool
 ) -> tuple["Plan", "RunFolder | None"]:
-    """Everything that can be refused before anything is written; a run that is resumed has its folder already."""
-    from pipelines.planning.prepare import plan_continuation, plan_run
+    """The plan, or a refusal before anything is written; and the folder of a run that is resumed."""
+    from pipelines.planning.request import plan_continuation, plan_run
     from pipelines.records.run_folder import RunFolder
 
     try:
@@ -158,24 +192,26 @@ def _settle(
         raise _refusal(console, str(error)) from error
 
 
-def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> "Result":
+def _run(
+    console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, log: "RunLog", address: str | None
+) -> "Result":
     from actors.pool.actor_pool import PoolBrokenError
     from actors.pool.cluster import ClusterError
     from pipelines.records.journal import JournalError
     from pipelines.records.run_folder import FolderError, is_run
     from pipelines.run import start_or_continue
 
-    def again() -> str:
+    def how_to_resume() -> str:
         return f"go on with --resume --out {out}" if is_run(out) else "start again"
 
     def on_lost(reason: str) -> None:
-        _refusal(console, f"{reason}; mend it, then {again()}")
+        _refusal(console, f"{reason}; mend it, then {how_to_resume()}")
         console.show_cursor()
         sys.stderr.flush()
-        os._exit(2)  # every line of the journal is on the disk, and the main thread may be blocked in Ray
+        os._exit(REFUSED)  # every line of the journal is on the disk, and the main thread may be blocked in Ray
 
     try:
-        return start_or_continue(console, plan, folder, out, address=address, on_lost=on_lost)
+        return start_or_continue(console, plan, folder, out, log, address=address, on_lost=on_lost)
     except KeyboardInterrupt:
         if is_run(out):
             console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
@@ -183,7 +219,7 @@ def _run(console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
     except PoolBrokenError as error:
-        raise _refusal(console, f"{error}; mend it, then {again()}") from error
+        raise _refusal(console, f"{error}; mend it, then {how_to_resume()}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise
@@ -211,8 +247,8 @@ def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
     typer.echo(plan.describe(there))
 
 
-def _report(console: "Console", result: "Result", folder: Path) -> None:
-    """The last lines: what came out, how sure it is, where to look."""
+def _print_result(console: "Console", result: "Result", folder: Path) -> None:
+    """The last lines: counts, mean gains, warnings, the verdict with its intervals, failures, and the gallery."""
     done = len(result.outcomes) - len(result.failures) - result.unfinished
     console.print(
         f"{done} of {len(result.outcomes)} trajectories finished, {len(result.failures)} failed"
@@ -220,8 +256,8 @@ def _report(console: "Console", result: "Result", folder: Path) -> None:
         + "".join(f"; mean gain by {scorer} {gain:+.3f}" for scorer, gain in result.mean_gains.items()),
         markup=False,
     )
-    if noticed := result.noticed:
-        console.print(f"{len(noticed)} warnings of guards, in winners.parquet; the first: {noticed[0]}", markup=False)
+    if lines := result.winner_warnings:
+        console.print(f"{len(lines)} warnings of guards, in winners.parquet; the first: {lines[0]}", markup=False)
     if result.verdict is not None:
         means = ", ".join(f"{name} {interval.value:.3f}" for name, interval in result.verdict.means.items())
         console.print(f"True liking (0 to 1) of {result.verdict.raters} raters: {means}", markup=False)
@@ -237,4 +273,4 @@ def _report(console: "Console", result: "Result", folder: Path) -> None:
 def _refusal(console: "Console", message: str) -> typer.Exit:
     """One clear line and exit status 2."""
     console.print("steer-batch: " + " ".join(message.split()), style="red", markup=False)
-    return typer.Exit(2)
+    return typer.Exit(REFUSED)

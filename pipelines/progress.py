@@ -1,5 +1,6 @@
-"""What a person sees while trajectories are steered: a bar on a terminal, plain lines in a log."""
+"""Progress of a run: a bar on a terminal; plain lines where the output is no terminal."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,12 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.search.trajectory import Iteration, Trajectory, best_so_far
 
+logger = logging.getLogger(__name__)
+
 _PLAIN_EVERY_S = 10.0
 _RATE_WINDOW_S = 20.0
 
 
 class RunProgress:
-    """Watches a run: trajectories done and active, renders a second, how busy renderers are, best gain, time to go."""
+    """Shows trajectories done and active, renders a second, how busy renderers are, the best gain, and time to go."""
 
     def __init__(self, console: Console, total: int, done: int, busy: Callable[[], float] | None = None) -> None:
         self._console = console
@@ -66,6 +69,7 @@ class RunProgress:
     def warned(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings[warning] = None
+            logger.warning("%s", warning)
             self._console.print(f"warning: {warning}", style="yellow", markup=False)
 
     @property

@@ -1,9 +1,10 @@
 """One run, from its plan to its records."""
 
 import asyncio
+import logging
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,23 +17,26 @@ from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers
 from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder
-from pipelines.reporting.report import Result, conclude, timestamp
+from pipelines.records.run_log import RunLog
+from pipelines.reporting.results import Result, timestamp, write_results
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import steer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+logger = logging.getLogger(__name__)
+
 _PACKAGES = ("pamela-steer", "ray", "torch", "transformers", "numpy", "pillow", "scikit-image")
 
 
 def describe_run(plan: Plan) -> dict[str, Any]:
     """What run.json says of a run that begins now."""
-    decisive = plan.decisive()
+    key = plan.reproducibility_key()
     return {
-        "settings_hash": fingerprint(decisive),
+        "settings_hash": fingerprint(key),
         "settings": plan.settings.model_dump(mode="json"),
-        "decisive": decisive,
+        "reproducibility_key": key,
         "checkpoint": None if plan.checkpoint is None else str(plan.checkpoint),
         "scorers": {name: asdict(SCORERS[name]) for name in plan.settings.scorers},
         "users": [{"user": audience.name, "members": list(audience.members)} for audience in plan.audiences],
@@ -52,51 +56,110 @@ def start_or_continue(
     plan: Plan,
     folder: RunFolder | None,
     out: Path,
+    log: RunLog,
     *,
     address: str | None,
     on_lost: Callable[[str], None],
 ) -> Result:
     """Run what is left of a plan, then write the records of all of it.
 
-    Where the cluster is lost meanwhile, `on_lost` is told why, from another thread, and has to end the process: calls
-    to Ray may block. What was finished is in the journal. The folder of a new run is made once every actor is up, not
-    before.
+    Everything that is finished is in the journal, whatever ends the run. The folder of a new run is made once every
+    actor is up.
+
+    Parameters
+    ----------
+    log
+        Entered here; it writes run.log, with the traceback of an error that ends the run.
+    on_lost
+        Called with the reason where the cluster is lost, from another thread. It has to end the process, because
+        calls to Ray may block.
 
     Raises
     ------
     ClusterError
-        The cluster cannot be reached, is too small, or would draw other images than this machine says.
+        The cluster cannot be reached, is too small, or would render other images than this machine.
     FolderError
         The folder of a new run cannot be made.
     PoolBrokenError
         A role's actors do not come up.
     OSError
-        The disk is full or broken. What was finished is in the journal.
+        The disk is full or broken.
     """
+    with log:
+        if folder is not None:
+            log.open(folder.path)
+        return _run(console, plan, folder, out, log, address, on_lost)
+
+
+def _run(
+    console: "Console",
+    plan: Plan,
+    folder: RunFolder | None,
+    out: Path,
+    log: RunLog,
+    address: str | None,
+    on_lost: Callable[[str], None],
+) -> Result:
     recorded = _unfinished(plan, folder)
+    logger.info(
+        "run %s: steer-batch %s, preset %s, settings %s, %d of %d trajectories left",
+        "started" if folder is None else "resumed",
+        version("pamela-steer"),
+        plan.settings.preset,
+        fingerprint(plan.reproducibility_key()),
+        len(recorded.histories),
+        len(plan.trajectories),
+    )
     if folder is not None and not recorded.histories:
-        return conclude(plan, folder, (), {}, interrupted=False)
+        return _write(plan, folder, (), {}, interrupted=False)
     cast = cast_of(plan)
     if address in (None, "local"):
         _check_scorers(plan)
+
+    def lost(reason: str) -> None:
+        logger.error("the cluster is lost: %s", reason)
+        on_lost(reason)
+
+    def open_folder() -> RunFolder:
+        if folder is not None:
+            return folder
+        new = _new_folder(plan, out)
+        log.open(new.path)
+        return new
+
     connect(address)
     try:
-        watch(on_lost)
-        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, recorded))
+        watch(lost)
+        steered = asyncio.run(steer(console, plan, open_folder, cast, recorded))
     finally:
         disconnect()
-    return conclude(plan, ended.folder, ended.warnings, ended.failures, interrupted=ended.interrupted)
+    return _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=steered.interrupted)
+
+
+def _write(
+    plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
+) -> Result:
+    result = write_results(plan, folder, warnings, failures, interrupted=interrupted)
+    logger.info(
+        "run %s: %d trajectories finished, %d failed, %d unfinished; %d distinct images",
+        "interrupted" if interrupted else "finished",
+        len(result.outcomes) - len(failures) - result.unfinished,
+        len(failures),
+        result.unfinished,
+        result.images,
+    )
+    return result
 
 
 def _unfinished(plan: Plan, folder: RunFolder | None) -> Unfinished:
-    """What is recorded of the trajectories that have not come to their end: nothing, where the run is a new one."""
+    """The trajectories that have not come to their end, with what is recorded of them: nothing in a new run."""
     if folder is None:
         return Unfinished({trajectory.id: [] for trajectory in plan.trajectories})
     return unfinished(folder.journal, plan.trajectories, plan.protocol)
 
 
 def _check_scorers(plan: Plan) -> None:
-    """What a cluster's nodes have installed only their actors can tell; this machine can be asked."""
+    """Whether this machine has the scorers' libraries; on a cluster, only the actors themselves can tell."""
     try:
         check_scorers(plan.settings)
     except ValueError as error:
@@ -104,7 +167,7 @@ def _check_scorers(plan: Plan) -> None:
 
 
 def _new_folder(plan: Plan, out: Path) -> RunFolder:
-    """With a copy of the raters' truth, where there is one, so that the run can be judged anywhere."""
+    """Make the folder, with a copy of simulated raters' true taste, by which a run can be judged anywhere."""
     folder = RunFolder.create(out, describe_run(plan))
     if plan.checkpoint is not None and (truth := plan.checkpoint / "truth.parquet").is_file():
         shutil.copyfile(truth, folder.truth)

@@ -1,11 +1,13 @@
-"""The part of a run that needs a cluster: pools come up, the driver works, and everything ends in order.
+"""The part of a run that needs a cluster: actor pools come up, the driver steers, the pools are stopped.
 
-It ends when nothing is left to steer, or at a signal. Whichever it is, the journal is closed and the actors are
-stopped. Meanwhile whoever watches is told: the terminal, and Prometheus.
+It ends when nothing is left to steer, on SIGINT or SIGTERM, or with an error. In each case the journal is closed, the
+costs are recorded, and all actors are stopped. Meanwhile progress is shown on the terminal and exported to Prometheus.
 """
 
 import asyncio
+import logging
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from actors.pool.autoscaling import wait_for_nodes
 from actors.pool.cluster import check_resources
 from actors.pool.metrics import Metrics
 from actors.pool.render_path import RenderPath
-from pipelines.execution.costs import Costs, Images
+from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.driver import Driver
 from pipelines.planning.cast import Cast
 from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed
@@ -31,12 +33,14 @@ from pipelines.settings.settings import differences
 if TYPE_CHECKING:
     from rich.console import Console
 
+logger = logging.getLogger(__name__)
+
 _EXPORT_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How the steering ended."""
+class SteeringResult:
+    """What became of the trajectories that were left."""
 
     folder: RunFolder
     warnings: Sequence[str]
@@ -50,10 +54,19 @@ async def steer(
     open_folder: Callable[[], RunFolder],
     cast: Cast,
     recorded: Unfinished,
-) -> Ended:
-    """Bring up the pools, then steer what is left, until the end or a signal.
+) -> SteeringResult:
+    """Bring up the pools, then steer what is left.
 
-    The folder is opened once every actor is up: a run that never began leaves nothing behind.
+    The folder is opened once every actor is up, so that a run that cannot begin leaves none behind.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        A signal came before there was a folder.
+    ClusterError
+        The cluster lacks what the roles need.
+    PoolBrokenError, OSError
+        As `Driver.run`.
     """
     pools = {role.name: ActorPool(role) for role in cast.all if role is not cast.renderer}
     pools[cast.renderer.name] = ActorPool(cast.renderer, refuse=partial(_unlike, dict(plan.renderer.identity())))
@@ -64,7 +77,7 @@ async def steer(
     try:
         return await task
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None  # before there was a folder: nothing to go on with
+        raise KeyboardInterrupt from None
     finally:
         for pool in pools.values():
             pool.stop()
@@ -77,18 +90,26 @@ async def _drive(
     cast: Cast,
     pools: Mapping[str, ActorPool],
     recorded: Unfinished,
-) -> Ended:
+) -> SteeringResult:
     renderer = pools[cast.renderer.name]
     predictor = pools[cast.predictor.name] if cast.predictor else None
-    costs = Costs(list(pools.values()))
-    await wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, lambda line: console.print(line, markup=False))
+    costs = CostAccount(list(pools.values()))
+
+    def waiting_for_nodes(line: str) -> None:
+        logger.info("%s", line)
+        console.print(line, markup=False)
+
+    await wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, waiting_for_nodes)
     check_resources(cast.all)
-    await asyncio.gather(*(pool.start() for pool in pools.values()))
+    await asyncio.gather(*(_start(pool) for pool in pools.values()))
     folder = open_folder()
+    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan)]
+    for line in cannot:
+        logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
-    waiting = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
+    left = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
     total = len(plan.trajectories)
-    progress = RunProgress(console, total, total - len(waiting), busy=lambda: renderer.accounting.utilisation)
+    progress = RunProgress(console, total, total - len(left), busy=lambda: renderer.accounting.utilisation)
     journal = Journal(folder.journal)
     driver = Driver(
         protocol=plan.protocol,
@@ -100,9 +121,9 @@ async def _drive(
         journal=journal,
         observer=progress,
         preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
-        examiner=pools[cast.examiner.name] if cast.examiner else None,
+        feature_extractor=pools[cast.examiner.name] if cast.examiner else None,
         describer=predictor if describes(plan) else None,
-        beholder=predictor if compares(plan) else None,
+        similarity_scorer=predictor if compares(plan) else None,
         described=folder.about.get("zero_shot", {}),
         on_description=folder.describe,
         first_rounds=recorded.first_rounds,
@@ -111,21 +132,28 @@ async def _drive(
     interrupted = False
     try:
         with progress:
-            await driver.run(waiting, recorded.histories)
+            await driver.run(left, recorded.histories)
     except asyncio.CancelledError:
         interrupted = True
+        logger.info("stopped by a signal (Ctrl-C)")
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
         folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made, plan.renderer))
-        with suppress(OSError):  # where the disk is full, that is what is said
+        with suppress(OSError):  # a full disk ends the run by the error that came first
             folder.save()
     lost = (line for pool in pools.values() for line in pool.start_failures)
-    warnings = [*progress.warnings, *undescribed(plan), *unguarded(plan), *unpreviewed(plan), *lost]
-    return Ended(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
+    warnings = [*progress.warnings, *cannot, *lost]
+    return SteeringResult(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
 
 
-async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: Images) -> None:
+async def _start(pool: ActorPool) -> None:
+    began = time.monotonic()
+    await pool.start()
+    logger.info("%s: up after %.1f s, actors: %d", pool.role.name, time.monotonic() - began, pool.role.actors)
+
+
+async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: ImageCounts) -> None:
     """Keep the metrics up to date until the run ends."""
     ledgers = {name: pool.accounting for name, pool in pools.items()}
     while True:
@@ -135,7 +163,7 @@ async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: Ru
 
 
 def _unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
-    """An image's key is made here, so every renderer has to be what this machine takes it for."""
+    """How a renderer's identity differs from the one on this machine, which the keys of images are made of."""
     if not (changed := differences(here, dict(there))):
         return ""
     return (

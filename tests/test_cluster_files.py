@@ -9,7 +9,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from pipelines.settings.placement import Placement
-from pipelines.settings.settings import decisive, load_settings
+from pipelines.settings.settings import load_settings, reproducibility_key
 
 ROOT = Path(__file__).parents[1]
 RAY_UP = ("cluster.yaml", "docs/clusters/gcp.yaml", "docs/clusters/local.yaml")
@@ -39,7 +39,7 @@ def test_processes_that_an_actor_leaves_behind_are_cleaned_up(name: str) -> None
 
 
 def test_the_paper_on_a_cluster_is_the_paper_wherever_records_are_decided() -> None:
-    assert decisive(load_settings(str(ON_CLUSTER))) == decisive(load_settings("paper"))
+    assert reproducibility_key(load_settings(str(ON_CLUSTER))) == reproducibility_key(load_settings("paper"))
 
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "docs/clusters/gcp.yaml", KUBERAY])

@@ -32,6 +32,7 @@ neither on timing nor on the number of actors.
 
 import asyncio
 import inspect
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,8 @@ from actors.messages import RefusedError
 from actors.pool.accounting import TimeAccounting
 from actors.pool.dispatch import Call, Dispatch, Worker
 from actors.pool.role import Role
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 _START_ATTEMPTS = 3
@@ -185,24 +188,32 @@ class ActorPool:
                 return reference, result
             except _CallTimeoutError:
                 reasons.append(f"no answer within {self.role.timeout_s:g} s")
+                logger.warning("%s.%s: no answer within %g s", self.role.name, method, self.role.timeout_s)
                 actor.timed_out = True
                 self._replace(actor)
             except ray.exceptions.RayTaskError as error:
                 if _is_lost(error.cause, arguments):
+                    logger.warning("%s.%s: an argument was lost with its node", self.role.name, method)
                     raise ArgumentLostError(f"{self.role.name}.{method}: an argument was lost with its node") from None
                 reasons.append(_one_line(error))
                 if isinstance(error.cause, RefusedError):
+                    logger.info("%s.%s: refused: %s", self.role.name, method, reasons[-1])
                     break
-            except _death_errors():
+                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
+            except _death_errors() as error:
+                logger.warning("%s.%s: the actor was lost: %s", self.role.name, method, _one_line(error))
                 self._replace(actor)
                 if alone:
                     reasons.append("the actor died")
                 alone = alone or not actor.timed_out
             except ray.exceptions.RayError as error:
                 reasons.append(_one_line(error))
+                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
             finally:
                 self._release(actor, call)
             again = True
+            if len(reasons) < ATTEMPTS:
+                logger.info("%s.%s: the call is retried", self.role.name, method)
         raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
@@ -285,6 +296,8 @@ class ActorPool:
         self._dispatch.workers.remove(actor)
         self.accounting.change(up=-1, busy=-1 if actor.calls else 0)
         self.replaced += 1
+        why = f"had no answer within {self.role.timeout_s:g} s" if actor.timed_out else "died"
+        logger.warning("%s: an actor %s and is replaced (replacement %d)", self.role.name, why, self.replaced)
         task = asyncio.create_task(self._start_actor(replica))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
@@ -311,6 +324,7 @@ class ActorPool:
             except (ray.exceptions.RayError, TimeoutError) as error:
                 ray.kill(handle)
                 reason = _one_line(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
+                logger.warning("%s: an actor did not come up: %s", role.name, reason, exc_info=error)
                 if isinstance(getattr(error, "cause", None), ValueError):
                     break  # its arguments are wrong, and would be again
             else:
@@ -318,11 +332,13 @@ class ActorPool:
                 self._dispatch.workers.append(replica.actor)
                 self.accounting.change(up=1)
                 self._place()
+                logger.info("%s: an actor is up", role.name)
                 return
         self._give_up(replica, f"{role.name}: no actor comes up: {reason}")
 
     def _give_up(self, replica: _Replica, reason: str) -> None:
         replica.given_up = reason
+        logger.error("%s", reason)
         self.accounting.change(replicas=-1)
         if all(other.given_up for other in self._replicas):
             self._broken = reason

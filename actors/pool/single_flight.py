@@ -19,7 +19,7 @@ class SingleFlightCache(Generic[Key, Value]):
     Parameters
     ----------
     capacity
-        How many finished values are kept; 0: none, so that only calls at the same time share one.
+        How many finished values are kept; 0: none, so that only calls at the same time share one; None: all.
 
     Example:
 
@@ -27,7 +27,7 @@ class SingleFlightCache(Generic[Key, Value]):
         vector = await vectors.get("a cat", lambda: embed("a cat"))
     """
 
-    def __init__(self, capacity: int = 0) -> None:
+    def __init__(self, capacity: int | None = 0) -> None:
         self._capacity = capacity
         self._kept: OrderedDict[Key, Value] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Mapping[Key, Value]]] = {}
@@ -69,8 +69,8 @@ class SingleFlightCache(Generic[Key, Value]):
         finally:
             for key in keys:
                 del self._making[key]
-        if self._capacity:
+        if self._capacity != 0:
             self._kept |= made
-            while len(self._kept) > self._capacity:
+            while self._capacity is not None and len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
         return made

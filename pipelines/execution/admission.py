@@ -1,12 +1,13 @@
-"""How many trajectories are steered at a time: as few as keep the renderers busy.
+"""Admission: how many trajectories are under way at a time – as few as keep the renderers busy.
 
-Few, so that what is begun is finished early and memory holds little; enough, because a trajectory is of no use to the
-renderers while its proposals are written. By Little's law those whose proposals are being written are
+Few, so that trajectories finish early and memory stays small. Enough, because a trajectory gives the renderers no work
+while its proposals are being written. If the renderers are never idle, then by Little's law the number of trajectories
+that wait for proposals is
 
     proposal_s x iterations a second = proposal_s x renderers / (render_s x candidates)
 
-if the renderers are never idle. Beside them there is work for every place on the renderers twice over, and one
-trajectory more, because no two calls take the same time.
+Added to them are as many as give every place on the renderers two images, and one more, because the durations of calls
+vary.
 """
 
 import math
@@ -17,7 +18,7 @@ def in_flight(
 ) -> int:
     """Trajectories that may be under way.
 
-    It decides when something is done and never what: the records do not depend on it.
+    The number decides when something is done, never what: the records do not depend on it.
 
     Parameters
     ----------
@@ -28,13 +29,13 @@ def in_flight(
     places : int
         Calls that may be on the renderers at a time, one or more for each.
     proposals : int
-        Calls that may be on the proposers at a time: more trajectories than so many cannot be proposing.
+        Calls that may be on the proposers at a time, and so an upper limit of trajectories that wait for them.
     proposal_s, render_s : float
-        Seconds that a call of each takes, as measured so far; 0 where nothing is known.
+        Seconds that a call of each takes, as measured so far; 0 before the first.
 
     Returns
     -------
-    At least two: one is drawn while the other's proposals are written.
+    At least two: one is rendered while the other's proposals are written.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What a run has cost: where the time of each role's actors went, GPU hours, and the renders that were saved."""
+"""The cost of a run: time of each role's actors, GPU hours, renders, and renders that sharing saved."""
 
 import time
 from collections.abc import Sequence
@@ -10,34 +10,34 @@ from actors.pool.actor_pool import ActorPool
 
 
 @dataclass(slots=True)
-class Images:
-    """How candidates came by their images."""
+class ImageCounts:
+    """Images that were rendered, and candidates that have one."""
 
     rendered: int = 0
     shown: int = 0
     """Candidates that have one."""
     previews: int = 0
     finished: int = 0
-    """Of those that were rendered, from where their previews had stopped."""
+    """Of the rendered images, those that went on from their preview's state."""
 
     @property
     def saved(self) -> int:
-        """Taken from the disk, or made once for several trajectories."""
+        """Candidates whose image was on the disk, or was rendered for another one too."""
         return max(0, self.shown - self.rendered)
 
 
-class Costs:
-    """The account of one start of a run, from when its actors are asked for; a run that goes on has one for each.
+class CostAccount:
+    """The costs of one start of a run, from before its actors come up; each `--resume` has an account of its own.
 
-    A GPU is paid for as long as an actor holds it, at work or not.
+    A GPU costs as long as an actor holds it, busy or idle.
     """
 
     def __init__(self, pools: Sequence[ActorPool]) -> None:
         self._pools = pools
         self._began = time.monotonic()
 
-    def as_dict(self, images: Images, renderer: Renderer) -> dict[str, Any]:
-        """Seconds and hours, as run.json has them; previews as the parts of whole renders that they cost."""
+    def as_dict(self, images: ImageCounts, renderer: Renderer) -> dict[str, Any]:
+        """As run.json has it. `render_equivalents` counts previews as the fraction of a whole render that they cost."""
         whole = images.rendered - images.finished
         equivalents = whole + renderer.preview_cost * images.previews + renderer.finish_cost * images.finished
         roles = {pool.role.name: _role(pool) for pool in self._pools}

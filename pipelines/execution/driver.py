@@ -1,52 +1,58 @@
-"""The driver: one event loop that steers many trajectories at once and keeps every pool busy.
+"""The driver: one event loop that steers many trajectories at a time and keeps every actor pool busy.
 
-    run  --- next cohort, in order, while fewer than N are under way --->  _steer(cohort)
-                                                        |
-        +-----------------------------------------------+
-        |   next_round(histories): a step for each member that takes part
-        v                                               ^ append to journal (one write, fsync), then to the histories
-    RenderBase / Propose / Watch / Reseed               |
-        |                                               |
-        |  Proposing: proposer pool, subject guard,     |
-        |  screen                                       |
-        v                                               |
-    Evaluation: previews, images, scores -- all members --> the others' images are scored for each
-        RenderCache: on disk? else render path -> image store (fsync)
-        ScoringService: reference to the rendering -> scorer pool; guards look at each that would be the best
+    run       takes the next cohort, in order, while fewer than N are under way
+     |
+    _steer    round by round, until no member of the cohort has a step left:
+     |
+     |  next_round(histories)        each member's step: RenderBase, Propose, Reseed or ScorePool
+     |       |
+     |  Proposing                    of those who propose: proposer pool -> subject guard -> screen
+     |       |
+     |  Evaluation                   own images rendered and scored -> the others' images scored -> guards
+     |       |        |
+     |       |      RenderCache      on the disk? else RenderPath -> ImageStore.write (fsync)
+     |       |      ScoringService   a reference to the image -> scorer pool
+     |       |
+     +- Journal.append               the round of all members, in one write (fsync); then their histories
 
-A cohort is one trajectory, or, where images are pooled, all users of a prompt (`search.cohort`). What each loop
-waits for, and what unblocks it:
+A cohort is the trajectories that search in step: all users of a prompt where they pool their images, otherwise a single
+trajectory (`pipelines.search.cohort`).
 
-    run         fewer than N under way               -- one ends, or N rises with what was measured
-    _steer      its round's slowest member           -- pools answer, or fail within their time limits
-    Proposing   an actor of the proposer pool        -- ActorPool.call: an answer, an error, a time-out
-    RenderCache the render path, or another          -- RenderPath.render; or the first trajectory that
-                trajectory's same render                asked for the same key
-    ScoringService an actor of a scorer pool         -- ActorPool.call; of the image alone: once for all
+What each loop waits for, and what unblocks it:
 
-N is as few as keep the renderers busy (`admission`). Histories are in memory while their cohort is steered,
-so that memory is bounded by N cohorts and N x T candidates a member, however long the run; where scoring or the disk
-lags, cohorts wait for it, no others are begun, and so the renderers wait too. Cohorts begin prompt by prompt and
-user by user, and calls are served as they come: nobody is ahead of anybody by more than N cohorts.
+    run             fewer than N cohorts under way    a cohort ends, or N rises with the measured durations
+    _steer          the slowest member of its round   the pools answer or fail, each within its time limit
+    Proposing       an actor of the proposer pool     `ActorPool.call` returns an answer or an error
+    RenderCache     an actor of the renderer pool     `RenderPath.render` returns, whether this trajectory called it
+                                                      or another one that wanted the same image first
+    ScoringService  an actor of a scorer pool         `ActorPool.call` returns an answer or an error
 
-The driver is the only writer of the run folder. A candidate that fails is recorded with its error; a trajectory whose
-base prompt fails, or whose proposer does, is listed as failed and tried again by `--resume`, and its cohort goes on
-without it. A rendering that was lost with its node is taken from the disk again, and an embedding made again, so that a
-node that dies costs no candidate: it takes three in a row under the same call. A pool that is broken or a disk that is
-full ends the run.
+N is as few as keep the renderers busy (`pipelines.execution.admission`). A history is in memory only while its cohort
+is under way, so memory grows with N, not with the length of the run. Where scoring or the disk is slower than the
+renderers, the cohorts under way wait for it, no others begin, and the renderers become idle. Cohorts begin in the order
+of the plan, and calls are served in the order in which they are made.
 
-Invariant: a round is in the journal only after all its images are on the disk, and in the histories
-only after it is in the journal.
+What fails:
+
+    a candidate   is recorded with its error; the search goes on without it
+    a trajectory  whose base prompt or proposer fails is listed as failed, and `--resume` tries it again; the rest of
+                  its cohort goes on without it
+    an actor      is replaced by its pool; what was lost with it is made again (`LOSSES` times in a row at most)
+    the run       ends where a pool has no actor left, or the disk is full
+
+Invariant: a round is in the journal only after all its images are on the disk, and in the histories only after it is in
+the journal. The driver is the only writer of the run folder.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.pool.actor_pool import ActorPool, CallFailedError
 from actors.pool.render_path import RenderPath
 from pipelines.execution.admission import in_flight
-from pipelines.execution.costs import Images
+from pipelines.execution.costs import ImageCounts
 from pipelines.execution.evaluation import Evaluation
 from pipelines.execution.proposing import Proposing
 from pipelines.execution.render_cache import RenderCache
@@ -55,14 +61,16 @@ from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import FirstRound
-from pipelines.search.cohort import Cohort, cohorts, next_round, others_images
-from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Reseed, Step, Watch
+from pipelines.search.cohort import Cohort, cohorts, next_round, pool_for
+from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Reseed, ScorePool, Step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 
+logger = logging.getLogger(__name__)
+
 
 class Observer(Protocol):
-    """Whoever watches a run: the progress display."""
+    """What the driver tells of a run while it goes on; the progress display is one."""
 
     def begun(self, trajectory: Trajectory) -> None: ...
     def rendered(self) -> None: ...
@@ -72,7 +80,7 @@ class Observer(Protocol):
 
 
 class Driver:
-    """Steers trajectories by their pools; see the module's docstring for the design."""
+    """Steers trajectories; the module's docstring is its design."""
 
     def __init__(
         self,
@@ -86,9 +94,9 @@ class Driver:
         journal: Journal,
         observer: Observer,
         preview_identity: Mapping[str, Any] | None = None,
-        examiner: ActorPool | None = None,
+        feature_extractor: ActorPool | None = None,
         describer: ActorPool | None = None,
-        beholder: ActorPool | None = None,
+        similarity_scorer: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
         on_description: Callable[[str, Mapping[str, str]], None] = lambda prompt_id, metadata: None,
         first_rounds: Mapping[tuple[str, int], FirstRound] = {},
@@ -97,11 +105,13 @@ class Driver:
         Parameters
         ----------
         scorers
-            The held-out one too, where there is one.
+            By name, the held-out one included.
         preview_identity
             None: the renderer has no previews.
+        feature_extractor, describer, similarity_scorer, described, on_description
+            See `ScoringService`; None where nothing in the protocol needs it.
         first_rounds
-            Shared proposals that are recorded already.
+            By prompt id and run, the shared first rounds that are recorded already.
         """
         self._protocol = protocol
         self._renderer = renderer
@@ -109,7 +119,7 @@ class Driver:
         self._journal = journal
         self._journal_turn = asyncio.Lock()
         self._observer = observer
-        others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
+        others = [proposer, *scorers.values(), *([feature_extractor] if feature_extractor else [])]
         self._waits = WaitAccounting({pool.role.name: pool.accounting for pool in (*renderer.pools, *others)})
         self._renders = RenderCache(
             renderer,
@@ -125,27 +135,41 @@ class Driver:
             scorers,
             self._waits,
             protocol.guards,
-            examiner=examiner,
+            feature_extractor=feature_extractor,
             describer=describer,
-            beholder=beholder,
+            similarity_scorer=similarity_scorer,
             described=described,
             on_description=on_description,
         )
         self._evaluation = Evaluation(
             protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
-        self._proposing = Proposing(protocol, proposer, examiner, self._waits, first_rounds)
+        self._proposing = Proposing(protocol, proposer, feature_extractor, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}
-        """Trajectory id -> why it failed."""
+        """Trajectory id -> the error that it failed with."""
 
     @property
-    def images_made(self) -> Images:
+    def images_made(self) -> ImageCounts:
+        """How many images were rendered so far."""
         return self._renders.made
 
     async def run(self, trajectories: Sequence[Trajectory], histories: dict[str, list[Iteration]]) -> None:
-        """Bring every trajectory to its end. `histories` holds what is recorded of them; each is taken out of it."""
+        """Bring every trajectory to its end.
+
+        Parameters
+        ----------
+        histories
+            What is recorded of each trajectory, by its id. Entries are removed as their cohorts begin.
+
+        Raises
+        ------
+        PoolBrokenError
+            A pool has no actor left, and none comes up.
+        OSError
+            The disk is full or broken.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 for cohort in cohorts(trajectories, self._protocol.share):
@@ -157,14 +181,14 @@ class Driver:
                     group.create_task(self._bring_to_its_end(cohort, recorded))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
-            raise _first(errors) from None
+            raise _first_error(errors) from None
 
     def _most_under_way(self, members: int) -> int:
         renderers, proposers = self._renderer.renderers, self._proposer.role
         protocol = self._protocol
-        drawn = min(protocol.screen or protocol.candidates, protocol.candidates)
+        rendered = min(protocol.screen or protocol.candidates, protocol.candidates)
         return in_flight(
-            candidates=members * drawn,
+            candidates=members * rendered,
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
@@ -175,6 +199,7 @@ class Driver:
     async def _bring_to_its_end(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
         for member in cohort:
             self._observer.begun(member)
+            logger.info("trajectory %s: begun, %d rounds recorded before", member.id, len(histories[member.id]))
         try:
             await self._steer(cohort, histories)
         finally:
@@ -183,13 +208,14 @@ class Driver:
         for member in cohort:
             if member.id not in self.failures:
                 self._observer.finished(member, histories[member.id])
+                logger.info("trajectory %s: finished, %d rounds recorded", member.id, len(histories[member.id]))
 
     async def _steer(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
         """Round by round, without the members that have failed."""
         while steps := next_round([m for m in cohort if m.id not in self.failures], histories, self._protocol):
             taking_part = [member for member in cohort if member.id in steps]
-            tried = await asyncio.gather(*(self._try(m, steps[m.id], histories[m.id]) for m in taking_part))
-            done = {m.id: iteration for m, iteration in zip(taking_part, tried, strict=True) if iteration is not None}
+            own = await asyncio.gather(*(self._own_part(m, steps[m.id], histories[m.id]) for m in taking_part))
+            done = {m.id: iteration for m, iteration in zip(taking_part, own, strict=True) if iteration is not None}
             number = next((iteration.number for iteration in done.values()), 0)
             rounds = {
                 m.user: done[m.id] if m.id in done else histories[m.id][number]
@@ -201,7 +227,7 @@ class Driver:
             finished = await asyncio.gather(
                 *(self._evaluation.guarded(m, done[m.id], pool[m.id], histories[m.id]) for m in going_on)
             )
-            self._room.set()  # what was measured meanwhile may leave room for another
+            self._room.set()  # with the durations measured meanwhile, another cohort may begin
             entries = [(m.id, iteration) for m, iteration in zip(going_on, finished, strict=True)]
             if not entries:
                 continue
@@ -211,7 +237,7 @@ class Driver:
             for name, iteration in entries:
                 histories[name].append(iteration)
 
-    async def _try(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration | None:
+    async def _own_part(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration | None:
         """One member's own part of a round; None where it has failed."""
         try:
             iteration = await self._iterate(member, step, history)
@@ -221,6 +247,7 @@ class Driver:
         except (CallFailedError, BasePromptFailedError) as error:
             self.failures[member.id] = str(error)
             self._observer.failed(member, str(error))
+            logger.exception("trajectory %s: failed in iteration %d", member.id, len(history))
             return None
         return iteration
 
@@ -230,12 +257,12 @@ class Driver:
                 base = await self._evaluation.base(member)
                 return Iteration(number=0, candidates=(base,))
             case Propose():
-                asked = await self._proposing.variations(member, step, history)
-                candidates = await self._evaluation.all_of(member, asked.candidates, history)
+                found = await self._proposing.variations(member, step, history)
+                candidates = await self._evaluation.all_of(member, found.candidates, history)
                 return Iteration(
-                    number=step.number, candidates=tuple(candidates), seeds=asked.seeds, refused=asked.refused
+                    number=step.number, candidates=tuple(candidates), seeds=found.seeds, refused=found.refused
                 )
-            case Watch():
+            case ScorePool():
                 return Iteration(number=step.number, candidates=())
             case Reseed():
                 reseeded = await self._evaluation.with_fresh_seeds(member, step.winner)
@@ -246,14 +273,14 @@ class Driver:
     async def _pool(
         self, members: Sequence[Trajectory], done: Mapping[str, Iteration], rounds: Mapping[str, Iteration]
     ) -> Mapping[str, Sequence[Candidate]]:
-        """The others' images of a round, scored for each member; none where nothing is pooled."""
+        """The images that the others rendered in a round, scored for each member; none where images are not pooled."""
         if self._protocol.share != "pool":
             return {member.id: () for member in members}
-        pool = {member.id: list(others_images(member, done[member.id], rounds)) for member in members}
+        pool = {member.id: list(pool_for(member, done[member.id], rounds)) for member in members}
         return await self._evaluation.score_pool(pool, {member.id: member for member in members})
 
 
-def _first(errors: BaseExceptionGroup) -> BaseException:
-    """The error that ended the run; the others are its consequences."""
+def _first_error(errors: BaseExceptionGroup) -> BaseException:
+    """The error that came first; the others follow from it."""
     first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,12 +1,13 @@
-"""From prompts to candidates: previews and images are drawn, scored, and looked at by the guards.
+"""Evaluation: from prompts to candidates with images and scores.
 
-    all_of            draw every prompt that was not rejected; with previews, finish only the best of them
-    score_pool        images that are on the disk already, for those who have not drawn them
-    guarded           measure whatever would be the best, from the highest score down, until one passes
-    with_fresh_seeds  the winner beside the base prompt (the winner's curse)
+    base              render, score and measure the base prompt
+    all_of            render and score every proposal that was not rejected; with previews, only the best of them
+    score_pool        score images that others have rendered
+    guarded           apply the guards to whatever would be the best, from the highest score down, until one passes
+    with_fresh_seeds  render winner and base prompt again: a maximum of noisy scores is biased upwards (winner's curse)
 
-Previews are judged by themselves as the run goes: the first round of a trajectory is finished whole, and from then on
-its history says how well previews rank.
+Whether previews rank as the images do is found out as the run goes: a trajectory's first round is finished whole, and
+from then on its own history tells.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from actors.pool.actor_pool import CallFailedError
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.scoring import ScoringService
 from pipelines.execution.wait_accounting import WaitAccounting
-from pipelines.search.guards import examined, luck
+from pipelines.search.guards import apply_guards, reseed_notice
 from pipelines.search.previews import best_previews, previews_help
 from pipelines.search.trajectory import (
     Candidate,
@@ -36,7 +37,7 @@ from pipelines.settings.search import SearchSettings
 
 
 class Evaluation:
-    """Tries candidates of one run. Used from one event loop."""
+    """Evaluates the candidates of one run. Used from one event loop."""
 
     def __init__(
         self,
@@ -54,123 +55,123 @@ class Evaluation:
         self._previews = previews
 
     async def base(self, trajectory: Trajectory) -> Candidate:
-        """The base prompt, measured as whatever is compared with it will be."""
-        candidate = await self._draw(trajectory, Candidate(prompt=trajectory.base_prompt))
-        return candidate if candidate.score is None else await self._measured(trajectory, candidate)
+        """The base prompt, with the measurements that the guards compare others with."""
+        candidate = await self._render(trajectory, Candidate(prompt=trajectory.base_prompt))
+        return candidate if candidate.score is None else await self._scoring.measure(trajectory, candidate)
 
     async def all_of(
         self, trajectory: Trajectory, candidates: Sequence[Candidate], history: History
     ) -> list[Candidate]:
-        """What becomes of the proposals of one round, in their order."""
-        drawn = [place for place, candidate in enumerate(candidates) if candidate.rejected is None]
+        """The proposals of one round, evaluated, in their order."""
+        eligible = sum(candidate.rejected is None for candidate in candidates)
         keep = self._protocol.previews
-        if not self._previews or keep is None or len(drawn) <= keep or not previews_help(history, self._protocol):
-            return await asyncio.gather(*(self._draw(trajectory, candidate) for candidate in candidates))
-        begun = await asyncio.gather(*(self._begin(trajectory, candidate) for candidate in candidates))
-        looked_at = best_previews([candidate for candidate, _ in begun], len(drawn) if len(history) == 1 else keep)
-        pairs = zip(looked_at, (preview for _, preview in begun), strict=True)
-        return await asyncio.gather(*(self._draw(trajectory, candidate, preview) for candidate, preview in pairs))
+        if not self._previews or keep is None or eligible <= keep or not previews_help(history, self._protocol):
+            return await asyncio.gather(*(self._render(trajectory, candidate) for candidate in candidates))
+        begun = await asyncio.gather(*(self._preview(trajectory, candidate) for candidate in candidates))
+        ranked = best_previews([candidate for candidate, _ in begun], eligible if len(history) == 1 else keep)
+        pairs = zip(ranked, (preview for _, preview in begun), strict=True)
+        return await asyncio.gather(*(self._render(trajectory, candidate, preview) for candidate, preview in pairs))
 
     async def score_pool(
         self, pool: Mapping[str, Sequence[Candidate]], members: Mapping[str, Trajectory]
     ) -> dict[str, list[Candidate]]:
-        """Images that are on the disk, scored for each member that has not drawn them: one call an image.
+        """Pooled images, scored for each member that has not rendered them itself: one call an image.
 
         Parameters
         ----------
         pool
             The candidates of each member, by trajectory id.
+        members
+            The trajectories, by id.
         """
-        asking: dict[str, list[tuple[str, int]]] = {}
+        wanted: dict[str, list[tuple[str, int]]] = {}
         for name, candidates in pool.items():
             for place, candidate in enumerate(candidates):
-                asking.setdefault(str(candidate.image), []).append((name, place))
+                wanted.setdefault(str(candidate.image), []).append((name, place))
         scored = await asyncio.gather(
             *(
                 self._score_for([members[name] for name, _ in places], pool[places[0][0]][places[0][1]])
-                for places in asking.values()
+                for places in wanted.values()
             )
         )
         found = {name: list(candidates) for name, candidates in pool.items()}
-        for places, verdicts in zip(asking.values(), scored, strict=True):
-            for (name, place), verdict in zip(places, verdicts, strict=True):
-                found[name][place] = replace(verdict, origin=found[name][place].origin)
+        for places, candidates in zip(wanted.values(), scored, strict=True):
+            for (name, place), candidate in zip(places, candidates, strict=True):
+                found[name][place] = replace(candidate, origin=found[name][place].origin)
         return found
 
     async def _score_for(self, members: Sequence[Trajectory], candidate: Candidate) -> list[Candidate]:
-        wanted = RenderRequest(prompt=candidate.prompt, seed=members[0].image_seed)
-        return await self._scoring.score_for_each(members, candidate, wanted)
+        request = RenderRequest(prompt=candidate.prompt, seed=members[0].image_seed)
+        return await self._scoring.score_for_each(members, candidate, request)
 
     async def guarded(
-        self, trajectory: Trajectory, own: Iteration, others: Sequence[Candidate], history: History
+        self, trajectory: Trajectory, own: Iteration, pooled: Sequence[Candidate], history: History
     ) -> Iteration:
-        """The round as it is recorded: no candidate is the best that the guards have not seen."""
-        candidates = [*own.candidates, *others]
+        """The round as it is recorded: its best candidate, if it is a new best, has passed the guards."""
+        candidates = [*own.candidates, *pooled]
         if self._protocol.guards.measures_images and history:
             best, base = best_so_far(history), history[0].candidates[0]
-            unseen = [place for place, c in enumerate(candidates) if c.eligible and beats(c, best)]
-            for place in sorted(unseen, key=lambda at: -(candidates[at].score or 0.0)):
-                measured = await self._measured(trajectory, candidates[place])
-                candidates[place] = examined(measured, base, self._protocol.guards)
+            better = [place for place, c in enumerate(candidates) if c.eligible and beats(c, best)]
+            for place in sorted(better, key=lambda at: -(candidates[at].score or 0.0)):
+                measured = await self._scoring.measure(trajectory, candidates[place])
+                candidates[place] = apply_guards(measured, base, self._protocol.guards)
                 if candidates[place].eligible:
                     break
-        mine = len(own.candidates)
-        return replace(own, candidates=tuple(candidates[:mine]), pooled=tuple(candidates[mine:]))
+        count = len(own.candidates)
+        return replace(own, candidates=tuple(candidates[:count]), pooled=tuple(candidates[count:]))
 
     async def with_fresh_seeds(self, trajectory: Trajectory, winner: Candidate) -> Reseeded:
-        """The winner and the base prompt with each of some other seeds.
+        """The winner and the base prompt, rendered and scored with each of some fresh seeds.
 
         Raises
         ------
         CallFailedError
-            Not one pair of images could be drawn and scored.
+            There is no seed for which both could be rendered and scored.
         """
         guards = self._protocol.guards
         seeds = fresh_seeds(trajectory, guards.reseeds)
         prompts = (trajectory.base_prompt, winner.prompt)
-        drawings = [self._draw(trajectory, Candidate(prompt=prompt), seed=seed) for prompt in prompts for seed in seeds]
-        drawn = await asyncio.gather(*drawings)
-        initial, final = drawn[: len(seeds)], drawn[len(seeds) :]
-        look = Reseeded(prompt=winner.prompt, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
-        before, after = look.means
+        rendered = await asyncio.gather(
+            *(self._render(trajectory, Candidate(prompt=prompt), seed=seed) for prompt in prompts for seed in seeds)
+        )
+        initial, final = rendered[: len(seeds)], rendered[len(seeds) :]
+        again = Reseeded(prompt=winner.prompt, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
+        before, after = again.means
         if math.isnan(before):
             raise CallFailedError(f"with fresh seeds: {initial[0].error or final[0].error}")
-        if (notice := luck(before, after, guards)) is None:
-            return look
-        return replace(look, rejected=notice) if guards.reseed == "reject" else replace(look, warnings=(notice,))
+        if (notice := reseed_notice(before, after, guards)) is None:
+            return again
+        return replace(again, rejected=notice) if guards.reseed == "reject" else replace(again, warnings=(notice,))
 
-    async def _draw(
+    async def _render(
         self, trajectory: Trajectory, candidate: Candidate, preview: Any = None, *, seed: int | None = None
     ) -> Candidate:
-        """A candidate with image and score, or with the error; what is rejected stays as it is."""
+        """A candidate with image and score, or with the error. What is rejected or has an error stays as it is."""
         if candidate.rejected is not None or candidate.error is not None:
             return candidate
-        wanted = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed if seed is None else seed)
+        request = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed if seed is None else seed)
         try:
             with self._waits.during("renders"):
-                drawing = self._renders.image(wanted) if preview is None else self._renders.finish(wanted, preview)
-                reference = await drawing
+                rendering = self._renders.image(request) if preview is None else self._renders.finish(request, preview)
+                reference = await rendering
         except CallFailedError as error:
             return replace(candidate, error=str(error))
         if candidate.origin is None:
             self._renders.made.shown += 1
-        candidate = replace(candidate, image=self._renders.key(wanted))
-        return await self._scoring.score(trajectory, candidate, wanted, reference)
+        candidate = replace(candidate, image=self._renders.key(request))
+        return await self._scoring.score(trajectory, candidate, request, reference)
 
-    async def _begin(self, trajectory: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
+    async def _preview(self, trajectory: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
         """A candidate with its preview's score, and a reference to the preview."""
         if candidate.rejected is not None:
             return candidate, None
-        wanted = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed)
+        request = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed)
         try:
             with self._waits.during("renders"):
-                preview = await self._renders.preview(wanted)
-            score = await self._scoring.scored(trajectory, wanted, preview, preview=True)
+                preview = await self._renders.preview(request)
+            score = await self._scoring.score_image(trajectory, request, preview, preview=True)
         except CallFailedError as error:
             return replace(candidate, error=str(error)), None
         if not math.isfinite(score):
             return replace(candidate, error=f"the preview's score is not a number: {score}"), None
-        return replace(candidate, preview=self._renders.preview_key(wanted), preview_score=score), preview
-
-    async def _measured(self, trajectory: Trajectory, candidate: Candidate) -> Candidate:
-        return await self._scoring.measure(trajectory, candidate)
+        return replace(candidate, preview=self._renders.preview_key(request), preview_score=score), preview

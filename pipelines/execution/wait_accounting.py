@@ -1,10 +1,10 @@
-"""What a run is waiting for, so that idle actors can say why they are.
+"""Wait accounting: why idle actors are idle.
 
-Every trajectory under way waits for proposals, or, for each of its candidates, for a render, for a score, or for the
-disk. An actor is idle for the sake of the first of these, in that order, that is not its own role's work. Once there is
-no trajectory left to begin, too few are under way, and that is why.
+Every trajectory under way waits for proposals, or, for each of its candidates, for a render, a score or the disk. The
+idle time of an actor is booked under the first of these, in that order, that somebody waits for and that is not the
+actor's own work. Once all trajectories have begun, too few are under way, and idle time is booked under that.
 
-Invariant: whatever changes the answer settles the ledgers first, so that no second is booked under what came later.
+Invariant: before the reason changes, all ledgers are settled, so that no time is booked under a later reason.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,12 +21,12 @@ _OWN: Mapping[str, Wait] = {"proposer": "proposals", "renderer": "renders", "tex
 
 
 class WaitAccounting:
-    """Counts what is waited for, and answers the ledgers' question why.
+    """Counts what trajectories wait for, and gives the ledgers the reason of idle time.
 
     Parameters
     ----------
     ledgers
-        Of each role by its name; those of scorers may have any.
+        By role name. A name that is not in `_OWN` is a scorer's.
     """
 
     def __init__(self, ledgers: Mapping[str, TimeAccounting]) -> None:
@@ -39,7 +39,7 @@ class WaitAccounting:
 
     @contextmanager
     def during(self, wait: Wait) -> Iterator[None]:
-        """One more waits for this."""
+        """While the block runs, one more trajectory or candidate waits for this."""
         self._settle()
         self._counts[wait] += 1
         try:
@@ -49,11 +49,12 @@ class WaitAccounting:
             self._counts[wait] -= 1
 
     def all_begun(self) -> None:
-        """There is no trajectory left to begin."""
+        """All trajectories have begun."""
         self._settle()
         self._all_begun = True
 
     def why(self, own: Wait) -> str:
+        """The reason why actors are idle whose own work is `own`."""
         if self._all_begun:
             return LAST
         return next((wait for wait in ORDER if wait != own and self._counts[wait]), "work")

@@ -1,4 +1,4 @@
-"""What the predictor can tell from an image beside a score, and what guards cannot notice where it cannot."""
+"""What the predictor's encoders allow beside scores: zero-shot metadata and image-text similarity."""
 
 from collections.abc import Iterator
 
@@ -10,27 +10,27 @@ from predictor.encoders.registry import IMAGE_ENCODERS
 
 
 def describes(plan: Plan) -> bool:
-    """Whether the predictor can tell metadata from an image: it knows categories, and has an encoder of both."""
+    """Whether the predictor can classify an image's metadata: it knows categories, and compares images with text."""
     return _categories(plan) != {} and not undescribed(plan)
 
 
 def compares(plan: Plan) -> bool:
-    """Whether the image guard is on, and the predictor's image encoder has a text half to compare images with."""
+    """Whether the image guard is on, and the predictor can compare images with text."""
     return plan.protocol.guards.image != "off" and plan.image_encoder not in (None, *IMAGE_ENCODERS)
 
 
 def unguarded(plan: Plan) -> list[str]:
-    """Which guards are on and can notice nothing, and why."""
+    """A line for each guard that is on and lacks what it measures by."""
     return [f"The {name} guard is off: {why}." for name, _, why in _blind_guards(plan)]
 
 
 def check_guards(plan: Plan) -> None:
-    """Refuse guards that are to reject what they cannot see.
+    """Refuse guards that are to reject, and lack what they measure by.
 
     Raises
     ------
     ValueError
-        As said.
+        There is such a guard; the message says which, and what it lacks.
     """
     for name, level, why in _blind_guards(plan):
         if level == "reject":
@@ -38,10 +38,10 @@ def check_guards(plan: Plan) -> None:
 
 
 def unpreviewed(plan: Plan) -> list[str]:
-    """Whether previews are asked for that the renderer cannot draw."""
+    """A line where the protocol has previews and the renderer has none."""
     if plan.protocol.previews is None or plan.renderer.preview_identity() is not None:
         return []
-    return ["There were no previews: this renderer draws none with these settings; every candidate was drawn whole."]
+    return ["There were no previews: this renderer has none with these settings; every candidate was rendered whole."]
 
 
 def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
@@ -60,7 +60,7 @@ def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
 
 
 def undescribed(plan: Plan) -> list[str]:
-    """Why metadata that the predictor knows categories of stays unknown, where the prompts file does not give it."""
+    """A line where the predictor knows metadata that neither the prompts file gives nor it can classify itself."""
     if plan.checkpoint is None or not (known := _categories(plan)):
         return []
     encoder = plan.image_encoder

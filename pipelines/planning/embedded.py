@@ -1,8 +1,7 @@
 """The embedded preset's own predictor: made once on this machine, kept in the cache, checked against a known truth.
 
-The darkroom develops its photographs in a thousand ways, simulated raters rate the prints, and the
-PAMELA model learns each rater's taste from those ratings. Everything here is real but the raters, and
-theirs is the one part of the chain whose truth can be known.
+The darkroom develops its photographs in over a thousand ways, simulated raters rate the images, and the PAMELA model is
+trained on the ratings. Only the raters are simulated, so that their true taste is known and a run can be judged by it.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedRecipe:
-    """How many people look at how many prints, and how long the model learns from them."""
+    """The size of the simulated dataset, and of the training."""
 
     raters: int = 12
     images: int = 1400
@@ -87,16 +86,16 @@ def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRec
 
 
 def _place(darkroom: Darkroom, recipe: EmbeddedRecipe) -> Path:
-    """Where the checkpoint belongs: its name hashes all that decides it."""
+    """The checkpoint's folder; its name hashes all that decides the checkpoint."""
     encoders = [EfficientNetLite0.fingerprint, MiniLM.fingerprint]
-    decisive = json.dumps([VERSION, asdict(recipe), darkroom.identity(), encoders], sort_keys=True)
-    return cache_folder() / "embedded" / hashlib.sha256(decisive.encode()).hexdigest()[:16]
+    content = json.dumps([VERSION, asdict(recipe), darkroom.identity(), encoders], sort_keys=True)
+    return cache_folder() / "embedded" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress: Progress) -> None:
-    """Develop each photograph plainly, once, then in first proposals and in variations of those, as a search would.
+    """Develop each photograph once plainly, then by proposals and variations of proposals, as a search does.
 
-    Once, because plain prints are alike but for their grain: more of them would put the same picture into
+    Plain developments of one photograph differ only in their grain. More than one would put the same image into
     training and test.
     """
     (dataset / "images").mkdir(parents=True)
@@ -121,7 +120,7 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
 
 
 def _publish(made: Path, folder: Path) -> None:
-    """Move the finished checkpoint to its place; whoever was first wins, for both made the same."""
+    """Move the finished checkpoint to its folder; where another process was first, its checkpoint is the same."""
     try:
         made.rename(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""What somebody has to accept on the hub before a model can be had, or that binds whoever shows its images."""
+"""Licences of models: those to accept on the hub before a download, and conditions on showing images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

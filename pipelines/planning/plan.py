@@ -1,6 +1,6 @@
-"""What a run will do, settled before anything is written: trajectories and cost.
+"""Plans: what a run will do, with its most renders, disk and GPU hours, decided before anything is written.
 
-Everything that can be refused is refused here, as a ValueError of one line.
+What can be refused is refused while a run is planned, as a ValueError of one line.
 """
 
 import json
@@ -23,13 +23,13 @@ from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.renderer import DarkroomSettings
 from pipelines.settings.scorer import PERSONAL
 from pipelines.settings.search import SearchSettings
-from pipelines.settings.settings import Settings, decisive
+from pipelines.settings.settings import Settings, reproducibility_key
 from predictor.encoders.registry import IMAGE_ENCODERS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run, settled. `checkpoint` is None where nothing goes by one, or the embedded preset has still to make it."""
+    """What a run will do. `checkpoint` is None where none is needed, or the embedded preset has still to make it."""
 
     settings: Settings
     checkpoint: Path | None
@@ -46,7 +46,7 @@ class Plan:
 
     @cached_property
     def trajectories(self) -> list[Trajectory]:
-        """Prompt by prompt, scorer by scorer, run by run, user by user: finished galleries early."""
+        """Prompt by prompt, scorer by scorer, run by run, user by user, so that prompts are complete early."""
         settings = self.settings
         return [
             Trajectory(
@@ -68,56 +68,56 @@ class Plan:
 
     @property
     def most_renders(self) -> int:
-        """If all images have scores, no trajectory stops early, no two share an image that they need not share, and
-        previews switch off."""
+        """The most renders: every trajectory uses all its iterations, images are shared only where they have to be, and
+        previews are switched off."""
         protocol, guards = self.protocol, self.protocol.guards
-        looks = protocol.iterations if guards.reseed == "reject" else min(1, protocol.iterations)
-        again = guards.reseeds if guards.reseed != "off" and looks else 0
-        bases = max(again, guards.image_seeds if self._may_compare else 0)  # the seeds of one are the other's first
-        fresh = bases * len(self.prompts) + again * looks * len(self.trajectories)
+        reseeded = protocol.iterations if guards.reseed == "reject" else min(1, protocol.iterations)
+        again = guards.reseeds if guards.reseed != "off" and reseeded else 0
+        bases = max(again, guards.image_seeds if self._may_compare else 0)  # the guards share their first seeds
+        fresh = bases * len(self.prompts) + again * reseeded * len(self.trajectories)
         return self._renders(protocol.iterations, self._most_later) + fresh
 
     @property
     def render_hours(self) -> float:
-        """Hours of one renderer that the most renders would take, by the preset's estimate."""
+        """Hours that the most renders take one renderer, by the estimate in its settings."""
         return self.most_renders * self.settings.renderer.seconds_per_call / 3600
 
     @property
     def least_renders(self) -> int:
-        """If every trajectory stops as early as it may, and so has no winner to draw again."""
+        """The least renders: every trajectory stops as early as it may, with the base prompt as its winner."""
         protocol = self.protocol
         rounds = min(protocol.patience, protocol.iterations)
-        return self._renders(rounds, max(0, rounds - 1) * min(protocol.previews or self._drawn, self._drawn))
+        return self._renders(rounds, max(0, rounds - 1) * min(protocol.previews or self._screened, self._screened))
 
     @cached_property
     def image_encoder(self) -> str | None:
-        """The predictor's, where there is one."""
+        """The name of the predictor's image encoder, where there is a predictor."""
         if self.checkpoint is None:
             return None
         return json.loads((self.checkpoint / "config.json").read_text("utf-8"))["image_encoder"]
 
     @property
     def _may_compare(self) -> bool:
-        """Whether the image guard may draw base images: a predictor that is still to come may be one on SigLIP."""
+        """Whether the image guard may render base images: a predictor that is not there yet may have SigLIP."""
         wanted = self.protocol.guards.image != "off" and self.settings.wants_predictor
         return wanted and self.image_encoder not in IMAGE_ENCODERS
 
     @property
     def _most_later(self) -> int:
-        """Of a trajectory after its first round: all proposals, until there are scores enough for a screen."""
-        drawn = 0
+        """Most renders of a trajectory after its first round: all proposals, until there are scores to screen by."""
+        renders = 0
         for _ in range(1, self.protocol.iterations):
-            screened = 1 + self.protocol.candidates + drawn >= LEAST_SCORED
-            drawn += self._drawn if screened else self.protocol.candidates
-        return drawn
+            screened = 1 + self.protocol.candidates + renders >= LEAST_SCORED
+            renders += self._screened if screened else self.protocol.candidates
+        return renders
 
     @property
-    def _drawn(self) -> int:
-        """Of the proposals of a later round."""
+    def _screened(self) -> int:
+        """How many proposals of a later round are rendered at most."""
         return min(self.protocol.screen or self.protocol.candidates, self.protocol.candidates)
 
     def _renders(self, rounds: int, later: int) -> int:
-        """Of base images, first rounds, and so many in all later rounds of each trajectory."""
+        """Renders of base images, of first rounds, and of `later` ones in all further rounds of each trajectory."""
         protocol, prompts, trajectories = self.protocol, len(self.prompts), len(self.trajectories)
         if not rounds:
             return prompts
@@ -126,13 +126,13 @@ class Plan:
 
     @property
     def image_bytes(self) -> int:
-        """Disk that an image takes, about: photographs hardly compress in PNG."""
+        """About the size of an image on the disk: PNG hardly compresses photographs."""
         return self.settings.renderer.width * self.settings.renderer.height * 2
 
-    def decisive(self) -> dict[str, Any]:
-        """All that decides the records, as plain values; the same for a run and its continuation."""
+    def reproducibility_key(self) -> dict[str, Any]:
+        """All that decides the records, as plain values. A run can be resumed only with the same."""
         return {
-            "settings": decisive(self.settings),
+            "settings": reproducibility_key(self.settings),
             "renderer": dict(self.renderer.identity()),
             "proposer": proposer_identity(self.settings.proposer),
             "predictor": self.checkpoint_fingerprint,
@@ -142,7 +142,7 @@ class Plan:
         }
 
     def describe(self, there: Mapping[str, float] | None) -> str:
-        """The plan in plain lines, for --dry-run; `there` are the machines' GPUs and custom resources."""
+        """The plan in lines, for --dry-run. `there` are the GPUs and custom resources of the machines."""
         trajectories = len(self.trajectories)
         renderer = self.settings.renderer
         gpu_hours, seconds = self.render_hours * renderer.num_gpus, renderer.seconds_per_call

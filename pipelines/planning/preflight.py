@@ -1,4 +1,4 @@
-"""What a plan wants of the machines, and what is there, without Ray or torch: a plan should be had at once."""
+"""The GPUs and custom resources that a plan needs, and those that there are. Imports neither Ray nor torch."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def wanted(settings: Settings) -> dict[str, float]:
-    """GPUs and custom resources of all actors together; zeros left out."""
+    """GPUs and custom resources of all actors together, without zeros."""
     total: dict[str, float] = {"GPU": 0}
     roles = [settings.renderer, settings.text_encoder, settings.proposer]
     has_predictor = settings.wants_predictor
@@ -33,7 +33,7 @@ def local_gpus() -> int:
 
 
 def shortage(settings: Settings, there: Mapping[str, float] | None) -> str:
-    """One line: how much of each is wanted and there.
+    """One line: how much of each resource is wanted, and how much there is.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The prompts to steer: a text file with one a line, or a table with ids and metadata."""
+"""Prompts files: text with a prompt a line, or a table with ids and metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from predictor.data.tables import read_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One base prompt. `metadata` is what a table says beside it, such as content or style."""
+    """One base prompt. `metadata` are further columns of its table, such as content or style."""
 
     id: str
     text: str

@@ -1,4 +1,4 @@
-"""Whom to steer for: `--users all | u01,u07 | @FILE | group:"age < 30"`, said once or several times."""
+"""Audiences, from `--users all | u01,u07 | @FILE | group:"age < 30"`, given once or several times."""
 
 import difflib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _GROUP = "group:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """One person, or a group that is steered for as one mean person."""
+    """One person, or a group that is steered for as one mean user."""
 
     name: str
     members: tuple[str, ...]
@@ -25,7 +25,7 @@ class Audience:
 
 
 NOBODY = Audience(name="*", members=())
-"""For scorers that know no user."""
+"""The audience of scorers that know no user."""
 
 
 def is_group(name: str) -> bool:
@@ -34,12 +34,12 @@ def is_group(name: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """An audience's name as a reader likes it: of a group, what its members have in common."""
+    """An audience's name for readers: of a group, its predicate."""
     return name.removeprefix(_GROUP).strip()
 
 
 def resolve_users(specs: Sequence[str], table: pa.Table) -> list[Audience]:
-    """The audiences that `--users` specifications name: in their order, each in the order of the table or of its list.
+    """The audiences that `--users` specifications name, in their order.
 
     Parameters
     ----------

@@ -1,23 +1,24 @@
-"""journal.jsonl: what has happened, one line for each finished iteration of one trajectory.
+"""journal.jsonl: one line for each finished iteration of each trajectory. It is all that `--resume` replays.
 
-Append-only and forced to the disk before the search goes on; it is the only thing that `--resume`
-replays. The lines of one round of a cohort are written as one, and each says how many of them follow: a process that is
-killed while it writes leaves a round that is not whole, which is dropped, as a torn last line is. Anything
-else that does not read back is an error: a journal that was edited is not a record.
+The file is append-only, and is forced to the disk before the search goes on. The lines of one round of a cohort are
+written at once, and each says how many follow it. A process that is killed while it writes leaves a torn last line, or
+a round that is not whole; both are dropped. Any other line that does not read back is an error, because a journal that
+was edited is no record.
 
-A line says of others' images whose they were and which, and how this trajectory's scorer found them: `parse` leaves
-their prompts empty, which stand in the owners' lines of the same iteration (`pipelines.records.replay` puts them in).
+Of an image that another user's trajectory rendered, a line holds the owner, the place and the score, but no prompt:
+`parse` leaves it empty, and `pipelines.records.replay` takes it from the owner's line of the same iteration.
 """
 
 import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pipelines.search.notices import Check, Notice
 from pipelines.search.trajectory import Candidate, Iteration, Reseeded
 from predictor.data.folders import sync_folder
 
@@ -67,7 +68,7 @@ class Journal:
 
 
 def entries(path: Path, trajectory_ids: Collection[str]) -> Iterator[tuple[str, Iteration]]:
-    """What is recorded, line by line, each iteration with the trajectory that it is of.
+    """What is recorded, line by line: trajectory id and iteration.
 
     Raises
     ------
@@ -125,9 +126,9 @@ def parse(where: str, line: bytes) -> tuple[str, Iteration]:
         trajectory_id = values.pop("trajectory")
         candidates = tuple(_candidate(values) for values in values.pop("candidates"))
         pooled = tuple(
-            _candidate({"prompt": "", "origin": (user, int(place)), **_verdict(found)})
-            for user, theirs in values.pop("pooled", {}).items()
-            for place, found in theirs.items()
+            _candidate({"prompt": "", "origin": (user, int(place)), **_fields(recorded)})
+            for user, places in values.pop("pooled", {}).items()
+            for place, recorded in places.items()
         )
         reseeded = _reseeded(values.pop("reseeded")) if "reseeded" in values else None
         if not isinstance(trajectory_id, str):
@@ -162,15 +163,15 @@ def _line(trajectory_id: str, iteration: Iteration, following: int) -> bytes:
     values: dict[str, Any] = {
         "trajectory": trajectory_id,
         "number": iteration.number,
-        "candidates": [_said(candidate) for candidate in iteration.candidates],
+        "candidates": [_as_recorded(candidate) for candidate in iteration.candidates],
         "seeds": iteration.seeds,
         "refused": dict(iteration.refused),
     }
     if iteration.pooled:
         values["pooled"] = _by_owner(iteration.pooled)
-    if iteration.reseeded is not None:
-        drawn = {part: [_said(c) for c in getattr(iteration.reseeded, part)] for part in ("initial", "final")}
-        values["reseeded"] = asdict(iteration.reseeded) | drawn
+    if (again := iteration.reseeded) is not None:
+        rendered = {part: [_as_recorded(c) for c in getattr(again, part)] for part in ("initial", "final")}
+        values["reseeded"] = asdict(again) | rendered
     if following:
         values["follow"] = following
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"
@@ -180,32 +181,31 @@ _ALWAYS = ("prompt", "image", "score", "error")
 _DEFAULTS = asdict(Candidate(prompt=""))
 
 
-def _said(candidate: Candidate) -> dict[str, Any]:
-    """What a line says of a candidate: what is nothing, it leaves out."""
-    values = {field.name: getattr(candidate, field.name) for field in fields(candidate)}
+def _as_recorded(candidate: Candidate) -> dict[str, Any]:
+    """A candidate's fields; those with their default are left out."""
+    values = asdict(candidate)
     return {name: value for name, value in values.items() if name in _ALWAYS or value != _DEFAULTS[name]}
 
 
 def _by_owner(pooled: Iterable[Candidate]) -> dict[str, dict[str, Any]]:
-    """Whose, which, and what was found: a plain number where that is all there is to say."""
+    """Owner -> place -> what is recorded; a bare number where that is a score and nothing else."""
     owners: dict[str, dict[str, Any]] = {}
     for candidate in pooled:
         assert candidate.origin is not None
         user, place = candidate.origin
-        known = ("prompt", "image", "origin")
-        found = {name: value for name, value in _said(candidate).items() if name not in known and value is not None}
-        owners.setdefault(user, {})[str(place)] = found["score"] if found.keys() == {"score"} else found
+        owned = ("prompt", "image", "origin")
+        values = {k: value for k, value in _as_recorded(candidate).items() if k not in owned and value is not None}
+        owners.setdefault(user, {})[str(place)] = values["score"] if values.keys() == {"score"} else values
     return owners
 
 
-def _verdict(found: float | Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"score": found} if isinstance(found, int | float) else found
+def _fields(recorded: float | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"score": recorded} if isinstance(recorded, int | float) else recorded
 
 
 def _candidate(values: Mapping[str, Any]) -> Candidate:
-    candidate = Candidate(**{**values, "warnings": tuple(values.get("warnings", ()))})
-    texts = (candidate.prompt, candidate.image or "", candidate.rejected or "", *candidate.warnings)
-    if not all(isinstance(text, str) for text in texts):
+    candidate = Candidate(**{**values, **_notices(values)})
+    if not all(isinstance(text, str) for text in (candidate.prompt, candidate.image or "")):
         raise TypeError("a prompt is not text")
     numbers = (candidate.score, candidate.preview_score, *candidate.measured.values())
     if not all(isinstance(number, int | float | None) for number in numbers):
@@ -214,9 +214,26 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
 
 
 def _reseeded(values: dict[str, Any]) -> Reseeded:
-    drawn = {part: tuple(map(_candidate, values.pop(part))) for part in ("initial", "final")}
-    seeds, warnings = _seeds(values.pop("seeds")), tuple(values.pop("warnings"))
-    return Reseeded(**drawn, seeds=seeds, warnings=warnings, **values)
+    rendered = {part: tuple(map(_candidate, values.pop(part))) for part in ("initial", "final")}
+    return Reseeded(**{**values, **rendered, **_notices(values), "seeds": _seeds(values["seeds"])})
+
+
+def _notices(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields `warnings` and `rejected` of a candidate, or of what became of it with fresh seeds."""
+    rejected = values.get("rejected")
+    return {
+        "warnings": tuple(map(_notice, values.get("warnings", ()))),
+        "rejected": None if rejected is None else _notice(rejected),
+    }
+
+
+def _notice(values: Any) -> Notice:
+    if not isinstance(values, Mapping):
+        raise TypeError(f"a notice is not a mapping, got {values!r}; an earlier version wrote it: start a new run")
+    notice = Notice(**{**values, "check": Check(values["check"])})
+    if not all(isinstance(number, int | float) for number in (notice.measured, notice.limit)):
+        raise TypeError("what a check measured is not a number")
+    return notice
 
 
 def _seeds(values: Iterable[Any]) -> tuple[int, ...]:

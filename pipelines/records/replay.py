@@ -1,7 +1,7 @@
-"""What the journal holds of each cohort, without holding it all.
+"""What the journal holds of each cohort, without holding all of it in memory.
 
-The journal is read twice: once for the place of each line, then cohort by cohort, whatever the order in which the lines
-were written. Memory grows with the cohorts in flight, and by a few bytes a line.
+The journal is read twice: once for the byte at which each line begins, then cohort by cohort, whatever the order in
+which the lines were written. Memory grows with one cohort, and by eight bytes a line.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.records.journal import JournalError, check_turn, parse, unknown, whole_length
-from pipelines.search.cohort import Cohort, cohorts, next_round, pooled
+from pipelines.search.cohort import Cohort, cohorts, next_round, resolve_pooled
 from pipelines.search.steps import BasePromptFailedError, Stop, next_step
 from pipelines.search.trajectory import Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
@@ -31,16 +31,16 @@ class FirstRound:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What a run that goes on has to know."""
+    """What a run has still to do, and what of it is recorded already."""
 
     histories: dict[str, list[Iteration]] = field(default_factory=dict)
-    """Of each member of a cohort that is not done, in the order of the trajectories."""
+    """Of each member of the cohorts that are not done, by trajectory id, in the order of the trajectories."""
     first_rounds: dict[tuple[str, int], FirstRound] = field(default_factory=dict)
     """By prompt id and run, where first rounds are shared."""
 
 
 def unfinished(path: Path, trajectories: Sequence[Trajectory], protocol: SearchSettings) -> Unfinished:
-    """What has not come to its end, and what of it is decided already.
+    """The cohorts that have not come to their end, and what of them is recorded.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def by_cohort(
     with path.open("rb") as file:
         for cohort in cohorts(trajectories, protocol.share):
             histories = {member.id: list(_history(path, file, member, places[member.id])) for member in cohort}
-            _put_prompts_in(path, cohort, histories)
+            _fill_in_prompts(path, cohort, histories)
             yield cohort, histories
 
 
@@ -107,8 +107,8 @@ def _history(path: Path, file: BinaryIO, member: Trajectory, places: "array[int]
         yield iteration
 
 
-def _put_prompts_in(path: Path, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
-    """Of the images that a line has from others."""
+def _fill_in_prompts(path: Path, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
+    """Give pooled candidates the prompts and images of their owners' lines."""
     for member in cohort:
         history = histories[member.id]
         for number, iteration in enumerate(history):
@@ -116,10 +116,10 @@ def _put_prompts_in(path: Path, cohort: Cohort, histories: dict[str, list[Iterat
                 continue
             rounds = {o.user: histories[o.id][number] for o in cohort if len(histories[o.id]) > number}
             try:
-                history[number] = replace(iteration, pooled=pooled(iteration.pooled, rounds))
+                history[number] = replace(iteration, pooled=resolve_pooled(iteration.pooled, rounds))
             except (KeyError, IndexError) as error:
                 raise JournalError(
-                    f"{path}: iteration {number} of {member.id!r} has images of somebody who has none: {error}"
+                    f"{path}: iteration {number} of {member.id!r} has an image that its owner has not: {error}"
                 ) from error
 
 
@@ -129,7 +129,7 @@ def _first_round(iteration: Iteration) -> FirstRound:
 
 
 def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iteration]], protocol: SearchSettings) -> None:
-    """A trajectory that is alone goes on until it stops and no further."""
+    """A trajectory that is a cohort of its own has no line after it has stopped."""
     if len(cohort) == 1:
         history = histories[cohort[0].id]
         if any(isinstance(next_step(history[:end], protocol), Stop) for end in range(1, len(history))):
@@ -137,7 +137,7 @@ def _check_ends(path: Path, cohort: Cohort, histories: Mapping[str, list[Iterati
 
 
 def _places(path: Path, places: "dict[str, array[int]]") -> "Mapping[str, array[int]]":
-    """At which bytes the lines of each trajectory begin; the lines themselves are not read here."""
+    """The byte at which each line of each trajectory begins."""
     if not path.exists():
         return places
     whole, place = whole_length(path), 0
@@ -146,7 +146,7 @@ def _places(path: Path, places: "dict[str, array[int]]") -> "Mapping[str, array[
             if place + len(line) > whole:
                 break
             where = f"{path}, line {number}"
-            trajectory_id = _whose(where, line)
+            trajectory_id = _trajectory_of(where, line)
             if trajectory_id not in places:
                 raise unknown(where, trajectory_id)
             places[trajectory_id].append(place)
@@ -154,7 +154,7 @@ def _places(path: Path, places: "dict[str, array[int]]") -> "Mapping[str, array[
     return places
 
 
-def _whose(where: str, line: bytes) -> str:
+def _trajectory_of(where: str, line: bytes) -> str:
     if line.startswith(_BEGINS):
         try:
             name, _ = json.JSONDecoder().raw_decode(line[len(_BEGINS) :].decode())

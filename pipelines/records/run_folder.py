@@ -67,11 +67,11 @@ class RunFolder:
         write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
 
     def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
-        """Keep what was found zero-shot in the base prompt's image, before anything is scored by it."""
+        """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them."""
         self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
         self.save()
 
-    def check_same(self, decisive: Mapping[str, Any]) -> None:
+    def check_same(self, key: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than the run was started with.
 
         Raises
@@ -79,7 +79,7 @@ class RunFolder:
         FolderError
             Something that decides the records differs; the message says what.
         """
-        changed = differences(self.about["decisive"], decisive)
+        changed = differences(self.about["reproducibility_key"], key)
         if changed:
             raise FolderError(
                 f"--resume {self.path}: other settings than the run was started with: {'; '.join(changed)}; "
@@ -92,7 +92,7 @@ class RunFolder:
 
     @property
     def truth(self) -> Path:
-        """The taste of simulated raters, where the run has any."""
+        """The true taste of simulated raters, where the run has any."""
         return self.path / "truth.parquet"
 
     def release(self) -> None:
@@ -130,9 +130,15 @@ def read_about(path: Path) -> dict[str, Any]:
         raise FolderError(f"--resume: {path} holds no run (run.json is missing); leave out --resume to start one there")
     try:
         about = json.loads((path / "run.json").read_text("utf-8"))
-        _ = about["decisive"], about["settings"], about["users"], about["prompts"]
+        outdated = isinstance(about, dict) and "decisive" in about
+        _ = outdated or (about["reproducibility_key"], about["settings"], about["users"], about["prompts"])
     except (ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path / 'run.json'}: does not read as a run's description: {error!r}") from error
+    if outdated:
+        raise FolderError(
+            f"--resume {path}: an earlier version of steer-batch started this run; "
+            "resume it with that version, or start a new run with another --out"
+        )
     return about
 
 

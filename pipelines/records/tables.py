@@ -1,13 +1,13 @@
-"""What a run leaves for others to read: candidates.parquet and trajectories.parquet (DESIGN 5), and two tables beside.
+"""The tables of a run: candidates.parquet and trajectories.parquet, with judgements.parquet and winners.parquet beside.
 
-    candidates    what was drawn, each image with its score: a trajectory's own, then those of the pool
+    candidates    every rendered image with its score: the trajectory's own, then those of the pool
     trajectories  from the base prompt to the best
-    judgements    every proposal, drawn or not: previews, what guards measured and noticed, why it was rejected
-    winners       every trajectory's best: what guards say of it, and its score with fresh seeds
+    judgements    every proposal, rendered or not: previews, what guards measured, warnings, why it was rejected
+    winners       every trajectory's best: the guards' warnings, and its score with fresh seeds
 
-All are pure functions of the recorded histories, in the order of the trajectories, so that the same
-records come out however often a run was broken and resumed, and whatever ran at the same time. They are
-written row group by row group, each of the same number of rows: never is the whole table in memory.
+All are pure functions of the recorded histories, in the order of the trajectories. So the same records come out however
+often a run was interrupted and resumed, and however many actors there were. They are written in row groups of equal
+size; no table is in memory as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, SUBJECT
+from pipelines.search.notices import Notice
 from pipelines.search.previews import agreement
-from pipelines.search.steps import Stop, next_step
+from pipelines.search.steps import Stop, StopReason, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Reseeded, Trajectory, walk
 from pipelines.settings.search import SearchSettings
 
@@ -63,7 +64,7 @@ TRAJECTORIES = pa.schema(
         ("stop_reason", pa.string()),
     ]
 )
-"""`renders`: candidates of its own with an image; the pool's are counted where they are from."""
+"""`renders`: the trajectory's own candidates with an image; pooled ones count for the trajectory that rendered them."""
 
 JUDGEMENTS = pa.schema(
     [
@@ -83,8 +84,8 @@ JUDGEMENTS = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""`candidate`: its number in candidates.parquet, where it is there. `origin`: whose it was, where it is from the pool.
-From `held_out` to `subject_similarity`: only of those that would have been the best."""
+"""`candidate`: its number in candidates.parquet, where it has a row there. `origin`: the user for whom it was rendered,
+where it is pooled. `held_out` to `subject_similarity`: only of candidates that would have been the best."""
 
 WINNERS = pa.schema(
     [
@@ -103,8 +104,8 @@ WINNERS = pa.schema(
         ("preview_agreement", pa.float64()),
     ]
 )
-"""`…_images` and `…_mean`: with the fresh seeds, of base prompt and winner. `preview_agreement`: SROCC of preview and
-final score over what this trajectory has finished."""
+"""`…_images` and `…_mean`: of base prompt and winner, with the fresh seeds. `preview_agreement`: SROCC of preview and
+final score over all images that this trajectory has finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +114,19 @@ class Outcome:
 
     trajectory: Trajectory
     history: tuple[Iteration, ...]
-    stop_reason: str
-    """One of "iterations" or "patience"; "failed: …" or "unfinished" where it did not reach its end."""
+    stop_reason: StopReason
+    failure: str | None = None
+    """What failed, where it has failed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has come to its end."""
+        return self.stop_reason in (StopReason.ITERATIONS, StopReason.PATIENCE)
+
+    @property
+    def stopped_by(self) -> str:
+        """The stop reason as trajectories.parquet has it, with the failure where there is one."""
+        return self.stop_reason.value if self.failure is None else f"{self.stop_reason}: {self.failure}"
 
     @property
     def bests(self) -> list[Candidate]:
@@ -122,19 +134,19 @@ class Outcome:
         return [best for _, best in walk(self.history) if best is not None]
 
     @property
-    def found(self) -> list[Candidate]:
-        """The best after each iteration of the search; what became of the last with fresh seeds is not in it."""
+    def search_bests(self) -> list[Candidate]:
+        """The best after each iteration of the search itself, before the reseed guard."""
         return [best for i, best in walk(self.history) if best is not None and i.reseeded is None]
 
     @property
     def reseeded(self) -> Reseeded | None:
         """The final candidate with fresh seeds."""
-        looks = (iteration.reseeded for iteration in self.history if iteration.reseeded is not None)
-        return next((look for look in looks if self.bests and look.prompt == self.bests[-1].prompt), None)
+        every = (iteration.reseeded for iteration in self.history if iteration.reseeded is not None)
+        return next((each for each in every if self.bests and each.prompt == self.bests[-1].prompt), None)
 
     @property
-    def warnings(self) -> list[str]:
-        """What guards noticed in the final candidate."""
+    def warnings(self) -> list[Notice]:
+        """The guards' warnings about the final candidate."""
         again = self.reseeded.warnings if self.reseeded else ()
         return [*(self.bests[-1].warnings if self.bests else ()), *again]
 
@@ -145,7 +157,7 @@ class Outcome:
         return scores[-1] - scores[0] if scores else None
 
     def thinned(self) -> "Outcome":
-        """Without the candidates that never were the best: enough for whoever looks at the bests, and small."""
+        """Without the candidates that never were the best: small, and enough for verdict and gallery."""
         kept = [
             replace(
                 iteration,
@@ -161,9 +173,12 @@ def outcome(
     trajectory: Trajectory, history: Sequence[Iteration], protocol: SearchSettings, failure: str | None = None
 ) -> Outcome:
     """What became of a trajectory."""
-    step = None if failure else next_step(history, protocol)
-    reason = f"failed: {failure}" if failure else step.reason if isinstance(step, Stop) else "unfinished"
-    return Outcome(trajectory=trajectory, history=tuple(history), stop_reason=reason)
+    if failure is not None:
+        reason = StopReason.FAILED
+    else:
+        step = next_step(history, protocol)
+        reason = step.reason if isinstance(step, Stop) else StopReason.UNFINISHED
+    return Outcome(trajectory=trajectory, history=tuple(history), stop_reason=reason, failure=failure)
 
 
 def write_records(outcomes: Iterable[Outcome], folder: Path) -> None:
@@ -174,7 +189,7 @@ def write_records(outcomes: Iterable[Outcome], folder: Path) -> None:
 
 
 class RecordsWriter:
-    """The tables while they are written; they appear, whole, when nothing has gone wrong until the end.
+    """The tables while they are written. All appear under their names at the end, or none where an error came first.
 
     Example:
 
@@ -189,7 +204,7 @@ class RecordsWriter:
         self._winners = _Table(folder, "winners", WINNERS)
 
     def add(self, outcome: Outcome) -> None:
-        """In the order of the trajectories."""
+        """Add a trajectory's rows; trajectories come in their order."""
         for candidate, judgement in _candidate_rows(outcome):
             if candidate is not None:
                 self._candidates.add(candidate)
@@ -237,7 +252,7 @@ class _Table:
         self._temporary.replace(self._path)
 
     def forget(self) -> None:
-        """What has not appeared."""
+        """Remove the temporary file of a table that has not appeared."""
         self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
@@ -257,22 +272,22 @@ def _identity(outcome: Outcome) -> dict[str, Any]:
 
 
 def _candidate_rows(outcome: Outcome) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
-    """A row of candidates.parquet, where it was drawn or should have been, and one of judgements.parquet."""
+    """Pairs of a row of candidates.parquet, None where nothing was to be rendered, and one of judgements.parquet."""
     for iteration, best in walk(outcome.history):
         number = 0
         for candidate in (*iteration.candidates, *iteration.pooled):
             where = _identity(outcome) | {"iteration": iteration.number, "prompt": candidate.prompt}
-            tried = None
+            row = None
             if candidate.image is not None or candidate.error is not None:
                 where["candidate"] = number
                 number += 1
-                tried = where | {
+                row = where | {
                     "seed": outcome.trajectory.image_seed,
                     "image": candidate.image,
                     "score": candidate.score,
                     "best": candidate is best,
                 }
-            yield tried, where | _judgement(candidate)
+            yield row, where | _judgement(candidate)
 
 
 def _judgement(candidate: Candidate) -> dict[str, Any]:
@@ -280,8 +295,8 @@ def _judgement(candidate: Candidate) -> dict[str, Any]:
         "origin": candidate.origin and candidate.origin[0],
         "preview_image": candidate.preview,
         "preview_score": candidate.preview_score,
-        "warnings": list(candidate.warnings),
-        "rejected": candidate.rejected,
+        "warnings": [str(warning) for warning in candidate.warnings],
+        "rejected": candidate.rejected and str(candidate.rejected),
         "error": candidate.error,
         **{name: candidate.measured.get(name) for name in (HELD_OUT, SATURATION, SHARPNESS, SUBJECT)},
     }
@@ -293,18 +308,18 @@ def _winner_row(outcome: Outcome) -> dict[str, Any]:
         "final_prompt": final.prompt,
         "final_image": final.image,
         "origin": final.origin and final.origin[0],
-        "warnings": outcome.warnings,
+        "warnings": [str(warning) for warning in outcome.warnings],
         "initial_held_out": initial.measured.get(HELD_OUT),
         "final_held_out": final.measured.get(HELD_OUT),
         "preview_agreement": agreement(outcome.history),
     }
-    if (look := outcome.reseeded) is not None:
+    if (again := outcome.reseeded) is not None:
         row |= {
-            "fresh_seeds": list(look.seeds),
-            "initial_images": [candidate.image for candidate in look.initial],
-            "final_images": [candidate.image for candidate in look.final],
+            "fresh_seeds": list(again.seeds),
+            "initial_images": [candidate.image for candidate in again.initial],
+            "final_images": [candidate.image for candidate in again.final],
         }
-        row["initial_mean"], row["final_mean"] = look.means
+        row["initial_mean"], row["final_mean"] = again.means
     return row
 
 
@@ -314,7 +329,7 @@ def _trajectory_row(outcome: Outcome) -> dict[str, Any]:
         "initial_prompt": outcome.trajectory.base_prompt,
         "iterations": max(0, sum(iteration.reseeded is None for iteration in outcome.history) - 1),
         "renders": sum(c.image is not None for i in outcome.history for c in i.candidates),
-        "stop_reason": outcome.stop_reason,
+        "stop_reason": outcome.stopped_by,
     }
     for part, candidate in (("initial", bests[0]), ("final", bests[-1])) if bests else ():
         row |= {f"{part}_prompt": candidate.prompt, f"{part}_image": candidate.image, f"{part}_score": candidate.score}

@@ -1,7 +1,7 @@
-"""Do independent runs agree on what a person likes? (paper, section 6.2)
+"""Consistency: do independent runs agree on what a person likes? (paper, section 6.2)
 
-Two finals of one prompt from different runs are compared: do two runs for the same user agree more than
-runs for different users? The p-value comes from shuffling the users of each prompt and run.
+The final candidates of one prompt are compared between runs: two runs for the same user should agree more than two
+runs for different users. The p-value is of a permutation test that shuffles users within each prompt and run.
 """
 
 from collections import defaultdict
@@ -55,7 +55,7 @@ def consistency(
 def _agreement(
     groups: Sequence[Sequence[Outcome]], similarity: Callable[[Outcome, Outcome], float], rng: np.random.Generator
 ) -> dict[str, float]:
-    """Pairs are of one prompt and of different runs; shuffling keeps who ran how often."""
+    """Mean similarity of pairs from different runs of one prompt, within and between users, with the p-value."""
     first, second, values, users, runs = [], [], [], [], []
     for group in groups:
         offset = len(users)

@@ -1,4 +1,4 @@
-"""Figures with intervals, as dots and bars on an axis, in per cent of whatever they are drawn in."""
+"""Forest plots: estimates with confidence intervals on one axis. Positions in per cent of the plot's width."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForestPlot:
-    """Findings as dots with interval bars on one axis, which always holds zero. Positions in per cent."""
+    """Findings as dots with interval bars. The axis always includes zero."""
 
     bars: list[tuple[Finding, float, float, float]]
-    """Finding, and where its lower end, its value and its upper end lie."""
+    """Finding, and the positions of its lower end, its value and its upper end."""
     ticks: list[tuple[float, float]]
-    """Value and position."""
+    """Value and position of each."""
     zero: float
 
     @classmethod

@@ -1,10 +1,10 @@
-"""gallery.html: a page on which a whole run can be looked at (DESIGN 5), or several where the run is very large.
+"""gallery.html: a page that shows a whole run, or several pages where the run is large.
 
-A page is made from the recorded outcomes, stands alone and opens from disk; its content policy forbids any
-request to a network and any script but its own. Every trajectory is on one of them, in the order of the
-outcomes; one that failed says why. The first page tells how the run went, and leads to all others. The bytes of
-a picture are in a page once, where the picture is shown first; where it is shown again, one line of script
-copies them, and without scripts it comes from the run folder.
+Pages are made from the recorded outcomes. Each opens from disk and needs nothing else: its content security policy
+forbids requests to a network, and scripts other than its own. Every trajectory is on one page, in the order of the
+outcomes; one that failed says why. The first page has the summary of the run, and links to the others. A picture's
+bytes are in a page once, where it is shown first. Where it is shown again, a script copies them; without scripts, the
+browser loads it from the run folder.
 """
 
 import base64
@@ -27,19 +27,20 @@ from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
 from pipelines.reporting.trends import Trends
 from pipelines.reporting.word_diff import Piece, word_diff
+from pipelines.search.steps import StopReason
 from pipelines.search.trajectory import Candidate, Trajectory
 
 MOST_EMBEDDED = 1500
-"""A run that shows more distinct pictures than this links to them, so that its page stays below some 30 MB."""
+"""The pages of a run with more distinct pictures link to them, so that a page stays below some 30 MB."""
 MOST_ROWS = 400
-"""Trajectories on a page; a run with more has its other pages beside the first, as gallery-2.html and so on."""
+"""Trajectories on a page; further ones are in gallery-2.html and so on."""
 THUMBNAIL_PX = 256
 THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the page says beside the trajectories."""
+    """What the pages show beside the trajectories."""
 
     title: str
     notes: tuple[str, ...]
@@ -47,12 +48,12 @@ class Page:
     people: Mapping[str, str]
     """One sentence of demographics by user; it may lack users."""
     verdict: tuple[Finding, ...] = ()
-    """How the truth judges the run, where a truth is known."""
+    """The verdict by the raters' true taste, where that is known."""
     trends: Trends | None = None
-    """What its audiences were steered to, where there are several."""
+    """Where there are several audiences."""
     failures: tuple[str, ...] = ()
     renders: int | None = None
-    """Distinct images of the run; none: those that the outcomes hold."""
+    """Distinct images of the run; None: counted from the outcomes."""
 
 
 def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
@@ -80,7 +81,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "people": len({name for o in outcomes for name in o.trajectory.members}),
         "renders": _renders(outcomes) if page.renders is None else page.renders,
         "gains": list(_mean_gains(outcomes)),
-        "broken": sum(_is_broken(o) for o in outcomes),
+        "broken": sum(_has_not_finished(o) for o in outcomes),
     }
     labels = _Labels.of(outcomes)
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
@@ -90,7 +91,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
             number=number,
             sections=_sections(rows, whole["contents"]),
             columns=max((len(row.steps) for row in rows), default=0),
-            album=_Album(folder, links=links),
+            pictures=_Pictures(folder, links=links),
         )
         temporary = folder / f".{names[number - 1]}.tmp"
         temporary.write_text(html, encoding="utf-8")
@@ -114,7 +115,7 @@ class _Entry:
     number: int
     prompt: str
     page: int
-    """The first one that has rows of it."""
+    """The first page that has rows of it."""
 
 
 def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
@@ -132,19 +133,19 @@ def _renders(outcomes: Sequence[Outcome]) -> int:
 
 
 def _whom(outcomes: Sequence[Outcome]) -> str:
-    """For what the run has steered, in one word or three."""
+    """Whom the run has steered for: "person", "group" or "person or group"."""
     users = {o.trajectory.user for o in outcomes if o.trajectory.members}
     kinds = [kind for kind, there in (("person", False), ("group", True)) if any(is_group(u) == there for u in users)]
     return " or ".join(kinds) or "person"
 
 
-def _is_broken(outcome: Outcome) -> bool:
-    return outcome.stop_reason not in ("iterations", "patience")
+def _has_not_finished(outcome: Outcome) -> bool:
+    return not outcome.finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """The best after one iteration, and by how much it beats the one before: 0 where that one was kept."""
+    """The best after one iteration, and its gain over the best before: 0 where that was kept."""
 
     number: int
     best: Candidate
@@ -160,14 +161,14 @@ class _Row:
     who: str
     about: str
     variant: str
-    """Scorer and run, where the page has several; else empty."""
+    """Scorer and run, where the run has several; else empty."""
     bests: list[Candidate]
     steps: list[_Step]
     diff: list[Piece]
 
     @property
     def broken(self) -> bool:
-        return _is_broken(self.outcome)
+        return _has_not_finished(self.outcome)
 
     @property
     def gain(self) -> float:
@@ -186,30 +187,31 @@ class _Row:
 
     @property
     def remarks(self) -> list[str]:
-        """Where the winner is from, what it scores with fresh seeds, and what guards noticed."""
-        lines, look = [], self.outcome.reseeded
+        """Whom the winner was rendered for, its score with fresh seeds, and the guards' warnings."""
+        lines, again = [], self.outcome.reseeded
         if self.bests and (origin := self.bests[-1].origin) is not None:
-            lines.append(f"From the pool: drawn for {shown_name(origin[0])}.")
-        if look is not None:
-            before, after = look.means
-            seeds = "1 fresh seed" if len(look.seeds) == 1 else f"{len(look.seeds)} fresh seeds"
+            lines.append(f"From the pool: rendered for {shown_name(origin[0])}.")
+        if again is not None:
+            before, after = again.means
+            seeds = "1 fresh seed" if len(again.seeds) == 1 else f"{len(again.seeds)} fresh seeds"
             lines.append(f"With {seeds}: {_score(after)}, the base prompt {_score(before)}.")
         return lines + [f"Guard – {warning}." for warning in self.outcome.warnings]
 
     @property
     def ending(self) -> str:
         rounds = len(self.steps)
-        if self.outcome.stop_reason == "iterations":
+        if self.outcome.stop_reason is StopReason.ITERATIONS:
             return f"All {rounds} iterations used."
-        if self.outcome.stop_reason == "patience":
+        if self.outcome.stop_reason is StopReason.PATIENCE:
             found = max((step.number for step in self.steps if step.gain), default=0)
             return f"Stopped after iteration {rounds}: the last {rounds - found} found nothing better."
-        return self.outcome.stop_reason[:1].upper() + self.outcome.stop_reason[1:]
+        reason = self.outcome.stopped_by
+        return reason[:1].upper() + reason[1:]
 
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """What has to be said of a row to tell it from the others of the run."""
+    """What tells a row from the others of its user and prompt: scorer, run, or both."""
 
     scorer: bool
     run: bool
@@ -236,7 +238,7 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
                 bests=bests,
                 steps=[
                     _Step(number=at, best=later, gain=_gain(earlier, later))
-                    for at, (earlier, later) in enumerate(pairwise(outcome.found), start=1)
+                    for at, (earlier, later) in enumerate(pairwise(outcome.search_bests), start=1)
                 ],
                 diff=word_diff(trajectory.base_prompt, bests[-1].prompt) if bests else [],
             )
@@ -262,12 +264,12 @@ class _Section:
 
     @property
     def initial(self) -> Candidate | None:
-        """The base prompt's picture: one prompt has one image seed, so all rows share it."""
+        """The base prompt's image, which all rows share because a prompt has one image seed."""
         return next((row.bests[0] for row in self.rows if row.bests), None)
 
     @property
     def initial_scores(self) -> list[float]:
-        """From lowest to highest; empty where several scorers, on scales of their own, gave them."""
+        """In rising order; empty where the scores are of several scorers, each with a scale of its own."""
         if len({row.outcome.trajectory.scorer for row in self.rows}) > 1:
             return []
         return sorted(row.bests[0].score for row in self.rows if row.bests and row.bests[0].score is not None)
@@ -285,7 +287,7 @@ def _sections(rows: Sequence[_Row], contents: Mapping[str, _Entry]) -> list[_Sec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Showing:
-    """One place where a picture stands in the page."""
+    """One place in a page where a picture is shown."""
 
     path: str
     """Of the full-size picture, relative to the page."""
@@ -294,8 +296,8 @@ class _Showing:
     data: str = ""
 
 
-class _Album:
-    """Hands the pictures to the template in document order, the bytes of each with its first showing only."""
+class _Pictures:
+    """The pictures of a page, in document order; the bytes of each come with its first showing only."""
 
     def __init__(self, folder: Path, *, links: bool) -> None:
         self._folder = folder
@@ -316,7 +318,7 @@ class _Album:
             return _Showing(path=path, name=name, how="linked")
         try:
             return _Showing(path=path, name=name, how="embedded", data=_thumbnail(self._folder / path))
-        except OSError:  # a picture that is gone or unreadable must not cost the page
+        except OSError:  # a picture that is gone or unreadable must not cost the whole page
             return _Showing(path=path, name=name, how="missing")
 
 
@@ -352,5 +354,5 @@ def _change(value: float) -> str:
 
 
 def _csp_hash(script: str) -> str:
-    """The source expression that lets exactly this inline script run."""
+    """The CSP source expression that allows exactly this inline script."""
     return f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'"

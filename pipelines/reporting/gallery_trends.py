@@ -1,4 +1,4 @@
-"""How the gallery shows trends: numbers become positions on axes, and words. What they say is decided in `trends`."""
+"""The gallery's section on trends: their numbers (`trends`) as positions on axes, and as text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from pipelines.planning.users import is_group, shown_name
 from pipelines.reporting.forest_plot import Finding, ForestPlot, round_step
-from pipelines.reporting.trends import Difference, Look, Slope, Trends
+from pipelines.reporting.trends import AudienceAttributes, Difference, Slope, Trends
 from predictor.metrics import Interval
 
-MOST_LOOKS = 6
-"""More audiences than this are too many rows for a panel: of those only the groups are shown, as far as this."""
+MOST_AUDIENCES = 6
+"""Rows of a panel. Of more audiences only the groups are shown, and of these the first."""
 
 SHOWN: Mapping[str, tuple[str, str, int, int]] = {
     "luminance": ("Luminance", "mean lightness L*, 0 to 100", 1, 1),
@@ -21,20 +21,20 @@ SHOWN: Mapping[str, tuple[str, str, int, int]] = {
     "vignetting": ("Vignetting", "L* of middle minus border", 1, 1),
     "subject_scale": ("Subject scale", "mean wavelength, ‰ of the side", 1000, 1),
 }
-"""Of each attribute: label, measure, factor to that measure, and decimals worth showing."""
+"""Attribute -> label, unit of measure, factor to that unit, decimals."""
 
 _UNITS = {"age": "years"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A number with its interval, in words."""
+    """An estimate with its interval, as text."""
 
     value: str
     low: str
     high: str
     certain: bool
-    """Whether the interval leaves out zero."""
+    """Whether the interval excludes zero."""
 
     @classmethod
     def of(cls, interval: Interval, attribute: str, *, signed: bool = True) -> "Figure":
@@ -59,26 +59,26 @@ class Panel:
     zero: float
 
     @classmethod
-    def of(cls, attribute: str, looks: Sequence[Look]) -> "Panel":
+    def of(cls, attribute: str, audiences: Sequence[AudienceAttributes]) -> "Panel":
         label, measure, factor, _ = SHOWN[attribute]
         findings = [
             Finding(
-                label=shown_name(look.audience),
-                value=factor * look.change[attribute].value,
-                ci_low=factor * look.change[attribute].ci_low,
-                ci_high=factor * look.change[attribute].ci_high,
+                label=shown_name(each.audience),
+                value=factor * each.change[attribute].value,
+                ci_low=factor * each.change[attribute].ci_low,
+                ci_high=factor * each.change[attribute].ci_high,
             )
-            for look in looks
+            for each in audiences
         ]
         forest = ForestPlot.of(findings)
-        figures = [Figure.of(look.change[attribute], attribute) for look in looks]
+        figures = [Figure.of(each.change[attribute], attribute) for each in audiences]
         rows = list(zip(figures, forest.bars, strict=True))
         return cls(label=label, measure=measure, rows=rows, ticks=forest.ticks, zero=forest.zero)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """The change of one attribute, person by person along a demographic, with the least-squares line.
+    """A scatter plot: the change of one attribute against a demographic, a dot a person, with the least-squares line.
 
     Positions in per cent from the left and from the top.
     """
@@ -113,7 +113,7 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axis:
-    """From one round number to another, in steps that are round as well."""
+    """An axis from one round number to another, with ticks at round steps."""
 
     step: float
     first: int
@@ -141,10 +141,10 @@ class TrendsShown:
     """Whether the panels show groups, people, or both."""
     panels: list[Panel]
     finals: list[tuple[str, str, list[Figure]]]
-    """Audience, how many people that are, and the mean of each attribute of its final pictures."""
+    """Audience, its number of people, and the mean of each attribute of its final images."""
     differences: list[tuple[str, list[Figure]]]
     along: str
-    """What the scatters have across, with their unit, such as "10 years of age"."""
+    """The x axis of the scatter plots with its unit, such as "10 years of age"."""
     column: str
     scatters: list[Scatter]
     caveat_of_panels: str | None
@@ -152,19 +152,19 @@ class TrendsShown:
 
     @classmethod
     def of(cls, trends: Trends) -> "TrendsShown | None":
-        """None where there are too many people for panels, and nothing to see them along."""
-        looks = list(trends.looks)
-        if len(looks) > MOST_LOOKS:
-            looks = [look for look in looks if is_group(look.audience)][:MOST_LOOKS]
-        panels = [Panel.of(attribute, looks) for attribute in SHOWN] if len(looks) > 1 else []
+        """None where there are too many people for panels, and no numeric demographic."""
+        audiences = list(trends.audiences)
+        if len(audiences) > MOST_AUDIENCES:
+            audiences = [each for each in audiences if is_group(each.audience)][:MOST_AUDIENCES]
+        panels = [Panel.of(attribute, audiences) for attribute in SHOWN] if len(audiences) > 1 else []
         slope = min(trends.slopes, key=lambda slope: slope.column != "age", default=None)
         if not panels and slope is None:
             return None
-        groups = sum(is_group(look.audience) for look in looks)
+        groups = sum(is_group(each.audience) for each in audiences)
         return cls(
-            kind="groups" if groups == len(looks) and panels else "groups and people" if groups else "people",
+            kind="groups" if groups == len(audiences) and panels else "groups and people" if groups else "people",
             panels=panels,
-            finals=[(shown_name(look.audience), _people(look.people), _finals(look)) for look in looks],
+            finals=[(shown_name(each.audience), _people(each.people), _finals(each)) for each in audiences],
             differences=[(_difference_name(d), _values(d)) for d in trends.differences] if panels else [],
             along="" if slope is None else _along(slope),
             column="" if slope is None else slope.column,
@@ -178,8 +178,8 @@ def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count} people"
 
 
-def _finals(look: Look) -> list[Figure]:
-    return [Figure.of(look.final[attribute], attribute, signed=False) for attribute in SHOWN]
+def _finals(audience: AudienceAttributes) -> list[Figure]:
+    return [Figure.of(audience.final[attribute], attribute, signed=False) for attribute in SHOWN]
 
 
 def _values(difference: Difference) -> list[Figure]:

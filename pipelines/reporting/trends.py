@@ -1,13 +1,13 @@
-"""What audiences were steered to: attributes of the final images by group, and along people's demographics (Fig. 7).
+"""Trends: what audiences were steered to, by attributes of their final images (paper, Fig. 7).
 
-Every attribute is measured from the pixels (`simulation.attributes`). A change is the final image's attribute minus
-that of the initial image, which one prompt has in common for all audiences: what a prompt shows cancels, and so it
-does in the difference of two groups, which is paired by prompt. Runs of one prompt are averaged first.
+Attributes are measured from the pixels (`predictor.simulation.attributes`). The change of an attribute is its value in
+the final image minus that in the initial image. All audiences share a prompt's initial image, so the subject of the
+prompt cancels, in changes as in differences of two groups, which are paired by prompt. Runs of a prompt are averaged.
 
-    a group or a person    independent units are its prompts: how far this goes for other prompts
-    along a demographic    independent units are people, their prompts averaged: how far this goes for other people
+    an audience, two groups  the units of the bootstrap are prompts: the interval is for other prompts
+    along a demographic      the units are people, averaged over their prompts: the interval is for other people
 
-All intervals are 95% percentile bootstraps of those units. Nothing here knows the raters' true taste.
+All intervals are 95% percentile bootstraps. The raters' true taste is not used.
 """
 
 from collections import defaultdict
@@ -26,23 +26,23 @@ from predictor.simulation.attributes import ATTRIBUTES
 from predictor.simulation.verdict import Steered
 
 FEW = 6
-"""Fewer prompts or people than this give intervals that are too narrow, and the trends say so."""
+"""A bootstrap over fewer prompts or people than this gives too narrow intervals; the trends say so."""
 MOST_IN_ALL_PAIRS = 4
-"""So many groups are compared each with each; of more, each with the first."""
+"""Up to so many groups, all pairs are compared; of more groups, each with the first."""
 FEWEST_FOR_A_SLOPE = 3
 REPLICATES = 2000
 
 _PER = {"age": 10}
-"""A slope is per so many units of a column; per one where nothing is said."""
+"""Units of a column that a slope is given for; 1 for any other column."""
 
 Figures = Mapping[str, Interval]
-"""Attribute -> figure with its interval, in the attribute's own units."""
+"""Attribute -> estimate with its interval, in the attribute's own units."""
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What the images look like that an audience ended on."""
+class AudienceAttributes:
+    """Attributes of the final images of one audience, and their changes."""
 
     audience: str
     people: int
@@ -53,7 +53,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much more of each attribute group `a` ended on than group `b`, over the prompts that both have finished."""
+    """Attributes of group `a`'s final images minus those of group `b`'s, over the prompts that both have finished."""
 
     a: str
     b: str
@@ -63,14 +63,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """How the change of each attribute goes along a numeric demographic of people.
+    """Regression slope of each attribute's change along a numeric demographic of people.
 
-    Where everybody has finished the same prompts this is the slope of the final attribute, too.
+    Where all have finished the same prompts, this is the slope of the final attribute too.
     """
 
     column: str
     per: int
-    """Units of the column, such as 10 years, that the slopes are given for."""
+    """Units of the column that the slopes are given for, such as 10 years."""
     values: Figures
     users: tuple[str, ...]
     x: tuple[float, ...]
@@ -91,21 +91,21 @@ class Category:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trends:
-    """All that a run says of what its audiences were steered to."""
+    """The trends of one run."""
 
-    looks: tuple[Look, ...]
+    audiences: tuple[AudienceAttributes, ...]
     differences: tuple[Difference, ...]
     slopes: tuple[Slope, ...]
     categories: tuple[Category, ...]
 
     @property
     def caveat_of_prompts(self) -> str | None:
-        """What to say beside looks and differences that rest on few prompts."""
-        return _caveat(min(look.prompts for look in self.looks), "prompt", "prompts")
+        """What to say where audiences and differences rest on few prompts."""
+        return _caveat(min(audience.prompts for audience in self.audiences), "prompt", "prompts")
 
     @property
     def caveat_of_people(self) -> str | None:
-        """What to say beside slopes that rest on few people."""
+        """What to say where slopes rest on few people."""
         return _caveat(min((len(slope.users) for slope in self.slopes), default=FEW), "person", "people")
 
     def as_dict(self) -> dict[str, object]:
@@ -113,13 +113,13 @@ class Trends:
             "attributes": list(ATTRIBUTES),
             "audiences": [
                 {
-                    "audience": look.audience,
-                    "people": look.people,
-                    "prompts": look.prompts,
-                    "final": _plain(look.final),
-                    "change": _plain(look.change),
+                    "audience": each.audience,
+                    "people": each.people,
+                    "prompts": each.prompts,
+                    "final": _plain(each.final),
+                    "change": _plain(each.change),
                 }
-                for look in self.looks
+                for each in self.audiences
             ],
             "differences": [
                 {"a": d.a, "b": d.b, "prompts": d.prompts, "a - b": _plain(d.values)} for d in self.differences
@@ -158,17 +158,17 @@ def trends(
     Parameters
     ----------
     cases
-        What was steered for the audiences, by their names.
+        Initial and final images, by audience name.
     attributes
         Image key -> measured attributes, shape (7,), of every initial and final image.
     audiences
-        Groups and persons, in the order in which they are compared: a later group minus an earlier one.
+        Groups and persons. Of two groups, the later one minus the earlier one is taken.
     demographics
-        User -> column -> value, of the persons among the audiences; it may lack users and values.
+        User -> column -> value. It may lack users and values.
 
     Returns
     -------
-    None where fewer than two of the audiences have a finished prompt: there is nothing to compare.
+    None where fewer than two audiences have a finished prompt.
     """
     by_prompt = _by_prompt(cases, attributes)
     present = [audience for audience in audiences if audience.name in by_prompt]
@@ -185,7 +185,7 @@ def trends(
         else:
             categories += _categories(column, values, changes, seed)
     return Trends(
-        looks=tuple(_look(audience, by_prompt[audience.name], seed) for audience in present),
+        audiences=tuple(_attributes(audience, by_prompt[audience.name], seed) for audience in present),
         differences=tuple(_differences(groups, by_prompt, seed)),
         slopes=tuple(slopes),
         categories=tuple(categories),
@@ -216,9 +216,9 @@ def _by_prompt(cases: Sequence[Steered], attributes: Mapping[str, Array]) -> dic
     }
 
 
-def _look(audience: Audience, by_prompt: ByPrompt, seed: int) -> Look:
+def _attributes(audience: Audience, by_prompt: ByPrompt, seed: int) -> AudienceAttributes:
     final, change = np.array(list(by_prompt.values())).transpose(1, 0, 2)  # (prompts, 7) each
-    return Look(
+    return AudienceAttributes(
         audience=audience.name,
         people=len(audience.members),
         prompts=len(by_prompt),
@@ -237,13 +237,13 @@ def _differences(groups: Sequence[str], by_prompt: Mapping[str, ByPrompt], seed:
 
 
 def _slope(column: str, values: Mapping[str, Any], changes: Mapping[str, Array], seed: int) -> Iterator[Slope]:
-    """Nothing, where there are too few people, or all have the same value."""
+    """The slope; none where there are too few people, or all have the same value."""
     if len(values) < FEWEST_FOR_A_SLOPE or len(set(values.values())) < 2:
         return
     x, y = np.array(list(values.values()), np.float64), np.array([changes[user] for user in values])
     per = _PER.get(column, 1)
-    drawn = resampled_users(len(x), seed=seed, replicates=REPLICATES)
-    value, replicates = per * _least_squares(np.ones((1, len(x))), x, y)[0], per * _least_squares(drawn, x, y)
+    weights = resampled_users(len(x), seed=seed, replicates=REPLICATES)
+    value, replicates = per * _least_squares(np.ones((1, len(x))), x, y)[0], per * _least_squares(weights, x, y)
     yield Slope(
         column=column,
         per=per,
@@ -266,7 +266,7 @@ def _least_squares(weight: NDArray[Any], x: Array, y: Array) -> Array:
 
 
 def _categories(column: str, values: Mapping[str, Any], changes: Mapping[str, Array], seed: int) -> Iterator[Category]:
-    """The categories that at least two people are of."""
+    """The categories of at least two people."""
     people: dict[str, list[str]] = defaultdict(list)
     for user, value in values.items():
         people[str(value)].append(user)
@@ -277,7 +277,7 @@ def _categories(column: str, values: Mapping[str, Any], changes: Mapping[str, Ar
 
 
 def _means(values: Array, seed: int) -> dict[str, Interval]:
-    """Of independent units (N, 7)."""
+    """Mean of each attribute over independent units (N, 7)."""
     return means_over_users({a: values[:, n] for n, a in enumerate(ATTRIBUTES)}, seed=seed, replicates=REPLICATES)
 
 

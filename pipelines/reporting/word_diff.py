@@ -1,4 +1,4 @@
-"""Two prompts laid over each other, word by word: what a rewritten prompt adds, and what it lacks."""
+"""The difference of two prompts, word by word: what a rewritten prompt adds, and what it lacks."""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ _TOKEN = re.compile(r"(\s*)([\w'’-]+|[^\w\s])")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of two prompts laid over each other.
+    """A stretch of words that two prompts have in common, or that one of them lacks.
 
-    `gap` stands before it: white space, and the commas that join what was added to the rest.
+    `gap` comes before it: white space, and the commas that join added words to the rest.
     """
 
     kind: Literal["same", "added", "removed"]
@@ -25,8 +25,8 @@ class Piece:
 def word_diff(before: str, after: str) -> list[Piece]:
     """`after` with the words it adds, and those of `before` that it lacks, in reading order.
 
-    Words are matched without regard to case. Punctuation counts as a word of its own, so that a comma put
-    behind a word does not make it a new one; but punctuation alone never breaks up a changed stretch.
+    Words are compared casefolded. Punctuation is compared as words of its own, so that a word with a comma behind it
+    is still the same word; but punctuation alone does not split a changed stretch.
     """
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     matcher = SequenceMatcher(None, [w.casefold() for _, w in old], [w.casefold() for _, w in new], autojunk=False)

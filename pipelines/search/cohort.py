@@ -1,20 +1,20 @@
-"""Who shares what: a cohort is the trajectories whose rounds go side by side, so that each may see the others' images.
+"""Cohorts: the trajectories that search in step, so that each can score the images that the others rendered.
 
-Where images are pooled, all users of one prompt, scorer and run are a cohort; runs stay independent passes, and scorers
-stay rivals. Else every trajectory is a cohort of its own.
+With `share: pool`, all users of one prompt, scorer and run are a cohort; runs stay independent passes, and scorers
+stay apart. Otherwise every trajectory is a cohort of its own.
 
-A round is the same for whatever order its images were drawn in: who takes part, and whose images are scored for whom,
-follows from the recorded histories. A member that has stopped watches: it draws nothing, but has the others' images
-scored, and goes on where one of them is a new best. One that failed in an earlier start of the run is behind, and
-catches up alone with what the others have recorded, to the last of their rounds, whether it searches or watches.
+Who takes part in a round, and whose images are scored for whom, follows from the recorded histories alone, never from
+the order in which images were rendered. A member that has stopped searching renders nothing more, but still scores the
+others' images (`ScorePool`); where one of them is a new best, it searches again. A member that failed in an earlier
+start of the run lags behind: it catches up alone, round by round, to the last round that the others have recorded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from pipelines.search.guards import of_the_prompt
-from pipelines.search.steps import Propose, RenderBase, Reseed, Step, Stop, Watch, next_step
+from pipelines.search.guards import prompt_warnings
+from pipelines.search.steps import Propose, RenderBase, Reseed, ScorePool, Step, Stop, next_step
 from pipelines.search.trajectory import Candidate, History, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings, Share
 
@@ -33,7 +33,7 @@ def cohorts(trajectories: Sequence[Trajectory], share: Share) -> Iterator[Cohort
 
 
 def next_round(members: Sequence[Trajectory], histories: Histories, protocol: SearchSettings) -> dict[str, Step]:
-    """What each member that takes part in the next round does, by trajectory id; nothing where the cohort is done.
+    """The step of each member that takes part in the next round, by trajectory id; empty where the cohort is done.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def next_round(members: Sequence[Trajectory], histories: Histories, protocol: Se
         As `next_step`.
     """
     steps = {member.id: next_step(histories[member.id], protocol) for member in members}
-    front = max((i.number + 1 for history in histories.values() for i in history if i.reseeded is None), default=0)
+    recorded = max((i.number + 1 for history in histories.values() for i in history if i.reseeded is None), default=0)
     going_on = [
         name
         for name, step in steps.items()
-        if isinstance(step, RenderBase | Propose) or len(histories[name]) < front  # of what others drew, to be watched
+        if isinstance(step, RenderBase | Propose) or len(histories[name]) < recorded
     ]
     if not going_on:
         return {name: step for name, step in steps.items() if isinstance(step, Reseed)}
@@ -53,15 +53,15 @@ def next_round(members: Sequence[Trajectory], histories: Histories, protocol: Se
     taking_part: dict[str, Step] = {}
     for name, step in steps.items():
         if len(histories[name]) == number:
-            taking_part[name] = Watch(number) if isinstance(step, Stop | Reseed) else step
+            taking_part[name] = ScorePool(number) if isinstance(step, Stop | Reseed) else step
     return taking_part
 
 
-def others_images(member: Trajectory, own: Iteration, rounds: Mapping[str, Iteration]) -> Iterator[Candidate]:
-    """What the others drew in a round, as candidates of this member that have no score yet.
+def pool_for(member: Trajectory, own: Iteration, rounds: Mapping[str, Iteration]) -> Iterator[Candidate]:
+    """What the others rendered in a round, as candidates of this member that have no score yet.
 
-    Each image once, and none that the member drew itself; the same whether the others' rounds have been guarded yet or
-    are long recorded.
+    Each image comes once, and none that the member rendered itself. The result is the same whether or not the others'
+    rounds have passed the guards yet.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def others_images(member: Trajectory, own: Iteration, rounds: Mapping[str, Itera
         for place, candidate in enumerate(iteration.candidates):
             if candidate.image is not None and candidate.image not in seen:
                 seen.add(candidate.image)
-                warnings = of_the_prompt(candidate)  # the others are about what might be somebody's best
+                warnings = prompt_warnings(candidate)  # the others depend on whose best it might be
                 yield Candidate(prompt=candidate.prompt, image=candidate.image, warnings=warnings, origin=(user, place))
 
 
-def pooled(verdicts: Sequence[Candidate], rounds: Mapping[str, Iteration]) -> tuple[Candidate, ...]:
-    """What a journal's line says of others' images, with the prompts and images that their owners' lines hold.
+def resolve_pooled(pooled: Sequence[Candidate], rounds: Mapping[str, Iteration]) -> tuple[Candidate, ...]:
+    """Pooled candidates as the journal holds them, with the prompt and image that their owner's line has.
 
     Raises
     ------
@@ -90,9 +90,9 @@ def pooled(verdicts: Sequence[Candidate], rounds: Mapping[str, Iteration]) -> tu
         There is no such owner in this round, or it has no such candidate.
     """
     resolved = []
-    for verdict in verdicts:
-        assert verdict.origin is not None
-        user, place = verdict.origin
-        theirs = rounds[user].candidates[place]
-        resolved.append(replace(verdict, prompt=theirs.prompt, image=theirs.image))
+    for candidate in pooled:
+        assert candidate.origin is not None
+        user, place = candidate.origin
+        original = rounds[user].candidates[place]
+        resolved.append(replace(candidate, prompt=original.prompt, image=original.image))
     return tuple(resolved)

@@ -1,13 +1,15 @@
-"""What stops a winner that only fools the scorer: guards on the subject, a held-out score, and the picture's drift.
+"""Guards against reward hacking: checks that a winner is more than an image that fools the scorer.
 
-Pure functions of what was measured. A guard that is on notices something or nothing; whether that warns or rejects is
-for the `GuardSettings` of the protocol to say. What a guard has not been given a measurement for, it cannot notice.
+Pure functions of recorded measurements. A guard compares a measurement with a limit and gives a `Notice` where the
+limit is exceeded. `GuardSettings` says of each guard whether its notice warns or rejects. Where a measurement is
+missing, the guard gives no notice.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from pipelines.search.notices import Check, Notice
 from pipelines.search.trajectory import Candidate
 from pipelines.settings.search import Guard, GuardSettings
 
@@ -16,13 +18,12 @@ SATURATION, SHARPNESS = "saturation", "sharpness"
 HELD_OUT = "held_out"
 """The held-out scorer's score."""
 SUBJECT = "subject_similarity"
-"""Cosine of the image and the base prompt; `LEAST_SUBJECT` is what base images with other seeds keep."""
+"""Cosine of the image's and the base prompt's embedding."""
 LEAST_SUBJECT = "least_subject_similarity"
-
-_OF_THE_PROMPT = "subject: "
+"""The least such cosine that base images with other seeds are expected to have."""
 
 _WORD = re.compile(r"[^\W\d_]{3,}", re.UNICODE)
-_NO_SUBJECT = frozenset(
+_STOP_WORDS = frozenset(
     _WORD.findall(
         "the and with without from into onto over under above below near between behind beside against across through "
         "for that this these those its his her their are was were has have had very some any all one two three"
@@ -31,14 +32,14 @@ _NO_SUBJECT = frozenset(
 
 
 def key_words(prompt: str) -> list[str]:
-    """The words of a prompt that name what is to be seen, folded and without their plural ending.
+    """The content words of a prompt, casefolded and without their plural ending.
 
     Example:
 
         key_words("Two cats on the sofa") == ["cat", "sofa"]
     """
     words = (match.casefold() for match in _WORD.findall(prompt))
-    return list(dict.fromkeys(_stem(word) for word in words if word not in _NO_SUBJECT))
+    return list(dict.fromkeys(_stem(word) for word in words if word not in _STOP_WORDS))
 
 
 def missing_words(base_prompt: str, prompt: str) -> list[str]:
@@ -47,57 +48,71 @@ def missing_words(base_prompt: str, prompt: str) -> list[str]:
     return [word for word in key_words(base_prompt) if word not in there]
 
 
-def lost_subject(base_prompt: str, prompt: str, similarity: float, guards: GuardSettings) -> str | None:
-    """What the subject guard notices: key words that are gone, from a prompt that means something else as well."""
+def subject_notice(base_prompt: str, prompt: str, similarity: float, guards: GuardSettings) -> Notice | None:
+    """The subject guard: a rewritten prompt keeps the base prompt's key words, or its meaning.
+
+    Parameters
+    ----------
+    similarity
+        Cosine of the two prompts' embeddings.
+    """
     missing = missing_words(base_prompt, prompt)
     if not missing or similarity >= guards.subject_similarity:
         return None
-    return f"{_OF_THE_PROMPT}lacks {', '.join(missing)}, and its similarity to the base prompt is {similarity:.2f}"
+    words = f"lacks {', '.join(missing)}, and its similarity to the base prompt is {similarity:.2f}"
+    return Notice(Check.SUBJECT, similarity, guards.subject_similarity, words)
 
 
-def of_the_prompt(candidate: Candidate) -> tuple[str, ...]:
-    """The candidate's warnings that hold for whoever looks at it: those of the subject guard, which knows no score."""
-    return tuple(warning for warning in candidate.warnings if warning.startswith(_OF_THE_PROMPT))
+def reseed_notice(initial: float, final: float, guards: GuardSettings) -> Notice | None:
+    """The reseed guard: with fresh seeds, the winner's mean score is higher than the base prompt's."""
+    if final > initial:
+        return None
+    words = f"with {guards.reseeds} fresh seeds its mean score is {final:.3f}, the base prompt's {initial:.3f}"
+    return Notice(Check.RESEED, final, initial, words)
 
 
-def examined(candidate: Candidate, base: Candidate, guards: GuardSettings) -> Candidate:
-    """The candidate with what the guards notice in its measurements, beside those of the base prompt's image."""
-    for guard, notice in _notices(candidate.measured, base.measured, guards):
-        candidate = noticed(candidate, guard, notice)
+def prompt_warnings(candidate: Candidate) -> tuple[Notice, ...]:
+    """The candidate's warnings that depend on its prompt alone, and so hold for every user."""
+    return tuple(warning for warning in candidate.warnings if warning.check is Check.SUBJECT)
+
+
+def apply_guards(candidate: Candidate, base: Candidate, guards: GuardSettings) -> Candidate:
+    """The candidate with the notices of all guards that compare its measurements with the base image's."""
+    for level, notice in _measurement_notices(candidate.measured, base.measured, guards):
+        candidate = with_notice(candidate, level, notice)
     return candidate
 
 
-def noticed(candidate: Candidate, guard: Guard, notice: str) -> Candidate:
-    """The candidate after a guard has noticed something, which it may have said before."""
-    if guard == "reject":
+def with_notice(candidate: Candidate, level: Guard, notice: Notice) -> Candidate:
+    """The candidate warned or rejected, as `level` says. A warning that it has already is not repeated."""
+    if level == "reject":
         return replace(candidate, rejected=candidate.rejected or notice)
-    if guard == "off" or notice in candidate.warnings:
+    if level == "off" or notice in candidate.warnings:
         return candidate
     return replace(candidate, warnings=(*candidate.warnings, notice))
 
 
-def luck(initial: float, final: float, guards: GuardSettings) -> str | None:
-    """What the reseed guard notices: with fresh seeds the winner's mean is no better than the base prompt's."""
-    if final > initial:
-        return None
-    return f"reseed: with {guards.reseeds} fresh seeds its mean score is {final:.3f}, the base prompt's {initial:.3f}"
-
-
-def _notices(
+def _measurement_notices(
     measured: Mapping[str, float], base: Mapping[str, float], guards: GuardSettings
-) -> Iterator[tuple[Guard, str]]:
+) -> Iterator[tuple[Guard, Notice]]:
     if SUBJECT in measured and measured[SUBJECT] < measured[LEAST_SUBJECT]:
-        what = f"it is {measured[SUBJECT]:.3f} like the base prompt, less than {measured[LEAST_SUBJECT]:.3f}"
-        yield guards.image, f"image: {what}"
+        similarity, least = measured[SUBJECT], measured[LEAST_SUBJECT]
+        words = f"it is {similarity:.3f} like the base prompt, less than {least:.3f}"
+        yield guards.image, Notice(Check.IMAGE, similarity, least, words)
     if HELD_OUT in measured and HELD_OUT in base and base[HELD_OUT] - measured[HELD_OUT] > guards.held_out_fall:
-        what = f"{guards.held_out_scorer} falls from {base[HELD_OUT]:.3f} to {measured[HELD_OUT]:.3f}"
-        yield guards.held_out, f"held-out: while the score rises, {what}"
+        score, before = measured[HELD_OUT], base[HELD_OUT]
+        words = f"while the score rises, {guards.held_out_scorer} falls from {before:.3f} to {score:.3f}"
+        yield guards.held_out, Notice(Check.HELD_OUT, score, before - guards.held_out_fall, words)
     if SATURATION in measured and SATURATION in base:
-        if measured[SATURATION] - base[SATURATION] > guards.saturation_rise:
-            yield guards.drift, f"drift: saturation rises from {base[SATURATION]:.0f} to {measured[SATURATION]:.0f}"
-        sharper = measured[SHARPNESS] - base[SHARPNESS]
-        if not -guards.sharpness_fall <= sharper <= guards.sharpness_rise:
-            yield guards.drift, f"drift: sharpness is {10**sharper:.2g} times the base image's"
+        saturation, before = measured[SATURATION], base[SATURATION]
+        if saturation - before > guards.saturation_rise:
+            words = f"saturation rises from {before:.0f} to {saturation:.0f}"
+            yield guards.drift, Notice(Check.DRIFT, saturation, before + guards.saturation_rise, words)
+        change = measured[SHARPNESS] - base[SHARPNESS]
+        if not -guards.sharpness_fall <= change <= guards.sharpness_rise:
+            limit = guards.sharpness_rise if change > 0 else -guards.sharpness_fall
+            words = f"sharpness is {10**change:.2g} times the base image's"
+            yield guards.drift, Notice(Check.DRIFT, change, limit, words)
 
 
 def _stem(word: str) -> str:

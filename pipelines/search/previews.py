@@ -1,4 +1,4 @@
-"""Which previews are finished, and whether previews are worth having at all: both by what is recorded."""
+"""Which previews are finished into images, and whether previews are of use at all: both follow from the history."""
 
 import math
 from collections.abc import Sequence
@@ -6,18 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipelines.search.notices import Check, Notice
 from pipelines.search.trajectory import Candidate, History
 from pipelines.settings.search import SearchSettings
 from predictor.metrics import srocc
 
 LEAST_PAIRS = 8
-"""With fewer the rank correlation says too little to switch anything off."""
+"""With fewer pairs of scores the rank correlation is too uncertain to switch previews off by."""
 
 
 def agreement(history: History) -> float | None:
-    """Rank correlation (SROCC) of preview and final score over all that a trajectory has finished; None: too few.
+    """Rank correlation (SROCC) of preview and final score over all images that a trajectory has finished.
 
-    From the second round on only the best previews are finished, which draws it towards zero; the first round is whole.
+    None where there are fewer than `LEAST_PAIRS`. The first round is finished whole. From the second on only the best
+    previews are, and this restriction of range lowers the correlation.
     """
     pairs = [
         (candidate.preview_score, candidate.score)
@@ -32,18 +34,19 @@ def agreement(history: History) -> float | None:
 
 
 def previews_help(history: History, protocol: SearchSettings) -> bool:
-    """Whether the next round of a trajectory has previews: while they rank as the finished images do."""
+    """Whether the next round of a trajectory has previews: as long as they rank candidates as the images do."""
     measured = agreement(history)
     return measured is None or (not math.isnan(measured) and measured >= protocol.preview_agreement)
 
 
 def best_previews(candidates: Sequence[Candidate], keep: int) -> list[Candidate]:
-    """The candidates, all but the best previews rejected with their rank; of equals the earliest is better."""
+    """The candidates, with all but the `keep` best previews rejected; of equal scores the earlier ranks higher."""
     ranked = sorted(
         (place for place, candidate in enumerate(candidates) if candidate.preview_score is not None),
         key=lambda place: -(candidates[place].preview_score or 0.0),
     )
     marked = list(candidates)
     for rank, place in enumerate(ranked[keep:], start=keep + 1):
-        marked[place] = replace(candidates[place], rejected=f"preview: ranked {rank} of {len(ranked)}")
+        notice = Notice(Check.PREVIEW, rank, keep, f"ranked {rank} of {len(ranked)}")
+        marked[place] = replace(candidates[place], rejected=notice)
     return marked

@@ -1,18 +1,31 @@
 """The search as a pure state machine (paper, section 5).
 
-A trajectory is one user x prompt x run x scorer. Iteration 0 renders and scores the base prompt;
-each further one scores variations of the best prompt so far. What comes next, and whether to stop,
-is a function of what is recorded and of nothing else: there is no counter beside the history, so a
-resumed run and an unbroken one cannot disagree.
+A trajectory is one user x prompt x run x scorer. Iteration 0 renders and scores the base prompt; each further iteration
+scores variations of the best prompt so far. The next step, and whether to stop, is a pure function of the recorded
+history. No counter is kept beside it, so a resumed run and an undisturbed one cannot disagree.
 
-What goes beyond the paper is off unless a `SearchSettings` asks for it.
+Whatever goes beyond the paper is off unless `SearchSettings` turns it on.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pipelines.search.trajectory import Candidate, History, walk
 from pipelines.settings.search import SearchSettings
+
+
+class StopReason(StrEnum):
+    """Why a trajectory has gone no further."""
+
+    ITERATIONS = "iterations"
+    """It has had all its iterations."""
+    PATIENCE = "patience"
+    """Too many iterations in a row brought no new best."""
+    UNFINISHED = "unfinished"
+    """The run was interrupted; `--resume` goes on with it."""
+    FAILED = "failed"
+    """Its base prompt or its proposer failed; `--resume` tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +42,15 @@ class RenderBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """Next: nothing of its own, but the others' images of iteration `number` are scored."""
+class ScorePool:
+    """Next: only score the images that the others of the cohort rendered in iteration `number`."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reseed:
-    """Next: draw the winner and the base prompt with fresh seeds."""
+    """Next: render and score the winner and the base prompt again, with fresh seeds."""
 
     number: int
     winner: Candidate
@@ -45,22 +58,22 @@ class Reseed:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Next: nothing. `reason` is "iterations" or "patience"."""
+    """Next: nothing. The search has come to its end."""
 
-    reason: str
+    reason: StopReason
 
 
-Step = RenderBase | Propose | Watch | Reseed | Stop
+Step = RenderBase | Propose | ScorePool | Reseed | Stop
 
 
 class BasePromptFailedError(RuntimeError):
-    """The base prompt has no score, so that there is nothing to improve on."""
+    """The base prompt has no score, so there is nothing to improve on."""
 
 
 def next_step(history: History, protocol: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
-    Where winners are drawn with fresh seeds, that comes last; whichever takes a rejected one's place is looked at too.
+    The reseed guard comes last. Where it rejects the winner, the best before it is the winner, and is reseeded too.
 
     Raises
     ------
@@ -77,22 +90,22 @@ def next_step(history: History, protocol: SearchSettings) -> Step:
     reason = _over([b for i, b in zip(history, bests, strict=True) if i.reseeded is None], protocol)
     if reason is None:
         return Propose(len(history), best)
-    looked_at = {iteration.reseeded.prompt for iteration in history if iteration.reseeded is not None}
-    if protocol.guards.reseed != "off" and best is not bests[0] and best.prompt not in looked_at:
+    reseeded = {iteration.reseeded.prompt for iteration in history if iteration.reseeded is not None}
+    if protocol.guards.reseed != "off" and best is not bests[0] and best.prompt not in reseeded:
         return Reseed(len(history), best)
     return Stop(reason)
 
 
-def _over(bests: Sequence[Candidate | None], protocol: SearchSettings) -> str | None:
-    """Why the search is over, from the best after each of its iterations."""
+def _over(bests: Sequence[Candidate | None], protocol: SearchSettings) -> StopReason | None:
+    """Why the search is over, from the best after each of its iterations; None where it goes on."""
     if len(bests) > protocol.iterations:
-        return "iterations"
+        return StopReason.ITERATIONS
     stale = 0
     for earlier, later in zip(bests[-2::-1], bests[:0:-1], strict=True):
         if later is not earlier:
             break
         stale += 1
-    return "patience" if stale >= protocol.patience else None
+    return StopReason.PATIENCE if stale >= protocol.patience else None
 
 
 def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[list[str], dict[str, int]]:
@@ -101,12 +114,12 @@ def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[li
     Parameters
     ----------
     taken
-        Prompts that count as seen: the context, and what this iteration has admitted before.
+        Prompts that count as known: the context, and what this iteration has admitted before.
 
     Returns
     -------
-    The admitted prompts, and how many were refused as "empty", "broken" (halves of characters, which no file
-    can hold), "duplicate" or "surplus".
+    The admitted prompts, and how many were refused as "empty", "broken" (a lone surrogate, which UTF-8 cannot
+    encode), "duplicate" or "surplus".
     """
     seen = {_folded(prompt) for prompt in taken}
     admitted: list[str] = []

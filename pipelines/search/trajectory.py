@@ -1,6 +1,6 @@
-"""What one search is for, and what is recorded of it: trajectories, their candidates, and the rounds they came in.
+"""Trajectories, and what is recorded of each: its iterations, and their candidates.
 
-All are frozen: a history is a list of iterations that only ever grows at its end.
+All are frozen. A history is a list of iterations that only grows at its end.
 """
 
 import hashlib
@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from pipelines.search.notices import Notice
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """What one search is for.
+    """One search: a user, a prompt, a scorer and a run.
 
     Example:
 
@@ -32,7 +34,7 @@ class Trajectory:
     """1-based; runs of one user and prompt share the image seed and differ in their proposals."""
     image_seed: int
     seed: int
-    """The seed of the whole run, from which the proposals' seeds are derived."""
+    """`--seed`, from which the seeds of the proposals are derived."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the prompts file says of the image beside its prompt."""
 
@@ -44,7 +46,7 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One prompt that was tried: it has an image and a score, or an error, or was rejected before it had them."""
+    """One prompt of a round. It has an image and a score, or an error, or was rejected before it had them."""
 
     prompt: str
     image: str | None = None
@@ -55,12 +57,12 @@ class Candidate:
     """Key of the preview in the run folder."""
     preview_score: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
-    """What guards go by; only of candidates that would be the best."""
-    warnings: tuple[str, ...] = ()
-    rejected: str | None = None
-    """Why it was not drawn, or not finished, or cannot be the best, whatever its score."""
+    """What guards compare, by name; only candidates that would be the best are measured."""
+    warnings: tuple[Notice, ...] = ()
+    rejected: Notice | None = None
+    """Why it was not rendered, or not finished, or cannot be the best, whatever its score."""
     origin: tuple[str, int] | None = None
-    """User and place of the candidate that it was drawn for, where it is from the pool; None: the trajectory's own."""
+    """User for whom it was rendered, and its place among that user's candidates; None: the trajectory's own."""
 
     @property
     def eligible(self) -> bool:
@@ -70,7 +72,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reseeded:
-    """A winner and its base prompt, drawn once more with each of some fresh seeds."""
+    """A winner and its base prompt, each rendered and scored again with fresh seeds."""
 
     prompt: str
     """The winner's."""
@@ -78,12 +80,12 @@ class Reseeded:
     initial: tuple[Candidate, ...]
     final: tuple[Candidate, ...]
     """One for each seed."""
-    warnings: tuple[str, ...] = ()
-    rejected: str | None = None
+    warnings: tuple[Notice, ...] = ()
+    rejected: Notice | None = None
 
     @property
     def means(self) -> tuple[float, float]:
-        """Mean scores of base prompt and winner, over the seeds with which both have one; nan where none has."""
+        """Mean scores of base prompt and winner over the seeds for which both have a score; nan where there is none."""
         pairs = zip(self.initial, self.final, strict=True)
         both = [(a.score, b.score) for a, b in pairs if a.score is not None and b.score is not None]
         if not both:
@@ -98,12 +100,12 @@ class Iteration:
     number: int
     candidates: tuple[Candidate, ...]
     seeds: tuple[int, ...] = ()
-    """Of each time the proposer was asked; none for the base prompt's iteration."""
+    """The proposer's seed of each attempt; none in the base prompt's iteration."""
     refused: Mapping[str, int] = field(default_factory=dict)
     pooled: tuple[Candidate, ...] = ()
-    """What others of the cohort drew in this round, scored for this trajectory."""
+    """What the others of the cohort rendered in this round, scored for this trajectory."""
     reseeded: Reseeded | None = None
-    """Where the round was no search, but a look at the winner with fresh seeds."""
+    """Of a round in which nothing was searched, but the winner was rendered with fresh seeds."""
 
     @property
     def scored(self) -> Iterator[Candidate]:
@@ -115,10 +117,10 @@ History = Sequence[Iteration]
 
 
 def walk(history: History) -> Iterator[tuple[Iteration, Candidate | None]]:
-    """Each iteration with the best candidate of the search once it was finished.
+    """Each iteration with the best candidate after it.
 
-    The highest score; the earliest of equals, so that a best is only ever replaced by a better one. A best that was
-    rejected on fresh seeds gives way to the one before it.
+    The best has the highest score; of equal scores the earliest is kept. A best that the reseed guard has rejected
+    gives way to the one before it.
     """
     bests: list[Candidate] = []
     for iteration in history:
@@ -156,15 +158,15 @@ def image_seed(seed: int, base_prompt: str) -> int:
 
 
 def fresh_seeds(trajectory: Trajectory, count: int) -> list[int]:
-    """Other seeds of a prompt's images, again the same for every user, run and scorer."""
+    """Further image seeds of a prompt, again the same for every user, run and scorer."""
     return [derive_seed("fresh image", trajectory.image_seed, number) for number in range(count)]
 
 
-def proposal_seed(trajectory: Trajectory, iteration: int, ask: int) -> int:
-    """A fresh seed for each time the proposer is asked, so that users and runs explore independently."""
-    return derive_seed("proposals", trajectory.seed, trajectory.id, iteration, ask)
+def proposal_seed(trajectory: Trajectory, iteration: int, attempt: int) -> int:
+    """The proposer's seed of one attempt. All differ, so that users and runs explore independently."""
+    return derive_seed("proposals", trajectory.seed, trajectory.id, iteration, attempt)
 
 
-def shared_proposal_seed(trajectory: Trajectory, ask: int) -> int:
-    """The same for everybody whose first round is shared: all users and scorers of a prompt in one run."""
-    return derive_seed("shared proposals", trajectory.seed, trajectory.prompt_id, trajectory.run, ask)
+def shared_proposal_seed(trajectory: Trajectory, attempt: int) -> int:
+    """The proposer's seed in a first round that all users and scorers of a prompt share, in one run."""
+    return derive_seed("shared proposals", trajectory.seed, trajectory.prompt_id, trajectory.run, attempt)

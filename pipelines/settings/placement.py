@@ -1,4 +1,4 @@
-"""Where a role runs: settings on which nothing in the records depends, so that they may change when a run goes on."""
+"""Placement: where and how fast a role runs. No record depends on it, so it may change when a run is resumed."""
 
 from typing import ClassVar
 
@@ -6,16 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Closed(BaseModel):
-    """Settings that refuse a key they do not know and never change."""
+    """Settings that are frozen, and refuse unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Placement(Closed):
-    """Where a role runs; nothing in the records depends on it."""
+    """Where and how fast a role runs; no record depends on it."""
 
     where: ClassVar[frozenset[str]] = frozenset()
-    """Fields of a subclass that say where or how fast it runs too."""
+    """Further fields of a subclass on which no record depends."""
 
     actors: int = Field(default=1, ge=1)
     num_cpus: float = Field(default=0, ge=0, description="CPUs each actor reserves in Ray")
@@ -48,7 +48,7 @@ _OWN_KEYS = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
 def _check_amount(amount: float) -> None:
-    """Ray counts in steps of 0.0001, and above one in whole numbers."""
+    """Ray counts resources in steps of 0.0001, and above 1 in whole numbers."""
     if amount > 1 and amount != int(amount):
         raise ValueError(f"must be a whole number above 1, got {amount:g}")
     if amount != round(amount, 4):

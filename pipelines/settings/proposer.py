@@ -1,4 +1,4 @@
-"""The settings of each kind of proposer: the lexicon, and the chat models, by what runs them."""
+"""The settings of each kind of proposer: the lexicon, and chat models by transformers, vLLM or a service."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,7 +14,7 @@ class LexiconSettings(Placement):
 
 
 class ChatSettings(Placement):
-    """What every chat model takes."""
+    """The settings of every chat model."""
 
     model: str = Field(min_length=1, description="folder or Hugging Face name of an instruction-tuned language model")
     mode: Literal["numbered", "samples"] = Field(
@@ -28,7 +28,7 @@ class ChatSettings(Placement):
 
 
 class LocalChatSettings(ChatSettings):
-    """What every chat model takes that runs in an actor of ours."""
+    """The settings of every chat model whose weights an actor loads."""
 
     revision: str | None = Field(default=None, description="branch, tag or commit of the model on Hugging Face")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -40,7 +40,7 @@ class TransformersSettings(LocalChatSettings):
 
 
 class VLLMSettings(LocalChatSettings):
-    """vLLM, which wants an environment of its own; see constraints-vllm.txt."""
+    """vLLM, which needs an environment of its own; see constraints-vllm.txt."""
 
     where: ClassVar = frozenset({"tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "enforce_eager"})
 

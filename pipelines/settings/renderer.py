@@ -1,4 +1,4 @@
-"""The settings of each kind of renderer: the darkroom, diffusers pipelines, and image services behind an API."""
+"""The settings of each kind of renderer: the darkroom, diffusers pipelines, and image services."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -28,7 +28,7 @@ class DarkroomSettings(Placement):
 
 
 class DiffusersSettings(Placement):
-    # Model and revision are where the weights lie: what they are is in the renderer's identity.
+    # Model and revision say where the weights are; the renderer's identity says which they are.
     where: ClassVar[frozenset[str]] = frozenset({"model", "revision", "offload"})
 
     kind: Literal["diffusers"] = "diffusers"
@@ -50,7 +50,7 @@ class DiffusersSettings(Placement):
 
     @property
     def device(self) -> str:
-        """An actor without a GPU of its own may see others', and must not use them."""
+        """An actor that reserves no GPU must not use one, even where it sees one."""
         return "cuda" if self.num_gpus else "cpu"
 
     @model_validator(mode="after")
@@ -67,7 +67,7 @@ _ADDRESSES = {
 
 
 class ImageApiSettings(Placement):
-    """A service on the web. Its images are not reproducible, and its actors want no GPU."""
+    """An image service. Its images are not reproducible, and its actors need no GPU."""
 
     where: ClassVar[frozenset[str]] = frozenset({"api_key_env", "requests_per_minute"})
 

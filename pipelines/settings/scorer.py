@@ -1,8 +1,7 @@
-"""The settings of each scorer. Free of heavy imports.
+"""The settings of each scorer, free of heavy imports.
 
-`pamela` and `population` are the predictor and share its pool, under the key `scorer`. Every other scorer is
-generic – it knows no user and steers once a prompt – and has a pool and settings of its own, under
-`generic.NAME`.
+The scorers `pamela` and `population` are the predictor, and share one pool and the settings under `scorer`. All others
+are generic: they know no user, steer once a prompt, and have a pool and settings of their own, under `generic.NAME`.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The settings of the search: the limits of the paper's protocol, and what goes beyond it. Defaults are the paper's."""
+"""The settings of the search: the limits of the paper's protocol (the defaults), and what goes beyond it."""
 
 from typing import Annotated, Literal
 
@@ -10,59 +10,70 @@ Share = Literal["base", "round", "pool"]
 Guard = Literal["off", "warn", "reject"]
 
 _Level = Annotated[Guard, BeforeValidator(lambda level: "off" if level is False else level)]
-"""To YAML, and so to `--set`, a bare `off` is false."""
+"""YAML, and so `--set`, reads a bare `off` as false."""
 
 
 class GuardSettings(Closed):
-    """What is measured of a candidate beside its score, and what follows: each guard is off, warns, or rejects."""
+    """What is checked of a candidate beside its score. Each guard is off, warns, or rejects."""
 
-    subject: _Level = Field(
-        default="off", description="a prompt keeps the key words of its base prompt, or its meaning"
-    )
+    subject: _Level = Field(default="off", description="a prompt has the key words of its base prompt, or its meaning")
     subject_similarity: float = Field(
-        default=0.6, ge=-1, le=1, description="cosine of two prompts from which on key words may be missing"
+        default=0.6, ge=-1, le=1, description="least cosine of the two prompts' embeddings where key words are missing"
     )
     image: _Level = Field(
-        default="off", description="an image is as like the base prompt as base images are; needs a SigLIP predictor"
+        default="off",
+        description="an image is as similar to the base prompt as base images are; needs a SigLIP predictor",
     )
-    image_seeds: int = Field(default=4, ge=1, description="base images rendered with fresh seeds to find out how like")
-    held_out: _Level = Field(default="off", description="a scorer that does not steer does not fall")
+    image_seeds: int = Field(
+        default=4, ge=1, description="base images rendered with fresh seeds, to know how similar these are"
+    )
+    held_out: _Level = Field(default="off", description="the score of a scorer that does not steer does not fall")
     held_out_scorer: str = Field(default="population", description="a scorer of --scorer")
     held_out_fall: float = Field(
-        default=0.05, ge=0, description="so much may it lie below the base image's score, on its own scale"
+        default=0.05, ge=0, description="the most it may fall below the base image's score, on its own scale"
     )
-    drift: _Level = Field(default="off", description="saturation and sharpness stay near the base image's")
-    saturation_rise: float = Field(default=36.0, gt=0, description="so much may mean chroma rise, in units of CIELAB")
+    drift: _Level = Field(default="off", description="saturation and sharpness stay near those of the base image")
+    saturation_rise: float = Field(
+        default=36.0, gt=0, description="the most that mean chroma may rise, in units of CIELAB"
+    )
     sharpness_fall: float = Field(
-        default=2.8, gt=0, description="so much may the Laplacian's variance fall, in powers of ten"
+        default=2.8, gt=0, description="the most that the variance of the Laplacian may fall, in powers of ten"
     )
-    sharpness_rise: float = Field(default=1.5, gt=0, description="the same, upwards")
-    reseed: _Level = Field(default="off", description="a winner beats the base prompt with fresh seeds too")
+    sharpness_rise: float = Field(default=1.5, gt=0, description="the most that it may rise")
+    reseed: _Level = Field(
+        default="off", description="a winner scores higher than the base prompt with fresh seeds too"
+    )
     reseeds: int = Field(default=2, ge=1, description="fresh seeds with which a winner is rendered again")
 
     @property
     def measures_images(self) -> bool:
-        """Whether candidates that would be the best are measured first."""
+        """Whether a candidate has to be measured before it can be the best."""
         return any(guard != "off" for guard in (self.image, self.held_out, self.drift))
 
 
 class SearchSettings(Closed):
-    """The limits of a search, and what of it goes beyond the paper."""
+    """The limits of a search, and its extensions."""
 
-    name: str = Field(default="paper", description="the protocol that the others of these settings started from")
+    name: str = Field(default="paper", description="the protocol file that these settings were read from")
     candidates: int = Field(default=20, ge=1, description="T, proposals in each iteration")
     iterations: int = Field(default=5, ge=0)
     patience: int = Field(default=2, ge=1, description="stop after so many iterations in a row without a new best")
     share: Share = Field(
-        default="base", description="base images; the first round of proposals too; or a pool of all images of a prompt"
+        default="base",
+        description="what users of a prompt share: base images; the first round too; or a pool of all its images",
     )
-    screen: int | None = Field(default=None, ge=1, description="render so many of the proposals; none: all")
+    screen: int | None = Field(default=None, ge=1, description="the most proposals that are rendered; none: all")
     novelty: float = Field(
-        default=0.02, ge=0, le=2, description="least 1 - cosine of what is screened to what was evaluated"
+        default=0.02, ge=0, le=2, description="least 1 - cosine of a screened proposal to every evaluated prompt"
     )
-    previews: int | None = Field(default=None, ge=1, description="finish so many of those rendered; none: all")
+    previews: int | None = Field(
+        default=None, ge=1, description="the most previews that are finished; none: there are no previews"
+    )
     preview_agreement: float = Field(
-        default=0.5, ge=-1, le=1, description="rank correlation with final scores below which previews switch off"
+        default=0.5,
+        ge=-1,
+        le=1,
+        description="rank correlation with final scores below which a trajectory's previews are switched off",
     )
     guards: GuardSettings = GuardSettings()
 

@@ -1,4 +1,4 @@
-"""What settings may say of a service: they are written to run.json, so neither a password nor a key."""
+"""Checks that settings of a service hold no password and no key, because settings are written to run.json."""
 
 from urllib.parse import urlsplit
 

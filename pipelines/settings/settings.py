@@ -1,8 +1,8 @@
 """The settings of a run, from a preset, `--set` and options: typed, closed, and free of heavy imports.
 
-Two kinds of settings live side by side. What decides the records – protocol, seed, models – is hashed
-and must be the same when a run is resumed. Where and how fast it runs (`Placement`) may change at any
-time, because nothing in the records depends on it.
+There are two kinds of settings. Those that decide the records (protocol, seed, models) are a run's reproducibility key:
+they are hashed, and have to be the same when it is resumed. Where and how fast a run goes (`Placement`) may change,
+because no record depends on it.
 """
 
 import copy
@@ -60,7 +60,7 @@ class Settings(Closed):
 
     @property
     def wants_predictor(self) -> bool:
-        """Whether a scorer needs one, or one is named and a guard would go by it."""
+        """Whether a scorer needs a predictor, or one is named and a guard uses it."""
         guards = self.protocol.guards
         held_out = guards.held_out != "off" and needs_predictor((guards.held_out_scorer,))
         return needs_predictor(self.scorers) or (self.predictor is not None and (held_out or guards.image != "off"))
@@ -78,9 +78,9 @@ def load_settings(
     options: Mapping[str, Any] | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Resolve a preset, then `--set KEY=VALUE`, then options of the command line, the later over the earlier.
+    """Resolve settings: a preset, then `--set KEY=VALUE`, then options of the command line; the later override.
 
-    `recorded` are the settings of a run that is resumed; they stand in for the preset.
+    `recorded` are the settings of a run that is resumed; they take the place of the preset.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
 
 
-def decisive(settings: Settings) -> dict[str, Any]:
+def reproducibility_key(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
     values = settings.model_dump(
         mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner"}
@@ -163,9 +163,9 @@ def _read_preset(preset: str) -> dict[str, Any]:
 
 
 def _protocol(of_preset: Any, name: str | None) -> Any:
-    """A preset's own protocol over the one that it, or the command line, names."""
+    """The protocol that the command line or the preset names, with the preset's own settings over it."""
     if not isinstance(of_preset, dict | None):
-        return of_preset  # which pydantic explains
+        return of_preset  # pydantic says what is wrong
     own = dict(of_preset or {})
     name = name or own.pop("name", DEFAULT_PROTOCOL)
     if name not in protocol_names():
@@ -204,10 +204,10 @@ def _assign(values: dict[str, Any], key: str, value: Any, said: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line, with the keys that there are."""
+    """The first error, in one line, with the known keys where one is unknown."""
     first = error.errors(include_url=False)[0]
     key, model = _locate(first["loc"])
-    if first["type"] == "value_error":  # ours, which shows the value itself where it may be shown
+    if first["type"] == "value_error":  # raised by a validator of ours, which shows the value unless it may be a secret
         said = first["msg"].removeprefix("Value error, ")
         return f"setting {key}: {said}" if key else f"setting {said}"
     if first["type"] != "extra_forbidden":
@@ -217,7 +217,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
-    """The key that a location of pydantic means, and the model that it belongs to. A union's kind is no part of it."""
+    """The dotted key of a pydantic error's location, without the kind of a union, and the model that it belongs to."""
     keys: list[str] = []
     model: type[BaseModel] = Settings
     annotation: Any = Settings

@@ -17,7 +17,7 @@ from tests.nodes import Nodes
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import alive, command, descendants, environment, journal_lines, small, wait_for
 
-FILES = {"run.json", "journal.jsonl", "images", "gallery.html", "trends.json"}
+FILES = {"run.json", "run.log", "journal.jsonl", "images", "gallery.html", "trends.json"}
 FILES |= {f"{name}.parquet" for name in ("candidates", "trajectories", "judgements", "winners")}
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipelines.planning.preflight import wanted
 from pipelines.planning.roles import check_scorers, scorer_roles
 from pipelines.settings.scorer import SCORERS, GenericSettings, generic
-from pipelines.settings.settings import decisive, load_settings
+from pipelines.settings.settings import load_settings, reproducibility_key
 from predictor.encoders.encoding import EncoderNames
 from tests.checkpoints import tiny_clip, tiny_siglip
 from tests.pipelines.conftest import Steer
@@ -142,7 +142,7 @@ def test_every_scorer_there_is_has_settings_a_class_and_a_pool_of_its_own(tmp_pa
 def test_where_a_generic_scorer_runs_decides_nothing_and_its_model_does() -> None:
     keys = ["generic.deqa.python=/x/bin/python", "generic.deqa.num_gpus=1", "generic.deqa.setup_timeout_s=9"]
     before, moved, other = (
-        decisive(load_settings("embedded", more, {"scorers": ("deqa",)}))
+        reproducibility_key(load_settings("embedded", more, {"scorers": ("deqa",)}))
         for more in ([], keys, ["generic.deqa.model=me/mine"])
     )
 

@@ -59,7 +59,7 @@ def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_recor
     assert {row["user"] for row in candidates} == {"u01", "u02"}
     assert len({row["image"] for row in candidates}) == len({row["prompt"] for row in candidates}) >= 4
     about = json.loads((run / "run.json").read_text("utf-8"))
-    assert about["decisive"]["renderer"]["pipeline"] == "Flux2Pipeline"
+    assert about["reproducibility_key"]["renderer"]["pipeline"] == "Flux2Pipeline"
     assert {found["content"] in CONTENTS for found in about["zero_shot"].values()} == {True}
     assert "All images are generated" in (run / "gallery.html").read_text("utf-8")
 

@@ -38,8 +38,8 @@ def test_those_who_ask_at_the_same_time_share_one_value() -> None:
     assert make.asked == ["a cat"]
 
 
-@pytest.mark.parametrize("capacity, made", [(0, 2), (1, 1)])
-def test_a_value_is_kept_as_long_as_there_is_room(capacity: int, made: int) -> None:
+@pytest.mark.parametrize("capacity, made", [(0, 2), (1, 1), (None, 1)])
+def test_a_value_is_kept_as_long_as_there_is_room(capacity: int | None, made: int) -> None:
     make = Maker()
 
     async def ask() -> None:
@@ -49,6 +49,32 @@ def test_a_value_is_kept_as_long_as_there_is_room(capacity: int, made: int) -> N
 
     asyncio.run(ask())
     assert len(make.asked) == made
+
+
+def test_without_a_limit_every_value_is_kept() -> None:
+    make = Maker()
+
+    async def ask() -> None:
+        cache = SingleFlightCache[str, int](None)
+        for key in [*"abcdefgh", *"abcdefgh"]:
+            await cache.get_many([key], make.many)
+
+    asyncio.run(ask())
+    assert make.asked == [*"abcdefgh"]
+
+
+def test_a_value_that_is_forgotten_is_made_again() -> None:
+    make = Maker()
+
+    async def ask() -> None:
+        cache = SingleFlightCache[str, int](1)
+        cache.forget("a cat")  # nothing to forget
+        await cache.get("a cat", make.one)
+        cache.forget("a cat")
+        await cache.get("a cat", make.one)
+
+    asyncio.run(ask())
+    assert make.asked == ["a cat", "a cat"]
 
 
 def test_the_value_that_was_asked_for_longest_ago_gives_way() -> None:

@@ -105,8 +105,8 @@ def drive(
             journal=journal,
             observer=watcher,
             preview_identity={"renderer": "toy", "preview": 1},
-            examiner=next(iter(measuring), None),
-            beholder=scorer if beholds else None,
+            feature_extractor=next(iter(measuring), None),
+            similarity_scorer=scorer if beholds else None,
             first_rounds=recorded.first_rounds,
         )
         pools = (renderer, proposer, scorer, *measuring)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,17 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.records.journal import Journal, JournalError, replay
-from pipelines.search.trajectory import Candidate, Iteration
+from pipelines.search.notices import Check, Notice
+from pipelines.search.trajectory import Candidate, Iteration, Reseeded
 
 IDS = ("p1/pamela/1/u1", "p1/pamela/1/group:\"a\nb\" = 'ü/☃'")
 
 texts = st.text(max_size=30) | st.sampled_from(["a\ncat", "\r\n", "\u2028", '{"', "\x00", "😀", "\\n"])
+numbers = st.integers(0, 99) | st.floats(allow_nan=False)
+a_notice = st.builds(Notice, st.sampled_from(Check), numbers, numbers, texts)
 a_candidate = st.builds(
     Candidate,
     prompt=texts,
     image=st.none() | texts,
     score=st.none() | st.floats(allow_nan=False),
     error=st.none() | texts,
+    warnings=st.lists(a_notice, max_size=2).map(tuple),
+    rejected=st.none() | a_notice,
 )
 a_round = st.tuples(
     st.integers(0, len(IDS) - 1),
@@ -110,6 +116,11 @@ GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "seeds":
         GOOD.replace("[]", '[{"prompt": 1}]'),
         GOOD.replace("[]", '[{"prompt": "a", "score": "1"}]'),
         GOOD.replace("[]", '["a"]'),
+        GOOD.replace("[]", '[{"prompt": "a", "rejected": {"check": "mood", "measured": 1, "limit": 2, "words": ""}}]'),
+        GOOD.replace(
+            "[]", '[{"prompt": "a", "rejected": {"check": "drift", "measured": "1", "limit": 2, "words": ""}}]'
+        ),
+        GOOD.replace("[]", '[{"prompt": "a", "rejected": {"check": "drift"}}]'),
         GOOD.replace("[]", "null"),
     ],
 )
@@ -120,6 +131,31 @@ def test_a_line_in_the_middle_that_does_not_read_back_is_an_error_that_names_it(
 
     with pytest.raises(JournalError, match=r"journal\.jsonl, line 2: "):
         replay(path, IDS)
+
+
+def test_a_notice_as_text_is_refused_as_one_of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(
+        GOOD.replace("[]", '[{"prompt": "a", "warnings": ["subject: lacks cat"]}]').replace(": 1,", ": 0,") + "\n"
+    )
+
+    with pytest.raises(JournalError, match=r"line 1: .*an earlier version wrote it: start a new run"):
+        replay(path, IDS)
+
+
+def test_what_became_of_a_winner_with_fresh_seeds_is_replayed_equal(tmp_path: Path) -> None:
+    base, winner = (
+        Candidate(prompt="a cat", image="b", score=0.5),
+        Candidate(prompt="a cat, warm", image="w", score=0.4),
+    )
+    notice = Notice(Check.RESEED, 0.4, 0.5, "with 1 fresh seeds its mean score is 0.400, the base prompt's 0.500")
+    again = Reseeded(prompt="a cat, warm", seeds=(3,), initial=(base,), final=(winner,))
+    lines = [
+        (IDS[0], Iteration(number=0, candidates=(), reseeded=replace(again, warnings=(notice,)))),
+        (IDS[0], Iteration(number=1, candidates=(), reseeded=replace(again, rejected=notice))),
+    ]
+
+    assert replay(write(tmp_path / "journal.jsonl", lines), IDS) == histories(lines)
 
 
 def test_a_line_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -11,7 +11,12 @@ import pytest
 
 from pipelines.records.run_folder import RunFolder, check_free, is_run, read_about
 
-ABOUT: dict[str, Any] = {"decisive": {"seed": 0}, "settings": {}, "users": [], "prompts": [{"text": "ein Füchslein ☃"}]}
+ABOUT: dict[str, Any] = {
+    "reproducibility_key": {"seed": 0},
+    "settings": {},
+    "users": [],
+    "prompts": [{"text": "ein Füchslein ☃"}],
+}
 
 
 def test_a_new_run_takes_a_folder_that_is_new_or_empty_and_describes_itself_there(tmp_path: Path) -> None:
@@ -60,11 +65,18 @@ def test_what_is_no_run_cannot_be_continued(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"decisive"', "{}", '{"decisive": {}}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"settings"', "{}", '{"reproducibility_key": {}}', "\xff"])
 def test_a_description_that_does_not_read_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text, "latin-1")
 
     with pytest.raises(ValueError, match=r"run\.json: does not read as a run's description"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_run_of_an_earlier_version_is_refused_plainly(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"decisive": {}, "settings": {}, "users": [], "prompts": []}')
+
+    with pytest.raises(ValueError, match=r"--resume .*: an earlier version of steer-batch started this run; resume it"):
         RunFolder.open(tmp_path)
 
 
@@ -80,7 +92,7 @@ def test_a_run_that_is_opened_again_goes_on_with_what_it_was_started_with(tmp_pa
 
 
 def test_other_settings_than_the_run_was_started_with_are_refused_by_name(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, ABOUT | {"decisive": {"seed": 0, "protocol": {"patience": 2}}})
+    folder = RunFolder.create(tmp_path, ABOUT | {"reproducibility_key": {"seed": 0, "protocol": {"patience": 2}}})
 
     folder.check_same({"seed": 0, "protocol": {"patience": 2}})
     with pytest.raises(ValueError, match=r"seed was 0, is 1|protocol\.patience was 2, is 3") as refused:
@@ -157,7 +169,7 @@ def test_the_description_is_readable_at_every_moment_of_a_run_and_after_it_was_k
         writer.wait()
 
     assert sizes == {0, 1000}
-    assert json.loads((tmp_path / "run.json").read_text("utf-8"))["decisive"] == ABOUT["decisive"]
+    assert json.loads((tmp_path / "run.json").read_text("utf-8"))["reproducibility_key"] == ABOUT["reproducibility_key"]
     RunFolder.open(tmp_path).release()
 
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.records.tables import Outcome, outcome, write_records
+from pipelines.search.steps import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 
@@ -176,7 +177,7 @@ def test_the_same_records_come_out_whenever_they_are_written_and_nothing_else_is
 
 
 def test_the_best_after_each_iteration_is_none_of_the_failed() -> None:
-    bests = Outcome(trajectory=trajectory("u1"), history=HISTORY, stop_reason="iterations").bests
+    bests = Outcome(trajectory=trajectory("u1"), history=HISTORY, stop_reason=StopReason.ITERATIONS).bests
 
     assert [best.image for best in bests] == ["i0", "i2", "i2", "i2"]
 

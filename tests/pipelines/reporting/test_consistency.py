@@ -8,6 +8,7 @@ from scipy import stats
 from pipelines.records.tables import Outcome
 from pipelines.reporting import consistency as module
 from pipelines.reporting.consistency import consistency
+from pipelines.search.steps import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 
 USERS = [f"u{number}" for number in range(6)]
@@ -131,7 +132,7 @@ def test_there_is_no_answer_where_nothing_can_be_compared(who: Sequence[tuple[st
 
 def test_trajectories_that_failed_do_not_count() -> None:
     good = [final(user, run, "warm") for user in ("u1", "u2") for run in (1, 2)]
-    lost = Outcome(trajectory=good[0].trajectory, history=(), stop_reason="failed: out of memory")
+    lost = Outcome(trajectory=good[0].trajectory, history=(), stop_reason=StopReason.FAILED, failure="out of memory")
     attributes = random_attributes(good, np.random.default_rng(0))
 
     assert consistency([*good, lost], attributes) == consistency(good, attributes)
@@ -165,7 +166,7 @@ def final(user: str, run: int, added: str, prompt_id: str = "p1", scorer: str = 
             seed=0,
         ),
         history=(Iteration(number=0, candidates=(base,)), Iteration(number=1, candidates=(best,))),
-        stop_reason="iterations",
+        stop_reason=StopReason.ITERATIONS,
     )
 
 

@@ -14,6 +14,7 @@ from pipelines.reporting import gallery
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.word_diff import Piece, word_diff
+from pipelines.search.steps import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 
 HOSTILE = (
@@ -156,9 +157,11 @@ def test_trajectories_that_failed_or_are_unfinished_are_listed_with_their_reason
     (whole,) = run(folder)
     outcomes = [
         whole,
-        failed("u02", "p1", "a cat", reason="failed: out of memory"),
-        Outcome(trajectory=trajectory("u03", "p1", "a cat"), history=whole.history[:2], stop_reason="unfinished"),
-        Outcome(trajectory=trajectory("u04", "p1", "a cat"), history=(), stop_reason="unfinished"),
+        failed("u02", "p1", "a cat", reason="out of memory"),
+        Outcome(
+            trajectory=trajectory("u03", "p1", "a cat"), history=whole.history[:2], stop_reason=StopReason.UNFINISHED
+        ),
+        Outcome(trajectory=trajectory("u04", "p1", "a cat"), history=(), stop_reason=StopReason.UNFINISHED),
     ]
 
     tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
@@ -184,7 +187,7 @@ def test_an_iteration_without_a_new_best_is_marked_as_kept_and_shows_no_picture(
 def test_the_rows_of_several_runs_and_scorers_say_which_they_are(folder: Path, chromium: Browser) -> None:
     (outcome,) = run(folder)
     laion = trajectory("*", "p1", "a cat", scorer="laion", number=2)
-    outcomes = [outcome, Outcome(trajectory=laion, history=outcome.history, stop_reason="iterations")]
+    outcomes = [outcome, Outcome(trajectory=laion, history=outcome.history, stop_reason=StopReason.ITERATIONS)]
 
     tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
 
@@ -271,7 +274,7 @@ def run(folder: Path, users: Sequence[str] = ("u01",), prompts: Sequence[str] = 
                 Iteration(number=3, candidates=(tried(folder, f"{prompt}, golden hour for {user}", 0.8),)),
                 Iteration(number=4, candidates=(tried(folder, f"{prompt}, grainy", 0.2),)),
             ),
-            stop_reason="iterations",
+            stop_reason=StopReason.ITERATIONS,
         )
         for number, prompt in enumerate(prompts, start=1)
         for user in users
@@ -280,7 +283,12 @@ def run(folder: Path, users: Sequence[str] = ("u01",), prompts: Sequence[str] = 
 
 def failed(user: str, prompt_id: str, prompt: str, *, reason: str) -> Outcome:
     attempt = Iteration(number=0, candidates=(Candidate(prompt=prompt, error=reason),))
-    return Outcome(trajectory=trajectory(user, prompt_id, prompt), history=(attempt,), stop_reason=reason)
+    return Outcome(
+        trajectory=trajectory(user, prompt_id, prompt),
+        history=(attempt,),
+        stop_reason=StopReason.FAILED,
+        failure=reason,
+    )
 
 
 def trajectory(user: str, prompt_id: str, prompt: str, *, scorer: str = "pamela", number: int = 1) -> Trajectory:

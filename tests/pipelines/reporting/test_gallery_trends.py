@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from pipelines.planning.users import Audience
 from pipelines.records.tables import Outcome
 from pipelines.reporting.gallery import Page, write_gallery
-from pipelines.reporting.gallery_trends import MOST_LOOKS, SHOWN, TrendsShown
+from pipelines.reporting.gallery_trends import MOST_AUDIENCES, SHOWN, TrendsShown
 from pipelines.reporting.trends import Trends, trends
 from predictor.simulation.attributes import ATTRIBUTES
 from predictor.simulation.verdict import Steered
@@ -76,14 +76,14 @@ def test_a_hostile_group_arrives_as_it_was_typed(tmp_path: Path, chromium: Brows
 
 
 def test_many_people_without_demographics_have_no_section() -> None:
-    many = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_LOOKS + 1)]
+    many = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_AUDIENCES + 1)]
 
     assert TrendsShown.of(made(many)) is None
     assert TrendsShown.of(made(many[:2])) is not None
 
 
 def test_of_many_audiences_the_groups_are_shown() -> None:
-    people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_LOOKS)]
+    people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_AUDIENCES)]
     groups = [Audience(name=name, members=("u1", "u2")) for name in (YOUNG, OLD)]
 
     shown = TrendsShown.of(made([*people, *groups]))

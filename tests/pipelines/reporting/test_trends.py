@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.planning.users import Audience
@@ -22,43 +22,45 @@ AGES = (20, 25, 31, 38, 46, 52, 60, 71)
 
 
 def test_an_audience_has_the_means_of_its_prompts_with_bootstrap_intervals_over_prompts() -> None:
-    world = World.drawn(0, GROUPS, prompts=8)
+    world = World.random(0, GROUPS, prompts=8)
 
-    look = world.trends().looks[0]
+    young = world.trends().audiences[0]
 
     final = np.array([world.attributes[case.final][SATURATION] for case in world.cases if case.user == YOUNG])
     reference = bootstrap_mean(final)
-    assert (look.audience, look.people, look.prompts) == (YOUNG, 2, 8)
-    assert look.final["saturation"].value == pytest.approx(reference.value)
-    assert look.final["saturation"].ci_low == pytest.approx(reference.ci_low, abs=0.1 * final.std())
-    assert look.final["saturation"].ci_high == pytest.approx(reference.ci_high, abs=0.1 * final.std())
+    assert (young.audience, young.people, young.prompts) == (YOUNG, 2, 8)
+    assert young.final["saturation"].value == pytest.approx(reference.value)
+    assert young.final["saturation"].ci_low == pytest.approx(reference.ci_low, abs=0.1 * final.std())
+    assert young.final["saturation"].ci_high == pytest.approx(reference.ci_high, abs=0.1 * final.std())
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 99), shift=st.floats(-50, 50), runs=st.integers(1, 2))
 def test_what_is_added_to_a_groups_final_images_is_added_to_its_means_and_differences(
     seed: int, shift: float, runs: int
 ) -> None:
-    world = World.drawn(seed, GROUPS, runs=runs)
+    world = World.random(seed, GROUPS, runs=runs)
     finals = {case.final for case in world.cases if case.user == OLD}
     shifted = World(world.cases, {k: v + shift * (k in finals) for k, v in world.attributes.items()}, GROUPS)
 
     before, after = world.trends(), shifted.trends()
 
-    assert after.looks[:2] == before.looks[:2]
+    assert after.audiences[:2] == before.audiences[:2]
     assert after.differences[0] == before.differences[0]
     for attribute in ATTRIBUTES:
         for old, new in (
-            (before.looks[2].final, after.looks[2].final),
-            (before.looks[2].change, after.looks[2].change),
+            (before.audiences[2].final, after.audiences[2].final),
+            (before.audiences[2].change, after.audiences[2].change),
             (before.differences[1].values, after.differences[1].values),
         ):
             for end in ("value", "ci_low", "ci_high"):
                 assert getattr(new[attribute], end) == pytest.approx(getattr(old[attribute], end) + shift, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 99))
 def test_what_a_prompt_shows_cancels_in_changes_and_differences(seed: int) -> None:
-    world = World.drawn(seed, GROUPS)
+    world = World.random(seed, GROUPS)
     pictures = {key: case.prompt_id for case in world.cases for key in (case.initial, case.final)}
     subject = {prompt: number * np.arange(7.0) for number, prompt in enumerate(sorted(set(pictures.values())))}
     other = World(world.cases, {k: v + subject[pictures[k]] for k, v in world.attributes.items()}, GROUPS)
@@ -66,15 +68,16 @@ def test_what_a_prompt_shows_cancels_in_changes_and_differences(seed: int) -> No
     before, after = world.trends(), other.trends()
 
     for attribute in ATTRIBUTES:
-        assert after.looks[0].change[attribute].value == pytest.approx(before.looks[0].change[attribute].value)
+        assert after.audiences[0].change[attribute].value == pytest.approx(before.audiences[0].change[attribute].value)
         assert after.differences[0].values[attribute].ci_low == pytest.approx(
             before.differences[0].values[attribute].ci_low
         )
 
 
+@settings(deadline=None)
 @given(order=st.permutations(range(12)))
 def test_the_order_in_which_outcomes_come_does_not_matter(order: list[int]) -> None:
-    world = World.drawn(3, GROUPS)
+    world = World.random(3, GROUPS)
 
     assert World([world.cases[n] for n in order], world.attributes, GROUPS).trends() == world.trends()
 
@@ -82,23 +85,24 @@ def test_the_order_in_which_outcomes_come_does_not_matter(order: list[int]) -> N
 def test_up_to_four_groups_are_compared_each_with_each_and_more_with_the_first() -> None:
     many = [Audience(name=f"group:{n}", members=(f"u{n}",)) for n in range(5)]
 
-    three = World.drawn(0, GROUPS).trends().differences
-    five = World.drawn(0, many).trends().differences
+    three = World.random(0, GROUPS).trends().differences
+    five = World.random(0, many).trends().differences
 
     assert [(d.a, d.b) for d in three] == [(MIDDLE, YOUNG), (OLD, YOUNG), (OLD, MIDDLE)]
     assert [(d.a, d.b) for d in five] == [(f"group:{n}", "group:0") for n in range(1, 5)]
 
 
 def test_differences_are_over_the_prompts_that_both_have_finished() -> None:
-    world = World.drawn(1, GROUPS, prompts=8)
+    world = World.random(1, GROUPS, prompts=8)
     rest = [case for case in world.cases if (case.user, case.prompt_id) not in {(YOUNG, "p0"), (OLD, "p1")}]
 
     found = World(rest, world.attributes, GROUPS).trends()
 
-    assert [look.prompts for look in found.looks] == [7, 8, 7]
+    assert [audience.prompts for audience in found.audiences] == [7, 8, 7]
     assert [d.prompts for d in found.differences] == [7, 6, 7]
 
 
+@settings(deadline=None)
 @given(slope=st.floats(-3, 3), seed=st.integers(0, 99))
 def test_the_slope_by_age_is_recovered_per_ten_years(slope: float, seed: int) -> None:
     world = World.of_people(seed, slope=slope, noise=0)
@@ -133,7 +137,7 @@ def test_people_without_an_age_and_groups_have_no_part_in_slopes() -> None:
     world.demographics["u0"]["age"] = None
     del world.demographics["u1"]
     group = Audience(name=YOUNG, members=("u0", "u1"))
-    added = World.drawn(0, [group])
+    added = World.random(0, [group])
     both = World(
         [*world.cases, *added.cases],
         {**world.attributes, **added.attributes},
@@ -164,7 +168,7 @@ def test_few_prompts_or_people_are_said_to_make_intervals_too_narrow(
 
 
 def test_one_audience_alone_has_no_trends() -> None:
-    world = World.drawn(0, GROUPS[:1])
+    world = World.random(0, GROUPS[:1])
 
     assert trends(world.cases, world.attributes, GROUPS, {}) is None
 
@@ -194,7 +198,7 @@ class World:
         self.demographics = demographics or {}
 
     @classmethod
-    def drawn(cls, seed: int, audiences: Sequence[Audience], *, prompts: int = 4, runs: int = 1) -> "World":
+    def random(cls, seed: int, audiences: Sequence[Audience], *, prompts: int = 4, runs: int = 1) -> "World":
         """Every image measures something else; the initial image of a prompt is the same for all."""
         rng = np.random.default_rng(seed)
         cases = [
@@ -212,7 +216,7 @@ class World:
     ) -> "World":
         """People whose final images are the more saturated the older they are, by `slope` a year."""
         people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(len(ages))]
-        world = cls.drawn(seed, people, prompts=prompts)
+        world = cls.random(seed, people, prompts=prompts)
         rng, age = np.random.default_rng(seed), {f"u{n}": float(age) for n, age in enumerate(ages)}
         own = {user: rng.normal(0, noise, len(ATTRIBUTES)) for user in age}
         attributes = dict(world.attributes)

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pipelines.search.notices import Check, Notice
 from pipelines.search.previews import agreement, best_previews, previews_help
 from pipelines.search.trajectory import Candidate, Iteration
 from pipelines.settings.search import SearchSettings
@@ -34,7 +35,9 @@ def test_previews_that_are_all_alike_help_nobody() -> None:
 
 def test_the_best_previews_are_finished_and_the_others_say_their_rank() -> None:
     scores = [0.2, 0.9, 0.9, None, 0.5]
-    looked_at = [Candidate(prompt=str(n), preview_score=score) for n, score in enumerate(scores)]
-    assert [candidate.rejected for candidate in best_previews(looked_at, 2)] == [
+    previewed = [Candidate(prompt=str(n), preview_score=score) for n, score in enumerate(scores)]
+    rejected = [candidate.rejected for candidate in best_previews(previewed, 2)]
+    assert [notice and str(notice) for notice in rejected] == [
         *("preview: ranked 4 of 4", None, None, None, "preview: ranked 3 of 4")
     ]
+    assert rejected[0] == Notice(Check.PREVIEW, 4, 2, "ranked 4 of 4")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Step, Stop, admit, next_step
+from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Step, Stop, StopReason, admit, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory, best_so_far, image_seed, proposal_seed
 from pipelines.settings.search import SearchSettings
 
@@ -34,7 +34,7 @@ def test_a_search_stops_after_its_iterations_or_after_too_long_without_a_better_
         stale = 0 if number == 0 or any(score > best for score in scores) else stale + 1
         best = max([best, *scores])
         if number >= protocol.iterations or stale >= protocol.patience:
-            expected = Stop("iterations" if number >= protocol.iterations else "patience")
+            expected = Stop(StopReason("iterations" if number >= protocol.iterations else "patience"))
             assert len(history) == number + 1
             break
     assert steps[-1] == expected
@@ -76,17 +76,17 @@ def test_a_candidate_that_failed_is_never_the_best(given_rounds: Sequence[tuple[
 
 
 def test_the_earliest_of_equal_scores_stays_the_best() -> None:
-    history = recorded([(tried("a", 0.5),), (tried("b", 0.7), tried("c", 0.7)), (tried("d", 0.7),)])
+    history = recorded([(scored("a", 0.5),), (scored("b", 0.7), scored("c", 0.7)), (scored("d", 0.7),)])
 
-    assert best_so_far(history) == tried("b", 0.7)
-    assert next_step(history, SearchSettings(patience=1)) == Stop("patience")
+    assert best_so_far(history) == scored("b", 0.7)
+    assert next_step(history, SearchSettings(patience=1)) == Stop(StopReason.PATIENCE)
 
 
 def test_an_iteration_in_which_everything_failed_counts_as_one_without_a_new_best() -> None:
-    history = recorded([(tried("a", 0.5),), (tried("b", None),), ()])
+    history = recorded([(scored("a", 0.5),), (scored("b", None),), ()])
 
-    assert next_step(history, SearchSettings(patience=2)) == Stop("patience")
-    assert next_step(history, SearchSettings(patience=3)) == Propose(3, tried("a", 0.5))
+    assert next_step(history, SearchSettings(patience=2)) == Stop(StopReason.PATIENCE)
+    assert next_step(history, SearchSettings(patience=3)) == Propose(3, scored("a", 0.5))
 
 
 def test_without_a_score_for_the_base_prompt_there_is_nothing_to_improve_on() -> None:
@@ -136,12 +136,12 @@ def test_image_seeds_differ_between_prompts_and_between_seeds() -> None:
     assert len({image_seed(seed, prompt) for seed in range(20) for prompt in ("a cat", "a dog", "a cat ")}) == 60
 
 
-def test_proposal_seeds_differ_between_users_runs_scorers_prompts_seeds_iterations_and_asks() -> None:
+def test_proposal_seeds_differ_between_users_runs_scorers_prompts_seeds_iterations_and_attempts() -> None:
     ways = list(product(("u1", "u2"), (1, 2), ("pamela", "population"), ("p1", "p2"), (0, 1), range(3), range(3)))
 
     seeds = {
-        proposal_seed(trajectory(user=user, run=run, scorer=scorer, prompt_id=prompt, seed=seed), number, ask)
-        for user, run, scorer, prompt, seed, number, ask in ways
+        proposal_seed(trajectory(user=user, run=run, scorer=scorer, prompt_id=prompt, seed=seed), number, attempt)
+        for user, run, scorer, prompt, seed, number, attempt in ways
     }
 
     assert len(seeds) == len(ways)
@@ -180,7 +180,7 @@ def recorded(given_rounds: Sequence[tuple[Candidate, ...]]) -> list[Iteration]:
     return [Iteration(number=number, candidates=candidates) for number, candidates in enumerate(given_rounds)]
 
 
-def tried(prompt: str, score: float | None) -> Candidate:
+def scored(prompt: str, score: float | None) -> Candidate:
     return Candidate(prompt=prompt, score=score)
 
 

@@ -9,7 +9,7 @@ from actors.proposers.chat.vllm_proposer import VLLMProposer
 from actors.proposers.lexicon import Lexicon
 from pipelines.planning.roles import proposer_identity, proposer_role
 from pipelines.settings.proposer import LexiconSettings, TransformersSettings
-from pipelines.settings.settings import decisive, load_settings
+from pipelines.settings.settings import load_settings, reproducibility_key
 
 SERVICE = ("proposer.kind=openai", "proposer.model=a-model", "proposer.base_url=http://127.0.0.1:8000/v1/")
 LLAMA = ("proposer.kind=transformers", "proposer.model=meta-llama/Llama-3.2-1B-Instruct")
@@ -46,7 +46,7 @@ def test_recorded_settings_give_the_same_proposer_again() -> None:
 
 def test_the_model_decides_the_records_and_its_placement_does_not() -> None:
     plain, placed, warmer = (
-        decisive(load_settings("embedded", [*LLAMA, *more]))
+        reproducibility_key(load_settings("embedded", [*LLAMA, *more]))
         for more in ([], ["proposer.actors=4"], ["proposer.temperature=2"])
     )
     assert plain == placed != warmer
@@ -87,8 +87,8 @@ def test_a_service_is_chosen_by_its_kind_and_where_it_is_does_not_decide_the_rec
     assert role.make is OpenAIProposer
     assert isinstance(role.make(**role.arguments), OpenAIProposer)
     assert (role.arguments["base_url"], role.arguments["mode"]) == ("http://127.0.0.1:8000/v1", "samples")
-    assert decisive(here) == decisive(there)
-    assert decisive(here) != decisive(load_settings("embedded", SERVICE))
+    assert reproducibility_key(here) == reproducibility_key(there)
+    assert reproducibility_key(here) != reproducibility_key(load_settings("embedded", SERVICE))
     assert set(proposer_identity(here.proposer)) == {"instruction"}
 
 
@@ -99,7 +99,7 @@ def test_vllm_is_chosen_by_its_kind_and_how_it_spreads_does_not_decide_the_recor
     role = proposer_role(two.proposer)
     assert role.make is VLLMProposer
     assert isinstance(role.make(**role.arguments), VLLMProposer)
-    assert decisive(one) == decisive(two)
+    assert reproducibility_key(one) == reproducibility_key(two)
     assert "2 GPUs and num_gpus gives 1; set both" in refusal(
         *llama, "proposer.num_gpus=1", "proposer.tensor_parallel_size=2"
     )

@@ -12,7 +12,7 @@ from pipelines.planning.licences import licence_lines
 from pipelines.planning.preflight import local_gpus, shortage, wanted
 from pipelines.planning.renderer_roles import make_renderer, renderer_role, text_encoder_role
 from pipelines.settings.renderer import DiffusersSettings
-from pipelines.settings.settings import decisive, load_settings
+from pipelines.settings.settings import load_settings, reproducibility_key
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_the_paper_draws_with_flux2_from_a_text_encoder_apart() -> None:
 
 def test_where_the_text_is_encoded_decides_no_record() -> None:
     here, apart = load_settings("paper", ["text_encoder.actors=0"]), load_settings("paper", ["renderer.actors=8"])
-    assert decisive(here) == decisive(apart)
-    assert decisive(load_settings("paper", ["renderer.profile=compile"])) != decisive(here)
+    assert reproducibility_key(here) == reproducibility_key(apart)
+    assert reproducibility_key(load_settings("paper", ["renderer.profile=compile"])) != reproducibility_key(here)
 
 
 def test_every_render_profile_can_be_set() -> None:
@@ -63,7 +63,7 @@ def test_an_image_service_is_chosen_by_its_kind_and_its_key_is_named_only(servic
     assert role.arguments["give_up_s"] < role.timeout_s
     identity = make_renderer(settings).identity()
     assert identity["base_url"] == "https://generativelanguage.googleapis.com/v1beta"
-    assert "GEMINI_API_KEY" not in json.dumps([identity, decisive(settings)])
+    assert "GEMINI_API_KEY" not in json.dumps([identity, reproducibility_key(settings)])
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from pipelines.settings.placement import Placement
 from pipelines.settings.settings import (
     PRESETS,
     Settings,
-    decisive,
     differences,
     fingerprint,
     load_settings,
     preset_names,
+    reproducibility_key,
 )
 
 ROLES = ("renderer", "proposer", "scorer")
@@ -36,13 +36,13 @@ def test_every_preset_that_ships_loads_by_name_and_as_a_file(name: str) -> None:
     stem = name.removesuffix(".yaml")
 
     assert load_settings(stem).preset == stem
-    assert decisive(load_settings(stem)) == decisive(load_settings(str(PRESETS / name)))
+    assert reproducibility_key(load_settings(stem)) == reproducibility_key(load_settings(str(PRESETS / name)))
 
 
 def test_the_embedded_preset_decides_what_the_defaults_decide_but_for_a_guard_that_its_predictor_lacks() -> None:
-    embedded = decisive(load_settings("embedded", ["protocol.guards.image=warn"]))
+    embedded = reproducibility_key(load_settings("embedded", ["protocol.guards.image=warn"]))
 
-    assert embedded == decisive(Settings())
+    assert embedded == reproducibility_key(Settings())
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_an_empty_preset_file_means_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
     path.write_text("# nothing yet\n")
 
-    assert decisive(load_settings(str(path))) == decisive(Settings())
+    assert reproducibility_key(load_settings(str(path))) == reproducibility_key(Settings())
 
 
 def test_a_preset_that_changes_one_guard_keeps_the_others_of_its_protocol(tmp_path: Path) -> None:
@@ -195,13 +195,13 @@ def test_no_placement_enters_what_decides_the_records() -> None:
         for key, value in OTHER_PLACE.items():
             moved = load_settings("embedded", options={f"{role}.{key}": value})
             assert moved != load_settings("embedded")
-            assert decisive(moved) == decisive(load_settings("embedded"))
+            assert reproducibility_key(moved) == reproducibility_key(load_settings("embedded"))
 
 
 def test_everything_but_placement_enters_what_decides_the_records() -> None:
     settings = load_settings("embedded")
 
-    values = decisive(settings)
+    values = reproducibility_key(settings)
 
     assert set(values) == set(type(settings).model_fields) - {
         *("preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner")
@@ -225,7 +225,10 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
     ],
 )
 def test_a_setting_that_decides_the_records_changes_the_fingerprint_and_is_named(override: str) -> None:
-    before, now = decisive(load_settings("embedded")), decisive(load_settings("embedded", [override]))
+    before, now = (
+        reproducibility_key(load_settings("embedded")),
+        reproducibility_key(load_settings("embedded", [override])),
+    )
 
     assert fingerprint(before) != fingerprint(now)
     (line,) = differences(before, now)

@@ -1,8 +1,8 @@
-"""What a run leaves to look at: records, verdict, trends, gallery, and the last word in run.json.
+"""The results of a run: tables, verdict, trends, consistency, gallery, and the counts in run.json.
 
-All of it is made from the journal, whether the run ended, was interrupted or is resumed, so that there
-is one way only in which it comes to be. The journal is read trajectory by trajectory, and of each only the
-bests are kept for verdict and gallery. Failures alone are not in the journal: they are tried again.
+All are made from the journal, in the same way whether the run has finished, was interrupted or was resumed. The journal
+is read cohort by cohort, and only the best candidates of each trajectory are kept for verdict and gallery. Failures are
+not in the journal, because `--resume` tries them again.
 """
 
 import json
@@ -26,6 +26,7 @@ from pipelines.reporting.counts import Counts
 from pipelines.reporting.forest_plot import Finding
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.trends import Trends, trends
+from pipelines.search.steps import StopReason
 from pipelines.settings.scorer import PERSONAL
 from predictor.checkpoint import checkpoint_users
 from predictor.simulation.attributes import measure
@@ -33,7 +34,7 @@ from predictor.simulation.raters import read_truth
 from predictor.simulation.verdict import Steered, Verdict, judge
 
 _MOST_NOTES = 8
-"""So many warnings are in the gallery; all are in run.json."""
+"""Warnings that the gallery shows; run.json has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +42,27 @@ class Result:
     """What became of a run."""
 
     outcomes: list[Outcome]
-    """Thinned: their bests only."""
+    """Thinned: with their best candidates only."""
     failures: Mapping[str, str]
     interrupted: bool
     verdict: Verdict | None
+    """By the raters' true taste, where that is known."""
     gallery: Path
+    images: int
+    """Distinct ones."""
 
     @property
     def unfinished(self) -> int:
-        return sum(o.stop_reason == "unfinished" for o in self.outcomes)
+        return sum(o.stop_reason is StopReason.UNFINISHED for o in self.outcomes)
 
     @property
-    def noticed(self) -> list[str]:
-        """Warnings of guards about winners, with the trajectory that each is of."""
-        return [f"{o.trajectory.id}: {line}" for o in self.outcomes for line in o.warnings]
+    def winner_warnings(self) -> list[str]:
+        """The guards' warnings about winners, a line each with the trajectory."""
+        return [f"{o.trajectory.id}: {warning}" for o in self.outcomes for warning in o.warnings]
 
     @property
     def mean_gains(self) -> dict[str, float]:
-        """By scorer, for each has a scale of its own."""
+        """By scorer, since each has a scale of its own."""
         gains: dict[str, list[float]] = {}
         for o in self.outcomes:
             if o.gain is not None:
@@ -66,10 +70,10 @@ class Result:
         return {scorer: fmean(values) for scorer, values in gains.items()}
 
 
-def conclude(
+def write_results(
     plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
 ) -> Result:
-    """Write records, verdict, trends, gallery and run.json from the journal."""
+    """Write all results into the run folder."""
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
     counts = Counts(plan.protocol)
     outcomes: list[Outcome] = []
@@ -79,25 +83,32 @@ def conclude(
             records.add(whole)
             counts.add(whole)
             outcomes.append(whole.thinned())
-    complete, attributes = _complete(folder, outcomes), _Measured(folder)
+    complete, attributes = _complete(folder, outcomes), _ImageAttributes(folder)
     cases = _steered(complete)
     _compare_runs(plan, folder, complete, attributes)
     verdict = _judge(folder, cases, attributes)
     found = _compare_audiences(plan, folder, cases, attributes)
     page = _page(plan, folder, verdict, found, failures, counts.images)
     gallery = write_gallery(folder.path, outcomes, page)
-    finished = not interrupted and not any(o.stop_reason == "unfinished" for o in outcomes)
+    finished = not interrupted and not any(o.stop_reason is StopReason.UNFINISHED for o in outcomes)
     folder.about |= {
         "finished": (folder.about["finished"] or timestamp()) if finished else None,
         "counts": {**counts.as_dict(), "failed": len(failures)},
         "failures": dict(failures),
     }
     folder.save()
-    return Result(outcomes=outcomes, failures=failures, interrupted=interrupted, verdict=verdict, gallery=gallery)
+    return Result(
+        outcomes=outcomes,
+        failures=failures,
+        interrupted=interrupted,
+        verdict=verdict,
+        gallery=gallery,
+        images=counts.images,
+    )
 
 
-class _Measured(dict[str, NDArray[np.float64]]):
-    """Attributes of the run's images by key, each measured once, when it is first asked for."""
+class _ImageAttributes(dict[str, NDArray[np.float64]]):
+    """Attributes of the run's images by key. Each is measured when it is first looked up."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -110,12 +121,12 @@ class _Measured(dict[str, NDArray[np.float64]]):
 
 
 def _complete(folder: RunFolder, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """What has come to its end, and whose initial and final image are still on the disk; the gallery shows the rest."""
+    """The outcomes of finished searches whose initial and final image are on the disk."""
     return [
         o
         for o in outcomes
         if o.bests
-        and o.stop_reason in ("iterations", "patience")
+        and o.finished
         and all(folder.images.path(str(best.image)).is_file() for best in (o.bests[0], o.bests[-1]))
     ]
 
@@ -134,14 +145,14 @@ def _steered(outcomes: Sequence[Outcome]) -> list[Steered]:
     ]
 
 
-def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: _Measured) -> None:
+def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: _ImageAttributes) -> None:
     if plan.settings.runs > 1:
         agreement = consistency(complete, attributes)
         _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
 
 
-def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Verdict | None:
-    """Judge the run by its raters' known taste, where it is known and there is something to judge."""
+def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _ImageAttributes) -> Verdict | None:
+    """Judge the run by its raters' true taste, where that is known."""
     if not folder.truth.is_file():
         return None
     verdict = judge(cases, attributes, read_truth(folder.truth))
@@ -150,7 +161,9 @@ def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -
     return verdict
 
 
-def _compare_audiences(plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: _Measured) -> Trends | None:
+def _compare_audiences(
+    plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: _ImageAttributes
+) -> Trends | None:
     table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint else []
     demographics = {row.pop("user_id"): row for row in table}
     found = trends(cases, attributes, plan.audiences, demographics)

@@ -1,4 +1,4 @@
-"""From what a person typed to a plan: the renderer, the predictor with its users, whom to steer for."""
+"""Run requests, and how one becomes a plan: settings are resolved, then prompts, renderer, predictor and users."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,21 +32,21 @@ _NO_PREDICTOR = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a person typed; None where nothing was said."""
+    """The options of a command; None where one was not given."""
 
     users: tuple[str, ...] | None
-    """Each `--users`, in the order in which they were said."""
+    """Each `--users`, in order."""
     prompts: Path | None
     preset: str | None
     overrides: tuple[str, ...]
     """`--set KEY=VALUE`."""
     options: Mapping[str, Any]
-    """Settings with an option of their own, by their dotted key."""
+    """Options that are settings, by the dotted key of the setting."""
     dry_run: bool
 
 
 def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
-    """Settle a new run that will be written to `out`.
+    """The plan of a new run that will be written to `out`.
 
     Raises
     ------
@@ -72,12 +72,12 @@ def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
 
 
 def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder) -> Plan:
-    """Settle a run as it was started; what is said again must be the same.
+    """The plan of a run that is resumed. Options that are given again must be the same.
 
     Raises
     ------
     ValueError
-        As for a new run, or something differs from how the run was started; the message says what.
+        As `plan_run`, or something differs from how the run was started; the message says what.
     """
     about = folder.about
     recorded = None if request.preset else about["settings"]
@@ -99,7 +99,7 @@ def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder
         lambda users: audiences if said is None else resolve_users(said, users),
         request.dry_run,
     )
-    folder.check_same(plan.decisive())
+    folder.check_same(plan.reproducibility_key())
     return plan
 
 
@@ -110,7 +110,7 @@ def _plan(
     choose: Callable[[pa.Table], Sequence[Audience]],
     dry_run: bool,
 ) -> Plan:
-    """Where the embedded preset has no checkpoint yet, it is made here, but not for a dry run."""
+    """The plan. The embedded preset's checkpoint is made here where there is none yet, but not for a dry run."""
     embedded = isinstance(settings.renderer, DarkroomSettings)
     if not dry_run:
         if settings.predictor is None and not embedded and settings.wants_predictor:
@@ -122,8 +122,8 @@ def _plan(
     if not settings.wants_predictor:
         return _plan_without_users(settings, prompts, renderer)
     if settings.predictor is None:
-        people = _raters_to_be() if embedded else _as_many_as_the_papers()
-        choose(people)  # a typo is refused before minutes are spent
+        people = _future_raters() if embedded else _placeholder_users()
+        choose(people)  # so that an unknown user is refused before the checkpoint is made
         checkpoint = _embedded(console, renderer, dry_run) if embedded else None
     else:
         people, checkpoint = None, checkpoint_folder(settings.predictor)
@@ -142,7 +142,7 @@ def _plan(
 
 
 def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer: Renderer) -> Plan:
-    """Nothing in the run goes by a predictor, so none is made or looked at."""
+    """The plan of a run that needs no predictor."""
     return Plan(
         settings=settings,
         checkpoint=None,
@@ -163,8 +163,8 @@ def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
         return embedded_checkpoint(renderer, progress=progress, announce=lambda line: console.print(line, markup=False))
 
 
-def _raters_to_be() -> pa.Table:
-    """The users that the embedded preset's checkpoint will have."""
+def _future_raters() -> pa.Table:
+    """The users that the embedded preset's checkpoint will have, once it is made."""
     from pipelines.planning.embedded import EmbeddedRecipe
     from predictor.simulation.raters import sample_raters
 
@@ -175,13 +175,13 @@ def _raters_to_be() -> pa.Table:
     )
 
 
-def _as_many_as_the_papers() -> pa.Table:
-    """Stand-ins for users, so that a plan can be had before there is a predictor (PAMELA, table 1: 199 raters)."""
+def _placeholder_users() -> pa.Table:
+    """As many users as the paper has (table 1: 199 raters), to plan a run before there is a predictor."""
     return pa.table({"user_id": [f"user{number:03d}" for number in range(1, 200)]})
 
 
 def _people(table: pa.Table) -> dict[str, str]:
-    """A user's demographics as a reader likes them."""
+    """User -> demographics in words."""
     return {
         row.pop("user_id"): ", ".join(
             f"{value} years old" if name == "age" else str(value) for name, value in row.items() if value is not None
