@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
-from pipelines.planning.cast import cast_of
 from pipelines.planning.plan import Plan
-from pipelines.planning.roles import check_scorers
+from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder
 from pipelines.reporting.report import Result, conclude, timestamp
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import steer
+from pipelines.steering import NeverUpError, steer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,8 +58,8 @@ def start_or_continue(
     """Run what is left of a plan, then write the records of all of it.
 
     Where the cluster is lost meanwhile, `on_lost` is told why, from another thread, and has to end the process: calls
-    to Ray may block. What was finished is in the journal. The folder of a new run is made once every actor is up, not
-    before.
+    to Ray may block. What was finished is in the journal. A run whose actors never all come up leaves no new folder
+    behind.
 
     Raises
     ------
@@ -76,13 +75,17 @@ def start_or_continue(
     recorded = _unfinished(plan, folder)
     if folder is not None and not recorded.histories:
         return conclude(plan, folder, (), {}, interrupted=False)
-    cast = cast_of(plan)
+    roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
     connect(address)
     try:
         watch(on_lost)
-        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), cast, recorded))
+        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), roles, recorded))
+    except NeverUpError:
+        if folder is None:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     finally:
         disconnect()
     return conclude(plan, ended.folder, ended.warnings, ended.failures, interrupted=ended.interrupted)

@@ -45,6 +45,7 @@ from typing import Any, Protocol
 
 from actors.pool.actor_pool import ActorPool, CallFailedError
 from actors.pool.render_path import RenderPath
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.admission import in_flight
 from pipelines.execution.costs import Images
 from pipelines.execution.evaluation import Evaluation
@@ -86,7 +87,8 @@ class Driver:
         journal: Journal,
         observer: Observer,
         preview_identity: Mapping[str, Any] | None = None,
-        examiner: ActorPool | None = None,
+        feature_extractor: ActorPool | None = None,
+        embeddings: TextEmbeddings | None = None,
         describer: ActorPool | None = None,
         beholder: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
@@ -109,7 +111,7 @@ class Driver:
         self._journal = journal
         self._journal_turn = asyncio.Lock()
         self._observer = observer
-        others = [proposer, *scorers.values(), *([examiner] if examiner else [])]
+        others = [proposer, *scorers.values(), *([feature_extractor] if feature_extractor else [])]
         self._waits = WaitAccounting({pool.role.name: pool.ledger for pool in (*renderer.pools, *others)})
         self._renders = RenderCache(
             renderer,
@@ -125,7 +127,7 @@ class Driver:
             scorers,
             self._waits,
             protocol.guards,
-            examiner=examiner,
+            feature_extractor=feature_extractor,
             describer=describer,
             beholder=beholder,
             described=described,
@@ -134,7 +136,7 @@ class Driver:
         self._evaluation = Evaluation(
             protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
-        self._proposing = Proposing(protocol, proposer, examiner, self._waits, first_rounds)
+        self._proposing = Proposing(protocol, proposer, embeddings, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}

@@ -22,7 +22,7 @@ from pipelines.settings.search import GuardSettings
 
 
 class ScoringService:
-    """Asks scorers and the examiner about images. Used from one event loop."""
+    """Asks scorers and the feature extractor about images. Used from one event loop."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ScoringService:
         waits: WaitAccounting,
         guards: GuardSettings,
         *,
-        examiner: ActorPool | None,
+        feature_extractor: ActorPool | None,
         describer: ActorPool | None,
         beholder: ActorPool | None,
         described: Mapping[str, Mapping[str, str]],
@@ -49,7 +49,7 @@ class ScoringService:
         self._scorers = scorers
         self._waits = waits
         self._guards = guards
-        self._examiner = examiner
+        self._feature_extractor = feature_extractor
         self._describer = describer
         self._beholder = beholder
         self._described = dict(described)
@@ -106,7 +106,7 @@ class ScoringService:
     async def _measured(self, trajectory: Trajectory, wanted: RenderRequest) -> dict[str, float]:
         guards, measured = self._guards, {}
         key = self._renders.key(wanted)
-        if guards.drift != "off" and self._examiner is not None:
+        if guards.drift != "off" and self._feature_extractor is not None:
             measured |= await self._once("drift", key, ask=lambda: self._drift(wanted))
         held_out = guards.held_out_scorer
         if guards.held_out != "off" and held_out in self._scorers and held_out != trajectory.scorer:
@@ -122,8 +122,8 @@ class ScoringService:
         return measured
 
     async def _drift(self, wanted: RenderRequest) -> Mapping[str, float]:
-        assert self._examiner is not None
-        return await self._ask(wanted, await self._renders.image(wanted), self._examiner, "measure")
+        assert self._feature_extractor is not None
+        return await self._ask(wanted, await self._renders.image(wanted), self._feature_extractor, "measure")
 
     async def _held_out(self, trajectory: Trajectory, wanted: RenderRequest) -> float:
         scorer = self._guards.held_out_scorer

@@ -280,7 +280,7 @@ def test_a_second_pass_over_files_neither_decodes_nor_encodes(tmp_path: Path, mo
     first = encode_files(encoder, [*paths, paths[1]], cache)
     assert first == pytest.approx(np.array([[n, 2 * n, 100] for n in (0, 1, 2, 3, 4, 1)]))
     assert encoder.encoded == 5
-    monkeypatch.setattr("predictor.encoders.cache.read_image", None)
+    monkeypatch.setattr("predictor.data.image_files.read_image", None)
     assert np.array_equal(encode_files(encoder, paths[::-1], cache), first[4::-1])
     assert encoder.encoded == 5
 
