@@ -38,7 +38,7 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
-from tests.predictor.test_features import Letters
+from tests.predictor.encoders.test_cache import Letters
 
 class Slow(Letters):
     def encode(self, items, /):
