@@ -78,13 +78,21 @@ def start_or_continue(
     roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
+    made: list[RunFolder] = []
+
+    def open_folder() -> RunFolder:
+        if folder is not None:
+            return folder
+        made.append(_new_folder(plan, out))
+        return made[0]
+
     connect(address)
     try:
         watch(on_lost)
-        ended = asyncio.run(steer(console, plan, lambda: folder or _new_folder(plan, out), roles, recorded))
+        ended = asyncio.run(steer(console, plan, open_folder, roles, recorded))
     except NeverUpError:
-        if folder is None:
-            shutil.rmtree(out, ignore_errors=True)
+        if made:  # a folder that somebody else has made meanwhile is theirs
+            shutil.rmtree(made[0].path, ignore_errors=True)
         raise
     finally:
         disconnect()
