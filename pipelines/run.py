@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
-from pipelines.planning.cast import cast_of
 from pipelines.planning.plan import Plan
-from pipelines.planning.roles import check_scorers
+from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder
 from pipelines.records.run_log import RunLog
 from pipelines.reporting.results import Result, timestamp, write_results
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import steer
+from pipelines.steering import ActorsNeverUpError, steer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,8 +62,8 @@ def start_or_continue(
 ) -> Result:
     """Run what is left of a plan, then write the records of all of it.
 
-    Everything that is finished is in the journal, whatever ends the run. The folder of a new run is made once every
-    actor is up.
+    Everything that is finished is in the journal, whatever ends the run. The folder of a new run is made once the
+    actors that render are up; a run whose other actors never come up leaves no folder.
 
     Parameters
     ----------
@@ -112,9 +111,10 @@ def _run(
     )
     if folder is not None and not recorded.histories:
         return _write(plan, folder, (), {}, interrupted=False)
-    cast = cast_of(plan)
+    roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
+    existed, made = out.exists(), list[RunFolder]()
 
     def lost(reason: str) -> None:
         logger.error("the cluster is lost: %s", reason)
@@ -123,14 +123,18 @@ def _run(
     def open_folder() -> RunFolder:
         if folder is not None:
             return folder
-        new = _new_folder(plan, out)
-        log.open(new.path)
-        return new
+        made.append(_new_folder(plan, out))
+        log.open(made[0].path)
+        return made[0]
 
     connect(address)
     try:
         watch(lost)
-        steered = asyncio.run(steer(console, plan, open_folder, cast, recorded))
+        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded))
+    except ActorsNeverUpError:
+        if made:
+            _remove(made[0].path, keep=existed)
+        raise
     finally:
         disconnect()
     return _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=steered.interrupted)
@@ -149,6 +153,13 @@ def _write(
         result.images,
     )
     return result
+
+
+def _remove(folder: Path, *, keep: bool) -> None:
+    """Take back what a run that could not begin has written; `keep` the folder itself, where it was there before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        folder.mkdir(exist_ok=True)
 
 
 def _unfinished(plan: Plan, folder: RunFolder | None) -> Unfinished:

@@ -8,22 +8,23 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.pool.actor_pool import ActorPool
+from actors.pool.actor_pool import ActorPool, PoolBrokenError
 from actors.pool.autoscaling import wait_for_nodes
 from actors.pool.cluster import check_resources
 from actors.pool.metrics import Metrics
 from actors.pool.render_path import RenderPath
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.driver import Driver
-from pipelines.planning.cast import Cast
 from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed
 from pipelines.planning.plan import Plan
+from pipelines.planning.roles import RunRoles
 from pipelines.progress import RunProgress
 from pipelines.records.journal import Journal
 from pipelines.records.replay import Unfinished
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXPORT_EVERY_S = 2.0
+
+_HEAD_START_S = 4.0
+"""So long the actors that draw have the processors to themselves, that the first image need not wait for PyTorch."""
+
+
+class ActorsNeverUpError(PoolBrokenError):
+    """A role's actors never came up, and so no candidate has been scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +60,12 @@ async def steer(
     console: "Console",
     plan: Plan,
     open_folder: Callable[[], RunFolder],
-    cast: Cast,
+    roles: RunRoles,
     recorded: Unfinished,
 ) -> SteeringResult:
-    """Bring up the pools, then steer what is left.
+    """Bring up the pools, then steer what is left, until the end or a signal.
 
-    The folder is opened once every actor is up, so that a run that cannot begin leaves none behind.
+    The folder is opened once the actors that render are up: from then on there are images to keep.
 
     Raises
     ------
@@ -65,12 +73,14 @@ async def steer(
         A signal came before there was a folder.
     ClusterError
         The cluster lacks what the roles need.
+    ActorsNeverUpError
+        A role's actors do not come up.
     PoolBrokenError, OSError
         As `Driver.run`.
     """
-    pools = {role.name: ActorPool(role) for role in cast.all if role is not cast.renderer}
-    pools[cast.renderer.name] = ActorPool(cast.renderer, refuse=partial(_unlike, dict(plan.renderer.identity())))
-    task = asyncio.create_task(_drive(console, plan, open_folder, cast, pools, recorded))
+    unlike = partial(_unlike, dict(plan.renderer.identity()))
+    pools = {role.name: ActorPool(role, refuse=unlike if role is roles.renderer else None) for role in roles.all}
+    task = asyncio.create_task(_drive(console, plan, open_folder, roles, pools, recorded))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -87,21 +97,22 @@ async def _drive(
     console: "Console",
     plan: Plan,
     open_folder: Callable[[], RunFolder],
-    cast: Cast,
+    roles: RunRoles,
     pools: Mapping[str, ActorPool],
     recorded: Unfinished,
 ) -> SteeringResult:
-    renderer = pools[cast.renderer.name]
-    predictor = pools[cast.predictor.name] if cast.predictor else None
+    renderer = pools[roles.renderer.name]
+    predictor = pools[roles.predictor.name] if roles.predictor else None
+    embeddings = TextEmbeddings(pools[roles.feature_extractor.name]) if roles.feature_extractor else None
     costs = CostAccount(list(pools.values()))
 
     def waiting_for_nodes(line: str) -> None:
         logger.info("%s", line)
         console.print(line, markup=False)
 
-    await wait_for_nodes(cast.all, plan.settings.nodes_timeout_s, waiting_for_nodes)
-    check_resources(cast.all)
-    await asyncio.gather(*(_start(pool) for pool in pools.values()))
+    await wait_for_nodes(roles.all, plan.settings.nodes_timeout_s, waiting_for_nodes)
+    check_resources(roles.all)
+    others = await _rendering_pools_up(pools, roles)
     folder = open_folder()
     cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan)]
     for line in cannot:
@@ -113,15 +124,20 @@ async def _drive(
     journal = Journal(folder.journal)
     driver = Driver(
         protocol=plan.protocol,
-        renderer=RenderPath(renderer, pools[cast.text_encoder.name] if cast.text_encoder else None),
+        renderer=RenderPath(
+            renderer,
+            pools[roles.text_encoder.name] if roles.text_encoder else None,
+            _embedding(embeddings, roles.embedded_text),
+        ),
         renderer_identity=plan.renderer.identity(),
-        proposer=pools[cast.proposer.name],
-        scorers={name: pools[role.name] for name, role in cast.scorers.items()},
+        proposer=pools[roles.proposer.name],
+        scorers={name: pools[role.name] for name, role in roles.scorers.items()},
         images=folder.images,
         journal=journal,
         observer=progress,
         preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
-        feature_extractor=pools[cast.examiner.name] if cast.examiner else None,
+        feature_extractor=pools[roles.feature_extractor.name] if roles.feature_extractor else None,
+        embeddings=embeddings,
         describer=predictor if describes(plan) else None,
         similarity_scorer=predictor if compares(plan) else None,
         described=folder.about.get("zero_shot", {}),
@@ -132,7 +148,7 @@ async def _drive(
     interrupted = False
     try:
         with progress:
-            await driver.run(left, recorded.histories)
+            await _both(others, driver.run(left, recorded.histories))
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")
@@ -151,6 +167,57 @@ async def _start(pool: ActorPool) -> None:
     began = time.monotonic()
     await pool.start()
     logger.info("%s: up after %.1f s, actors: %d", pool.role.name, time.monotonic() - began, pool.role.actors)
+
+
+async def _rendering_pools_up(pools: Mapping[str, ActorPool], roles: RunRoles) -> Awaitable[None]:
+    """Wait until the pools that an image needs are up; answers what to wait for until the others are."""
+    needed = {role.name for role in (roles.renderer, roles.text_encoder, roles.feature_extractor) if role is not None}
+    first = asyncio.create_task(_up([pool for name, pool in pools.items() if name in needed]))
+    others: list[asyncio.Task[None]] = []
+    try:
+        await asyncio.wait({first}, timeout=_HEAD_START_S)
+        others.append(asyncio.create_task(_up([pool for name, pool in pools.items() if name not in needed])))
+        await first
+    except BaseException:
+        for task in (first, *others):
+            task.cancel()
+        raise
+    return others[0]
+
+
+async def _up(pools: Sequence[ActorPool]) -> None:
+    try:
+        await asyncio.gather(*(_start(pool) for pool in pools))
+    except PoolBrokenError as error:
+        raise ActorsNeverUpError(str(error)) from error
+
+
+async def _both(others: Awaitable[None], run: Awaitable[None]) -> None:
+    """Steer while the other pools come up; the first error of either ends both."""
+
+    async def until(done: Awaitable[None]) -> None:
+        await done
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(until(others))
+            group.create_task(until(run))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _embedding(
+    embeddings: TextEmbeddings | None, text: Callable[[str], str] | None
+) -> Callable[[str], Awaitable[Any]] | None:
+    """What makes of a prompt the embedding that renderers are given, where they are given one."""
+    if embeddings is None or text is None:
+        return None
+
+    async def embed(prompt: str) -> Any:
+        (vector,) = await embeddings.of([text(prompt)])
+        return vector
+
+    return embed
 
 
 async def _export(metrics: Metrics, pools: Mapping[str, ActorPool], progress: RunProgress, images: ImageCounts) -> None:

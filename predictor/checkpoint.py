@@ -59,7 +59,7 @@ def checkpoint_users(folder: Path) -> pa.Table:
         The table cannot be read.
     """
     try:
-        users = pq.read_table(folder / "users.parquet")
+        users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
     except pa.ArrowInvalid as error:
         raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
     return users.drop_columns([name for name in LEARNT_COLUMNS if name in users.column_names])

@@ -109,7 +109,7 @@ class PamelaPredictor:
             weights = load_file(folder / "model.safetensors")
             _load(model, "model", weights)
             _load(taste, "taste", weights)
-            users = pq.read_table(folder / "users.parquet")
+            users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
             known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
             lengths = {len(own) for own in users["taste"].to_pylist() if own is not None}
             if lengths - {taste.config.rank}:

@@ -1,20 +1,21 @@
-"""The way from a prompt to an image: the renderers, with a text encoder of their own before them where they have one.
+"""The way from a prompt to an image: the renderers, and before them, where they have one, the text encoder.
 
-    render(request) -- no text encoder --> renderer pool --> rendering
-            |                                   ^
-            +-> embedding kept? else text-encoder pool: a reference, for the embedding itself goes
-                straight from the actor that made it to the one that draws
+    render(request) -- no embedding --------------------> renderer pool --> rendering
+            |                                                 ^
+            +-> text-encoder pool: a reference, for a large --+
+            |   embedding goes straight from actor to actor   |
+            +-> embed: the embedding itself, where it is small, and others want it too
 
-Invariant: which of the two ways an image takes does not change it. Embeddings of the most recent prompts are kept, so
+Invariant: which of these ways an image takes does not change it. Embeddings of the most recent prompts are kept, so
 that a prompt drawn with several seeds is encoded once; one that was lost with its node is made again.
 """
 
-import asyncio
-from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.messages import RenderRequest
 from actors.pool.actor_pool import ActorPool, ArgumentLostError
+from actors.pool.single_flight import SingleFlightCache
 
 LOSSES = 3
 """So often one thing may be lost with its node before the call that needs it has failed."""
@@ -24,12 +25,27 @@ _KEPT = 64
 
 
 class RenderPath:
-    """One renderer pool, and maybe one of text encoders. Used from one event loop."""
+    """One renderer pool, and maybe one of text encoders. Used from one event loop.
 
-    def __init__(self, renderer: ActorPool, text_encoder: ActorPool | None = None) -> None:
+    Parameters
+    ----------
+    text_encoder
+        Answers `encode` with an embedding and something small beside it, as `ActorPool.call` does with `apart`.
+    embed
+        Makes of a prompt the embedding that the renderers are given; None: they are given none.
+    """
+
+    def __init__(
+        self,
+        renderer: ActorPool,
+        text_encoder: ActorPool | None = None,
+        embed: Callable[[str], Awaitable[Any]] | None = None,
+    ) -> None:
+        assert text_encoder is None or embed is None
         self._renderer = renderer
         self._text_encoder = text_encoder
-        self._embeddings: OrderedDict[str, asyncio.Task[Any]] = OrderedDict()
+        self._embed = embed
+        self._references = SingleFlightCache[str, Any](capacity=_KEPT)
 
     @property
     def renderers(self) -> ActorPool:
@@ -59,27 +75,25 @@ class RenderPath:
         return await self._call("finish", request, preview)
 
     async def _call(self, method: str, request: RenderRequest, *more: Any) -> tuple[Any, Any]:
-        if self._text_encoder is None:
-            return await self._renderer.call(method, request, *more)
+        if self._text_encoder is not None:
+            return await self._encoded(self._text_encoder, method, request, *more)
+        embedding = () if self._embed is None else (await self._embed(request.prompt),)
+        return await self._renderer.call(method, request, *more, *embedding)
+
+    async def _encoded(
+        self, text_encoder: ActorPool, method: str, request: RenderRequest, *more: Any
+    ) -> tuple[Any, Any]:
+        async def encode() -> Any:
+            reference, _ = await text_encoder.call("encode", request.prompt, by_reference=True)
+            return reference
+
         lost: ArgumentLostError | None = None
         for _ in range(LOSSES):
-            embedding = self._embedding(self._text_encoder, request.prompt)
-            reference, _ = await asyncio.shield(embedding)
+            reference = await self._references.get(request.prompt, encode)
             try:
                 return await self._renderer.call(method, request, *more, reference)
             except ArgumentLostError as error:
                 lost = error
-                if self._embeddings.get(request.prompt) is embedding:
-                    del self._embeddings[request.prompt]
+                self._references.forget(request.prompt)
         assert lost is not None
         raise lost
-
-    def _embedding(self, text_encoder: ActorPool, prompt: str) -> asyncio.Task[Any]:
-        """The same prompt is never encoded twice at a time."""
-        task = self._embeddings.pop(prompt, None)
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(text_encoder.call("encode", prompt, by_reference=True))
-        self._embeddings[prompt] = task
-        if len(self._embeddings) > _KEPT:
-            self._embeddings.popitem(last=False)
-        return task

@@ -1,6 +1,6 @@
-"""The examiner: what is measured of prompts and pictures beside a score, for the screen and the guards.
+"""The feature extractor: embeddings of prompts, and attributes of images, for the screen, the guards and the darkroom.
 
-It knows no user and no scorer, so that what it measures cannot be talked up by either.
+It knows no user and no scorer, so that neither can influence what it measures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from predictor.simulation.attributes import ATTRIBUTES, measure
 _DRIFTING = ("saturation", "sharpness")
 
 
-class Examiner:
+class FeatureExtractor:
     """Embeds prompts, and measures saturation and sharpness of images. Needs no download and no GPU."""
 
     def setup(self) -> None:

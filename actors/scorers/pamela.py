@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
 from actors.scorers.picture import rgb
-from predictor.encoders.encoding import Images
-from predictor.predictor import PamelaPredictor, Person
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and the driver names this class without using it
+    from predictor.encoders.encoding import Images
+    from predictor.predictor import PamelaPredictor, Person
 
 
 class PamelaScorer:
@@ -41,13 +44,15 @@ class PamelaScorer:
         return self._predictor.similarity(rgb(rendering), text)
 
     @cached_property
-    def _predictor(self) -> PamelaPredictor:
+    def _predictor(self) -> "PamelaPredictor":
+        from predictor.predictor import PamelaPredictor
+
         return PamelaPredictor.from_pretrained(self._checkpoint)
 
-    def _see(self, png: bytes, base_prompt: str, metadata: tuple[tuple[str, str], ...]) -> Images:
+    def _see(self, png: bytes, base_prompt: str, metadata: tuple[tuple[str, str], ...]) -> "Images":
         return self._predictor.encode([rgb(Rendering(png=png))], prompts=[base_prompt], metadata=[dict(metadata)])
 
-    def _resolve(self, *users: str) -> Person:
+    def _resolve(self, *users: str) -> "Person":
         if not users:
             return self._predictor.population()
         if len(users) == 1:

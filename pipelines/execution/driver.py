@@ -51,6 +51,7 @@ from typing import Any, Protocol
 
 from actors.pool.actor_pool import ActorPool, CallFailedError
 from actors.pool.render_path import RenderPath
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.admission import in_flight
 from pipelines.execution.costs import ImageCounts
 from pipelines.execution.evaluation import Evaluation
@@ -95,6 +96,7 @@ class Driver:
         observer: Observer,
         preview_identity: Mapping[str, Any] | None = None,
         feature_extractor: ActorPool | None = None,
+        embeddings: TextEmbeddings | None = None,
         describer: ActorPool | None = None,
         similarity_scorer: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
@@ -144,7 +146,7 @@ class Driver:
         self._evaluation = Evaluation(
             protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
-        self._proposing = Proposing(protocol, proposer, feature_extractor, self._waits, first_rounds)
+        self._proposing = Proposing(protocol, proposer, embeddings, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}

@@ -7,7 +7,6 @@ first round is proposed once a prompt and run, without a score, because it has t
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from actors.messages import ProposalRequest, Proposals
 from actors.pool.actor_pool import ActorPool
 from actors.pool.single_flight import SingleFlightCache
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.replay import FirstRound
 from pipelines.search.guards import missing_words, subject_notice, with_notice
@@ -27,12 +27,6 @@ from pipelines.settings.search import SearchSettings
 
 MAX_PROPOSAL_ATTEMPTS = 3
 """Calls of the proposer in one iteration, after which the search goes on with too few proposals."""
-
-_KEPT_VECTORS = 50_000
-"""Of prompts; 77 MB."""
-
-_AT_ONCE = 256
-"""Prompts in a call: a second or two, well within the time limit of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +46,16 @@ class Proposing:
         self,
         protocol: SearchSettings,
         proposer: ActorPool,
-        examiner: ActorPool | None,
+        embeddings: TextEmbeddings | None,
         waits: WaitAccounting,
         first_rounds: Mapping[tuple[str, int], FirstRound],
     ) -> None:
         self._protocol = protocol
         self._proposer = proposer
-        self._examiner = examiner
+        self._embeddings = embeddings
         self._waits = waits
         self._first_rounds = SingleFlightCache[tuple[str, int], Variations](capacity=None)
         self._recorded = first_rounds
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._embedding: dict[str, asyncio.Task[dict[str, NDArray[np.float32]]]] = {}
 
     async def variations(self, trajectory: Trajectory, step: Propose, history: History) -> Variations:
         """The proposals of one round of a trajectory.
@@ -147,28 +139,7 @@ class Proposing:
         return [replace(c, rejected=notices.get(place, c.rejected)) for place, c in enumerate(proposed)]
 
     async def _embedded(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of unit length, shape (len(prompts), d); a prompt is asked for once, whoever else wants it."""
-        found = {prompt: self._vectors[prompt] for prompt in prompts if prompt in self._vectors}
-        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
-        new = [prompt for prompt in missing if prompt not in self._embedding]
-        for some in (new[at : at + _AT_ONCE] for at in range(0, len(new), _AT_ONCE)):
-            self._embedding |= dict.fromkeys(some, asyncio.create_task(self._embed(some)))
-        asked = {prompt: self._embedding[prompt] for prompt in missing}
-        for vectors in await asyncio.gather(*(asyncio.shield(task) for task in dict.fromkeys(asked.values()))):
-            found |= vectors
-        return np.stack([found[prompt] for prompt in prompts])
-
-    async def _embed(self, prompts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """The vector of each; those of recent prompts are kept."""
-        assert self._examiner is not None
-        try:
-            with self._waits.during("proposals"):
-                _, vectors = await self._examiner.call("embed", prompts)
-        finally:
-            for prompt in prompts:
-                del self._embedding[prompt]
-        found = dict(zip(prompts, vectors, strict=True))
-        self._vectors |= found
-        while len(self._vectors) > _KEPT_VECTORS:
-            self._vectors.popitem(last=False)
-        return found
+        """Vectors of unit length, shape (len(prompts), d)."""
+        assert self._embeddings is not None
+        with self._waits.during("proposals"):
+            return await self._embeddings.of(prompts)

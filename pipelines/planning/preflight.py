@@ -4,8 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.planning.roles import examines, scorers_at_work
-from pipelines.settings.scorer import generic
+from pipelines.planning.roles import run_roles
 from pipelines.settings.settings import Settings
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -14,11 +13,8 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together, without zeros."""
     total: dict[str, float] = {"GPU": 0}
-    roles = [settings.renderer, settings.text_encoder, settings.proposer]
-    has_predictor = settings.wants_predictor
-    roles += [settings.generic.of(name) for name in generic(scorers_at_work(settings, has_predictor=has_predictor))]
-    roles += [settings.scorer] * has_predictor + [settings.examiner] * examines(settings)
-    for role in roles:
+    checkpoint = Path() if settings.wants_predictor else None  # which one makes no difference to what it takes
+    for role in run_roles(settings, checkpoint).all:
         for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
             total[name] = total.get(name, 0) + amount * role.actors
     return {name: amount for name, amount in total.items() if amount}

@@ -11,7 +11,7 @@ from actors.messages import Renderer
 from pipelines.planning.description import check_guards
 from pipelines.planning.plan import Plan, check_disk
 from pipelines.planning.prompts import Prompt, read_prompts
-from pipelines.planning.renderer_roles import make_renderer, pinned
+from pipelines.planning.roles import make_renderer, with_resolved_revision
 from pipelines.planning.users import NOBODY, Audience, resolve_users
 from pipelines.records.run_folder import RunFolder, check_free
 from pipelines.settings.renderer import DarkroomSettings
@@ -115,7 +115,7 @@ def _plan(
     if not dry_run:
         if settings.predictor is None and not embedded and settings.wants_predictor:
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
-        settings = pinned(settings)
+        settings = with_resolved_revision(settings)
     renderer = make_renderer(settings)
     for line in renderer.skipped:
         console.print(f"skipped: {line}", style="yellow", markup=False)

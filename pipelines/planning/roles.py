@@ -1,19 +1,147 @@
-"""From settings to the classes that do the work: which proposer and scorer a preset means."""
+"""From settings to the classes that do the work: the roles of a run, in one place.
+
+What a run asks of its machines, what --dry-run says of it, which pools come up and what each has cost all follow from
+`RunRoles`. The classes are named here without their models' libraries: the driver imports none of them.
+"""
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from actors.messages import Proposer
+from actors.messages import Proposer, Renderer
 from actors.pool.role import Role
 from actors.scorers.scales import SCORERS
 from pipelines.settings.placement import Placement
 from pipelines.settings.proposer import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
+from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, ImageApiSettings
 from pipelines.settings.scorer import PREDICTOR_SCORERS, GenericScorer, GenericSettings, ScorerSettings, generic
 from pipelines.settings.settings import Settings
 
 _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRoles:
+    """Who takes part in a run. A role may stand behind several scorers."""
+
+    renderer: Role
+    text_encoder: Role | None
+    """Of the renderer, where it has actors of its own."""
+    embedded_text: Callable[[str], str] | None
+    """What of a prompt the renderer is given the feature extractor's embedding of; None: it is given none."""
+    proposer: Role
+    scorers: Mapping[str, Role]
+    """The held-out one too, where there is one."""
+    predictor: Role | None
+    """Whom guards ask about images, whether or not a scorer has it behind it."""
+    feature_extractor: Role | None
+
+    @property
+    def all(self) -> list[Role]:
+        """Each once, those first that an image needs."""
+        first = (self.renderer, self.text_encoder, self.feature_extractor, self.proposer)
+        roles = [role for role in (*first, *self.scorers.values(), self.predictor) if role is not None]
+        return list({role.name: role for role in roles}.values())
+
+
+def run_roles(settings: Settings, checkpoint: Path | None) -> RunRoles:
+    """The roles of a run; `checkpoint` is None where nothing goes by a predictor."""
+    return RunRoles(
+        renderer=renderer_role(settings),
+        text_encoder=text_encoder_role(settings),
+        embedded_text=_embedded_text(settings),
+        proposer=proposer_role(settings.proposer),
+        scorers=scorer_roles(settings, checkpoint),
+        predictor=scorer_role(settings.scorer, checkpoint) if checkpoint is not None else None,
+        feature_extractor=_feature_extractor_role(settings),
+    )
+
+
+def make_renderer(settings: Settings) -> Renderer:
+    """The renderer itself, for its identity; nothing is loaded yet.
+
+    Raises
+    ------
+    ValueError
+        The photographs' folder is missing or holds none.
+    """
+    role = renderer_role(settings)
+    return role.make(**role.arguments)
+
+
+def with_resolved_revision(settings: Settings) -> Settings:
+    """The settings with a revision on the hub made a commit, so that every node and every resumption draws alike.
+
+    Raises
+    ------
+    ValueError
+        There is no such pipeline, it cannot be had, or its library is not installed.
+    """
+    renderer = settings.renderer
+    if not isinstance(renderer, DiffusersSettings):
+        return settings
+    from actors.renderers.diffusers.pipeline_loading import library_versions
+    from actors.renderers.diffusers.pipeline_source import find_pipeline
+
+    library_versions()
+    source = find_pipeline(renderer.model, renderer.revision)
+    if settings.text_encoder.actors:
+        from actors.renderers.diffusers.renderer import text_encoder_components
+
+        text_encoder_components(source)
+    return settings.model_copy(update={"renderer": renderer.model_copy(update={"revision": source.commit})})
+
+
+def renderer_role(settings: Settings) -> Role:
+    renderer = settings.renderer
+    match renderer:
+        case DarkroomSettings():
+            from actors.renderers.darkroom.darkroom import Darkroom
+
+            return _role(
+                "renderer", Darkroom, renderer.model_dump(include={"photos", "size", "preview_size"}), renderer
+            )
+        case DiffusersSettings():
+            from actors.renderers.diffusers.renderer import DiffusersRenderer
+
+            arguments = renderer.model_dump(exclude={"kind", *Placement.model_fields})
+            apart = settings.text_encoder.device if settings.text_encoder.actors else None
+            arguments |= {"device": renderer.device, "text_encoder_device": apart}
+            return _role("renderer", DiffusersRenderer, arguments, renderer)
+        case ImageApiSettings():
+            from actors.renderers.services.image_api import ImageApi
+
+            rate = renderer.requests_per_minute
+            arguments = renderer.model_dump(include={"service", "model", "width", "height", "extra"}) | {
+                "base_url": renderer.address,
+                "api_key_env": renderer.api_key_env,
+                "requests_per_minute": rate and rate / renderer.actors,
+                "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
+            }
+            return _role("renderer", ImageApi, arguments, renderer)
+
+
+def text_encoder_role(settings: Settings) -> Role | None:
+    """The renderers' text encoder, where it has actors of its own."""
+    renderer = settings.renderer
+    if not settings.text_encoder.actors:
+        return None
+    assert isinstance(renderer, DiffusersSettings)
+    from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
+
+    arguments = renderer.model_dump(include={"model", "revision", "dtype", "guidance_scale"})
+    arguments["device"] = settings.text_encoder.device
+    return _role("text_encoder", Flux2TextEncoder, arguments, settings.text_encoder)
+
+
+def _embedded_text(settings: Settings) -> Callable[[str], str] | None:
+    if not isinstance(settings.renderer, DarkroomSettings):
+        return None
+    from actors.renderers.darkroom.darkroom import photographed
+
+    return photographed
 
 
 def proposer_role(settings: ProposerSettings) -> Role:
@@ -75,19 +203,15 @@ def scorers_at_work(settings: Settings, *, has_predictor: bool) -> tuple[str, ..
     return settings.scorers if held_out in PREDICTOR_SCORERS and not has_predictor else (*settings.scorers, held_out)
 
 
-def examiner_role(settings: Settings) -> Role | None:
-    """Who measures prompts and images beside their scores, where the screen or a guard wants it."""
-    if not examines(settings):
-        return None
-    from actors.scorers.feature_extractor import Examiner
-
-    return _role("examiner", Examiner, {}, settings.examiner)
-
-
-def examines(settings: Settings) -> bool:
-    """Whether a run has an examiner."""
+def _feature_extractor_role(settings: Settings) -> Role | None:
+    """Where the screen, a guard or the renderer goes by it."""
     protocol, guards = settings.protocol, settings.protocol.guards
-    return protocol.screen is not None or guards.subject != "off" or guards.drift != "off"
+    guarded = guards.subject != "off" or guards.drift != "off"
+    if protocol.screen is None and not guarded and _embedded_text(settings) is None:
+        return None
+    from actors.scorers.feature_extractor import FeatureExtractor
+
+    return _role("feature_extractor", FeatureExtractor, {}, settings.feature_extractor)
 
 
 def check_scorers(settings: Settings) -> None:

@@ -46,7 +46,7 @@ class Settings(Closed):
     text_encoder: TextEncoderSettings = TextEncoderSettings()
     proposer: ProposerSettings = LexiconSettings()
     scorer: ScorerSettings = ScorerSettings()
-    examiner: Placement = Placement()
+    feature_extractor: Placement = Placement()
     generic: GenericSettings = GenericSettings()
 
     @model_validator(mode="after")
@@ -127,7 +127,7 @@ def protocol_names() -> list[str]:
 def reproducibility_key(settings: Settings) -> dict[str, Any]:
     """The settings that decide the records, as plain values: all but placement."""
     values = settings.model_dump(
-        mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "examiner"}
+        mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "feature_extractor"}
     )
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}

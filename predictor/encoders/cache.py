@@ -20,8 +20,6 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.data.image_files import file_bytes, read_image
-
 _MAP_SIZE = 32 * 2**30
 """An upper limit of the address space, not of the disk: the file grows with what it holds."""
 
@@ -163,6 +161,8 @@ def encode_files(
     ValueError
         A file cannot be read as an image.
     """
+    from predictor.data.image_files import file_bytes, read_image
+
     rows = _Rows(encoder, len(paths), cache, commit_every, progress)
     with rows.committing():
         for row, path in enumerate(paths):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 _MAX_IMAGES = 800
@@ -111,6 +110,8 @@ def _most_likely(
 
     start = np.log([*[0.3] * parts, total, 2 * total, 0.2 * total])
     bounds = [*[(-6.0, 3.0)] * parts, *[(np.log(total) - 5, np.log(total) + 5)] * 3]
+    from scipy.optimize import minimize  # half a second, of which a scorer has no need
+
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
     values = np.exp(found.x)
     return tuple(values[:parts].tolist()), float(values[parts]), float(values[parts + 1]), float(values[parts + 2])

@@ -64,7 +64,7 @@ def test_a_run_says_what_it_has_cost(finished: Path) -> None:
     images |= {image for row in again for part in ("initial", "final") for image in row[f"{part}_images"]}
     assert costs["renders"] == len(images)
     assert costs["renders_saved"] > 0
-    assert set(costs["roles"]) == {"renderer", "proposer", "scorer", "examiner"}
+    assert set(costs["roles"]) == {"renderer", "proposer", "scorer", "feature_extractor"}
     renderer = costs["roles"]["renderer"]
     assert renderer["calls"] == costs["renders"]
     accounted = renderer["busy_s"] + renderer["starting_s"] + sum(renderer["idle_s"].values())

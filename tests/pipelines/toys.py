@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.messages import Preview, ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
 
 
@@ -105,3 +108,18 @@ class ToyPainter:
         if "forbidden" in request.prompt:
             raise RefusedError("will not draw that")
         return Rendering(png=embedding + str(request.seed).encode())
+
+
+class ToyFeatureExtractor:
+    """The embedding of a text is its length; each text leaves a line in the log."""
+
+    def __init__(self, log: str) -> None:
+        self._log = Path(log)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        with self._log.open("a") as log:
+            log.writelines(f"{prompt}\n" for prompt in prompts)
+        return np.array([[len(prompt)] for prompt in prompts], np.float32)

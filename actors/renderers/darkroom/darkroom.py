@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.messages import Preview, Rendering, RenderRequest
 from actors.renderers.darkroom.development import develop
 from actors.renderers.darkroom.photographs import PhotographLibrary
@@ -22,6 +25,11 @@ VERSION = 1
 
 FITTING_SIMILARITY = 0.5
 """Cosine between subject and caption above which the photograph is taken to show the subject."""
+
+
+def photographed(prompt: str) -> str:
+    """What of a prompt decides the photograph: its subject, or all of it where it names none."""
+    return subject_of(prompt) or prompt
 
 
 class Darkroom:
@@ -77,20 +85,23 @@ class Darkroom:
     def setup(self) -> None:
         self.library.setup()
 
-    def render(self, request: RenderRequest) -> Rendering:
-        return self._print(request, self._size)
+    def render(self, request: RenderRequest, embedding: NDArray[np.float32] | None = None) -> Rendering:
+        """`embedding` is MiniLM's of `photographed(request.prompt)`; None: it is made here. The pixels are the same."""
+        return self._print(request, embedding, self._size)
 
-    def preview(self, request: RenderRequest) -> Preview:
+    def preview(self, request: RenderRequest, embedding: NDArray[np.float32] | None = None) -> Preview:
         """A small print, from which nothing can be gone on with."""
-        small = self._print(request, self._preview_size)
+        small = self._print(request, embedding, self._preview_size)
         return Preview(png=small.png, warning=small.warning)
 
-    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
-        return self.render(request)
+    def finish(
+        self, request: RenderRequest, preview: Preview, embedding: NDArray[np.float32] | None = None
+    ) -> Rendering:
+        return self.render(request, embedding)
 
-    def _print(self, request: RenderRequest, size: int) -> Rendering:
-        subject = subject_of(request.prompt) or request.prompt
-        photograph, similarity = self.library.nearest(subject)
+    def _print(self, request: RenderRequest, embedding: NDArray[np.float32] | None, size: int) -> Rendering:
+        subject = photographed(request.prompt)
+        photograph, similarity = self.library.nearest(subject, embedding)
         controls = development_of(find_terms(request.prompt))
         image = develop(photograph.image, controls, size, request.seed, photograph.focus)
         encoded = io.BytesIO()

@@ -1,7 +1,8 @@
 """The photographs that can be developed: those that ship with scikit-image and scikit-learn, or a folder of one's own.
 
-Invariant: every photograph of a library is decoded, upright, RGB and captioned; what could not be used is named in
-`skipped`. The same captions and file contents give the same fingerprint, wherever the files lie.
+Invariant: every photograph of a library can be decoded, and is captioned; what could not be used is named in
+`skipped`. The same captions and file contents give the same fingerprint, wherever the files lie. A photograph is
+decoded when it is first developed, by the process that develops it: others, such as the driver, need no pixels.
 """
 
 import csv
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
 
 _UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -35,13 +37,31 @@ class Shot:
     focus: tuple[float, float] = (0.5, 0.5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Photograph:
-    """A decoded photograph, no larger than prints of the library's size need."""
+    """A captioned file that can be decoded."""
 
     caption: str
-    image: Image.Image
+    file: Path
     focus: tuple[float, float]
+    digest: bytes
+    """SHA-256 of the file."""
+    longest: int
+    """Longest side in pixels that is kept of it."""
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The photograph, upright and RGB, no larger than prints of the library's size need.
+
+        Raises
+        ------
+        ValueError
+            The file is another one than when the library was opened.
+        """
+        data = self.file.read_bytes()
+        if hashlib.sha256(data).digest() != self.digest:
+            raise ValueError(f"{self.file} has changed since the run began; put it back, or start another run")
+        return _decode(data, self.longest)
 
 
 # Not by skimage.data: that may download, and imports pooch. The other files of these folders are no photographs of
@@ -82,20 +102,23 @@ class PhotographLibrary:
     """
 
     def __init__(self, folder: Path | None, size: int) -> None:
-        self._longest = 3 * size
+        longest = 3 * size
         skipped: list[str] = []
         photographs: list[Photograph] = []
         content = hashlib.sha256()
         for shot in _shots(folder, skipped):
             try:
                 data = shot.file.read_bytes()
-                image = self._decode(data)
+                if folder is not None:  # those that ship are known to be whole
+                    _decode(data, longest)
             except _UNUSABLE as error:
                 skipped.append(f"{shot.file.name}: {_reason(error)}")
                 continue
-            photographs.append(Photograph(shot.caption, image, shot.focus))
-            for part in (shot.caption.encode(), repr(shot.focus).encode(), data):
+            digest = hashlib.sha256(data).digest()
+            photographs.append(Photograph(shot.caption, shot.file, shot.focus, digest, longest))
+            for part in (shot.caption.encode(), repr(shot.focus).encode()):
                 content.update(hashlib.sha256(part).digest())
+            content.update(digest)
         if not photographs:
             raise ValueError(
                 f"no usable photograph in {folder or 'the installed packages'} ({len(skipped)} skipped"
@@ -109,34 +132,25 @@ class PhotographLibrary:
         """Of captions and file contents, in order."""
         self._nearest: dict[str, tuple[Photograph, float]] = {}
 
-    def nearest(self, subject: str) -> tuple[Photograph, float]:
-        """Find the photograph whose caption is most similar to a subject, and the cosine; the first of equals."""
+    def nearest(self, subject: str, embedding: NDArray[np.float32] | None = None) -> tuple[Photograph, float]:
+        """Find the photograph whose caption is most similar to a subject, and the cosine; the first of equals.
+
+        `embedding` is MiniLM's of the subject; None: it is made here.
+        """
         if subject not in self._nearest:
-            similarities = self._captions @ _encoder().encode([subject])[0]
+            similarities = self._captions @ (_encoder().encode([subject])[0] if embedding is None else embedding)
             index = int(np.argmax(similarities))
             self._nearest[subject] = (self.photographs[index], float(similarities[index]))
         return self._nearest[subject]
 
     def setup(self) -> None:
-        """Embed the captions."""
+        """Embed the captions, or take their vectors from the feature cache."""
         _ = self._captions
 
     @cached_property
     def _captions(self) -> NDArray[np.float32]:
-        return _encoder().encode([photograph.caption for photograph in self.photographs])
-
-    def _decode(self, data: bytes) -> Image.Image:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)  # of odd metadata; the pixels count
-            image = Image.open(io.BytesIO(data))
-            image.draft("RGB", (self._longest, self._longest))  # lets JPEG decode at a fraction of its size
-            image = ImageOps.exif_transpose(image)
-            image = _opaque(image)
-        if min(image.size) < 16:
-            raise ValueError(f"only {image.width}×{image.height} pixels")
-        image.thumbnail((self._longest, self._longest), Image.Resampling.LANCZOS)
-        return image
+        captions = [photograph.caption for photograph in self.photographs]
+        return encode_cached(_encoder(), captions, text_content, FeatureCache(MiniLM.fingerprint))
 
 
 def caption_from_name(file: Path) -> str:
@@ -192,6 +206,20 @@ def _captioned(folder: Path, skipped: list[str]) -> Iterator[Shot]:
             skipped.append(f"{name}: in captions.csv, but not in the folder")
         else:
             yield Shot(folder / name, caption)
+
+
+def _decode(data: bytes, longest: int) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning)  # of odd metadata; the pixels count
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", (longest, longest))  # lets JPEG decode at a fraction of its size
+        image = ImageOps.exif_transpose(image)
+        image = _opaque(image)
+    if min(image.size) < 16:
+        raise ValueError(f"only {image.width}×{image.height} pixels")
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return image
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -28,7 +28,7 @@ def with_path(log: Path, use: Callable[[RenderPath], Awaitable[T]]) -> T:
         ]
         try:
             await asyncio.gather(*(pool.start() for pool in pools))
-            return await use(RenderPath(*pools))
+            return await use(RenderPath(pools[0], pools[1]))
         finally:
             for pool in pools:
                 pool.stop()

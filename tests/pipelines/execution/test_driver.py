@@ -10,6 +10,7 @@ import pytest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
@@ -78,7 +79,7 @@ def drive(
     renderers: int = 2,
     scorers: int = 1,
     protocol: SearchSettings = PROTOCOL,
-    examiner: type | None = None,
+    feature_extractor: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
     beholds: bool = False,
 ) -> Run:
@@ -94,7 +95,7 @@ def drive(
         renderer = ActorPool(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
         proposer = ActorPool(Role(name="proposer", make=ToyProposer))
         scorer = ActorPool(Role(name="scorer", make=scoring, actors=scorers))
-        measuring = [ActorPool(Role(name="examiner", make=examiner))] if examiner else []
+        measuring = [ActorPool(Role(name="feature_extractor", make=feature_extractor))] if feature_extractor else []
         driver = Driver(
             protocol=protocol,
             renderer=RenderPath(renderer),
@@ -106,6 +107,7 @@ def drive(
             observer=watcher,
             preview_identity={"renderer": "toy", "preview": 1},
             feature_extractor=next(iter(measuring), None),
+            embeddings=TextEmbeddings(measuring[0]) if measuring else None,
             similarity_scorer=scorer if beholds else None,
             first_rounds=recorded.first_rounds,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.planning.plan import Plan
 from pipelines.planning.prompts import Prompt
-from pipelines.planning.renderer_roles import make_renderer
+from pipelines.planning.roles import make_renderer
 from pipelines.planning.users import Audience
 from pipelines.settings.settings import load_settings
 from tests.pipelines.execution.test_driver import drive

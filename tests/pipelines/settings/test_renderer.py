@@ -10,7 +10,7 @@ from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
 from actors.renderers.services.image_api import ImageApi
 from pipelines.planning.licences import licence_lines
 from pipelines.planning.preflight import local_gpus, shortage, wanted
-from pipelines.planning.renderer_roles import make_renderer, renderer_role, text_encoder_role
+from pipelines.planning.roles import make_renderer, renderer_role, text_encoder_role
 from pipelines.settings.renderer import DiffusersSettings
 from pipelines.settings.settings import load_settings, reproducibility_key
 
@@ -85,7 +85,7 @@ def test_what_is_wanted_is_held_against_what_is_there() -> None:
     settings = load_settings("paper", ["renderer.actors=8", "text_encoder.resources={services: 1}"])
     assert wanted(settings) == {"GPU": 10, "services": 1}
     held_out = ["protocol.guards={held_out: warn, held_out_scorer: laion, drift: warn}"]
-    placed = ["generic.laion.num_gpus=1", "examiner.resources={services: 1}"]
+    placed = ["generic.laion.num_gpus=1", "feature_extractor.resources={services: 1}"]
     assert wanted(load_settings("embedded", [*held_out, *placed])) == {"GPU": 1, "services": 2}
     assert shortage(settings, {"GPU": 4.0}) == (
         "10 GPU wanted, 4 there: 6 missing; 1 services wanted, 0 there: 1 missing"

@@ -38,7 +38,7 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
-from tests.predictor.test_features import Letters
+from tests.predictor.encoders.test_cache import Letters
 
 class Slow(Letters):
     def encode(self, items, /):
@@ -280,7 +280,7 @@ def test_a_second_pass_over_files_neither_decodes_nor_encodes(tmp_path: Path, mo
     first = encode_files(encoder, [*paths, paths[1]], cache)
     assert first == pytest.approx(np.array([[n, 2 * n, 100] for n in (0, 1, 2, 3, 4, 1)]))
     assert encoder.encoded == 5
-    monkeypatch.setattr("predictor.encoders.cache.read_image", None)
+    monkeypatch.setattr("predictor.data.image_files.read_image", None)
     assert np.array_equal(encode_files(encoder, paths[::-1], cache), first[4::-1])
     assert encoder.encoded == 5
 

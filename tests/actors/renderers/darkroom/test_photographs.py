@@ -129,3 +129,18 @@ def test_the_fingerprint_follows_captions_and_contents_and_not_the_place(tmp_pat
     prints = [PhotographLibrary(folder, 64).fingerprint for folder in (first, moved, renamed, repainted)]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+def test_a_photograph_is_decoded_when_it_is_looked_at_and_only_once(tmp_path: Path) -> None:
+    save(tmp_path, "boat.png")
+    (photograph,) = PhotographLibrary(tmp_path, 64).photographs
+    assert "image" not in vars(photograph)
+    assert photograph.image is photograph.image
+
+
+def test_a_photograph_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    file = save(tmp_path, "boat.png")
+    (photograph,) = PhotographLibrary(tmp_path, 64).photographs
+    save(tmp_path, "boat.png", colour=(0, 0, 255))
+    with pytest.raises(ValueError, match=f"{file} has changed since the run began; put it back"):
+        _ = photograph.image
