@@ -1,0 +1,132 @@
+"""`ActorPool` without Ray: a role's actors are objects of this process, each with a thread of its own.
+
+What a driver can see is as there: how many calls an actor takes, in which order, what counts as an attempt, what is
+refused at once, and that answers and arguments are copies. An actor that dies or hangs needs a real process, so those
+tests are on a real Ray.
+"""
+
+import asyncio
+import inspect
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from actors.messages import RefusedError
+from actors.pool.accounting import Ledger
+from actors.pool.actor_pool import ATTEMPTS, CallFailedError, PoolBrokenError, _gist
+from actors.pool.dispatch import Call, Dispatch, Seat
+from actors.pool.role import Role
+
+
+class Reference:
+    """Stands for a value, as Ray's do."""
+
+    def __init__(self, value: Any) -> None:
+        self._pickled = pickle.dumps(value)
+
+    def get(self) -> Any:
+        return pickle.loads(self._pickled)  # noqa: S301
+
+
+class _Call(Call):
+    def __init__(self) -> None:
+        super().__init__(alone=False)
+        self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
+
+
+class _Actor(Seat[_Call]):
+    def __init__(self, role: Role) -> None:
+        super().__init__()
+        self._model = role.make(**role.arguments)
+        self._thread = ThreadPoolExecutor(1)
+
+    async def do(self, method: str, *arguments: Any) -> Any:
+        given = [argument.get() if isinstance(argument, Reference) else _copy(argument) for argument in arguments]
+        bound = getattr(self._model, method)
+        if inspect.iscoroutinefunction(bound):
+            return _copy(await bound(*given))
+        return _copy(await asyncio.get_running_loop().run_in_executor(self._thread, bound, *given))
+
+    def end(self) -> None:
+        if hasattr(self._model, "close"):
+            self._thread.submit(self._model.close)
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+class InProcessPool:
+    """Actors of one role. Used from one event loop."""
+
+    def __init__(self, role: Role, refuse: Callable[[Any], str] | None = None) -> None:
+        self.role = role
+        self.replaced = 0
+        self.lost: list[str] = []
+        self.ledger = Ledger(places=role.actors)
+        self._refuse = refuse
+        self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
+
+    async def start(self) -> None:
+        await asyncio.gather(*(self._fill() for _ in range(self.role.actors)))
+
+    async def call(self, method: str, *arguments: Any, apart: bool = False) -> tuple[Any, Any]:
+        reasons: list[str] = []
+        while len(reasons) < ATTEMPTS:
+            call = _Call()
+            self._dispatch.join(call, again=bool(reasons))
+            self._place()
+            try:
+                actor = await call.turn
+            except asyncio.CancelledError:
+                self._dispatch.leave(call)
+                raise
+            began = asyncio.get_running_loop().time()
+            try:
+                answer = await actor.do(method, *arguments)
+                self.ledger.answered(asyncio.get_running_loop().time() - began)
+                kept, told = answer if apart else (answer, answer)
+                return Reference(kept), told
+            except Exception as error:  # noqa: BLE001
+                reasons.append(_gist(error))
+                if isinstance(error, RefusedError):
+                    break
+            finally:
+                self._leave(actor, call)
+        raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
+
+    def stop(self) -> None:
+        for actor in self._dispatch.seats:
+            actor.end()
+            self.ledger.change(up=-1, busy=-1 if actor.calls else 0)
+        self._dispatch.seats.clear()
+
+    async def _fill(self) -> None:
+        actor = _Actor(self.role)
+        try:
+            await actor.do("setup")
+            reason = self._refuse(await actor.do("identity")) if self._refuse else ""
+        except Exception as error:  # noqa: BLE001
+            reason = _gist(error)
+        if reason:
+            actor.end()
+            raise PoolBrokenError(f"{self.role.name}: no actor comes up: {reason}")
+        self._dispatch.seats.append(actor)
+        self.ledger.change(up=1)
+
+    def _place(self) -> None:
+        for actor, call in self._dispatch.place():
+            if actor.calls[0] is call:
+                self.ledger.change(busy=1)
+            if call.turn.done():  # whoever waited has been cancelled
+                self._leave(actor, call)
+            else:
+                call.turn.set_result(actor)
+
+    def _leave(self, actor: _Actor, call: _Call) -> None:
+        actor.calls.remove(call)
+        if not actor.calls and actor in self._dispatch.seats:
+            self.ledger.change(busy=-1)
+        self._place()
+
+
+def _copy(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301
