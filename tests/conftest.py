@@ -23,6 +23,7 @@ os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: as actors have it, so that digits agree
 
 # What is started in the background of a script ignores Ctrl-C, and so would whatever it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

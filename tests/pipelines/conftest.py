@@ -84,7 +84,7 @@ def steer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steer:
 def steer_command(tmp_path: Path) -> Steer:
     """Run the installed command to its end, in a process of its own, with a Ray of its own unless another is named."""
 
-    def run(*arguments: object, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command(*arguments),
             check=False,

@@ -30,8 +30,8 @@ def journal_lines(run: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else -1
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 90) -> None:
-    """Wait until the condition holds, while the process is still at work."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 300) -> None:
+    """Wait until the condition holds, while the process is still at work; the limit is for one that never will."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else "ended"
