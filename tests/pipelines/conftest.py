@@ -15,8 +15,8 @@ from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.cli import main
 from pipelines.planning.embedded import EmbeddedRecipe, embedded_checkpoint
 from tests.conftest import MakeOnce
-from tests.in_process_pool import InProcessPool, Reference
 from tests.pipelines.console import command, environment, small
+from tests.pools import InProcessPool, put_in_process
 
 SMALL = EmbeddedRecipe(raters=4, images=168, ratings_per_image=3, epochs=4)
 
@@ -134,9 +134,9 @@ def without_ray() -> Iterator[None]:
         "pipelines.steering.wait_for_nodes": no_nodes_to_wait_for,
         "pipelines.steering.check_resources": lambda roles: None,
         "pipelines.steering.Metrics": NoMetrics,
-        "pipelines.execution.render_cache.put": Reference,
     }
     with contextlib.ExitStack() as stack:
+        stack.enter_context(put_in_process())
         for name, stand_in in replaced.items():
             stack.enter_context(patch(name, stand_in))
         yield

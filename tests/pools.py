@@ -1,6 +1,6 @@
-"""`ActorPool` without Ray: a role's actors are objects of this process, each with a thread of its own.
+"""Pools for tests of what uses them: `ActorPool` itself, and one whose actors are objects of this process.
 
-What a driver can see is as there: how many calls an actor takes, in which order, what counts as an attempt, what is
+Each of these has a thread of its own. What a driver can see is as there: how many calls an actor takes, in which order, what counts as an attempt, what is
 refused at once, and that answers and arguments are copies. An actor that dies or hangs needs a real process, so those
 tests are on a real Ray.
 """
@@ -8,13 +8,16 @@ tests are on a real Ray.
 import asyncio
 import inspect
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 from actors.messages import RefusedError
 from actors.pool.accounting import Ledger
-from actors.pool.actor_pool import ATTEMPTS, CallFailedError, PoolBrokenError, _gist
+from actors.pool.actor_pool import ATTEMPTS, ActorPool, CallFailedError, PoolBrokenError, _gist
 from actors.pool.dispatch import Call, Dispatch, Seat
 from actors.pool.role import Role
 
@@ -130,3 +133,29 @@ class InProcessPool:
 
 def _copy(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))  # noqa: S301
+
+
+@contextmanager
+def put_in_process() -> Iterator[None]:
+    """What the driver hands to several calls is a reference of this process too."""
+    with patch("pipelines.execution.render_cache.put", Reference):
+        yield
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What a driver's test runs on."""
+
+    name: str
+    make: Callable[..., Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def used(self) -> Any:
+        """While this lasts, references are those of these pools."""
+        return nullcontext() if self.make is ActorPool else put_in_process()
+
+
+IN_PROCESS = Pools("in this process", InProcessPool)
+ON_RAY = Pools("on Ray", ActorPool)
