@@ -1,8 +1,8 @@
 """Pools for tests of what uses them: `ActorPool` itself, and one whose actors are objects of this process.
 
-Each of these has a thread of its own. What a driver can see is as there: how many calls an actor takes, in which order, what counts as an attempt, what is
-refused at once, and that answers and arguments are copies. An actor that dies or hangs needs a real process, so those
-tests are on a real Ray.
+Each of these has a thread of its own. What a driver can see is as on Ray: how many calls an actor takes, in which
+order, what counts as an attempt, what is refused at once, and that answers and arguments are copies. An actor that dies
+or hangs needs a real process, so those tests are on a real Ray.
 """
 
 import asyncio
@@ -52,8 +52,11 @@ class _Actor(Seat[_Call]):
         return _copy(await asyncio.get_running_loop().run_in_executor(self._thread, bound, *given))
 
     def end(self) -> None:
-        if hasattr(self._model, "close"):
-            self._thread.submit(self._model.close)
+        if close := getattr(self._model, "close", None):
+            if inspect.iscoroutinefunction(close):
+                self._closing = asyncio.get_running_loop().create_task(close())
+            else:
+                self._thread.submit(close)
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
