@@ -19,9 +19,8 @@ export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
 
-# Two at a time. Of the slow ones last, by themselves, those of which timing is a part, or whose run takes both cores.
-ALONE := tests/actors/pool tests/faults tests/pipelines/test_interruption.py tests/pipelines/test_known_taste.py \
-	tests/studies/test_whole_chain.py
+# Two at a time; of the slow ones last, by themselves, those of which timing is a part.
+ALONE := tests/actors/pool tests/faults
 test: $(VENV)/.installed-dev
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)

@@ -1,7 +1,6 @@
 """A small checkpoint made by the real chain, a finished run of it, and steer-batch in this process or in its own."""
 
 import contextlib
-import io
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.cli import main
 from pipelines.planning.embedded import EmbeddedRecipe, embedded_checkpoint
 from tests.conftest import MakeOnce
+from tests.in_this_process import call
 from tests.pipelines.console import command, environment, small
 from tests.pools import InProcessPool, put_in_process
 
@@ -60,22 +60,10 @@ def steer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steer:
     """Call what steer-batch calls: all of a run but Ray and the start of processes."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        typed, out, errors = ["steer-batch", *map(str, arguments)], io.StringIO(), io.StringIO()
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
-        with (
-            patch.dict("os.environ", environment()),
-            patch("sys.argv", typed),
-            without_ray(),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(errors),
-            locks_end_with_it(),
-            pytest.raises(SystemExit) as left,
-        ):
-            main()
-        status = left.value.code or 0
-        assert isinstance(status, int)
-        return subprocess.CompletedProcess(typed, status, out.getvalue(), errors.getvalue())
+        with without_ray(), locks_end_with_it():
+            return call(main, "steer-batch", *arguments)
 
     return run
 
