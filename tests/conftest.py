@@ -9,8 +9,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.nodes import STORE
@@ -27,6 +29,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: as ac
 
 # What is started in the background of a script ignores Ctrl-C, and so would whatever it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# That a machine has other work is no defect of what is tested: examples have no time limits.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -97,7 +103,7 @@ def ray_head() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     resources = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": STORE}
-    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **resources})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **resources})
     yield cluster.address
     cluster.shutdown()
 

@@ -1,6 +1,7 @@
 """steer-batch in a process of its own, and what becomes of its processes."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -23,6 +24,14 @@ def small(checkpoint: Path, prompts: Path, out: Path, users: str = "all") -> tup
 def environment() -> dict[str, str]:
     """Without what would change the run: a cluster's address, colours, the width of a terminal."""
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def core_seconds(*arguments: object) -> float:
+    """User and system time of a command that has to succeed: the same on a machine that has more to do."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(list(map(str, arguments)), check=True, capture_output=True, env=environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def journal_lines(run: Path) -> int:

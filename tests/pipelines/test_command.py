@@ -1,6 +1,5 @@
 """The installed commands in processes of their own: what they load, how fast they answer, who may use a folder."""
 
-import resource
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 
 from pipelines.records.run_folder import RunFolder
 from tests.pipelines.conftest import Steer, locks_end_with_it
-from tests.pipelines.console import environment, small
+from tests.pipelines.console import core_seconds, environment, small
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(
@@ -36,16 +35,8 @@ def test_a_dry_run_needs_no_torch(prompts: Path) -> None:
 
 @pytest.mark.parametrize("script", ["steer-batch", "steer-predictor", "steer-study"])
 def test_help_answers_at_once(script: str) -> None:
-    """In seconds of a core, which are the same on a machine that has more to do."""
-    path = str(Path(sys.executable).parent / script)
-
-    def answers_in_s() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([path, "--help"], check=True, capture_output=True, env=environment())
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(answers_in_s() for _ in range(3)) < 0.7
+    path = Path(sys.executable).parent / script
+    assert min(core_seconds(path, "--help") for _ in range(3)) < 0.7
 
 
 def test_a_second_process_is_kept_out_of_a_run(steer_command: Steer, finished: Path, tmp_path: Path) -> None:
