@@ -231,8 +231,6 @@ def test_the_installed_script_refuses_in_one_line() -> None:
 def test_help_comes_at_once() -> None:
     script = Path(sys.executable).parent / "steer-predictor"
     assert core_seconds(script, "train", "--help") < 3  # 0.3 on a quiet machine
-        core_seconds(Path(sys.executable).parent / "steer-predictor", "train", "--help") < 3
-    )  # 0.3 on a quiet machine
 
 
 def test_nothing_heavy_is_imported_before_the_work_begins() -> None:
