@@ -1,5 +1,6 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
-# make test   set up, then every test          make check  lint and types          make bench  the benchmarks of driver and search
+# make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver and search
+# make test-slow   statistics by simulation, the whole chain, kills and faults       make test-all  both
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
 # make test-gpu    renderers, scorers and a whole run on a GPU that torch sees (a torch with CUDA; the models are tiny)
@@ -13,20 +14,25 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
+.PHONY: demo test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
 
-# Most tests go two at a time. Last, by themselves, those of which timing is a part, or whose run takes both cores.
-ALONE := tests/faults tests/pipelines/test_known_taste.py tests/studies/test_whole_chain.py
+# Two at a time; of the slow ones last, by themselves, those of which timing is a part.
+ALONE := tests/actors/pool tests/faults
 test: $(VENV)/.installed-dev
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest -n 2 --dist loadscope $(ALONE:%=--ignore %)
-	$(BIN)/pytest $(ALONE)
+	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 endif
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow -n 2 --dist worksteal $(ALONE:%=--ignore %)
+	$(BIN)/pytest -m slow $(ALONE)
+
+test-all: test test-slow
 
 # --noconftest: what the other tests need is not in this environment.
 test-vllm: export VLLM_CPU_KVCACHE_SPACE ?= 1

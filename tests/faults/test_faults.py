@@ -18,9 +18,16 @@ from tests.nodes import STORE, Nodes
 from tests.pipelines.console import journal_lines, wait_for
 from tests.pipelines.toys import ToyPainter, ToyTextEncoder
 
+pytestmark = pytest.mark.slow
+
 
 def trouble(folder: Path, kind: str, after: int) -> dict[str, Any]:
     return {"trouble": {"kind": kind, "after": after, "mark": str(folder / kind)}}
+
+
+def drawn(run: Run) -> list[str]:
+    """What errs is kept nowhere, so it depends on timing how many of those who want it share an attempt."""
+    return [prompt for prompt in run.renders if "unrenderable" not in prompt]
 
 
 def after_renders(folder: Path, number: int, happens: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -97,7 +104,7 @@ def test_pictures_that_were_lost_with_their_node_are_taken_from_the_disk(
     run = steer(tmp_path, scorer={"gate": str(gate)}, meanwhile=after_renders(tmp_path, 5, lose))
     assert run.failures == {}
     assert run.records == undisturbed.records
-    assert len(run.renders) == len(undisturbed.renders)
+    assert sorted(drawn(run)) == sorted(drawn(undisturbed))
 
 
 def test_an_embedding_that_was_lost_with_its_node_is_made_again(nodes: Nodes, tmp_path: Path) -> None:

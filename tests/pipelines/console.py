@@ -1,6 +1,7 @@
 """steer-batch in a process of its own, and what becomes of its processes."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -25,13 +26,21 @@ def environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "NO_COLOR": "1", "TERM": "dumb"}
 
 
+def core_seconds(*arguments: object) -> float:
+    """User and system time of a command that has to succeed: the same on a machine that has more to do."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(list(map(str, arguments)), check=True, capture_output=True, env=environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def journal_lines(run: Path) -> int:
     journal = run / "journal.jsonl"
     return journal.read_bytes().count(b"\n") if journal.exists() else -1
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 90) -> None:
-    """Wait until the condition holds, while the process is still at work."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 300) -> None:
+    """Wait until the condition holds, while the process is still at work; the limit is for one that never will."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else "ended"

@@ -43,16 +43,15 @@ def images(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_records(
-    steer: Steer, models: dict[str, Path], predictor: Path, tmp_path: Path
+    steer_command: Steer, models: dict[str, Path], predictor: Path, tmp_path: Path
 ) -> None:
     prompts, run, again = tmp_path / "prompts.txt", tmp_path / "run", tmp_path / "again"
     prompts.write_text("a cup of coffee\n", "utf-8")
     where = [f"{role}.model={path}" for role, path in models.items()]
-    done = steer(
+    done = steer_command(
         *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", predictor, "--out", run),
         *("--candidates", 3, "--iterations", 2),
         *settings(*where, *ON_CPU, *SMALL, "renderer.actors=2"),
-        timeout_s=400,
     )
     assert done.returncode == 0, done.stderr
     candidates = pq.read_table(run / "candidates.parquet").to_pylist()
@@ -72,9 +71,7 @@ def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_recor
         if path.stem not in json.dumps(kept):
             path.unlink()
     assert len(images(again)) < len(images(run))
-    resumed = steer(
-        *("--resume", "--out", again, *settings("renderer.actors=1", "text_encoder.actors=0")), timeout_s=400
-    )
+    resumed = steer_command("--resume", "--out", again, *settings("renderer.actors=1", "text_encoder.actors=0"))
     assert resumed.returncode == 0, resumed.stderr
     assert images(again) == images(run)
     for table in ("candidates.parquet", "trajectories.parquet"):
@@ -144,7 +141,6 @@ def test_what_no_renderer_can_do_is_refused_before_ray_is_started(
     assert said in done.stderr
 
 
-@pytest.mark.slow
 def test_a_pipeline_that_takes_no_text_ends_the_run_before_it_begins(
     steer: Steer, prompts: Path, checkpoint: Path, tmp_path: Path, models: dict[str, Path]
 ) -> None:

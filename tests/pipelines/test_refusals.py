@@ -1,11 +1,11 @@
 """Bad input: one clear line on standard error, exit status 2, and nothing written."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
@@ -40,13 +40,11 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         (["--set", "renderer.photos=/nowhere"], ["/nowhere"]),
         (["--prompts", "nowhere.txt"], ["nowhere.txt", "no such"]),
         (["--predictor", "/nowhere"], ["/nowhere", "no such checkpoint"]),
-        (["--set", "renderer.num_gpus=2", "--set", "renderer.actors=2"], ["4 GPU wanted, 0 there"]),
         (["--set", "protocol.guards.image=reject"], ["guards.image=reject", "efficientnet-lite0 has no text half"]),
         (
             ["--scorer", "pamela", "--scorer", "population", "--set", "protocol.guards.held_out=reject"],
             ["guards.held_out=reject", "population steers"],
         ),
-        (["--address", "127.0.0.1:1"], ["no Ray cluster at '127.0.0.1:1'"]),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -55,6 +53,22 @@ def test_what_cannot_be_done_is_said_in_one_line(
     out = tmp_path / "run"
     done = steer(*small(checkpoint, prompts, out), *arguments)
     refused(done, *said)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--users", "u99"], ["unknown user 'u99'", "u01"]),
+        (["--set", "renderer.num_gpus=2", "--set", "renderer.actors=2"], ["4 GPU wanted, 0 there"]),
+        (["--address", "127.0.0.1:1"], ["no Ray cluster at '127.0.0.1:1'"]),
+    ],
+)
+def test_the_installed_command_refuses_what_cannot_be_done(
+    arguments: Arguments, said: list[str], steer_command: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    refused(steer_command(*small(checkpoint, prompts, out), *arguments), *said)
     assert not out.exists()
 
 
@@ -110,18 +124,15 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 
 
 def test_a_folder_that_holds_another_run_is_refused_with_the_way_to_continue_it(
-    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+    steer: Steer, finished: Path, checkpoint: Path, prompts: Path
 ) -> None:
-    run = small(checkpoint, prompts, tmp_path / "run")
-    assert steer(*run, "--iterations", 0).returncode == 0
-    refused(steer(*run, "--iterations", 0), "holds another run", "--resume")
+    refused(steer(*small(checkpoint, prompts, finished)), "holds another run", "--resume")
 
 
 def test_resuming_with_other_settings_says_which_differ(
-    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+    steer: Steer, finished: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    assert steer(*small(checkpoint, prompts, out), "--iterations", 0).returncode == 0
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
     other = steer("--resume", "--out", out, "--candidates", 7, "--seed", 3)
     refused(other, "settings.protocol.candidates was 4, is 7", "settings.seed was 0, is 3")
     prompts.write_text("a cup of tea\n", "utf-8")
@@ -132,19 +143,6 @@ def test_resuming_with_other_settings_says_which_differ(
 def test_resuming_where_no_run_is_is_refused(steer: Steer, tmp_path: Path) -> None:
     refused(steer("--resume", "--out", tmp_path), "holds no run")
     refused(steer("--resume"), "--resume needs --out")
-
-
-def test_a_broken_photograph_is_named_and_skipped(
-    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
-) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.new("RGB", (90, 80), "orange").save(photos / "orange-wall.png")
-    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
-    done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--iterations", 0, "--set", f"renderer.photos={photos}")
-    assert done.returncode == 0, done.stderr
-    assert "skipped: torn.jpg" in done.stderr
-    assert "orange wall" in done.stderr  # the warning that no photograph fits names the nearest
 
 
 @pytest.fixture

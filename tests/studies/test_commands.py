@@ -6,14 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from studies.cli.main import main
 from studies.study import Study, read_study
+from tests.in_this_process import call
 from tests.studies.conftest import Build
-
-SCRIPT = str(Path(sys.executable).parent / "steer-study")
 
 
 def steer_study(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *map(str, arguments)], check=False, capture_output=True, text=True)
+    return call(main, "steer-study", *arguments)
+
+
+def test_the_installed_script_makes_a_study_and_refuses_in_one_line(run_folder: Build, tmp_path: Path) -> None:
+    script = str(Path(sys.executable).parent / "steer-study")
+    command = [script, "pairs", str(run_folder()), "--out", str(tmp_path / "s"), "--others", "2"]
+    made, again = (subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2))
+    assert made.returncode == 0, made.stderr
+    assert "over initial, own, other" in made.stdout
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert again.stderr.startswith("steer-study: ")
 
 
 def refused(*arguments: object) -> str:

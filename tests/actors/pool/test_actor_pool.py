@@ -166,7 +166,7 @@ def test_actors_use_one_thread_each() -> None:
     assert with_pool(role(), lambda pool: pool.call("threads"))[1] == "1"
 
 
-@pytest.mark.parametrize("make", [Worker, AsyncWorker])
+@pytest.mark.parametrize("make", [Worker, pytest.param(AsyncWorker, marks=pytest.mark.slow)])
 def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path, make: type) -> None:
     async def use(pool: ActorPool) -> list[object]:
         calls = [pool.call("die", 99) if n == 3 else pool.call("double", n) for n in range(12)]

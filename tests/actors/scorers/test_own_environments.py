@@ -30,7 +30,7 @@ ENVIRONMENTS = {
     "hpsv3": "hpsv3",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hub", "ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hub", "ray_of_its_own")]
 
 
 @pytest.fixture(scope="module")

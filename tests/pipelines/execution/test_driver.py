@@ -1,13 +1,13 @@
-"""The driver on a real Ray, with toy roles: what is recorded when things go wrong, and that order does not matter."""
+"""The driver with toy roles: what is recorded when things go wrong, and that order does not matter."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from actors.pool.actor_pool import ActorPool
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
 from actors.pool.text_embeddings import TextEmbeddings
@@ -18,8 +18,7 @@ from pipelines.records.replay import in_order, unfinished
 from pipelines.search.trajectory import Iteration, Trajectory, image_seed, proposal_seed
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
-
-pytestmark = pytest.mark.usefixtures("ray")
+from tests.pools import IN_PROCESS, Pools
 
 PROTOCOL = SearchSettings(candidates=4, iterations=2, patience=2)
 
@@ -31,12 +30,16 @@ class Watcher:
     begun_ids: list[str] = field(default_factory=list)
     renders: int = 0
     warnings: list[str] = field(default_factory=list)
+    stop_after: tuple[asyncio.Task[None], int] | None = None
+    """A driver that is interrupted once so many pictures are drawn."""
 
     def begun(self, trajectory: Trajectory) -> None:
         self.begun_ids.append(trajectory.id)
 
     def rendered(self) -> None:
         self.renders += 1
+        if self.stop_after and self.renders == self.stop_after[1]:
+            self.stop_after[0].cancel()
 
     def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
         assert history
@@ -82,8 +85,10 @@ def drive(
     feature_extractor: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
     beholds: bool = False,
+    pools: Pools = IN_PROCESS,
+    stop_after: int | None = None,
 ) -> Run:
-    """Run what the journal in the folder does not have yet."""
+    """Run what the journal in the folder does not have yet, or only until so many pictures are drawn."""
     folder.mkdir(exist_ok=True)
     log = folder / "renders.log"
     log.touch()
@@ -92,10 +97,10 @@ def drive(
     journal = Journal(folder / "journal.jsonl")
 
     async def main() -> Mapping[str, str]:
-        renderer = ActorPool(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
-        proposer = ActorPool(Role(name="proposer", make=ToyProposer))
-        scorer = ActorPool(Role(name="scorer", make=scoring, actors=scorers))
-        measuring = [ActorPool(Role(name="feature_extractor", make=feature_extractor))] if feature_extractor else []
+        renderer = pools.make(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
+        proposer = pools.make(Role(name="proposer", make=ToyProposer))
+        scorer = pools.make(Role(name="scorer", make=scoring, actors=scorers))
+        measuring = [pools.make(Role(name="feature_extractor", make=feature_extractor))] if feature_extractor else []
         driver = Driver(
             protocol=protocol,
             renderer=RenderPath(renderer),
@@ -111,25 +116,31 @@ def drive(
             similarity_scorer=scorer if beholds else None,
             first_rounds=recorded.first_rounds,
         )
-        pools = (renderer, proposer, scorer, *measuring)
+        started = (renderer, proposer, scorer, *measuring)
         try:
-            await asyncio.gather(*(pool.start() for pool in pools))
-            await driver.run([t for t in todo if t.id in recorded.histories], recorded.histories)
+            await asyncio.gather(*(pool.start() for pool in started))
+            running = asyncio.create_task(
+                driver.run([t for t in todo if t.id in recorded.histories], recorded.histories)
+            )
+            watcher.stop_after = (running, stop_after) if stop_after is not None else None
+            with suppress(asyncio.CancelledError):
+                await running
         finally:
-            for pool in pools:
+            for pool in started:
                 pool.stop()
         return driver.failures
 
     try:
-        failures = asyncio.run(main())
+        with pools.used():
+            failures = asyncio.run(main())
     finally:
         journal.close()
     histories = {t.id: history for t, history in in_order(folder / "journal.jsonl", todo, protocol)}
     return Run(histories, failures, watcher, log.read_text().splitlines())
 
 
-def test_a_candidate_that_fails_twice_is_recorded_and_the_trajectory_goes_on(tmp_path: Path) -> None:
-    run = drive(tmp_path, trajectories("a cat", users=["u1"]))
+def test_a_candidate_that_fails_twice_is_recorded_and_the_trajectory_goes_on(tmp_path: Path, pools: Pools) -> None:
+    run = drive(tmp_path, trajectories("a cat", users=["u1"]), pools=pools)
     (history,) = run.histories.values()
     assert [i.number for i in history] == [0, 1, 2]
     failed = [c for c in history[1].candidates if c.score is None]
@@ -180,10 +191,10 @@ def test_a_render_that_several_trajectories_want_is_made_once(tmp_path: Path) ->
     assert len(images) == len(drawn)
 
 
-def test_records_do_not_depend_on_how_many_actors_there_are(tmp_path: Path) -> None:
+def test_records_do_not_depend_on_how_many_actors_there_are(tmp_path: Path, pools: Pools) -> None:
     todo = trajectories("a cat", "a dog", "a terse poem")
     few = drive(tmp_path / "few", todo, renderers=1, scorers=1)
-    many = drive(tmp_path / "many", todo, renderers=3, scorers=2)
+    many = drive(tmp_path / "many", todo, renderers=3, scorers=2, pools=pools)
     assert few.histories == many.histories
 
 
@@ -194,6 +205,14 @@ def test_what_is_recorded_is_not_rendered_again(tmp_path: Path) -> None:
     run = drive(tmp_path, todo)
     assert all("dog" in prompt for prompt in run.renders[before:])
     assert drive(tmp_path / "whole", todo).histories == run.histories
+
+
+@pytest.mark.parametrize("renders", [1, 4, 7])
+def test_a_driver_that_is_interrupted_goes_on_to_the_same_records(tmp_path: Path, renders: int) -> None:
+    todo = trajectories("a cat", "a dog")
+    cut = drive(tmp_path / "cut", todo, stop_after=renders)
+    assert cut.histories != (whole := drive(tmp_path / "whole", todo)).histories
+    assert drive(tmp_path / "cut", todo).histories == whole.histories
 
 
 def test_trajectories_begin_in_order_and_warnings_reach_the_observer(tmp_path: Path) -> None:

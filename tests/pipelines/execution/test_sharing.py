@@ -1,4 +1,4 @@
-"""Rounds that are shared, on a real Ray with toy roles: the same records whatever runs beside, and after any loss."""
+"""Rounds that are shared, with toy roles: the same records whatever runs beside, and after any loss."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -10,15 +10,14 @@ from pipelines.search.trajectory import Iteration
 from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.pipelines.execution.test_driver import Run, drive, trajectories
 from tests.pipelines.toys import MendedScorer
-
-pytestmark = pytest.mark.usefixtures("ray")
+from tests.pools import Pools
 
 POOL = SearchSettings(candidates=4, iterations=3, patience=2, share="pool", guards=GuardSettings(reseed="warn"))
 TODO = trajectories("a cat", "fog", users=["u1", "u2", "u3"])
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, ray: None) -> tuple[Path, Run]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     folder = tmp_path_factory.mktemp("shared") / "run"
     return folder, drive(folder, TODO, protocol=POOL)
 
@@ -51,9 +50,10 @@ def test_the_first_round_is_the_same_for_all_users_of_a_prompt(undisturbed: tupl
         assert len({iteration.seeds for iteration in first}) == 1
 
 
-def test_the_number_of_actors_changes_nothing(undisturbed: tuple[Path, Run], tmp_path: Path) -> None:
+def test_the_number_of_actors_changes_nothing(undisturbed: tuple[Path, Run], tmp_path: Path, pools: Pools) -> None:
     _, run = undisturbed
-    assert drive(tmp_path / "run", TODO, renderers=1, scorers=2, protocol=POOL).histories == run.histories
+    again = drive(tmp_path / "run", TODO, renderers=1, scorers=2, protocol=POOL, pools=pools)
+    assert again.histories == run.histories
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9])
@@ -88,9 +88,9 @@ def test_a_first_round_that_is_recorded_is_not_asked_for_again(tmp_path: Path) -
     assert whole.failures == half.failures == {}
 
 
-def test_an_image_that_others_cannot_score_is_recorded_with_the_error(tmp_path: Path) -> None:
+def test_an_image_that_others_cannot_score_is_recorded_with_the_error(tmp_path: Path, pools: Pools) -> None:
     todo = trajectories("an unpoolable cat", users=["u1", "u2"])
-    run = drive(tmp_path, todo, protocol=POOL)
+    run = drive(tmp_path, todo, protocol=POOL, pools=pools)
     pooled = [c for h in run.histories.values() for i in h for c in i.pooled]
     assert pooled
     assert all(c.score is None and "no opinions" in str(c.error) for c in pooled)
@@ -122,9 +122,9 @@ def test_a_member_that_failed_and_caught_up_has_the_very_rounds_of_one_that_neve
     assert any(c.warnings for c in own)  # else there was nothing to be mistaken about
 
 
-def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Path) -> None:
+def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Path, pools: Pools) -> None:
     protocol = SearchSettings(candidates=4, iterations=2, patience=2, previews=2, preview_agreement=-1)
-    run = drive(tmp_path, trajectories("a cat", users=["u1"]), protocol=protocol)
+    run = drive(tmp_path, trajectories("a cat", users=["u1"]), protocol=protocol, pools=pools)
     (history,) = run.histories.values()
     finished = [sum(c.image is not None for c in iteration.candidates) for iteration in history]
     assert finished == [1, 4, 2]

@@ -1,4 +1,4 @@
-"""The most renders of a plan: what a driver draws that is spared nothing, on a real Ray with toy roles."""
+"""The most renders of a plan: what a driver draws that is spared nothing, with toy roles."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,6 @@ def on(encoder: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("ray")
 @pytest.mark.parametrize("guards", ["{image: warn}", "{image: warn, reseed: warn}", "{reseed: warn, reseeds: 5}"])
 def test_a_driver_that_is_spared_nothing_draws_the_most_renders(guards: str, tmp_path: Path) -> None:
     settled = plan("candidates=1", "iterations=4", f"guards={guards}", checkpoint=on("siglip", tmp_path / "checkpoint"))

@@ -43,6 +43,7 @@ def test_runs_that_disagree_within_users_give_a_large_p() -> None:
     assert found["prompts"]["p"] > 0.9
 
 
+@pytest.mark.slow
 def test_p_is_roughly_uniform_when_finals_have_nothing_to_do_with_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PERMUTATIONS", 99)
     values = []

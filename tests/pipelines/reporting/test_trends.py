@@ -115,6 +115,7 @@ def test_the_slope_by_age_is_recovered_per_ten_years(slope: float, seed: int) ->
     assert found.values["luminance"].value == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_slopes_interval_holds_the_true_slope_about_as_often_as_it_says() -> None:
     held = 0
     for seed in range(100):

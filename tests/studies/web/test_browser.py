@@ -62,7 +62,7 @@ class Visit:
         return self.page.locator("input[name=position]").input_value()
 
 
-@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+@pytest.fixture(params=[DESK, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desk", "phone"])
 def context(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[BrowserContext]:
     phone = request.param is PHONE
     context = chromium.new_context(viewport=request.param, has_touch=phone, is_mobile=phone)

@@ -63,6 +63,7 @@ def vote_on(link: str, confirmed: list[tuple[str, str, str]], sent: list[tuple[s
             return
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_confirmed_vote_and_counts_none_twice(pair_study: Study, port: int) -> None:
     store = Store(pair_study.database)
     invited = store.invite([*pair_study.users, *[None] * 8])
@@ -100,6 +101,7 @@ def test_kill_9_loses_no_confirmed_vote_and_counts_none_twice(pair_study: Study,
     assert set(rows) <= {(row["participant"], row["position"], row["winner"]) for row in final}
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_and_says_where_the_answers_are(pair_study: Study, port: int) -> None:
     script = Path(sys.executable).parent / "steer-study"
     command = [str(script), "serve", str(pair_study.folder), "--port", str(port)]
@@ -144,6 +146,7 @@ def test_a_port_that_is_taken_is_refused_in_one_line(pair_study: Study, port: in
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_everything_in_the_one_file(pair_study: Study, port: int, tmp_path: Path) -> None:
     store = Store(pair_study.database)
     ((_, token),) = store.invite(["u1"])

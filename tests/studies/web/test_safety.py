@@ -1,10 +1,13 @@
 """What strangers, other participants and other sites can reach: nothing."""
 
+from functools import partial
+
 import pytest
 from starlette.testclient import TestClient
 
 from studies.results.answers import votes_table
 from studies.study import Study
+from studies.web import guards
 from studies.web.guards import TokenBucket
 from tests.studies.web.conftest import TOKEN, Serve, answer
 
@@ -154,6 +157,13 @@ def test_a_spreadsheet_finds_no_formula_in_an_export(pair_study: Study, serve: S
     assert "'=HYPERLINK(1)" in researcher.get("/researcher/participants.csv").text
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the limits of a server that is made now, time does not pass: however slow a machine is, requests are fast."""
+    monkeypatch.setattr(guards, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("still")
 def test_large_bodies_and_hasty_visitors_are_held_back(pair_study: Study, serve: Serve) -> None:
     client = serve(pair_study).begun("u1")
     assert client.post("/about", data={"nationality": "x" * 100_000}).status_code == 413
@@ -163,6 +173,7 @@ def test_large_bodies_and_hasty_visitors_are_held_back(pair_study: Study, serve:
     assert int(limited[0].headers["retry-after"]) >= 1
 
 
+@pytest.mark.usefixtures("still")
 def test_made_up_cookies_do_not_help_who_guesses_secrets(pair_study: Study, serve: Serve) -> None:
     site = serve(pair_study)
     name = f"study-{pair_study.fingerprint}"

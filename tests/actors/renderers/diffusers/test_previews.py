@@ -43,9 +43,14 @@ def travelled(preview: Preview) -> Preview:
     return pickle.loads(pickle.dumps(preview))  # noqa: S301
 
 
+FEWEST, MOST = (pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 6))
+
+
 @pytest.mark.parametrize("name", ["flux2", "klein", "klein-base"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("preview_steps", [1, 3, 6])
+@pytest.mark.parametrize(
+    "preview_steps", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(6, marks=pytest.mark.slow)]
+)
 def test_a_finished_image_is_bit_for_bit_the_one_that_had_no_preview(
     folders: dict[str, Path], name: str, dtype: str, preview_steps: int
 ) -> None:

@@ -1,0 +1,119 @@
+"""What a run leaves behind, and that it is the same however it came about: one run by the installed command."""
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.records.journal import replay
+from tests.pipelines.conftest import Steer
+from tests.pipelines.console import small
+
+FILES = {"run.json", "run.log", "journal.jsonl", "images", "gallery.html", "trends.json"}
+FILES |= {f"{name}.parquet" for name in ("candidates", "trajectories", "judgements", "winners")}
+
+
+def candidates(folder: Path) -> list[dict]:
+    return table(folder, "candidates")
+
+
+def table(folder: Path, name: str) -> list[dict]:
+    return pq.read_table(folder / f"{name}.parquet").to_pylist()
+
+
+def assert_same_records(run: Path, other: Path) -> None:
+    for name in ("candidates", "trajectories"):
+        ours, theirs = (pq.read_table(folder / f"{name}.parquet") for folder in (run, other))
+        assert ours.equals(theirs)
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """The finished run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_a_run_leaves_what_the_design_lists_and_nothing_half_written(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
+    assert names - {"truth.json", "truth.parquet"} == FILES
+    assert not list(finished.rglob("*.tmp"))
+    about = json.loads((finished / "run.json").read_text())
+    assert about["finished"] is not None
+    assert about["counts"]["trajectories"] == 8
+    assert about["counts"]["failed"] == 0
+
+
+def test_a_run_says_what_it_has_cost(finished: Path) -> None:
+    (costs,) = json.loads((finished / "run.json").read_text())["costs"]
+    images = {row["image"] for row in candidates(finished)}
+    again = [row for row in table(finished, "winners") if row["fresh_seeds"]]
+    images |= {image for row in again for part in ("initial", "final") for image in row[f"{part}_images"]}
+    assert costs["renders"] == len(images)
+    assert costs["renders_saved"] > 0
+    assert set(costs["roles"]) == {"renderer", "proposer", "scorer", "feature_extractor"}
+    renderer = costs["roles"]["renderer"]
+    assert renderer["calls"] == costs["renders"]
+    accounted = renderer["busy_s"] + renderer["starting_s"] + sum(renderer["idle_s"].values())
+    assert accounted == pytest.approx(costs["wall_s"], abs=0.5)  # of the one actor
+    assert costs["gpu_hours"] == 0
+
+
+def test_every_candidate_has_an_image_on_disk_and_a_score(finished: Path) -> None:
+    rows = candidates(finished)
+    assert len(rows) > 8 * 5
+    for row in rows:
+        assert row["score"] is not None
+        assert (finished / "images" / row["image"][:2] / f"{row['image']}.png").is_file()
+
+
+def test_the_best_of_a_trajectory_never_falls(finished: Path) -> None:
+    falls = f"SELECT * FROM '{finished / 'trajectories.parquet'}' WHERE final_score < initial_score"
+    with duckdb.connect() as connection:
+        assert connection.execute(falls).fetchall() == []
+
+
+def test_candidates_of_a_prompt_share_one_image_seed(finished: Path) -> None:
+    seeds = {(row["prompt_id"], row["seed"]) for row in candidates(finished)}
+    assert len(seeds) == 2
+
+
+def test_the_journal_replays_to_every_judgement(finished: Path) -> None:
+    ids = {row["trajectory_id"] for row in candidates(finished)}
+    histories = replay(finished / "journal.jsonl", ids)
+    recorded = sum(len((*i.candidates, *i.pooled)) for h in histories.values() for i in h)
+    assert recorded == len(table(finished, "judgements"))
+
+
+def test_the_same_command_gives_the_same_records_whatever_the_actors(
+    finished: Path, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    placement = ["renderer.actors=3", "renderer.in_flight=1", "scorer.actors=2", "proposer.actors=2"]
+    overrides = [part for setting in placement for part in ("--set", setting)]
+    done = steer(*small(checkpoint, prompts, tmp_path / "run"), *overrides)
+    assert done.returncode == 0, done.stderr
+    assert_same_records(tmp_path / "run", finished)
+
+
+@pytest.mark.parametrize("lines", [0, 2, 9])
+def test_a_run_whose_journal_ends_after_any_line_goes_on_to_the_records_of_an_unbroken_one(
+    lines: int, finished: Path, copy: Path, steer: Steer
+) -> None:
+    recorded = "".join((finished / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)[:lines])
+    (copy / "journal.jsonl").write_text(recorded, "utf-8")
+    images = [path for path in sorted(copy.glob("images/*/*.png")) if path.stem not in recorded]
+    for path in (*copy.glob("*.parquet"), *images[::2], copy / "gallery.html"):
+        path.unlink()
+    done = steer("--resume", "--out", copy)
+    assert done.returncode == 0, done.stderr
+    assert_same_records(copy, finished)
+    assert {path.name for path in copy.rglob("*.png")} == {path.name for path in finished.rglob("*.png")}
+
+
+def test_resuming_a_finished_run_changes_nothing_and_needs_no_cluster(copy: Path, steer: Steer) -> None:
+    before = (copy / "journal.jsonl").read_bytes()
+    done = steer("--resume", "--out", copy, "--address", "127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert (copy / "journal.jsonl").read_bytes() == before
