@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.records.run_folder import RunFolder
     from pipelines.reporting.report import Result
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 INTERRUPTED = 130
 """The shell's convention for a program that Ctrl-C ended."""
