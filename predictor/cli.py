@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from predictor.transformer.training import Recipe
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -13,7 +13,6 @@ from studies.cli.elo import elo
 from studies.cli.making import pairs, rating
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
