@@ -15,8 +15,8 @@ from predictor.data.folders import sync_folder, write_atomically
 
 def image_key(identity: Mapping[str, Any], prompt: str, seed: int) -> str:
     """The key of one render; `identity` is `Renderer.identity()`."""
-    decisive = json.dumps([dict(identity), prompt, seed], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(decisive.encode()).hexdigest()[:32]
+    key_parts = json.dumps([dict(identity), prompt, seed], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(key_parts.encode()).hexdigest()[:32]
 
 
 class ImageStore:

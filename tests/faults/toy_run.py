@@ -105,7 +105,7 @@ class Proposer(ToyProposer):
 
 
 class Scorer(ToyScorer):
-    """WaitAccounting for its gate, where it has one, before it says anything of a candidate."""
+    """Waits for its gate, where it has one, before it says anything of a candidate."""
 
     def __init__(self, trouble: Mapping[str, Any] | None = None, gate: str | None = None) -> None:
         self._trouble = Trouble(**trouble) if trouble else None

@@ -86,7 +86,7 @@ prompts = st.builds(
     plain_words,
     st.lists(st.sampled_from(INNER_WORDS) | other_words),
     plain_words,
-).filter(lambda prompt: len(prompt.splitlines()) == 1)
+).filter(lambda prompt: len(prompt.splitlines()) == 1 and "</think>" not in prompt)
 wrapped_lines = st.lists(plain_words | st.sampled_from(["(f/1.4)", "3D scene", "16:9 frame", "35mm film"]), max_size=3)
 replies = st.text() | st.lists(st.sampled_from(LISTS_IN_PIECES) | st.text(max_size=5)).map("".join)
 
