@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 _EXPORT_EVERY_S = 2.0
 
 _HEAD_START_S = 4.0
-"""So long the actors that draw have the processors to themselves, that the first image need not wait for PyTorch."""
+"""Actors that only score start this much later than those that render, unless those are up sooner: importing PyTorch
+on the same cores would delay the first image."""
 
 
 class ActorsNeverUpError(PoolBrokenError):
@@ -193,17 +194,32 @@ async def _up(pools: Sequence[ActorPool]) -> None:
 
 
 async def _both(others: Awaitable[None], run: Awaitable[None]) -> None:
-    """Steer while the other pools come up; the first error of either ends both."""
+    """Steer while the other pools come up; the first error of either ends both.
 
-    async def until(done: Awaitable[None]) -> None:
-        await done
+    Raises
+    ------
+    ActorsNeverUpError
+        A pool broke before all were up, whichever of the two noticed it first.
+    """
+    all_up = False
+
+    async def wait_for_others() -> None:
+        nonlocal all_up
+        await others
+        all_up = True
+
+    async def steer_all() -> None:
+        await run
 
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(until(others))
-            group.create_task(until(run))
+            group.create_task(wait_for_others())
+            group.create_task(steer_all())
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        error = errors.exceptions[0]
+        if isinstance(error, PoolBrokenError) and not all_up:
+            raise ActorsNeverUpError(str(error)) from error
+        raise error from None
 
 
 def _embedding(

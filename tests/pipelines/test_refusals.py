@@ -178,3 +178,19 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_resume_goes_on(
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
     assert steer("--resume", "--out", disk / "run").returncode == 0
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new folder", "empty folder"])
+def test_a_run_whose_scorer_never_comes_up_leaves_nothing_behind(
+    there: bool, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    broken, run = tmp_path / "broken", tmp_path / "run"
+    shutil.copytree(checkpoint, broken)
+    (broken / "model.safetensors").write_bytes(b"half a file")
+    if there:
+        run.mkdir()
+    refused = steer(*small(broken, prompts, run))
+    assert refused.returncode == 2
+    assert "scorer: no actor comes up" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
+    assert run.exists() == there and not any(run.glob("*"))
