@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 
 LEARNT_COLUMNS = ("profile", "n_ratings", "taste", "level")
 """Columns of users.parquet that were learnt from ratings; the others are user_id and demographics."""

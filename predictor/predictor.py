@@ -39,7 +39,7 @@ from predictor.data.folders import replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel

@@ -22,7 +22,7 @@ MOST_MODULES = 12
 
 ROOMS = {
     "predictor": (
-        *("errors", "metrics", "progress", "threads", "data", "checkpoint", "transformer", "encoders", "simulation"),
+        *("error_messages", "metrics", "progress", "threads", "data", "checkpoint", "transformer", "encoders", "simulation"),
         *("taste", "predictor", "adaptation", "model_card", "enrolment", "evaluation", "fitting", "ablation", "cli"),
     ),
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),

@@ -63,7 +63,7 @@ from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import FirstRound
 from pipelines.search.cohort import Cohort, cohorts, next_round, pool_for
-from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Reseed, ScorePool, Step
+from pipelines.search.state_machine import BasePromptFailedError, Propose, RenderBase, Reseed, ScorePool, Step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 

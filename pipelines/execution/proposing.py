@@ -21,7 +21,7 @@ from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.replay import FirstRound
 from pipelines.search.guards import missing_words, subject_notice, with_notice
 from pipelines.search.screening import LEAST_SCORED, screen
-from pipelines.search.steps import Propose, admit
+from pipelines.search.state_machine import Propose, admit
 from pipelines.search.trajectory import Candidate, History, Trajectory, proposal_seed, shared_proposal_seed
 from pipelines.settings.search import SearchSettings
 

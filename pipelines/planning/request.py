@@ -155,7 +155,7 @@ def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer:
 
 
 def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
-    from pipelines.planning.embedded import embedded_checkpoint, existing_checkpoint
+    from pipelines.planning.embedded_predictor import embedded_checkpoint, existing_checkpoint
 
     if dry_run:
         return existing_checkpoint(renderer)
@@ -165,7 +165,7 @@ def _embedded(console: "Console", renderer: Any, dry_run: bool) -> Path | None:
 
 def _future_raters() -> pa.Table:
     """The users that the embedded preset's checkpoint will have, once it is made."""
-    from pipelines.planning.embedded import EmbeddedRecipe
+    from pipelines.planning.embedded_predictor import EmbeddedRecipe
     from predictor.simulation.raters import sample_raters
 
     recipe = EmbeddedRecipe()

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pipelines.records.journal import JournalError, check_turn, parse, unknown, whole_length
 from pipelines.search.cohort import Cohort, cohorts, next_round, resolve_pooled
-from pipelines.search.steps import BasePromptFailedError, Stop, next_step
+from pipelines.search.state_machine import BasePromptFailedError, Stop, next_step
 from pipelines.search.trajectory import Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 

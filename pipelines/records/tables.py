@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, SUBJECT
 from pipelines.search.notices import Notice
 from pipelines.search.previews import agreement
-from pipelines.search.steps import Stop, StopReason, next_step
+from pipelines.search.state_machine import Stop, StopReason, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Reseeded, Trajectory, walk
 from pipelines.settings.search import SearchSettings
 

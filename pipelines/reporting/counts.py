@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.records.tables import Outcome
 from pipelines.search.previews import agreement, previews_help
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import SearchSettings
 
 

@@ -27,7 +27,7 @@ from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
 from pipelines.reporting.trends import Trends
 from pipelines.reporting.word_diff import Piece, word_diff
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Candidate, Trajectory
 
 MOST_EMBEDDED = 1500

@@ -26,7 +26,7 @@ from pipelines.reporting.counts import Counts
 from pipelines.reporting.forest_plot import Finding
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.trends import Trends, trends
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.settings.scorer import PERSONAL
 from predictor.checkpoint import checkpoint_users
 from predictor.simulation.attributes import measure

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from pipelines.search.guards import prompt_warnings
-from pipelines.search.steps import Propose, RenderBase, Reseed, ScorePool, Step, Stop, next_step
+from pipelines.search.state_machine import Propose, RenderBase, Reseed, ScorePool, Step, Stop, next_step
 from pipelines.search.trajectory import Candidate, History, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings, Share
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 
 
 def file_bytes(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 
 _READERS = {
     ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = {sample}{types})",

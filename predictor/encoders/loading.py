@@ -7,7 +7,7 @@ depend on the number of cores; the cache keeps the first vector.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 
 
 def device() -> str:

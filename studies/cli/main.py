@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from predictor.cli import run
+from studies.cli.design import pairs, rating
 from studies.cli.elo import elo
-from studies.cli.making import pairs, rating
 
 app = typer.Typer(
     no_args_is_help=True,

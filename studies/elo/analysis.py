@@ -2,7 +2,7 @@
 
 The estimates are Bradley–Terry's; their intervals are by the method asked for, and those of the other methods stand
 beside them. Tests, rank sets and p values always rest on the cluster-robust covariance. Whatever limits what the
-votes can show is a warning in plain words, never silence. How it is written down is left to `studies.report`.
+votes can show is a warning in plain words, never silence. How it is written down is left to `reporting`.
 """
 
 import math
@@ -19,10 +19,10 @@ from studies.elo.diagnostics.caveats import Evidence, caveats
 from studies.elo.diagnostics.reliability import Agreement, Retest, agreement, retest
 from studies.elo.diagnostics.side_bias import SideBias, side_bias
 from studies.elo.inference.bootstrap import Replicates, Resampling, bootstrap
+from studies.elo.inference.cluster_covariance import Covariance, cluster_covariance
 from studies.elo.inference.clustered import t_quantile
-from studies.elo.inference.covariance import Covariance, cluster_covariance
+from studies.elo.inference.group_elo import GroupElo, elo_by_group
 from studies.elo.inference.ranks import RankSet, holm, rank_sets, wald_p_values
-from studies.elo.inference.spread import GroupElo, elo_by_group
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
 from studies.elo.votes import Votes
 

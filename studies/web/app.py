@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 
 from studies.session import StudySession
 from studies.web import participant, researcher
-from studies.web.guards import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
+from studies.web.middleware import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
 
 _HERE = Path(__file__).parent
 

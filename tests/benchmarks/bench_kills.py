@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from actors.renderers.darkroom.darkroom import Darkroom
-from pipelines.planning.embedded import embedded_checkpoint
+from pipelines.planning.embedded_predictor import embedded_checkpoint
 from tests.benchmarks.simulated_roles import report
 from tests.pipelines.conftest import SMALL
 from tests.pipelines.console import command, descendants, environment, small

@@ -30,7 +30,7 @@ from pipelines.execution import render_cache
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
-from pipelines.search.steps import Propose, Stop, admit, next_step
+from pipelines.search.state_machine import Propose, Stop, admit, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory, proposal_seed
 from pipelines.settings.search import SearchSettings
 from tests.benchmarks.simulated_roles import (

@@ -15,8 +15,8 @@ import numpy as np
 
 from studies.elo.bradley_terry import fit_counts, to_elo
 from studies.elo.inference.bootstrap import Resampling, bootstrap
+from studies.elo.inference.cluster_covariance import Correction, cluster_covariance
 from studies.elo.inference.clustered import t_quantile
-from studies.elo.inference.covariance import Correction, cluster_covariance
 from studies.elo.pair_counts import PairCounts
 from studies.elo.votes import Votes
 from tests.studies.elo.voters import Population

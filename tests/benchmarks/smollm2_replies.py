@@ -19,7 +19,7 @@ from actors.messages import ProposalRequest
 from actors.proposers.chat.conversation import Answer, Mode, read
 from actors.proposers.chat.instruction import load_instruction
 from actors.proposers.chat.transformers_proposer import TransformersProposer
-from pipelines.search.steps import admit
+from pipelines.search.state_machine import admit
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests/actors/proposers/chat/smollm2_replies.jsonl"

@@ -12,7 +12,7 @@ import pytest
 
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.cli import main
-from pipelines.planning.embedded import EmbeddedRecipe, embedded_checkpoint
+from pipelines.planning.embedded_predictor import EmbeddedRecipe, embedded_checkpoint
 from tests.conftest import MakeOnce
 from tests.in_this_process import call
 from tests.pipelines.console import command, environment, small

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.renderers.darkroom.darkroom import Darkroom
-from pipelines.planning.embedded import embedded_checkpoint
+from pipelines.planning.embedded_predictor import embedded_checkpoint
 from tests.pipelines.console import command
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from actors.renderers.darkroom.darkroom import Darkroom
-from pipelines.planning.embedded import EmbeddedRecipe, _develop
+from pipelines.planning.embedded_predictor import EmbeddedRecipe, _develop
 from predictor.data.dataset import Dataset, read_dataset
 from predictor.encoders.encoding import Images
 from predictor.fitting import fit

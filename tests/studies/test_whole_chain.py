@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from actors.renderers.darkroom.darkroom import Darkroom
-from pipelines.planning.embedded import embedded_checkpoint
+from pipelines.planning.embedded_predictor import embedded_checkpoint
 from predictor.checkpoint import checkpoint_users
 from predictor.data.dataset import read_dataset
 

@@ -8,7 +8,7 @@ import numpy as np
 from studies.elo.comparison_graph import dominances
 from studies.elo.diagnostics.reliability import Retest
 from studies.elo.diagnostics.side_bias import SideBias
-from studies.elo.inference.covariance import Covariance
+from studies.elo.inference.cluster_covariance import Covariance
 from studies.elo.pair_counts import Counts
 from studies.elo.votes import Votes
 

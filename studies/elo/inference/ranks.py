@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.elo.bradley_terry import Fit
+from studies.elo.inference.cluster_covariance import Covariance
 from studies.elo.inference.clustered import t_p_value
-from studies.elo.inference.covariance import Covariance
 from studies.elo.pair_counts import members
 
 Numbers = NDArray[np.float64]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.elo.analysis import Report
-from studies.elo.inference.spread import GroupElo
+from studies.elo.inference.group_elo import GroupElo
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from pipelines.records.journal import JournalError, replay
 from pipelines.records.replay import in_order, unfinished
-from pipelines.search.steps import Stop, next_step
+from pipelines.search.state_machine import Stop, next_step
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.records.test_journal import recordings, write

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.records.tables import Outcome, outcome, write_records
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 

@@ -8,7 +8,7 @@ from scipy import stats
 from pipelines.records.tables import Outcome
 from pipelines.reporting import consistency as module
 from pipelines.reporting.consistency import consistency
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 
 USERS = [f"u{number}" for number in range(6)]

@@ -14,7 +14,7 @@ from pipelines.reporting import gallery
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.word_diff import Piece, word_diff
-from pipelines.search.steps import StopReason
+from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 
 HOSTILE = (

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pipelines.search.cohort import cohorts, next_round, pool_for, resolve_pooled
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, apply_guards, subject_notice, with_notice
 from pipelines.search.notices import Check, Notice
-from pipelines.search.steps import Propose, RenderBase, Reseed, ScorePool
+from pipelines.search.state_machine import Propose, RenderBase, Reseed, ScorePool
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import GuardSettings, SearchSettings
 

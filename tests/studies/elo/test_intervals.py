@@ -5,8 +5,8 @@ import pytest
 
 from studies.elo.bradley_terry import Fit, fit_counts, fit_replicates, to_elo
 from studies.elo.inference.bootstrap import Replicates, Resampling, bootstrap
+from studies.elo.inference.cluster_covariance import cluster_covariance
 from studies.elo.inference.clustered import clustered_logistic, clustered_share, t_quantile
-from studies.elo.inference.covariance import cluster_covariance
 from studies.elo.inference.power import plan_study, power_of
 from studies.elo.inference.ranks import critical_value, holm, rank_sets, wald_p_values
 from studies.elo.pair_counts import PairCounts, members

@@ -7,8 +7,8 @@ from starlette.testclient import TestClient
 
 from studies.results.answers import votes_table
 from studies.study import Study
-from studies.web import guards
-from studies.web.guards import TokenBucket
+from studies.web import middleware
+from studies.web.middleware import TokenBucket
 from tests.studies.web.conftest import TOKEN, Serve, answer
 
 
@@ -160,7 +160,7 @@ def test_a_spreadsheet_finds_no_formula_in_an_export(pair_study: Study, serve: S
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the limits of a server that is made now, time does not pass: however slow a machine is, requests are fast."""
-    monkeypatch.setattr(guards, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+    monkeypatch.setattr(middleware, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
 
 
 @pytest.mark.usefixtures("still")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.messages import ProposalRequest
 from actors.proposers.chat.replies import parse_reply, parse_sample
-from pipelines.search.steps import admit
+from pipelines.search.state_machine import admit
 
 STYLES = ["{}. ", "{}) ", "({}) ", "{}: ", "{}- ", "{} - ", "{} – ", "**{}.** ", "**{}** ", "#{} ", "#{}. ", "[{}] "]
 STYLES += ["Prompt {}: ", "**Prompt {}:** ", "Variation #{}: ", "### {}. ", "> {}. ", "\u200f{}. ", "- {}) ", "{}.\n"]

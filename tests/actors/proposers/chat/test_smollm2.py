@@ -11,7 +11,7 @@ import pytest
 from actors.messages import ProposalRequest
 from actors.proposers.chat.conversation import Answer, Mode, read
 from actors.proposers.chat.transformers_proposer import TransformersProposer
-from pipelines.search.steps import admit
+from pipelines.search.state_machine import admit
 
 RECORDED = Path(__file__).with_name("smollm2_replies.jsonl")
 """Written by tests/benchmarks/smollm2_replies.py."""

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.search.steps import BasePromptFailedError, Propose, RenderBase, Step, Stop, StopReason, admit, next_step
+from pipelines.search.state_machine import (
+    BasePromptFailedError,
+    Propose,
+    RenderBase,
+    Step,
+    Stop,
+    StopReason,
+    admit,
+    next_step,
+)
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory, best_so_far, image_seed, proposal_seed
 from pipelines.settings.search import SearchSettings
 

@@ -1,6 +1,6 @@
 import pytest
 
-from predictor.errors import first_line
+from predictor.error_messages import first_line
 
 
 @pytest.mark.parametrize(
