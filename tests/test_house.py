@@ -22,8 +22,29 @@ MOST_MODULES = 12
 
 ROOMS = {
     "predictor": (
-        *("error_messages", "metrics", "progress", "threads", "data", "checkpoint", "transformer", "encoders", "simulation"),
-        *("taste", "predictor", "adaptation", "model_card", "enrolment", "evaluation", "fitting", "ablation", "cli"),
+        *(
+            "error_messages",
+            "metrics",
+            "progress",
+            "threads",
+            "data",
+            "checkpoint",
+            "transformer",
+            "encoders",
+            "simulation",
+        ),
+        *(
+            "simulation",
+            "taste",
+            "predictor",
+            "adaptation",
+            "model_card",
+            "enrolment",
+            "evaluation",
+            "fitting",
+            "ablation",
+            "cli",
+        ),
     ),
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (

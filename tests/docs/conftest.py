@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.records.tables import outcome, write_records
+from pipelines.search.notices import Check, Notice
 from pipelines.search.trajectory import Candidate, Iteration, Trajectory
 from pipelines.settings.search import SearchSettings
 from predictor.data.dataset import read_dataset
@@ -17,6 +18,8 @@ from tests.studies.conftest import picture, rater
 
 GREYS = {"u01": 60, "u02": 130, "u03": 210}
 PROMPTS = {"p1": "a pagoda above a lake", "p2": "a cup of coffee"}
+
+LACKS_KEY_WORDS = Notice(check=Check.SUBJECT, measured=0.1, limit=0.6, words="lacks the key words of the base prompt")
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +70,7 @@ def write_run(folder: Path) -> None:
                 Candidate(prompt=f"{prompt}, {key}", image=key, score=score)
                 for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
             ]
-            rejected = Candidate(prompt="a dog", rejected="subject: lacks the key words of the base prompt")
+            rejected = Candidate(prompt="a dog", rejected=LACKS_KEY_WORDS)
             history = [
                 Iteration(number=0, candidates=(Candidate(prompt=prompt, image=keys[0], score=0.1),)),
                 Iteration(number=1, candidates=(*proposed, rejected)),
