@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from predictor.error_messages import type_and_last_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -160,9 +162,7 @@ def _unexpected_in_one_line(console: "Console", log: "RunLog") -> Iterator[None]
         raise
     except Exception as error:
         where = log.path_of(error) or _write_traceback(error)
-        lines = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
-        _refusal(console, f"unexpected error: {what}; its traceback is in {where}")
+        _refusal(console, f"unexpected error: {type_and_last_line(error)}; its traceback is in {where}")
         raise typer.Exit(SOME_FAILED) from error
 
 

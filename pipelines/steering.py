@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -193,7 +193,7 @@ async def _up(pools: Sequence[ActorPool]) -> None:
         raise ActorsNeverUpError(str(error)) from error
 
 
-async def _both(others: Awaitable[None], run: Awaitable[None]) -> None:
+async def _both(others: Awaitable[None], run: Coroutine[Any, Any, None]) -> None:
     """Steer while the other pools come up; the first error of either ends both.
 
     Raises
@@ -208,13 +208,10 @@ async def _both(others: Awaitable[None], run: Awaitable[None]) -> None:
         await others
         all_up = True
 
-    async def steer_all() -> None:
-        await run
-
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(wait_for_others())
-            group.create_task(steer_all())
+            group.create_task(run)
     except ExceptionGroup as errors:
         error = errors.exceptions[0]
         if isinstance(error, PoolBrokenError) and not all_up:

@@ -41,6 +41,7 @@ from actors.messages import RefusedError
 from actors.pool.accounting import TimeAccounting
 from actors.pool.dispatch import Call, Dispatch, Worker
 from actors.pool.role import Role
+from predictor.error_messages import type_and_last_line
 
 logger = logging.getLogger(__name__)
 
@@ -379,7 +380,5 @@ async def _answer(reference: Any) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    """Type and last line of the error that the actor raised."""
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
+    """Of the error that the actor raised, where Ray's wraps one."""
+    return type_and_last_line(getattr(error, "cause", None) or error)

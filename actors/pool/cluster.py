@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.pool.role import Role
+from predictor.error_messages import first_line
 
 
 class ClusterError(ValueError):
@@ -60,8 +61,9 @@ def connect(address: str | None) -> None:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ClusterError(f"no Ray cluster at {address!r}: {reason}; start one or leave out --address") from error
+        raise ClusterError(
+            f"no Ray cluster at {address!r}: {first_line(error)}; start one or leave out --address"
+        ) from error
 
 
 def _check_reachable(address: str) -> None:

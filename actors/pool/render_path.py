@@ -30,7 +30,7 @@ class RenderPath:
     Parameters
     ----------
     text_encoder
-        Answers `encode` with an embedding and something small beside it, as `ActorPool.call` does with `apart`.
+        Answers `encode` with an embedding and something small beside it, for `ActorPool.call(by_reference=True)`.
     embed
         Makes of a prompt the embedding that the renderers are given; None: they are given none.
     """

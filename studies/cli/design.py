@@ -30,7 +30,7 @@ def pairs(
     others: Annotated[
         int, typer.Option(help="How many other users' images each voter meets for each prompt; 5 in the paper.", min=0)
     ] = 1,
-    tie: Annotated[bool, typer.Option("--tie", help="PromptImages `no preference`.")] = False,
+    tie: Annotated[bool, typer.Option("--tie", help="Offer `no preference`.")] = False,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt above the images.")] = False,
     blocks_each: Annotated[int, typer.Option(help="Blocks for a participant whom nothing was steered for.", min=1)] = 1,
     block: _Block = 40,
