@@ -1,11 +1,19 @@
-"""Reproducible arithmetic: PyTorch on one thread.
+"""Threads: PyTorch on one of them, so that arithmetic is reproducible, and independent work on all of them.
 
 PyTorch splits sums among its threads, so that last digits depend on the number of cores. The models here are too small
 to gain much by a second thread.
 """
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -19,3 +27,24 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def thread_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items, computed on one thread a core.
+
+    For functions that spend their time in Pillow or NumPy, which let go of the interpreter. A few items are under way
+    at a time, whatever their number; the first error is raised in its item's turn, and what was not begun is dropped.
+    """
+    threads = os.cpu_count() or 1
+    remaining = iter(items)
+    with ThreadPoolExecutor(threads) as executor:
+        under_way: deque[Future[Result]] = deque()
+        try:
+            while True:
+                under_way += [executor.submit(function, item) for item in islice(remaining, 2 * threads - len(under_way))]
+                if not under_way:
+                    return
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()

@@ -22,6 +22,7 @@ from pipelines.search.trajectory import derive_seed
 from predictor.encoders.cache import cache_folder
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.encoders.minilm import MiniLM
+from predictor.threads import thread_map
 
 VERSION = 6
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
@@ -102,8 +103,8 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
     darkroom.setup()
     lexicon = Lexicon()
     subjects = [photograph.caption for photograph in darkroom.library.photographs]
-    rows = []
-    for number in range(recipe.images):
+
+    def develop(number: int) -> dict[str, str]:
         subject = subjects[number % len(subjects)]
         seed = derive_seed("embedded", recipe.seed, number)
         prompt = subject
@@ -114,8 +115,12 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
             prompt = lexicon.propose(request).prompts[0]
         file = f"images/{number:04d}.png"
         (dataset / file).write_bytes(darkroom.render(RenderRequest(prompt=prompt, seed=seed)).png)
-        rows.append({"image_id": f"{number:04d}", "file": file, "prompt": subject})
-        progress("developing prints", number + 1, recipe.images)
+        return {"image_id": f"{number:04d}", "file": file, "prompt": subject}
+
+    rows = []
+    for row in thread_map(develop, range(recipe.images)):
+        rows.append(row)
+        progress("developing prints", len(rows), recipe.images)
     pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
 
 

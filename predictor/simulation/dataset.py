@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.data.dataset import image_paths
@@ -18,6 +19,7 @@ from predictor.data.splits import split_by_image
 from predictor.data.tables import find_table, read_table
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import RATING_MAX, RATING_MIN, Rater, rate, sample_raters, write_truth
+from predictor.threads import thread_map
 
 
 def simulate(
@@ -42,12 +44,8 @@ def simulate(
     images = read_table(find_table(folder, "images"), required=["image_id", "file"])
     files = image_paths(folder, images)
     attributes = np.empty((len(files), 7))
-    for row, file in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                attributes[row] = measure(image)
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file}: not an image that can be read: {error}") from error
+    for row, measured in enumerate(thread_map(_attributes, files)):
+        attributes[row] = measured
         on_image(row + 1, len(files))
     people = sample_raters(raters, seed)
     rng = np.random.default_rng([seed, 0x4A7E])
@@ -72,6 +70,14 @@ def simulate(
     }
     (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False), "utf-8")
     return people
+
+
+def _attributes(file: Path) -> NDArray[np.float64]:
+    try:
+        with Image.open(file) as image:
+            return measure(image)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file}: not an image that can be read: {error}") from error
 
 
 def _refuse_real_ratings(folder: Path) -> None:
