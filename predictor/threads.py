@@ -41,7 +41,8 @@ def thread_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
         under_way: deque[Future[Result]] = deque()
         try:
             while True:
-                under_way += [executor.submit(function, item) for item in islice(remaining, 2 * threads - len(under_way))]
+                room = 2 * threads - len(under_way)
+                under_way += [executor.submit(function, item) for item in islice(remaining, room)]
                 if not under_way:
                     return
                 yield under_way.popleft().result()
