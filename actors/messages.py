@@ -94,11 +94,11 @@ class ScoreRequest:
 
     Example:
 
-        ScoreRequest(users=("u07",), base_prompt="a cat", metadata={"style": "photograph"})
+        ScoreRequest(audiences=(("u07",), ("u02", "u09")), base_prompt="a cat", metadata={"style": "photograph"})
     """
 
-    users: tuple[str, ...]
-    """One id: that person. Several: their mean. None: the population's mean."""
+    audiences: tuple[tuple[str, ...], ...]
+    """Whose scores are wanted, each of one id: that person; several: their mean; or none: the population's mean."""
     base_prompt: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Attributes of the image, such as content or style, in the categories of the predictor's training data."""
@@ -172,13 +172,14 @@ class Proposer(Protocol):
 class Scorer(Protocol):
     """Scores one image; higher is better.
 
-    A scorer that knows users also has `score_each(requests, rendering)`, which encodes the image once for all of them.
+    A scorer that knows users also has `score_each(request, rendering)`: the image is encoded once, and the scores come
+    in the order of the request's audiences. `score` is that of the first audience.
 
     Example:
 
         scorer = LaionScorer()
         scorer.setup()
-        score = scorer.score(ScoreRequest(users=(), base_prompt="a cat"), rendering)
+        score = scorer.score(ScoreRequest(audiences=((),), base_prompt="a cat"), rendering)
     """
 
     def setup(self) -> None: ...

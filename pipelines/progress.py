@@ -9,7 +9,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipelines.search.trajectory import Iteration, Trajectory, best_so_far
+from pipelines.execution.remaining_work import RemainingWork
+from pipelines.search.cohort import Cohort
+from pipelines.search.trajectory import Trajectory
+from pipelines.settings.search import SearchSettings
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +23,28 @@ _RATE_WINDOW_S = 20.0
 class RunProgress:
     """Shows trajectories done and active, renders a second, how busy renderers are, the best gain, and time to go."""
 
-    def __init__(self, console: Console, total: int, done: int, busy: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        cohorts: Sequence[Cohort],
+        settings: SearchSettings,
+        busy: Callable[[], float] | None = None,
+    ) -> None:
+        """
+        Parameters
+        ----------
+        total
+            Trajectories of the whole run.
+        cohorts
+            Those that are left.
+        busy
+            The part of the renderers that is at work.
+        """
         self._console = console
         self._busy = busy
-        self._total, self._done, self._before = total, done, done
+        self._total, self._done = total, total - sum(map(len, cohorts))
+        self._remaining = RemainingWork(cohorts, settings)
         self._active = 0
         self._failed = 0
         self._renders = 0
@@ -38,11 +59,17 @@ class RunProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("steering", total=total, completed=done, status=self.status())
+        self._task = self._bar.add_task("steering", total=total, completed=self._done, status=self.status())
         self.warnings: dict[str, None] = {}
 
-    def begun(self, trajectory: Trajectory) -> None:
-        self._active += 1
+    def begun(self, cohort: Cohort, rounds: int) -> None:
+        self._active += len(cohort)
+        if rounds:
+            self._remaining.round_done(cohort.id, rounds, len(cohort))
+        self._show()
+
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+        self._remaining.round_done(cohort.id, rounds, searching)
         self._show()
 
     def rendered(self) -> None:
@@ -50,13 +77,10 @@ class RunProgress:
         self._recent.append(time.monotonic())
         self._show()
 
-    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
+    def finished(self, trajectory: Trajectory, gain: float) -> None:
         self._active -= 1
         self._done += 1
-        best, initial = best_so_far(history), history[0].candidates[0]
-        if best is not None and best.score is not None and initial.score is not None:
-            scorer = trajectory.scorer
-            self._best_gain[scorer] = max(self._best_gain.get(scorer, 0.0), best.score - initial.score)
+        self._best_gain[trajectory.scorer] = max(self._best_gain.get(trajectory.scorer, 0.0), gain)
         self._show()
 
     def failed(self, trajectory: Trajectory, reason: str) -> None:
@@ -65,6 +89,9 @@ class RunProgress:
         self._failed += 1
         self._console.print(f"failed: {trajectory.id}: {reason}", style="red", markup=False)
         self._show()
+
+    def over(self, cohort: Cohort) -> None:
+        self._remaining.over(cohort.id)
 
     def warned(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -87,9 +114,8 @@ class RunProgress:
         parts += [f"{rate:.0f}/s", *(f"best gain{by[scorer]} {gain:+.2f}" for scorer, gain in gains.items())]
         parts += [f"renderers {self._busy():.0%} busy"] if self._busy else []
         parts += [f"{self._failed} failed"] if self._failed else []
-        fresh = self._done - self._before
-        if fresh and self._done < self._total:
-            parts.append(f"about {elapsed / fresh * (self._total - self._done):.0f} s to go")
+        if self._renders and self._done < self._total:
+            parts.append(f"about {elapsed / self._renders * self._remaining.images:.0f} s to go")
         return ", ".join(parts)
 
     def __enter__(self) -> "RunProgress":

@@ -106,10 +106,10 @@ def _run(
         version("pamela-steer"),
         plan.settings.preset,
         fingerprint(plan.reproducibility_key()),
-        len(recorded.histories),
+        sum(map(len, recorded.cohorts)),
         len(plan.trajectories),
     )
-    if folder is not None and not recorded.histories:
+    if folder is not None and not recorded.cohorts:
         return _write(plan, folder, (), {}, interrupted=False)
     roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
@@ -147,8 +147,8 @@ def _write(
     logger.info(
         "run %s: %d trajectories finished, %d failed, %d unfinished; %d distinct images",
         "interrupted" if interrupted else "finished",
-        len(result.outcomes) - len(failures) - result.unfinished,
-        len(failures),
+        len(result.outcomes) - len(result.failures) - result.unfinished,
+        len(result.failures),
         result.unfinished,
         result.images,
     )
@@ -163,10 +163,10 @@ def _remove(folder: Path, *, keep: bool) -> None:
 
 
 def _unfinished(plan: Plan, folder: RunFolder | None) -> Unfinished:
-    """The trajectories that have not come to their end, with what is recorded of them: nothing in a new run."""
+    """The cohorts that have not come to their end, with what is recorded of them: nothing in a new run."""
     if folder is None:
-        return Unfinished({trajectory.id: [] for trajectory in plan.trajectories})
-    return unfinished(folder.journal, plan.trajectories, plan.protocol)
+        return Unfinished(plan.cohorts)
+    return unfinished(folder.journal, plan.cohorts, plan.protocol)
 
 
 def _check_scorers(plan: Plan) -> None:

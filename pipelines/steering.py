@@ -119,12 +119,13 @@ async def _drive(
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
-    left = [trajectory for trajectory in plan.trajectories if trajectory.id in recorded.histories]
     total = len(plan.trajectories)
-    progress = RunProgress(console, total, total - len(left), busy=lambda: renderer.accounting.utilisation)
+    progress = RunProgress(
+        console, total, recorded.cohorts, plan.protocol, busy=lambda: renderer.accounting.utilisation
+    )
     journal = Journal(folder.journal)
     driver = Driver(
-        protocol=plan.protocol,
+        settings=plan.protocol,
         renderer=RenderPath(
             renderer,
             pools[roles.text_encoder.name] if roles.text_encoder else None,
@@ -149,7 +150,7 @@ async def _drive(
     interrupted = False
     try:
         with progress:
-            await _both(others, driver.run(left, recorded.histories))
+            await _both(others, driver.run(recorded.cohorts, recorded.rounds))
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")

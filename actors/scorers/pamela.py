@@ -1,6 +1,6 @@
 """Scorers on the PAMELA predictor: one person's taste, or the population's. Both 0 to 1, higher is better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,13 @@ class PamelaScorer:
         self._predictor.encoders.image.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        return self.score_each([request], rendering)[0]
+        return self.score_each(request, rendering)[0]
 
-    def score_each(self, requests: Sequence[ScoreRequest], rendering: Rendering) -> list[float]:
-        """The scores of one image that was made for one base prompt, by many users: each what `score` gives."""
-        first = requests[0]
-        images = self._seen(rendering.png, first.base_prompt, tuple(sorted(first.metadata.items())))
-        return self._predictor.score_images(images, [self._person(*r.users) for r in requests])[:, 0].tolist()
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        """The scores of one image by every audience, in their order; each is what `score` gives for that audience."""
+        images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
+        people = [self._person(*users) for users in request.audiences]
+        return self._predictor.score_images(images, people)[:, 0].tolist()
 
     def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
         """Metadata of an image beside what is known, in the categories of the predictor's training data."""

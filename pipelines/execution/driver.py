@@ -1,46 +1,47 @@
-"""The driver: one event loop that steers many trajectories at a time and keeps every actor pool busy.
+"""The driver: one event loop that steers many cohorts at a time and keeps every actor pool busy.
 
     run       takes the next cohort, in order, while fewer than N are under way
      |
-    _steer    round by round, until no member of the cohort has a step left:
+    _steer    round by round, until nobody of the cohort has a step left:
      |
-     |  next_round(histories)        each member's step: RenderBase, Propose, Reseed or ScorePool
+     |  next_step(history)           RenderBase, Propose or Reseed, and for which of the users
      |       |
-     |  Proposing                    of those who propose: proposer pool -> subject guard -> screen
+     |  Proposing                    of each who searches: proposer pool -> subject guard -> screen
      |       |
-     |  Evaluation                   own images rendered and scored -> the others' images scored -> guards
+     |  Evaluation                   each image: rendered -> scored for everybody, in one call; then the guards
      |       |        |
      |       |      RenderCache      on the disk? else RenderPath -> ImageStore.write (fsync)
      |       |      ScoringService   a reference to the image -> scorer pool
      |       |
-     +- Journal.append               the round of all members, in one write (fsync); then their histories
+     +- Journal.append               the whole round, in one line (fsync); then the history
 
-A cohort is the trajectories that search in step: all users of a prompt where they pool their images, otherwise a single
-trajectory (`pipelines.search.cohort`).
+A cohort is the users who search in step: all users of a prompt where they pool their images, otherwise one
+(`pipelines.search.cohort`).
 
 What each loop waits for, and what unblocks it:
 
     run             fewer than N cohorts under way    a cohort ends, or N rises with the measured durations
-    _steer          the slowest member of its round   the pools answer or fail, each within its time limit
+    _steer          the slowest user of its round     the pools answer or refuse; a call that is disturbed is made again
     Proposing       an actor of the proposer pool     `ActorPool.call` returns an answer or an error
-    RenderCache     an actor of the renderer pool     `RenderPath.render` returns, whether this trajectory called it
+    RenderCache     an actor of the renderer pool     `RenderPath.render` returns, whether this cohort called it
                                                       or another one that wanted the same image first
     ScoringService  an actor of a scorer pool         `ActorPool.call` returns an answer or an error
 
-N is as few as keep the renderers busy (`pipelines.execution.admission`). A history is in memory only while its cohort
-is under way, so memory grows with N, not with the length of the run. Where scoring or the disk is slower than the
-renderers, the cohorts under way wait for it, no others begin, and the renderers become idle. Cohorts begin in the order
-of the plan, and calls are served in the order in which they are made.
+A cohort waits for the slowest user of a round because everybody's next proposals go by the scores of all its images;
+meanwhile the renderers draw for other cohorts. N is as few as keep them busy (`pipelines.execution.admission`). A
+history is in memory only while its cohort is under way, so memory grows with N, not with the length of the run. Where
+scoring or the disk is slower than the renderers, the cohorts under way wait for it, no others begin, and the renderers
+become idle. Cohorts begin in the order of the plan, and calls are served in the order in which they are made.
 
 What fails:
 
-    a candidate   is recorded with its error; the search goes on without it
-    a trajectory  whose base prompt or proposer fails is listed as failed, and `--resume` tries it again; the rest of
-                  its cohort goes on without it
+    a candidate   that is refused is recorded with the reason; the search goes on without it
+    a round       in which nothing at all could be rendered and scored is not recorded; its cohort is listed as failed,
+                  and `--resume` tries it again
     an actor      is replaced by its pool; what was lost with it is made again (`LOSSES` times in a row at most)
-    the run       ends where a pool has no actor left, or the disk is full
+    the run       ends where a pool has no actor left, a service is gone, or the disk is full
 
-Invariant: a round is in the journal only after all its images are on the disk, and in the histories only after it is in
+Invariant: a round is in the journal only after all its images are on the disk, and in the history only after it is in
 the journal. The driver is the only writer of the run folder.
 """
 
@@ -61,10 +62,11 @@ from pipelines.execution.scoring import ScoringService
 from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
-from pipelines.records.replay import FirstRound
-from pipelines.search.cohort import Cohort, cohorts, next_round, pool_for
-from pipelines.search.state_machine import BasePromptFailedError, Propose, RenderBase, Reseed, ScorePool, Step
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.search.cohort import Cohort
+from pipelines.search.history import NONE, History
+from pipelines.search.rounds import Proposed, Round
+from pipelines.search.state_machine import Propose, RenderBase, Reseed, Step, Stop, StopReason, next_step
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 
 logger = logging.getLogger(__name__)
@@ -73,11 +75,17 @@ logger = logging.getLogger(__name__)
 class Observer(Protocol):
     """What the driver tells of a run while it goes on; the progress display is one."""
 
-    def begun(self, trajectory: Trajectory) -> None: ...
+    def begun(self, cohort: Cohort, rounds: int) -> None: ...
     def rendered(self) -> None: ...
-    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None: ...
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
+    def over(self, cohort: Cohort) -> None: ...
+    def finished(self, trajectory: Trajectory, gain: float) -> None: ...
     def failed(self, trajectory: Trajectory, reason: str) -> None: ...
     def warned(self, warning: str) -> None: ...
+
+
+class RoundFailedError(RuntimeError):
+    """Nothing of a round could be rendered and scored, so that the search cannot go on from it."""
 
 
 class Driver:
@@ -86,7 +94,7 @@ class Driver:
     def __init__(
         self,
         *,
-        protocol: SearchSettings,
+        settings: SearchSettings,
         renderer: RenderPath,
         renderer_identity: Mapping[str, Any],
         proposer: ActorPool,
@@ -101,7 +109,7 @@ class Driver:
         similarity_scorer: ActorPool | None = None,
         described: Mapping[str, Mapping[str, str]] = {},
         on_description: Callable[[str, Mapping[str, str]], None] = lambda prompt_id, metadata: None,
-        first_rounds: Mapping[tuple[str, int], FirstRound] = {},
+        first_rounds: Mapping[tuple[str, int], Proposed] = {},
     ) -> None:
         """
         Parameters
@@ -115,7 +123,7 @@ class Driver:
         first_rounds
             By prompt id and run, the shared first rounds that are recorded already.
         """
-        self._protocol = protocol
+        self._settings = settings
         self._renderer = renderer
         self._proposer = proposer
         self._journal = journal
@@ -136,7 +144,7 @@ class Driver:
             self._renders,
             scorers,
             self._waits,
-            protocol.guards,
+            settings.guards,
             feature_extractor=feature_extractor,
             describer=describer,
             similarity_scorer=similarity_scorer,
@@ -144,26 +152,26 @@ class Driver:
             on_description=on_description,
         )
         self._evaluation = Evaluation(
-            protocol, self._renders, scoring, self._waits, previews=preview_identity is not None
+            settings, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
-        self._proposing = Proposing(protocol, proposer, embeddings, self._waits, first_rounds)
+        self._proposing = Proposing(settings, proposer, embeddings, self._waits, first_rounds)
         self._under_way = 0
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}
-        """Trajectory id -> the error that it failed with."""
+        """Cohort id -> why a round of it is none, so that none of its trajectories goes on."""
 
     @property
     def images_made(self) -> ImageCounts:
         """How many images were rendered so far."""
         return self._renders.made
 
-    async def run(self, trajectories: Sequence[Trajectory], histories: dict[str, list[Iteration]]) -> None:
+    async def run(self, cohorts: Sequence[Cohort], recorded: dict[str, Sequence[Round]]) -> None:
         """Bring every trajectory to its end.
 
         Parameters
         ----------
-        histories
-            What is recorded of each trajectory, by its id. Entries are removed as their cohorts begin.
+        recorded
+            The rounds of each cohort so far, by its id. Entries are removed as their cohorts begin.
 
         Raises
         ------
@@ -174,21 +182,20 @@ class Driver:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                for cohort in cohorts(trajectories, self._protocol.share):
+                for cohort in cohorts:
                     while self._under_way >= self._most_under_way(len(cohort)):
                         self._room.clear()
                         await self._room.wait()
                     self._under_way += 1
-                    recorded = {member.id: histories.pop(member.id) for member in cohort}
-                    group.create_task(self._bring_to_its_end(cohort, recorded))
+                    history = History(cohort, recorded.pop(cohort.id, ()))
+                    group.create_task(self._bring_to_its_end(history))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first_error(errors) from None
 
     def _most_under_way(self, members: int) -> int:
         renderers, proposers = self._renderer.renderers, self._proposer.role
-        protocol = self._protocol
-        rendered = min(protocol.screen or protocol.candidates, protocol.candidates)
+        rendered = min(self._settings.screen or self._settings.candidates, self._settings.candidates)
         return in_flight(
             candidates=members * rendered,
             renderers=renderers.role.actors,
@@ -198,88 +205,90 @@ class Driver:
             render_s=renderers.accounting.recent_call_s,
         )
 
-    async def _bring_to_its_end(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
-        for member in cohort:
-            self._observer.begun(member)
-            logger.info("trajectory %s: begun, %d rounds recorded before", member.id, len(histories[member.id]))
+    async def _bring_to_its_end(self, history: History) -> None:
+        cohort = history.cohort
+        self._observer.begun(cohort, len(history.rounds))
+        logger.info("cohort %s: begun, %d rounds recorded before", cohort.id, len(history.rounds))
         try:
-            await self._steer(cohort, histories)
+            reasons = await self._steer(history)
+        except (RoundFailedError, CallFailedError) as error:
+            logger.exception("cohort %s: failed in round %d", cohort.id, len(history.rounds))
+            self.failures[cohort.id] = str(error)
+            for member in cohort.members:
+                self._observer.failed(member, str(error))
+            return
         finally:
             self._under_way -= 1
             self._room.set()
-        for member in cohort:
-            if member.id not in self.failures:
-                self._observer.finished(member, histories[member.id])
-                logger.info("trajectory %s: finished, %d rounds recorded", member.id, len(histories[member.id]))
+            self._observer.over(cohort)
+        logger.info("cohort %s: finished, %d rounds recorded", cohort.id, len(history.rounds))
+        for place, member in enumerate(cohort.members):
+            if (failure := history.failure(place)) is not None:
+                self._observer.failed(member, failure)
+            else:
+                assert reasons[place] is not StopReason.FAILED
+                self._observer.finished(member, history.gain(place))
 
-    async def _steer(self, cohort: Cohort, histories: dict[str, list[Iteration]]) -> None:
-        """Round by round, without the members that have failed."""
-        while steps := next_round([m for m in cohort if m.id not in self.failures], histories, self._protocol):
-            taking_part = [member for member in cohort if member.id in steps]
-            own = await asyncio.gather(*(self._own_part(m, steps[m.id], histories[m.id]) for m in taking_part))
-            done = {m.id: iteration for m, iteration in zip(taking_part, own, strict=True) if iteration is not None}
-            number = next((iteration.number for iteration in done.values()), 0)
-            rounds = {
-                m.user: done[m.id] if m.id in done else histories[m.id][number]
-                for m in cohort
-                if m.id in done or len(histories[m.id]) > number
-            }
-            going_on = [m for m in taking_part if m.id in done]
-            pool = await self._pool(going_on, done, rounds)
-            finished = await asyncio.gather(
-                *(self._evaluation.guarded(m, done[m.id], pool[m.id], histories[m.id]) for m in going_on)
-            )
+    async def _steer(self, history: History) -> tuple[StopReason, ...]:
+        """Round by round, to the end; for each user, why it ended."""
+        while not isinstance(step := next_step(history, self._settings), Stop):
+            finished = await self._round(history, step)
             self._room.set()  # with the durations measured meanwhile, another cohort may begin
-            entries = [(m.id, iteration) for m, iteration in zip(going_on, finished, strict=True)]
-            if not entries:
-                continue
             with self._waits.during("disk"):
                 async with self._journal_turn:
-                    await asyncio.to_thread(self._journal.append, *entries)
-            for name, iteration in entries:
-                histories[name].append(iteration)
+                    await asyncio.to_thread(self._journal.append, history.cohort.id, finished)
+            history.append(finished)
+            following = next_step(history, self._settings)
+            searching = len(following.users) if isinstance(following, Propose) else 0
+            self._observer.round_done(history.cohort, len(history.rounds), searching)
+        return step.reasons
 
-    async def _own_part(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration | None:
-        """One member's own part of a round; None where it has failed."""
-        try:
-            iteration = await self._iterate(member, step, history)
-            if iteration.number == 0 and iteration.candidates[0].score is None:
-                # Not recorded, so that --resume tries again.
-                raise BasePromptFailedError(iteration.candidates[0].error)
-        except (CallFailedError, BasePromptFailedError) as error:
-            self.failures[member.id] = str(error)
-            self._observer.failed(member, str(error))
-            logger.exception("trajectory %s: failed in iteration %d", member.id, len(history))
-            return None
-        return iteration
-
-    async def _iterate(self, member: Trajectory, step: Step, history: Sequence[Iteration]) -> Iteration:
+    async def _round(self, history: History, step: Step) -> Round:
+        number = len(history.rounds)
+        if isinstance(step, Reseed):
+            again = await asyncio.gather(*(self._evaluation.with_fresh_seeds(history, user) for user in step.users))
+            return Round(number=number, reseeded=dict(zip(step.users, again, strict=True)))
+        gathered = self._evaluation.scores_of_round(history)
         match step:
             case RenderBase():
-                base = await self._evaluation.base(member)
-                return Iteration(number=0, candidates=(base,))
+                proposed = [await self._evaluation.of_base(history, gathered)]
+            case Propose() if self._proposing.shares(step):
+                shared = await self._proposing.shared(history.cohort)
+                proposed = [await self._evaluation.of_proposals(history, shared, gathered)]
             case Propose():
-                found = await self._proposing.variations(member, step, history)
-                candidates = await self._evaluation.all_of(member, found.candidates, history)
-                return Iteration(
-                    number=step.number, candidates=tuple(candidates), seeds=found.seeds, refused=found.refused
-                )
-            case ScorePool():
-                return Iteration(number=step.number, candidates=())
-            case Reseed():
-                reseeded = await self._evaluation.with_fresh_seeds(member, step.winner)
-                return Iteration(number=step.number, candidates=(), reseeded=reseeded)
+                screen = self._proposing.screen_of_round(history)
+
+                async def for_user(user: str) -> Proposed:
+                    variations = await self._proposing.variations(history, user, number, screen)
+                    return await self._evaluation.of_proposals(history, variations, gathered)
+
+                proposed = await asyncio.gather(*(for_user(user) for user in step.users))
             case _:
                 raise AssertionError(step)
+        scores = await gathered.matrix(proposed)
+        verdicts = await self._evaluation.verdicts(history, proposed, scores)
+        finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
+        if (reason := _nothing_came_of(finished, history)) is not None:
+            raise RoundFailedError(reason)
+        return finished
 
-    async def _pool(
-        self, members: Sequence[Trajectory], done: Mapping[str, Iteration], rounds: Mapping[str, Iteration]
-    ) -> Mapping[str, Sequence[Candidate]]:
-        """The images that the others rendered in a round, scored for each member; none where images are not pooled."""
-        if self._protocol.share != "pool":
-            return {member.id: () for member in members}
-        pool = {member.id: list(pool_for(member, done[member.id], rounds)) for member in members}
-        return await self._evaluation.score_pool(pool, {member.id: member for member in members})
+
+def _nothing_came_of(finished: Round, history: History) -> str | None:
+    """Why a round is none: no proposal of it has an image with scores, and none was left out on purpose."""
+    candidates = [candidate for proposals in finished.proposed for candidate in proposals.candidates]
+    if finished.number == 0:
+        (base,) = candidates
+        first = History(history.cohort, [finished])
+        if not (first.best == NONE).all():
+            return None
+        verdict = finished.verdicts.get(str(base.image))
+        return base.error or (verdict and verdict.error) or "the base prompt has no score"
+    if any(c.rejected is not None or (c.image is not None and c.error is None) for c in candidates):
+        return None
+    if errors := [candidate.error for candidate in candidates if candidate.error is not None]:
+        return f"nothing in round {finished.number} could be rendered and scored: {errors[0]}"
+    reasons = ", ".join(dict.fromkeys(reason for proposals in finished.proposed for reason in proposals.refused))
+    return f"nothing was proposed in round {finished.number}{': ' * bool(reasons)}{reasons}"
 
 
 def _first_error(errors: BaseExceptionGroup) -> BaseException:

@@ -1,13 +1,12 @@
-"""Evaluation: from prompts to candidates with images and scores.
+"""Evaluation: from proposals to candidates with images, and the scores of all users of a cohort.
 
-    base              render, score and measure the base prompt
-    all_of            render and score every proposal that was not rejected; with previews, only the best of them
-    score_pool        score images that others have rendered
-    guarded           apply the guards to whatever would be the best, from the highest score down, until one passes
-    with_fresh_seeds  render winner and base prompt again: a maximum of noisy scores is biased upwards (winner's curse)
+    of_base           the base prompt
+    of_proposals      every proposal that was not rejected; with previews, only the best of them
+    verdicts          the guards' verdicts on whatever would be somebody's best, until everybody's best has passed
+    with_fresh_seeds  winner and base prompt again: a maximum of noisy scores is biased upwards (winner's curse)
 
-Whether previews rank as the images do is found out as the run goes: a trajectory's first round is finished whole, and
-from then on its own history tells.
+An image is scored for all users in one call, as soon as it is rendered. Whether previews rank as the images do is found
+out as the run goes: a user's first round is finished whole, and from then on the user's own history tells.
 """
 
 import asyncio
@@ -16,24 +15,58 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from actors.messages import RenderRequest
 from actors.pool.actor_pool import CallFailedError
+from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.scoring import ScoringService
 from pipelines.execution.wait_accounting import WaitAccounting
-from pipelines.search.guards import apply_guards, reseed_notice
+from pipelines.search.cohort import Cohort
+from pipelines.search.guards import judge, reseed_notice
+from pipelines.search.history import History
 from pipelines.search.previews import best_previews, previews_help
-from pipelines.search.trajectory import (
-    Candidate,
-    History,
-    Iteration,
-    Reseeded,
-    Trajectory,
-    beats,
-    best_so_far,
-    fresh_seeds,
-)
+from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Scores, Verdict, new_images
+from pipelines.search.trajectory import Trajectory, fresh_seeds
 from pipelines.settings.search import SearchSettings
+
+
+class RoundScores:
+    """The scores of the images of one round, each asked for once, by whoever has rendered it first."""
+
+    def __init__(self, scoring: ScoringService, history: History) -> None:
+        self._scoring = scoring
+        self._history = history
+        self._found = SingleFlightCache[str, Scores | str](capacity=None)
+        """By image: the scores (M,), or why there are none."""
+
+    async def of(self, candidate: Candidate, request: RenderRequest, reference: Any) -> Candidate:
+        """The candidate once its image has scores; with an error where it can have none."""
+        key = str(candidate.image)
+        if key in self._history.place:
+            return candidate
+        found = await self._found.get(key, lambda: self._ask(request, reference))
+        return replace(candidate, error=found) if isinstance(found, str) else candidate
+
+    async def matrix(self, proposed: Sequence[Proposed]) -> Scores:
+        """Shape (M, N) of the N new images, in their order."""
+        keys = [str(candidate.image) for candidate, _ in new_images(proposed, self._history.place.keys())]
+        found = await self._found.get_many(keys, _all_are_there)
+        columns = [column for key in keys if not isinstance(column := found[key], str)]
+        return np.stack(columns, 1) if columns else np.empty((len(self._history.cohort), 0), np.float32)
+
+    async def _ask(self, request: RenderRequest, reference: Any) -> Scores | str:
+        cohort = self._history.cohort
+        try:
+            scores = await self._scoring.scores(cohort, cohort.members, request, reference)
+        except CallFailedError as error:
+            return str(error)
+        return "its scores are not numbers" if np.isnan(scores).all() else scores
+
+
+async def _all_are_there(missing: Sequence[str]) -> Mapping[str, Scores | str]:
+    raise AssertionError(f"images without scores: {missing}")
 
 
 class Evaluation:
@@ -41,101 +74,93 @@ class Evaluation:
 
     def __init__(
         self,
-        protocol: SearchSettings,
+        settings: SearchSettings,
         renders: RenderCache,
         scoring: ScoringService,
         waits: WaitAccounting,
         *,
         previews: bool,
     ) -> None:
-        self._protocol = protocol
+        self._settings = settings
         self._renders = renders
         self._scoring = scoring
         self._waits = waits
         self._previews = previews
 
-    async def base(self, trajectory: Trajectory) -> Candidate:
-        """The base prompt, with the measurements that the guards compare others with."""
-        candidate = await self._render(trajectory, Candidate(prompt=trajectory.base_prompt))
-        return candidate if candidate.score is None else await self._scoring.measure(trajectory, candidate)
+    def scores_of_round(self, history: History) -> RoundScores:
+        """Where the scores of the next round are gathered."""
+        return RoundScores(self._scoring, history)
 
-    async def all_of(
-        self, trajectory: Trajectory, candidates: Sequence[Candidate], history: History
-    ) -> list[Candidate]:
+    async def of_base(self, history: History, scores: RoundScores) -> Proposed:
+        """The base prompt's image, for everybody."""
+        cohort = history.cohort
+        base = await self._render(cohort, Candidate(prompt=cohort.base_prompt), scores)
+        return Proposed(users=cohort.users, candidates=(base,))
+
+    async def of_proposals(self, history: History, proposed: Proposed, scores: RoundScores) -> Proposed:
         """The proposals of one round, evaluated, in their order."""
+        cohort, candidates = history.cohort, proposed.candidates
         eligible = sum(candidate.rejected is None for candidate in candidates)
-        keep = self._protocol.previews
-        if not self._previews or keep is None or eligible <= keep or not previews_help(history, self._protocol):
-            return await asyncio.gather(*(self._render(trajectory, candidate) for candidate in candidates))
-        begun = await asyncio.gather(*(self._preview(trajectory, candidate) for candidate in candidates))
-        ranked = best_previews([candidate for candidate, _ in begun], eligible if len(history) == 1 else keep)
+        keep, user = self._settings.previews, proposed.users[0]
+        if not self._previews or keep is None or eligible <= keep or not previews_help(history, user, self._settings):
+            done = await asyncio.gather(*(self._render(cohort, candidate, scores) for candidate in candidates))
+            return replace(proposed, candidates=tuple(done))
+        member = cohort.members[cohort.places[user]]
+        begun = await asyncio.gather(*(self._preview(cohort, member, candidate) for candidate in candidates))
+        first = history.searched == 1
+        ranked = best_previews([candidate for candidate, _ in begun], eligible if first else keep)
         pairs = zip(ranked, (preview for _, preview in begun), strict=True)
-        return await asyncio.gather(*(self._render(trajectory, candidate, preview) for candidate, preview in pairs))
+        done = await asyncio.gather(*(self._render(cohort, candidate, scores, preview) for candidate, preview in pairs))
+        return replace(proposed, candidates=tuple(done))
 
-    async def score_pool(
-        self, pool: Mapping[str, Sequence[Candidate]], members: Mapping[str, Trajectory]
-    ) -> dict[str, list[Candidate]]:
-        """Pooled images, scored for each member that has not rendered them itself: one call an image.
+    async def verdicts(self, history: History, proposed: Sequence[Proposed], scores: Scores) -> dict[str, Verdict]:
+        """The guards' verdicts on a round: everybody's best candidate, if it is a new best, has passed them.
 
-        Parameters
-        ----------
-        pool
-            The candidates of each member, by trajectory id.
-        members
-            The trajectories, by id.
+        Of the base prompt, only what it measures: the others are compared with that.
         """
-        wanted: dict[str, list[tuple[str, int]]] = {}
-        for name, candidates in pool.items():
-            for place, candidate in enumerate(candidates):
-                wanted.setdefault(str(candidate.image), []).append((name, place))
-        scored = await asyncio.gather(
-            *(
-                self._score_for([members[name] for name, _ in places], pool[places[0][0]][places[0][1]])
-                for places in wanted.values()
-            )
-        )
-        found = {name: list(candidates) for name, candidates in pool.items()}
-        for places, candidates in zip(wanted.values(), scored, strict=True):
-            for (name, place), candidate in zip(places, candidates, strict=True):
-                found[name][place] = replace(candidate, origin=found[name][place].origin)
-        return found
+        if not self._settings.guards.measures_images:
+            return {}
+        cohort = history.cohort
+        prompts = {str(c.image): c.prompt for c, _ in new_images(proposed, history.place.keys())}
+        keys, found = list(prompts), dict[str, Verdict]()
+        base = history.verdicts[history.images[0].key] if history.images else None
+        while True:
+            eligible = history.eligible(scores, keys, found)
+            if not eligible.size:
+                return found
+            first = eligible.argmax(1)
+            better = eligible[np.arange(len(first)), first] > history.best_scores
+            unsure = [key for place, key in enumerate(keys) if place in first[better] and key not in found]
+            if not unsure:
+                return found
+            made = await asyncio.gather(*(self._verdict(cohort, prompts[key], base) for key in unsure))
+            found |= zip(unsure, made, strict=True)
 
-    async def _score_for(self, members: Sequence[Trajectory], candidate: Candidate) -> list[Candidate]:
-        request = RenderRequest(prompt=candidate.prompt, seed=members[0].image_seed)
-        return await self._scoring.score_for_each(members, candidate, request)
+    async def _verdict(self, cohort: Cohort, prompt: str, base: Verdict | None) -> Verdict:
+        try:
+            with self._waits.during("scores"):
+                measured = await self._scoring.measurements(cohort, prompt)
+        except CallFailedError as error:
+            return Verdict(error=f"it could not be guarded: {error}")
+        return Verdict(measured=measured) if base is None else judge(measured, base.measured, self._settings.guards)
 
-    async def guarded(
-        self, trajectory: Trajectory, own: Iteration, pooled: Sequence[Candidate], history: History
-    ) -> Iteration:
-        """The round as it is recorded: its best candidate, if it is a new best, has passed the guards."""
-        candidates = [*own.candidates, *pooled]
-        if self._protocol.guards.measures_images and history:
-            best, base = best_so_far(history), history[0].candidates[0]
-            better = [place for place, c in enumerate(candidates) if c.eligible and beats(c, best)]
-            for place in sorted(better, key=lambda at: -(candidates[at].score or 0.0)):
-                measured = await self._scoring.measure(trajectory, candidates[place])
-                candidates[place] = apply_guards(measured, base, self._protocol.guards)
-                if candidates[place].eligible:
-                    break
-        count = len(own.candidates)
-        return replace(own, candidates=tuple(candidates[:count]), pooled=tuple(candidates[count:]))
-
-    async def with_fresh_seeds(self, trajectory: Trajectory, winner: Candidate) -> Reseeded:
-        """The winner and the base prompt, rendered and scored with each of some fresh seeds.
+    async def with_fresh_seeds(self, history: History, user: str) -> Reseeded:
+        """A user's winner and the base prompt, rendered and scored with each of some fresh seeds.
 
         Raises
         ------
         CallFailedError
             There is no seed for which both could be rendered and scored.
         """
-        guards = self._protocol.guards
-        seeds = fresh_seeds(trajectory, guards.reseeds)
-        prompts = (trajectory.base_prompt, winner.prompt)
-        rendered = await asyncio.gather(
-            *(self._render(trajectory, Candidate(prompt=prompt), seed=seed) for prompt in prompts for seed in seeds)
+        guards, cohort = self._settings.guards, history.cohort
+        member = cohort.members[cohort.places[user]]
+        winner = history.images[history.best[cohort.places[user]]].prompt
+        seeds = fresh_seeds(cohort.image_seed, guards.reseeds)
+        made = await asyncio.gather(
+            *(self._fresh(cohort, member, prompt, seed) for prompt in (cohort.base_prompt, winner) for seed in seeds)
         )
-        initial, final = rendered[: len(seeds)], rendered[len(seeds) :]
-        again = Reseeded(prompt=winner.prompt, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
+        initial, final = made[: len(seeds)], made[len(seeds) :]
+        again = Reseeded(prompt=winner, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
         before, after = again.means
         if math.isnan(before):
             raise CallFailedError(f"with fresh seeds: {initial[0].error or final[0].error}")
@@ -143,35 +168,47 @@ class Evaluation:
             return again
         return replace(again, rejected=notice) if guards.reseed == "reject" else replace(again, warnings=(notice,))
 
+    async def _fresh(self, cohort: Cohort, member: Trajectory, prompt: str, seed: int) -> FreshImage:
+        request = RenderRequest(prompt=prompt, seed=seed)
+        try:
+            with self._waits.during("renders"):
+                reference = await self._renders.image(request)
+            (score,) = await self._scoring.scores(cohort, [member], request, reference)
+        except CallFailedError as error:
+            return FreshImage(error=str(error))
+        self._renders.made.shown += 1
+        if not math.isfinite(score):
+            return FreshImage(image=self._renders.key(request), error="its score is not a number")
+        return FreshImage(image=self._renders.key(request), score=float(score))
+
     async def _render(
-        self, trajectory: Trajectory, candidate: Candidate, preview: Any = None, *, seed: int | None = None
+        self, cohort: Cohort, candidate: Candidate, scores: RoundScores, preview: Any = None
     ) -> Candidate:
-        """A candidate with image and score, or with the error. What is rejected or has an error stays as it is."""
+        """A candidate with an image that has scores, or with the error. What is rejected stays as it is."""
         if candidate.rejected is not None or candidate.error is not None:
             return candidate
-        request = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed if seed is None else seed)
+        request = RenderRequest(prompt=candidate.prompt, seed=cohort.image_seed)
         try:
             with self._waits.during("renders"):
                 rendering = self._renders.image(request) if preview is None else self._renders.finish(request, preview)
                 reference = await rendering
         except CallFailedError as error:
             return replace(candidate, error=str(error))
-        if candidate.origin is None:
-            self._renders.made.shown += 1
-        candidate = replace(candidate, image=self._renders.key(request))
-        return await self._scoring.score(trajectory, candidate, request, reference)
+        self._renders.made.shown += 1
+        return await scores.of(replace(candidate, image=self._renders.key(request)), request, reference)
 
-    async def _preview(self, trajectory: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
-        """A candidate with its preview's score, and a reference to the preview."""
+    async def _preview(self, cohort: Cohort, member: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
+        """A candidate with its preview's score for one user, and a reference to the preview."""
         if candidate.rejected is not None:
             return candidate, None
-        request = RenderRequest(prompt=candidate.prompt, seed=trajectory.image_seed)
+        request = RenderRequest(prompt=candidate.prompt, seed=cohort.image_seed)
         try:
             with self._waits.during("renders"):
                 preview = await self._renders.preview(request)
-            score = await self._scoring.score_image(trajectory, request, preview, preview=True)
+            (score,) = await self._scoring.scores(cohort, [member], request, preview, preview=True)
         except CallFailedError as error:
             return replace(candidate, error=str(error)), None
         if not math.isfinite(score):
-            return replace(candidate, error=f"the preview's score is not a number: {score}"), None
-        return replace(candidate, preview=self._renders.preview_key(request), preview_score=score), preview
+            return replace(candidate, error="the preview's score is not a number"), None
+        key = self._renders.preview_key(request)
+        return replace(candidate, preview=key, preview_score=float(score)), preview

@@ -1,15 +1,15 @@
 """The scoring service: users' scores of an image, and the measurements that the guards compare.
 
-A score is one call for one trajectory, or one call for all members of a cohort. A measurement depends on the image and
-its prompt alone, so trajectories that want the same one at the same time share one call.
+The scores of all users of a cohort are one call. A measurement depends on the image and its prompt alone, so those who
+want the same one at the same time share one call.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
 
 from actors.messages import RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallFailedError
@@ -17,8 +17,10 @@ from actors.pool.render_path import LOSSES
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.wait_accounting import WaitAccounting
+from pipelines.search.cohort import Cohort
 from pipelines.search.guards import HELD_OUT, LEAST_SUBJECT, SUBJECT
-from pipelines.search.trajectory import Candidate, Trajectory, fresh_seeds
+from pipelines.search.rounds import Scores
+from pipelines.search.trajectory import Trajectory, fresh_seeds
 from pipelines.settings.search import GuardSettings
 
 Metadata = Mapping[str, str]
@@ -74,34 +76,18 @@ class ScoringService:
         self._descriptions = SingleFlightCache[str, Metadata](capacity=None)
         """By prompt id."""
 
-    async def score(
-        self, trajectory: Trajectory, candidate: Candidate, request: RenderRequest, reference: Any
-    ) -> Candidate:
-        """The candidate with the score of its image, or with the error."""
-        try:
-            score = await self.score_image(trajectory, request, reference)
-        except CallFailedError as error:
-            return replace(candidate, error=str(error))
-        return _with_score(candidate, score)
+    async def scores(
+        self,
+        cohort: Cohort,
+        members: Sequence[Trajectory],
+        request: RenderRequest,
+        reference: Any,
+        *,
+        preview: bool = False,
+    ) -> Scores:
+        """The scores that these members of a cohort give an image, or, with `preview`, its preview; shape (members,).
 
-    async def score_for_each(
-        self, members: Sequence[Trajectory], candidate: Candidate, request: RenderRequest
-    ) -> list[Candidate]:
-        """The candidate with each member's score of its image, in the order of the members: one call for all."""
-        scorer = members[0].scorer
-        try:
-            reference = await self._renders.image(request)
-            with self._waits.during("scores"):
-                requests = [await self._score_request(member, scorer, member.members) for member in members]
-                scores = await self._call(request, reference, self._scorers[scorer], "score_each", requests)
-        except CallFailedError as error:
-            return [replace(candidate, error=str(error)) for _ in members]
-        return [_with_score(candidate, score) for score in scores]
-
-    async def score_image(
-        self, trajectory: Trajectory, request: RenderRequest, reference: Any, *, preview: bool = False
-    ) -> float:
-        """The score that a trajectory's scorer gives an image, or, with `preview`, its preview.
+        Rounded to single precision, as they are recorded; nan where a score is not a finite number.
 
         Raises
         ------
@@ -109,33 +95,36 @@ class ScoringService:
             As `ActorPool.call`.
         """
         with self._waits.during("scores"):
-            question = await self._score_request(trajectory, trajectory.scorer, trajectory.members)
-            pool = self._scorers[trajectory.scorer]
-            return await self._call(request, reference, pool, "score", question, preview=preview)
+            audiences = tuple(member.members for member in members)
+            question = await self._score_request(cohort, cohort.scorer, audiences)
+            pool = self._scorers[cohort.scorer]
+            if hasattr(pool.role.make, "score_each"):
+                found = await self._call(request, reference, pool, "score_each", question, preview=preview)
+            else:
+                found = [await self._call(request, reference, pool, "score", question, preview=preview)]
+        if len(found) != len(members):
+            raise CallFailedError(f"{pool.role.name}: gave {len(found)} scores for {len(members)} users")
+        scores = np.array(found, np.float64)
+        return np.where(np.isfinite(scores), scores, np.nan).astype(np.float32)
 
-    async def measure(self, trajectory: Trajectory, candidate: Candidate) -> Candidate:
-        """The candidate with what the guards compare; where that fails, with an error and without its score."""
-        try:
-            with self._waits.during("scores"):
-                measured = await self._measurements(trajectory, self._request(trajectory, candidate.prompt))
-        except CallFailedError as error:
-            return replace(candidate, score=None, error=f"it could not be guarded: {error}")
-        return replace(candidate, measured=measured)
-
-    async def _measurements(self, trajectory: Trajectory, request: RenderRequest) -> dict[str, float]:
-        guards, measured = self._guards, {}
-        key, prompt = self._renders.key(request), trajectory.base_prompt
+    async def measurements(self, cohort: Cohort, prompt: str) -> dict[str, float]:
+        """What the guards compare, of the image of a prompt; errors as `scores`."""
+        guards, measured = self._guards, dict[str, float]()
+        request = RenderRequest(prompt=prompt, seed=cohort.image_seed)
+        key, base_prompt = self._renders.key(request), cohort.base_prompt
         if guards.drift != "off" and self._feature_extractor is not None:
             measured |= await self._drifts.get(key, lambda: self._drift(request))
         held_out = guards.held_out_scorer
-        if guards.held_out != "off" and held_out in self._scorers and held_out != trajectory.scorer:
+        if guards.held_out != "off" and held_out in self._scorers and held_out != cohort.scorer:
             measured[HELD_OUT] = await self._held_out_scores.get(
-                (trajectory.prompt_id, key), lambda: self._held_out_score(trajectory, request)
+                (cohort.prompt_id, key), lambda: self._held_out_score(cohort, request)
             )
         if guards.image != "off" and self._similarity_scorer is not None:
-            measured[SUBJECT] = await self._similarities.get((prompt, key), lambda: self._similarity(prompt, request))
+            measured[SUBJECT] = await self._similarities.get(
+                (base_prompt, key), lambda: self._similarity(base_prompt, request)
+            )
             measured[LEAST_SUBJECT] = await self._least_similarities.get(
-                prompt, lambda: self._least_similarity(trajectory)
+                base_prompt, lambda: self._least_similarity(cohort)
             )
         return measured
 
@@ -143,9 +132,9 @@ class ScoringService:
         assert self._feature_extractor is not None
         return await self._call(request, await self._renders.image(request), self._feature_extractor, "measure")
 
-    async def _held_out_score(self, trajectory: Trajectory, request: RenderRequest) -> float:
+    async def _held_out_score(self, cohort: Cohort, request: RenderRequest) -> float:
         scorer = self._guards.held_out_scorer
-        question = await self._score_request(trajectory, scorer, ())
+        question = await self._score_request(cohort, scorer, ((),))
         return await self._call(request, await self._renders.image(request), self._scorers[scorer], "score", question)
 
     async def _similarity(self, text: str, request: RenderRequest) -> float:
@@ -153,18 +142,18 @@ class ScoringService:
         reference = await self._renders.image(request)
         return await self._call(request, reference, self._similarity_scorer, "similarity", text)
 
-    async def _least_similarity(self, trajectory: Trajectory) -> float:
+    async def _least_similarity(self, cohort: Cohort) -> float:
         """Three standard deviations below the mean over base images: the run's own, and some with fresh seeds."""
-        seeds = [trajectory.image_seed, *fresh_seeds(trajectory, self._guards.image_seeds)]
-        requests = [RenderRequest(prompt=trajectory.base_prompt, seed=seed) for seed in seeds]
-        found = await asyncio.gather(*(self._similarity(trajectory.base_prompt, request) for request in requests))
+        seeds = [cohort.image_seed, *fresh_seeds(cohort.image_seed, self._guards.image_seeds)]
+        requests = [RenderRequest(prompt=cohort.base_prompt, seed=seed) for seed in seeds]
+        found = await asyncio.gather(*(self._similarity(cohort.base_prompt, request) for request in requests))
         return fmean(found) - 3 * stdev(found)
 
-    async def _score_request(self, trajectory: Trajectory, scorer: str, users: tuple[str, ...]) -> ScoreRequest:
-        metadata = {**await self._description(trajectory, scorer), **trajectory.metadata}
-        return ScoreRequest(users=users, base_prompt=trajectory.base_prompt, metadata=metadata)
+    async def _score_request(self, cohort: Cohort, scorer: str, audiences: tuple[tuple[str, ...], ...]) -> ScoreRequest:
+        metadata = {**await self._description(cohort, scorer), **cohort.metadata}
+        return ScoreRequest(audiences=audiences, base_prompt=cohort.base_prompt, metadata=metadata)
 
-    async def _description(self, trajectory: Trajectory, scorer: str) -> Metadata:
+    async def _description(self, cohort: Cohort, scorer: str) -> Metadata:
         """The metadata of the base prompt's image, found once a prompt and used for all its candidates.
 
         Like the base prompt, which a scorer is given in place of the rewritten one, they are the same for all: a
@@ -172,16 +161,16 @@ class ScoringService:
         """
         if self._describer is None or self._scorers[scorer] is not self._describer:
             return {}
-        if (recorded := self._described.get(trajectory.prompt_id)) is not None:
+        if (recorded := self._described.get(cohort.prompt_id)) is not None:
             return recorded
         describer = self._describer
-        return await self._descriptions.get(trajectory.prompt_id, lambda: self._describe(describer, trajectory))
+        return await self._descriptions.get(cohort.prompt_id, lambda: self._describe(describer, cohort))
 
-    async def _describe(self, describer: ActorPool, trajectory: Trajectory) -> Metadata:
-        request = self._request(trajectory, trajectory.base_prompt)
+    async def _describe(self, describer: ActorPool, cohort: Cohort) -> Metadata:
+        request = RenderRequest(prompt=cohort.base_prompt, seed=cohort.image_seed)
         reference = await self._renders.image(request)
-        found = await self._call(request, reference, describer, "describe", dict(trajectory.metadata))
-        self._on_description(trajectory.prompt_id, found)
+        found = await self._call(request, reference, describer, "describe", dict(cohort.metadata))
+        await asyncio.to_thread(self._on_description, cohort.prompt_id, found)
         return found
 
     async def _call(
@@ -201,13 +190,3 @@ class ScoringService:
                 again = self._renders.preview(request) if preview else self._renders.image(request, lost=reference)
                 reference = await again
         return (await pool.call(method, *arguments, reference))[1]
-
-    @staticmethod
-    def _request(trajectory: Trajectory, prompt: str) -> RenderRequest:
-        return RenderRequest(prompt=prompt, seed=trajectory.image_seed)
-
-
-def _with_score(candidate: Candidate, score: float) -> Candidate:
-    if not math.isfinite(score):
-        return replace(candidate, error=f"the score is not a number: {score}")
-    return replace(candidate, score=score)

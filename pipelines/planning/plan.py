@@ -18,6 +18,7 @@ from pipelines.planning.preflight import shortage
 from pipelines.planning.prompts import Prompt
 from pipelines.planning.roles import proposer_identity
 from pipelines.planning.users import NOBODY, Audience
+from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.screening import LEAST_SCORED
 from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.renderer import DarkroomSettings
@@ -65,6 +66,11 @@ class Plan:
             for run in range(1, settings.runs + 1)
             for audience in (self.audiences if scorer == PERSONAL else (NOBODY,))
         ]
+
+    @property
+    def cohorts(self) -> list[Cohort]:
+        """The trajectories, cohort by cohort."""
+        return list(cohorts(self.trajectories, self.protocol.share))
 
     @property
     def most_renders(self) -> int:

@@ -1,29 +1,33 @@
-"""The tables of a run: candidates.parquet and trajectories.parquet, with judgements.parquet and winners.parquet beside.
+"""The tables of a run: candidates.parquet, scores.parquet and trajectories.parquet; judgements and winners beside.
 
-    candidates    every rendered image with its score: the trajectory's own, then those of the pool
+    candidates    every image that was proposed for a trajectory, with the user's score
+    scores        every image that was scored, with the scores of all users
     trajectories  from the base prompt to the best
     judgements    every proposal, rendered or not: previews, what guards measured, warnings, why it was rejected
     winners       every trajectory's best: the guards' warnings, and its score with fresh seeds
 
 All are pure functions of the recorded histories, in the order of the trajectories. So the same records come out however
-often a run was interrupted and resumed, and however many actors there were. They are written in row groups of equal
-size; no table is in memory as a whole.
+often a run was interrupted and resumed, and however many actors there were. They are written in row groups; no table is
+in memory as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, SUBJECT
+from pipelines.search.history import NONE, History
 from pipelines.search.notices import Notice
 from pipelines.search.previews import agreement
+from pipelines.search.rounds import Candidate, Reseeded, Verdict
 from pipelines.search.state_machine import Stop, StopReason, next_step
-from pipelines.search.trajectory import Candidate, Iteration, Reseeded, Trajectory, walk
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 
 ROW_GROUP = 5000
@@ -50,6 +54,21 @@ CANDIDATES = pa.schema(
     ]
 )
 
+SCORES = pa.schema(
+    [
+        ("image", pa.string()),
+        ("prompt", pa.string()),
+        ("prompt_id", pa.string()),
+        ("run", pa.int32()),
+        ("scorer", pa.string()),
+        ("iteration", pa.int32()),
+        ("proposed_for", pa.string()),
+        ("users", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
+"""`proposed_for`: a user, or "*" where all users share the proposal. `scores`: in the order of `users`; nan: none."""
+
 TRAJECTORIES = pa.schema(
     [
         *_IDENTITY,
@@ -59,12 +78,14 @@ TRAJECTORIES = pa.schema(
         ("final_prompt", pa.string()),
         ("final_image", pa.string()),
         ("final_score", pa.float64()),
+        ("final_proposed_for", pa.string()),
         ("iterations", pa.int32()),
         ("renders", pa.int32()),
         ("stop_reason", pa.string()),
     ]
 )
-"""`renders`: the trajectory's own candidates with an image; pooled ones count for the trajectory that rendered them."""
+"""`final_proposed_for`: as `proposed_for` in scores.parquet. `renders`: candidates with an image that were proposed for
+the trajectory, whoever it shares them with."""
 
 JUDGEMENTS = pa.schema(
     [
@@ -72,7 +93,6 @@ JUDGEMENTS = pa.schema(
         ("iteration", pa.int32()),
         ("candidate", pa.int32()),
         ("prompt", pa.string()),
-        ("origin", pa.string()),
         ("preview_image", pa.string()),
         ("preview_score", pa.float64()),
         (HELD_OUT, pa.float64()),
@@ -84,15 +104,14 @@ JUDGEMENTS = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""`candidate`: its number in candidates.parquet, where it has a row there. `origin`: the user for whom it was rendered,
-where it is pooled. `held_out` to `subject_similarity`: only of candidates that would have been the best."""
+"""`candidate`: its number in candidates.parquet, where it has a row there. `held_out` to `subject_similarity`: only of
+images that would have been somebody's best."""
 
 WINNERS = pa.schema(
     [
         *_IDENTITY,
         ("final_prompt", pa.string()),
         ("final_image", pa.string()),
-        ("origin", pa.string()),
         ("warnings", pa.list_(pa.string())),
         ("initial_held_out", pa.float64()),
         ("final_held_out", pa.float64()),
@@ -109,14 +128,33 @@ final score over all images that this trajectory has finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """A user's best image after some round."""
+
+    prompt: str
+    image: str
+    score: float
+    proposed_for: str
+    """As in scores.parquet."""
+    verdict: Verdict
+    warnings: tuple[Notice, ...]
+    """The guards', about its prompt and its image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One trajectory as far as it is recorded."""
+    """One trajectory as far as it is recorded, without the candidates that never were its best."""
 
     trajectory: Trajectory
-    history: tuple[Iteration, ...]
+    bests: tuple[Best, ...]
+    """The best after each iteration; empty where not even the base prompt has a score."""
+    searched: int
+    """Rounds of the search itself, without those of the reseed guard."""
     stop_reason: StopReason
     failure: str | None = None
     """What failed, where it has failed."""
+    reseeded: Reseeded | None = None
+    """The final image's prompt with fresh seeds."""
 
     @property
     def finished(self) -> bool:
@@ -129,63 +167,62 @@ class Outcome:
         return self.stop_reason.value if self.failure is None else f"{self.stop_reason}: {self.failure}"
 
     @property
-    def bests(self) -> list[Candidate]:
-        """The best candidate after each iteration; empty where not even the base prompt has a score."""
-        return [best for _, best in walk(self.history) if best is not None]
-
-    @property
-    def search_bests(self) -> list[Candidate]:
+    def search_bests(self) -> tuple[Best, ...]:
         """The best after each iteration of the search itself, before the reseed guard."""
-        return [best for i, best in walk(self.history) if best is not None and i.reseeded is None]
-
-    @property
-    def reseeded(self) -> Reseeded | None:
-        """The final candidate with fresh seeds."""
-        every = (iteration.reseeded for iteration in self.history if iteration.reseeded is not None)
-        return next((each for each in every if self.bests and each.prompt == self.bests[-1].prompt), None)
+        return self.bests[: self.searched]
 
     @property
     def warnings(self) -> list[Notice]:
-        """The guards' warnings about the final candidate."""
+        """The guards' warnings about the final image."""
         again = self.reseeded.warnings if self.reseeded else ()
         return [*(self.bests[-1].warnings if self.bests else ()), *again]
 
     @property
     def gain(self) -> float | None:
         """How much the score rose from the base prompt to the best; None where the base prompt has no score."""
-        scores = [best.score for best in self.bests if best.score is not None]
-        return scores[-1] - scores[0] if scores else None
+        return self.bests[-1].score - self.bests[0].score if self.bests else None
 
-    def thinned(self) -> "Outcome":
-        """Without the candidates that never were the best: small, and enough for verdict and gallery."""
-        kept = [
-            replace(
-                iteration,
-                candidates=tuple(c for c in iteration.candidates if c is best),
-                pooled=tuple(c for c in iteration.pooled if c is best),
+
+def outcomes(history: History, settings: SearchSettings, failure: str | None = None) -> list[Outcome]:
+    """What became of each trajectory of a cohort; `failure` is that of the whole cohort, where it has failed."""
+    step = next_step(history, settings)
+    reasons = step.reasons if isinstance(step, Stop) else (StopReason.UNFINISHED,) * len(history.cohort)
+    found = []
+    for place, (member, reason) in enumerate(zip(history.cohort.members, reasons, strict=True)):
+        why = failure or history.failure(place)
+        bests = tuple(_best(history, place, image) for image in history.bests[:, place] if image != NONE)
+        every = history.reseeded(member.user)
+        found.append(
+            Outcome(
+                trajectory=member,
+                bests=bests,
+                searched=history.searched,
+                stop_reason=StopReason.FAILED if why is not None else reason,
+                failure=why,
+                reseeded=next((each for each in every if bests and each.prompt == bests[-1].prompt), None),
             )
-            for iteration, best in walk(self.history)
-        ]
-        return replace(self, history=tuple(kept))
+        )
+    return found
 
 
-def outcome(
-    trajectory: Trajectory, history: Sequence[Iteration], protocol: SearchSettings, failure: str | None = None
-) -> Outcome:
-    """What became of a trajectory."""
-    if failure is not None:
-        reason = StopReason.FAILED
-    else:
-        step = next_step(history, protocol)
-        reason = step.reason if isinstance(step, Stop) else StopReason.UNFINISHED
-    return Outcome(trajectory=trajectory, history=tuple(history), stop_reason=reason, failure=failure)
+def _best(history: History, member: int, place: int) -> Best:
+    image = history.images[place]
+    verdict = history.verdicts.get(image.key, Verdict())
+    return Best(
+        prompt=image.prompt,
+        image=image.key,
+        score=float(history.scores[member, place]),
+        proposed_for=image.proposed_for,
+        verdict=verdict,
+        warnings=(*image.warnings, *verdict.warnings),
+    )
 
 
-def write_records(outcomes: Iterable[Outcome], folder: Path) -> None:
+def write_records(histories: Iterable[History], settings: SearchSettings, folder: Path) -> None:
     """Write the tables; each appears whole or not at all."""
     with RecordsWriter(folder) as records:
-        for each in outcomes:
-            records.add(each)
+        for history in histories:
+            records.add(history, outcomes(history, settings))
 
 
 class RecordsWriter:
@@ -194,24 +231,29 @@ class RecordsWriter:
     Example:
 
         with RecordsWriter(folder) as records:
-            records.add(outcome)
+            records.add(history, outcomes(history, settings))
     """
 
     def __init__(self, folder: Path) -> None:
         self._candidates = _Table(folder, "candidates", CANDIDATES)
+        self._scores = _Table(folder, "scores", SCORES)
         self._trajectories = _Table(folder, "trajectories", TRAJECTORIES)
         self._judgements = _Table(folder, "judgements", JUDGEMENTS)
         self._winners = _Table(folder, "winners", WINNERS)
+        self._tables = (self._candidates, self._scores, self._trajectories, self._judgements, self._winners)
 
-    def add(self, outcome: Outcome) -> None:
-        """Add a trajectory's rows; trajectories come in their order."""
-        for candidate, judgement in _candidate_rows(outcome):
-            if candidate is not None:
-                self._candidates.add(candidate)
-            self._judgements.add(judgement)
-        self._trajectories.add(_trajectory_row(outcome))
-        if outcome.bests:
-            self._winners.add(_winner_row(outcome))
+    def add(self, history: History, outcomes: Sequence[Outcome]) -> None:
+        """Add the rows of a cohort and its outcomes; cohorts come in their order."""
+        if history.images:
+            self._scores.add_table(_scores(history))
+        for outcome in outcomes:
+            for candidate, judgement in _candidate_rows(history, outcome):
+                if candidate is not None:
+                    self._candidates.add(candidate)
+                self._judgements.add(judgement)
+            self._trajectories.add(_trajectory_row(history, outcome))
+            if outcome.bests:
+                self._winners.add(_winner_row(history, outcome))
 
     def __enter__(self) -> "RecordsWriter":
         return self
@@ -219,15 +261,14 @@ class RecordsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tables = (self._candidates, self._trajectories, self._judgements, self._winners)
         try:
             if error is None:
-                for table in tables:
+                for table in self._tables:
                     table.finish()
-                for table in tables:
+                for table in self._tables:
                     table.appear()
         finally:
-            for table in tables:
+            for table in self._tables:
                 table.forget()
 
 
@@ -236,13 +277,17 @@ class _Table:
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
         self._path, self._temporary = folder / f"{name}.parquet", folder / f".{name}.parquet.tmp"
-        self._writer = pq.ParquetWriter(self._temporary, schema)
+        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
 
     def add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
         if len(self._rows) == ROW_GROUP:
             self._flush()
+
+    def add_table(self, table: pa.Table) -> None:
+        self._flush()
+        self._writer.write_table(table)
 
     def finish(self) -> None:
         self._flush()
@@ -256,12 +301,12 @@ class _Table:
         self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
-        self._rows.clear()
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
+            self._rows.clear()
 
 
-def _identity(outcome: Outcome) -> dict[str, Any]:
-    trajectory = outcome.trajectory
+def _identity(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "trajectory_id": trajectory.id,
         "user": trajectory.user,
@@ -271,66 +316,91 @@ def _identity(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _candidate_rows(outcome: Outcome) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
+def _scores(history: History) -> pa.Table:
+    """A row an image. The lists of users are one array of places in a dictionary, not a string a score."""
+    cohort, images = history.cohort, history.images
+    count, users = len(images), len(cohort)
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * users)
+    names = pa.DictionaryArray.from_arrays(pa.array(np.tile(np.arange(users, dtype=np.int32), count)), cohort.users)
+    columns = {
+        "image": [image.key for image in images],
+        "prompt": [image.prompt for image in images],
+        "prompt_id": [cohort.prompt_id] * count,
+        "run": pa.array([cohort.run] * count, pa.int32()),
+        "scorer": [cohort.scorer] * count,
+        "iteration": pa.array([image.iteration for image in images], pa.int32()),
+        "proposed_for": [image.proposed_for for image in images],
+        "users": pa.ListArray.from_arrays(offsets, names.cast(pa.string())),
+        "scores": pa.ListArray.from_arrays(offsets, pa.array(history.scores.T.ravel())),
+    }
+    return pa.table(columns).cast(SCORES)
+
+
+def _candidate_rows(history: History, outcome: Outcome) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
     """Pairs of a row of candidates.parquet, None where nothing was to be rendered, and one of judgements.parquet."""
-    for iteration, best in walk(outcome.history):
+    user = outcome.trajectory.user
+    bests, identity = history.bests[:, history.cohort.places[user]], _identity(outcome.trajectory)
+    for finished, proposals in history.proposed_for(user):
         number = 0
-        for candidate in (*iteration.candidates, *iteration.pooled):
-            where = _identity(outcome) | {"iteration": iteration.number, "prompt": candidate.prompt}
+        for candidate in proposals.candidates:
+            where = identity | {"iteration": finished.number, "prompt": candidate.prompt}
             row = None
             if candidate.image is not None or candidate.error is not None:
                 where["candidate"] = number
                 number += 1
+                place = NONE if candidate.error is not None else history.place[str(candidate.image)]
                 row = where | {
                     "seed": outcome.trajectory.image_seed,
                     "image": candidate.image,
-                    "score": candidate.score,
-                    "best": candidate is best,
+                    "score": history.score(user, candidate),
+                    "best": bool(place != NONE and place == bests[finished.number]),
                 }
-            yield row, where | _judgement(candidate)
+            yield row, where | _judgement(history, candidate)
 
 
-def _judgement(candidate: Candidate) -> dict[str, Any]:
+def _judgement(history: History, candidate: Candidate) -> dict[str, Any]:
+    verdict = history.verdicts.get(str(candidate.image), Verdict())
+    rejected = candidate.rejected or verdict.rejected
     return {
-        "origin": candidate.origin and candidate.origin[0],
         "preview_image": candidate.preview,
         "preview_score": candidate.preview_score,
-        "warnings": [str(warning) for warning in candidate.warnings],
-        "rejected": candidate.rejected and str(candidate.rejected),
-        "error": candidate.error,
-        **{name: candidate.measured.get(name) for name in (HELD_OUT, SATURATION, SHARPNESS, SUBJECT)},
+        "warnings": [str(warning) for warning in (*candidate.warnings, *verdict.warnings)],
+        "rejected": rejected and str(rejected),
+        "error": candidate.error or verdict.error,
+        **{name: verdict.measured.get(name) for name in (HELD_OUT, SATURATION, SHARPNESS, SUBJECT)},
     }
 
 
-def _winner_row(outcome: Outcome) -> dict[str, Any]:
+def _winner_row(history: History, outcome: Outcome) -> dict[str, Any]:
     initial, final = outcome.bests[0], outcome.bests[-1]
-    row = _identity(outcome) | {
+    row = _identity(outcome.trajectory) | {
         "final_prompt": final.prompt,
         "final_image": final.image,
-        "origin": final.origin and final.origin[0],
         "warnings": [str(warning) for warning in outcome.warnings],
-        "initial_held_out": initial.measured.get(HELD_OUT),
-        "final_held_out": final.measured.get(HELD_OUT),
-        "preview_agreement": agreement(outcome.history),
+        "initial_held_out": initial.verdict.measured.get(HELD_OUT),
+        "final_held_out": final.verdict.measured.get(HELD_OUT),
+        "preview_agreement": agreement(history, outcome.trajectory.user),
     }
     if (again := outcome.reseeded) is not None:
         row |= {
             "fresh_seeds": list(again.seeds),
-            "initial_images": [candidate.image for candidate in again.initial],
-            "final_images": [candidate.image for candidate in again.final],
+            "initial_images": [image.image for image in again.initial],
+            "final_images": [image.image for image in again.final],
         }
         row["initial_mean"], row["final_mean"] = again.means
     return row
 
 
-def _trajectory_row(outcome: Outcome) -> dict[str, Any]:
-    bests = outcome.bests
-    row = _identity(outcome) | {
+def _trajectory_row(history: History, outcome: Outcome) -> dict[str, Any]:
+    bests, user = outcome.bests, outcome.trajectory.user
+    row = _identity(outcome.trajectory) | {
         "initial_prompt": outcome.trajectory.base_prompt,
-        "iterations": max(0, sum(iteration.reseeded is None for iteration in outcome.history) - 1),
-        "renders": sum(c.image is not None for i in outcome.history for c in i.candidates),
+        "iterations": max(0, outcome.searched - 1),
+        "renders": sum(c.image is not None for _, p in history.proposed_for(user) for c in p.candidates),
         "stop_reason": outcome.stopped_by,
     }
-    for part, candidate in (("initial", bests[0]), ("final", bests[-1])) if bests else ():
-        row |= {f"{part}_prompt": candidate.prompt, f"{part}_image": candidate.image, f"{part}_score": candidate.score}
+    for part, best in (("initial", bests[0]), ("final", bests[-1])) if bests else ():
+        row |= {f"{part}_prompt": best.prompt, f"{part}_image": best.image, f"{part}_score": best.score}
+    if bests:
+        row["final_proposed_for"] = bests[-1].proposed_for
     return row

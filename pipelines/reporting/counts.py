@@ -1,23 +1,27 @@
-"""The counts of a run, added up trajectory by trajectory, for run.json and the gallery."""
+"""The counts of a run, added up cohort by cohort, for run.json and the gallery."""
 
 import hashlib
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from pipelines.records.tables import Outcome
+from pipelines.search.history import History
 from pipelines.search.previews import agreement, previews_help
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import SearchSettings
 
 
 class Counts:
-    """Sums over outcomes. Of each image only eight bytes of a hash are kept, to count the distinct ones."""
+    """Sums over cohorts. Of each image only eight bytes of a hash are kept, to count the distinct ones."""
 
-    def __init__(self, protocol: SearchSettings) -> None:
-        self._protocol = protocol
-        self._counts = dict.fromkeys(("trajectories", "unfinished", "candidates", "pooled", "failed_candidates"), 0)
+    def __init__(self, settings: SearchSettings) -> None:
+        self._settings = settings
+        self._counts = dict.fromkeys(
+            ("trajectories", "unfinished", "failed", "candidates", "scores", "failed_candidates"), 0
+        )
         self._refused: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._warned: Counter[str] = Counter()
@@ -25,29 +29,31 @@ class Counts:
         self._switched_off = 0
         self._images = array("Q")
 
-    def add(self, outcome: Outcome) -> None:
-        self._counts["trajectories"] += 1
-        self._counts["unfinished"] += outcome.stop_reason is StopReason.UNFINISHED
-        for check in {warning.check for warning in outcome.warnings}:
-            self._warned[check] += 1
-        if (measured := agreement(outcome.history)) is not None:
-            self._agreements.append(measured)
-            self._switched_off += not previews_help(outcome.history, self._protocol)
-        for iteration in outcome.history:
-            self._counts["candidates"] += len(iteration.candidates)
-            self._counts["failed_candidates"] += sum(c.error is not None for c in iteration.candidates)
-            self._counts["pooled"] += len(iteration.pooled)
-            for candidate in (*iteration.candidates, *iteration.pooled):
-                if candidate.rejected is not None:
-                    self._rejected[candidate.rejected.check] += 1
-            rendered = [*iteration.candidates]
-            if (again := iteration.reseeded) is not None:
-                rendered += [*again.initial, *again.final]
-                if again.rejected is not None:
-                    self._rejected[again.rejected.check] += 1
-            self._refused.update(iteration.refused)
-            images = [c.image for c in rendered if c.image]
-            self._images.extend(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") for key in images)
+    def add(self, history: History, outcomes: Sequence[Outcome]) -> None:
+        """Add a cohort. A proposal that several users share counts once."""
+        self._counts["trajectories"] += len(outcomes)
+        self._counts["unfinished"] += sum(o.stop_reason is StopReason.UNFINISHED for o in outcomes)
+        self._counts["failed"] += sum(o.stop_reason is StopReason.FAILED for o in outcomes)
+        self._counts["scores"] += history.scores.size
+        for outcome in outcomes:
+            self._warned.update({warning.check for warning in outcome.warnings})
+            if (measured := agreement(history, outcome.trajectory.user)) is not None:
+                self._agreements.append(measured)
+                self._switched_off += not previews_help(history, outcome.trajectory.user, self._settings)
+        self._rejected.update(v.rejected.check for v in history.verdicts.values() if v.rejected is not None)
+        for finished in history.rounds:
+            images = []
+            for proposals in finished.proposed:
+                self._counts["candidates"] += len(proposals.candidates)
+                self._counts["failed_candidates"] += sum(c.error is not None for c in proposals.candidates)
+                self._rejected.update(c.rejected.check for c in proposals.candidates if c.rejected is not None)
+                self._refused.update(proposals.refused)
+                images += [c.image for c in proposals.candidates]
+            for again in finished.reseeded.values():
+                self._rejected.update([again.rejected.check] if again.rejected is not None else [])
+                images += [image.image for image in (*again.initial, *again.final)]
+            digests = (hashlib.sha256(key.encode()).digest() for key in images if key is not None)
+            self._images.extend(int.from_bytes(digest[:8], "big") for digest in digests)
 
     @property
     def images(self) -> int:

@@ -22,13 +22,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipelines.planning.users import is_group, shown_name
-from pipelines.records.tables import Outcome
+from pipelines.records.tables import Best, Outcome
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
 from pipelines.reporting.trends import Trends
 from pipelines.reporting.word_diff import Piece, word_diff
+from pipelines.search.history import EVERYBODY
 from pipelines.search.state_machine import StopReason
-from pipelines.search.trajectory import Candidate, Trajectory
+from pipelines.search.trajectory import Trajectory
 
 MOST_EMBEDDED = 1500
 """The pages of a run with more distinct pictures link to them, so that a page stays below some 30 MB."""
@@ -52,8 +53,8 @@ class Page:
     trends: Trends | None = None
     """Where there are several audiences."""
     failures: tuple[str, ...] = ()
-    renders: int | None = None
-    """Distinct images of the run; None: counted from the outcomes."""
+    renders: int
+    """Distinct images of the run."""
 
 
 def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
@@ -79,7 +80,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
         "whom": _whom(outcomes),
         "people": len({name for o in outcomes for name in o.trajectory.members}),
-        "renders": _renders(outcomes) if page.renders is None else page.renders,
+        "renders": page.renders,
         "gains": list(_mean_gains(outcomes)),
         "broken": sum(_has_not_finished(o) for o in outcomes),
     }
@@ -128,10 +129,6 @@ def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
     return entries
 
 
-def _renders(outcomes: Sequence[Outcome]) -> int:
-    return len({c.image for o in outcomes for i in o.history for c in i.candidates if c.image})
-
-
 def _whom(outcomes: Sequence[Outcome]) -> str:
     """Whom the run has steered for: "person", "group" or "person or group"."""
     users = {o.trajectory.user for o in outcomes if o.trajectory.members}
@@ -148,7 +145,7 @@ class _Step:
     """The best after one iteration, and its gain over the best before: 0 where that was kept."""
 
     number: int
-    best: Candidate
+    best: Best
     gain: float
 
 
@@ -162,7 +159,7 @@ class _Row:
     about: str
     variant: str
     """Scorer and run, where the run has several; else empty."""
-    bests: list[Candidate]
+    bests: Sequence[Best]
     steps: list[_Step]
     diff: list[Piece]
 
@@ -189,8 +186,8 @@ class _Row:
     def remarks(self) -> list[str]:
         """Whom the winner was rendered for, its score with fresh seeds, and the guards' warnings."""
         lines, again = [], self.outcome.reseeded
-        if self.bests and (origin := self.bests[-1].origin) is not None:
-            lines.append(f"From the pool: rendered for {shown_name(origin[0])}.")
+        if self.bests and self.bests[-1].proposed_for not in (EVERYBODY, self.outcome.trajectory.user):
+            lines.append(f"From the pool: rendered for {shown_name(self.bests[-1].proposed_for)}.")
         if again is not None:
             before, after = again.means
             seeds = "1 fresh seed" if len(again.seeds) == 1 else f"{len(again.seeds)} fresh seeds"
@@ -263,7 +260,7 @@ class _Section:
     rows: list[_Row]
 
     @property
-    def initial(self) -> Candidate | None:
+    def initial(self) -> Best | None:
         """The base prompt's image, which all rows share because a prompt has one image seed."""
         return next((row.bests[0] for row in self.rows if row.bests), None)
 
@@ -272,7 +269,7 @@ class _Section:
         """In rising order; empty where the scores are of several scorers, each with a scale of its own."""
         if len({row.outcome.trajectory.scorer for row in self.rows}) > 1:
             return []
-        return sorted(row.bests[0].score for row in self.rows if row.bests and row.bests[0].score is not None)
+        return sorted(row.bests[0].score for row in self.rows if row.bests)
 
 
 def _sections(rows: Sequence[_Row], contents: Mapping[str, _Entry]) -> list[_Section]:
@@ -304,7 +301,7 @@ class _Pictures:
         self._links = links
         self._shown: dict[str, _Showing] = {}
 
-    def show(self, candidate: Candidate) -> _Showing:
+    def show(self, candidate: Best) -> _Showing:
         key = candidate.image or ""
         if key not in self._shown:
             self._shown[key] = self._first(key)
@@ -339,9 +336,7 @@ def _mean_gains(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, float]]:
             yield scorer, fmean(gain for gain in gains if gain is not None)
 
 
-def _gain(earlier: Candidate, later: Candidate) -> float:
-    assert earlier.score is not None
-    assert later.score is not None
+def _gain(earlier: Best, later: Best) -> float:
     return later.score - earlier.score
 
 

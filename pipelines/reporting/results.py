@@ -1,8 +1,8 @@
 """The results of a run: tables, verdict, trends, consistency, gallery, and the counts in run.json.
 
 All are made from the journal, in the same way whether the run has finished, was interrupted or was resumed. The journal
-is read cohort by cohort, and only the best candidates of each trajectory are kept for verdict and gallery. Failures are
-not in the journal, because `--resume` tries them again.
+is read cohort by cohort, and only the best images of each trajectory are kept for verdict and gallery. A round that has
+failed is not in the journal, because `--resume` tries it again.
 """
 
 import json
@@ -20,7 +20,8 @@ from PIL import Image
 from pipelines.planning.plan import Plan
 from pipelines.records.replay import in_order
 from pipelines.records.run_folder import RunFolder
-from pipelines.records.tables import Outcome, RecordsWriter, outcome
+from pipelines.records.tables import Outcome, RecordsWriter
+from pipelines.records.tables import outcomes as outcomes_of
 from pipelines.reporting.consistency import consistency
 from pipelines.reporting.counts import Counts
 from pipelines.reporting.forest_plot import Finding
@@ -42,7 +43,6 @@ class Result:
     """What became of a run."""
 
     outcomes: list[Outcome]
-    """Thinned: with their best candidates only."""
     failures: Mapping[str, str]
     interrupted: bool
     verdict: Verdict | None
@@ -71,18 +71,25 @@ class Result:
 
 
 def write_results(
-    plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
+    plan: Plan, folder: RunFolder, warnings: Sequence[str], failed_cohorts: Mapping[str, str], *, interrupted: bool
 ) -> Result:
-    """Write all results into the run folder."""
+    """Write all results into the run folder.
+
+    Parameters
+    ----------
+    failed_cohorts
+        Cohort id -> why none of its trajectories goes on; the journal does not know.
+    """
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
     counts = Counts(plan.protocol)
     outcomes: list[Outcome] = []
     with RecordsWriter(folder.path) as records:
-        for trajectory, history in in_order(folder.journal, plan.trajectories, plan.protocol):
-            whole = outcome(trajectory, history, plan.protocol, failures.get(trajectory.id))
-            records.add(whole)
-            counts.add(whole)
-            outcomes.append(whole.thinned())
+        for history in in_order(folder.journal, plan.cohorts, plan.protocol):
+            found = outcomes_of(history, plan.protocol, failed_cohorts.get(history.cohort.id))
+            records.add(history, found)
+            counts.add(history, found)
+            outcomes += found
+    failures = {o.trajectory.id: o.failure for o in outcomes if o.failure is not None}
     complete, attributes = _complete(folder, outcomes), _ImageAttributes(folder)
     cases = _steered(complete)
     _compare_runs(plan, folder, complete, attributes)
@@ -93,7 +100,7 @@ def write_results(
     finished = not interrupted and not any(o.stop_reason is StopReason.UNFINISHED for o in outcomes)
     folder.about |= {
         "finished": (folder.about["finished"] or timestamp()) if finished else None,
-        "counts": {**counts.as_dict(), "failed": len(failures)},
+        "counts": counts.as_dict(),
         "failures": dict(failures),
     }
     folder.save()

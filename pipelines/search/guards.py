@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipelines.search.notices import Check, Notice
-from pipelines.search.trajectory import Candidate
+from pipelines.search.rounds import Candidate, Verdict
 from pipelines.settings.search import Guard, GuardSettings
 
 SATURATION, SHARPNESS = "saturation", "sharpness"
@@ -71,25 +71,23 @@ def reseed_notice(initial: float, final: float, guards: GuardSettings) -> Notice
     return Notice(Check.RESEED, final, initial, words)
 
 
-def prompt_warnings(candidate: Candidate) -> tuple[Notice, ...]:
-    """The candidate's warnings that depend on its prompt alone, and so hold for every user."""
-    return tuple(warning for warning in candidate.warnings if warning.check is Check.SUBJECT)
-
-
-def apply_guards(candidate: Candidate, base: Candidate, guards: GuardSettings) -> Candidate:
-    """The candidate with the notices of all guards that compare its measurements with the base image's."""
-    for level, notice in _measurement_notices(candidate.measured, base.measured, guards):
-        candidate = with_notice(candidate, level, notice)
-    return candidate
+def judge(measured: Mapping[str, float], base: Mapping[str, float], guards: GuardSettings) -> Verdict:
+    """What all guards say that compare an image's measurements with the base image's."""
+    warnings: list[Notice] = []
+    rejected = None
+    for level, notice in _measurement_notices(measured, base, guards):
+        if level == "reject":
+            rejected = rejected or notice
+        elif level == "warn":
+            warnings.append(notice)
+    return Verdict(measured=measured, warnings=tuple(warnings), rejected=rejected)
 
 
 def with_notice(candidate: Candidate, level: Guard, notice: Notice) -> Candidate:
-    """The candidate warned or rejected, as `level` says. A warning that it has already is not repeated."""
+    """The candidate warned or rejected, as `level` says."""
     if level == "reject":
         return replace(candidate, rejected=candidate.rejected or notice)
-    if level == "off" or notice in candidate.warnings:
-        return candidate
-    return replace(candidate, warnings=(*candidate.warnings, notice))
+    return candidate if level == "off" else replace(candidate, warnings=(*candidate.warnings, notice))
 
 
 def _measurement_notices(

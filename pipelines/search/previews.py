@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
-from pipelines.search.trajectory import Candidate, History
+from pipelines.search.rounds import Candidate
 from pipelines.settings.search import SearchSettings
 from predictor.metrics import srocc
 
@@ -15,17 +16,17 @@ LEAST_PAIRS = 8
 """With fewer pairs of scores the rank correlation is too uncertain to switch previews off by."""
 
 
-def agreement(history: History) -> float | None:
-    """Rank correlation (SROCC) of preview and final score over all images that a trajectory has finished.
+def agreement(history: History, user: str) -> float | None:
+    """Rank correlation (SROCC) of preview and final score over all images that were finished for a user.
 
     None where there are fewer than `LEAST_PAIRS`. The first round is finished whole. From the second on only the best
     previews are, and this restriction of range lowers the correlation.
     """
     pairs = [
-        (candidate.preview_score, candidate.score)
-        for iteration in history
-        for candidate in iteration.candidates
-        if candidate.preview_score is not None and candidate.score is not None
+        (candidate.preview_score, score)
+        for _, proposals in history.proposed_for(user)
+        for candidate in proposals.candidates
+        if candidate.preview_score is not None and (score := history.score(user, candidate)) is not None
     ]
     if len(pairs) < LEAST_PAIRS:
         return None
@@ -33,10 +34,10 @@ def agreement(history: History) -> float | None:
     return float(srocc(preview, final))
 
 
-def previews_help(history: History, protocol: SearchSettings) -> bool:
-    """Whether the next round of a trajectory has previews: as long as they rank candidates as the images do."""
-    measured = agreement(history)
-    return measured is None or (not math.isnan(measured) and measured >= protocol.preview_agreement)
+def previews_help(history: History, user: str, settings: SearchSettings) -> bool:
+    """Whether a user's next round has previews: as long as they rank candidates as the images do."""
+    measured = agreement(history, user)
+    return measured is None or (not math.isnan(measured) and measured >= settings.preview_agreement)
 
 
 def best_previews(candidates: Sequence[Candidate], keep: int) -> list[Candidate]:

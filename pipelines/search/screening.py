@@ -1,8 +1,8 @@
 """The screen: which of many proposals are rendered, by a prediction of their scores from their prompts.
 
-The prediction is a ridge regression from prompt embeddings to one user's scores, fitted anew each round to all that the
-history holds. It knows nothing of images, so it only ranks. A proposal too similar to a prompt that was evaluated, or
-to one already kept, is not rendered.
+The prediction is a ridge regression from prompt embeddings to each user's scores, fitted anew each round to all that
+the cohort has scored. It knows nothing of images, so it only ranks. A proposal too similar to a prompt that was
+evaluated, or to one already kept, is not rendered.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,62 @@ class Screened:
     rejected: dict[int, Notice]
 
 
+class ScorePredictor:
+    """Ridge regressions from one set of prompts to the scores of many users: factorised once, solved for each.
+
+    A user's penalty is the one with the least generalised cross-validation error (Golub, Heath & Wahba 1979,
+    doi:10.1080/00401706.1979.10489751); the intercept is not penalised.
+
+    Parameters
+    ----------
+    evaluated
+        Embeddings of unit length of the N prompts that have scores, shape (N, d).
+    scores
+        Of M users, shape (M, N). A score that is missing (nan) counts as the user's mean.
+    """
+
+    def __init__(self, evaluated: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
+        self.evaluated = evaluated
+        given = scores.T.astype(np.float64)  # (N, M)
+        self._level = np.nanmean(given, 0)  # (M,)
+        target = np.where(np.isnan(given), 0.0, given - self._level)
+        self._centre = evaluated.mean(0, dtype=np.float64)
+        features = evaluated - self._centre
+        squares, self._basis, projected = _factorised(features, target)  # (r,), (d, r), (r, M)
+        scale = max(float(squares.sum()) / min(features.shape), 1e-12)
+        penalties = _PENALTIES * scale
+        shrunk = squares / (squares + penalties[:, None])  # (penalties, r)
+        unexplained = np.maximum((target**2).sum(0) - (projected**2).sum(0), 0.0)
+        residual = unexplained + (1 - shrunk) ** 2 @ projected**2  # (penalties, M)
+        freedom = np.maximum(len(target) - 1 - shrunk.sum(1), 1e-9)
+        best = penalties[np.argmin(residual / freedom[:, None] ** 2, 0)]  # (M,)
+        self._weights = projected * (np.sqrt(squares)[:, None] / (squares[:, None] + best))  # (r, M)
+
+    def predict(self, proposals: NDArray[np.floating], user: int) -> NDArray[np.float64]:
+        """One user's scores of P proposals, shape (P,)."""
+        return self._level[user] + (proposals - self._centre) @ self._basis @ self._weights[:, user]
+
+
+def _factorised(
+    features: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Squared singular values (r,), right singular vectors (d, r), and the targets along the left ones (r, M).
+
+    By the smaller of the two Gram matrices, which costs a fraction of a singular value decomposition.
+    """
+    rows, columns = features.shape
+    squares, vectors = np.linalg.eigh(features @ features.T if rows < columns else features.T @ features)
+    kept = squares > 1e-12 * max(squares[-1], 1e-300)
+    squares, vectors = squares[kept], vectors[:, kept]
+    if rows < columns:
+        return squares, features.T @ vectors / np.sqrt(squares), vectors.T @ target
+    return squares, vectors, vectors.T @ (features.T @ target) / np.sqrt(squares)[:, None]
+
+
 def screen(
     proposals: NDArray[np.floating],
     evaluated: NDArray[np.floating],
-    scores: NDArray[np.floating],
+    predicted: NDArray[np.floating],
     *,
     keep: int,
     novelty: float,
@@ -42,44 +94,25 @@ def screen(
     proposals
         Embeddings of unit length, shape (P, d).
     evaluated
-        Embeddings of the prompts that have a score, shape (n, d); `scores` has shape (n,).
+        Embeddings of the prompts that have scores, shape (N, d).
+    predicted
+        Of the proposals, shape (P,).
     keep
         How many at most.
     novelty
         Least 1 − cosine to every prompt that was evaluated or is kept.
     """
-    predicted = predict(proposals, evaluated, scores)
     order = np.argsort(-predicted, kind="stable")
-    known, kept, rejected = evaluated, [], {}
+    nearest = (proposals @ evaluated.T).max(1)  # (P,)
+    among = proposals @ proposals.T
+    kept: list[int] = []
+    rejected: dict[int, Notice] = {}
     for rank, place in enumerate(order.tolist(), start=1):
         if len(kept) == keep:
             rejected[place] = Notice(Check.SCREEN, rank, keep, f"ranked {rank} of {len(order)}")
-        elif (distance := 1 - float((known @ proposals[place]).max())) < novelty:
+        elif (distance := 1 - float(max(nearest[place], among[place, kept].max(initial=-1)))) < novelty:
             words = f"{max(0.0, distance):.3f} from a prompt that was evaluated, less than {novelty:g}"
             rejected[place] = Notice(Check.NOVELTY, distance, novelty, words)
         else:
             kept.append(place)
-            known = np.vstack([known, proposals[place]])
     return Screened(sorted(kept), rejected)
-
-
-def predict(
-    proposals: NDArray[np.floating], evaluated: NDArray[np.floating], scores: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Scores by ridge regression, shape (P,).
-
-    The penalty is the one with the least generalised cross-validation error (Golub, Heath & Wahba 1979,
-    doi:10.1080/00401706.1979.10489751); the intercept is not penalised.
-    """
-    centre, level = evaluated.mean(0, dtype=np.float64), float(scores.mean())
-    features, target = evaluated - centre, np.asarray(scores, np.float64) - level  # (n, d), (n,)
-    u, s, vt = np.linalg.svd(features, full_matrices=False)
-    projected = u.T @ target
-    unexplained = float(target @ target - projected @ projected)
-    penalties = _PENALTIES * max(float((s**2).mean()), 1e-12)
-    shrunk = s**2 / (s**2 + penalties[:, None])  # (penalties, r)
-    residual = unexplained + (((1 - shrunk) * projected) ** 2).sum(1)
-    freedom = np.maximum(len(scores) - 1 - shrunk.sum(1), 1e-9)
-    best = int(np.argmin(residual / freedom**2))
-    weights = vt.T @ (projected * s / (s**2 + penalties[best]))
-    return level + (proposals - centre) @ weights

@@ -1,8 +1,11 @@
-"""The search as a pure state machine (paper, section 5).
+"""The search as a pure state machine (paper, section 5), for a cohort at a time.
 
-A trajectory is one user x prompt x run x scorer. Iteration 0 renders and scores the base prompt; each further iteration
-scores variations of the best prompt so far. The next step, and whether to stop, is a pure function of the recorded
-history. No counter is kept beside it, so a resumed run and an undisturbed one cannot disagree.
+Iteration 0 renders and scores the base prompt; each further iteration scores variations of the best prompt so far, of
+each user. The next step, and whether to stop, is a pure function of the recorded history. No counter is kept beside it,
+so a resumed run and an undisturbed one cannot disagree.
+
+A user who has stopped has nothing proposed any more, but still scores the images of the others of the cohort; where one
+of them is a new best, the user searches again.
 
 Whatever goes beyond the paper is off unless `SearchSettings` turns it on.
 """
@@ -11,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipelines.search.trajectory import Candidate, History, walk
+import numpy as np
+
+from pipelines.search.history import NONE, History
 from pipelines.settings.search import SearchSettings
 
 
@@ -25,87 +30,68 @@ class StopReason(StrEnum):
     UNFINISHED = "unfinished"
     """The run was interrupted; `--resume` goes on with it."""
     FAILED = "failed"
-    """Its base prompt or its proposer failed; `--resume` tries again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Propose:
-    """Next: ask for variations of `context` and score them as iteration `number`."""
-
-    number: int
-    context: Candidate
+    """Its base prompt has no score, or nothing that was proposed for it could be rendered."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderBase:
-    """Next: render and score the base prompt as iteration 0."""
+    """Next: render the base prompt and score it for everybody, as round 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScorePool:
-    """Next: only score the images that the others of the cohort rendered in iteration `number`."""
+class Propose:
+    """Next, as round `number`: ask for variations of the best prompts of these users, and score them for everybody."""
 
     number: int
+    users: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reseed:
-    """Next: render and score the winner and the base prompt again, with fresh seeds."""
+    """Next: render and score the winners of these users, and the base prompt, again with fresh seeds."""
 
     number: int
-    winner: Candidate
+    users: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Next: nothing. The search has come to its end."""
+    """Next: nothing. The search has come to its end, for each user for this reason."""
 
-    reason: StopReason
-
-
-Step = RenderBase | Propose | ScorePool | Reseed | Stop
+    reasons: tuple[StopReason, ...]
 
 
-class BasePromptFailedError(RuntimeError):
-    """The base prompt has no score, so there is nothing to improve on."""
+Step = RenderBase | Propose | Reseed | Stop
 
 
-def next_step(history: History, protocol: SearchSettings) -> Step:
+def next_step(history: History, settings: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
-    The reseed guard comes last. Where it rejects the winner, the best before it is the winner, and is reseeded too.
-
-    Raises
-    ------
-    BasePromptFailedError
-        Iteration 0 is recorded and holds no score.
+    The reseed guard comes last. Where it rejects a winner, the best before it is the winner, and is reseeded too.
     """
-    if not history:
+    if not history.rounds:
         return RenderBase()
-    bests = [best for _, best in walk(history)]
-    if bests[0] is None:
-        raise BasePromptFailedError(history[0].candidates[0].error or "the base prompt has no score")
-    best = bests[-1]
-    assert best is not None
-    reason = _over([b for i, b in zip(history, bests, strict=True) if i.reseeded is None], protocol)
-    if reason is None:
-        return Propose(len(history), best)
-    reseeded = {iteration.reseeded.prompt for iteration in history if iteration.reseeded is not None}
-    if protocol.guards.reseed != "off" and best is not bests[0] and best.prompt not in reseeded:
-        return Reseed(len(history), best)
-    return Stop(reason)
+    users = history.cohort.users
+    has_score = history.best != NONE
+    if history.searched <= settings.iterations:
+        searching = np.flatnonzero(has_score & (history.stale < settings.patience))
+        if len(searching):
+            return Propose(len(history.rounds), tuple(users[member] for member in searching))
+    if settings.guards.reseed != "off" and (unsure := _not_reseeded(history)):
+        return Reseed(len(history.rounds), unsure)
+    over = StopReason.ITERATIONS if history.searched > settings.iterations else StopReason.PATIENCE
+    return Stop(tuple(over if scored else StopReason.FAILED for scored in has_score))
 
 
-def _over(bests: Sequence[Candidate | None], protocol: SearchSettings) -> StopReason | None:
-    """Why the search is over, from the best after each of its iterations; None where it goes on."""
-    if len(bests) > protocol.iterations:
-        return StopReason.ITERATIONS
-    stale = 0
-    for earlier, later in zip(bests[-2::-1], bests[:0:-1], strict=True):
-        if later is not earlier:
-            break
-        stale += 1
-    return StopReason.PATIENCE if stale >= protocol.patience else None
+def _not_reseeded(history: History) -> tuple[str, ...]:
+    """The users whose winner is not the base image, and has not been rendered with fresh seeds."""
+    unsure = []
+    for user, base, best in zip(history.cohort.users, history.bests[0], history.best, strict=True):
+        if best not in (NONE, base):
+            prompt = history.images[best].prompt
+            if all(again.prompt != prompt for again in history.reseeded(user)):
+                unsure.append(user)
+    return tuple(unsure)
 
 
 def admit(proposals: Sequence[str], taken: Sequence[str], room: int) -> tuple[list[str], dict[str, int]]:

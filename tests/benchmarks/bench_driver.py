@@ -1,9 +1,12 @@
-"""What a candidate costs the driver, and how much memory: real Ray, roles that do nothing, everything on the disk.
+"""What an image costs the driver, and how much memory, by how many users share it: real Ray, roles that do nothing.
 
-    python tests/benchmarks/bench_driver.py 1000 10000 100000
+    python tests/benchmarks/bench_driver.py 10 40 100 200
+    python tests/benchmarks/bench_driver.py 200 --share base
 
-Each size is a process of its own, for its peak of memory (VmHWM). The time is of the whole of it, from the first
-trajectory to the last one, and apart from it that of the records that are made of the journal at the end.
+By the default protocol (a pool, whose proposals are screened) or by the paper's; everything is on the disk. Each number
+of users is a process of its own, for its peak of memory (VmHWM). The time is of the whole of it, from the first cohort
+to the last one, on two cores with the actors beside it; the driver's own processor time is apart from it, and so is the
+time of the records that are made of the journal at the end.
 """
 
 import argparse
@@ -12,26 +15,31 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.cluster import connect, disconnect
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
-from pipelines.records.replay import in_order, unfinished
-from pipelines.records.tables import Outcome, RecordsWriter, outcome
-from pipelines.reporting.gallery import Page, write_gallery
-from pipelines.search.trajectory import Iteration, Trajectory, image_seed
+from pipelines.records.replay import in_order
+from pipelines.records.tables import Outcome, RecordsWriter, outcomes
+from pipelines.search.cohort import Cohort, cohorts
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
-from tests.benchmarks.simulated_roles import report
+from tests.benchmarks.simulated_roles import report, scores_of, trajectories
 
-PROTOCOL = SearchSettings(patience=5)
-PER_TRAJECTORY = 1 + PROTOCOL.candidates * PROTOCOL.iterations
+PROTOCOLS = {"pool": SearchSettings(share="pool", screen=8, patience=5), "base": SearchSettings(patience=5)}
 
 
 class NoRenderer:
@@ -51,77 +59,72 @@ class NoProposer:
 class NoScorer:
     def setup(self) -> None: ...
 
-    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        return (hash(rendering.png) % 1000) / 1000
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        return scores_of(request, rendering)
+
+
+class NoFeatureExtractor:
+    def setup(self) -> None: ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 class Nobody:
     """An observer that looks away."""
 
-    def begun(self, trajectory: Trajectory) -> None: ...
+    def begun(self, cohort: Cohort, rounds: int) -> None: ...
     def rendered(self) -> None: ...
-    def finished(self, trajectory: Trajectory, history: list[Iteration]) -> None: ...
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
+    def finished(self, trajectory: Trajectory, gain: float) -> None: ...
+    def over(self, cohort: Cohort) -> None: ...
     def failed(self, trajectory: Trajectory, reason: str) -> None:
         raise RuntimeError(reason)
 
     def warned(self, warning: str) -> None: ...
 
 
-def trajectories(candidates: int) -> list[Trajectory]:
-    return [
-        Trajectory(
-            user=f"u{n}",
-            members=(f"u{n}",),
-            prompt_id=f"p{n // 50}",
-            base_prompt=f"prompt {n // 50}",
-            scorer="pamela",
-            run=1,
-            image_seed=image_seed(0, f"prompt {n // 50}"),
-            seed=0,
-        )
-        for n in range(round(candidates / PER_TRAJECTORY))
-    ]
-
-
-async def steer(folder: Path, todo: list[Trajectory]) -> float:
-    """Seconds from the first trajectory to the last."""
+async def steer(folder: Path, todo: list[Cohort], settings: SearchSettings) -> tuple[float, float, int]:
+    """Seconds from the first cohort to the last, of them the driver's own processor time, and the images."""
     pools = {
         "renderer": ActorPool(Role(name="renderer", make=NoRenderer, in_flight=8)),
-        "proposer": ActorPool(Role(name="proposer", make=NoProposer)),
+        "proposer": ActorPool(Role(name="proposer", make=NoProposer, in_flight=4)),
         "scorer": ActorPool(Role(name="scorer", make=NoScorer, in_flight=8)),
+        "feature_extractor": ActorPool(Role(name="feature_extractor", make=NoFeatureExtractor, in_flight=2)),
     }
     journal = Journal(folder / "journal.jsonl")
     driver = Driver(
-        protocol=PROTOCOL,
+        settings=settings,
         renderer=RenderPath(pools["renderer"]),
         renderer_identity={"renderer": "none"},
         proposer=pools["proposer"],
         scorers={"pamela": pools["scorer"]},
         images=ImageStore(folder),
         journal=journal,
-        observer=Nobody(),  # pyright: ignore[reportArgumentType]
+        observer=Nobody(),
+        embeddings=TextEmbeddings(pools["feature_extractor"]),
     )
     try:
         await asyncio.gather(*(pool.start() for pool in pools.values()))
-        began = time.monotonic()
-        await driver.run(todo, unfinished(folder / "journal.jsonl", todo, PROTOCOL).histories)
-        return time.monotonic() - began
+        began, own = time.monotonic(), time.process_time()
+        await driver.run(todo, {})
+        return time.monotonic() - began, time.process_time() - own, driver.images_made.rendered
     finally:
         for pool in pools.values():
             pool.stop()
         journal.close()
 
 
-def records(folder: Path, todo: list[Trajectory]) -> float:
-    """Seconds for tables and gallery."""
+def records(folder: Path, todo: list[Cohort], settings: SearchSettings) -> float:
+    """Seconds for the tables."""
     began = time.monotonic()
     thin: list[Outcome] = []
     with RecordsWriter(folder) as writer:
-        for trajectory, history in in_order(folder / "journal.jsonl", todo, PROTOCOL):
-            whole = outcome(trajectory, history, PROTOCOL)
-            writer.add(whole)
-            thin.append(whole.thinned())
-    write_gallery(folder, thin, Page(title="bench", notes=(), people={}))
+        for history in in_order(folder / "journal.jsonl", todo, settings):
+            found = outcomes(history, settings)
+            writer.add(history, found)
+            thin += found
     return time.monotonic() - began
 
 
@@ -130,20 +133,28 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def measure(candidates: int) -> dict[str, Any]:
-    todo = trajectories(candidates)
+def measure(users: int, prompts: int, settings: SearchSettings) -> dict[str, Any]:
+    todo = list(cohorts(trajectories(users, prompts), settings.share))
     connect(None)
     with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         began_mb = peak_mb()
-        steered = asyncio.run(steer(Path(name), todo))
+        steered, own, images = asyncio.run(steer(folder, todo, settings))
         steered_mb = peak_mb()
         disconnect()
-        concluded = records(Path(name), todo)
-    number = len(todo) * PER_TRAJECTORY
+        concluded = records(folder, todo, settings)
+        journal = (folder / "journal.jsonl").stat().st_size
+    scores = images * (users if settings.share == "pool" else 1)
     return {
-        "candidates": number,
-        "ms_per_candidate": round(1000 * steered / number, 3),
-        "records_ms_per_candidate": round(1000 * concluded / number, 3),
+        "users": users,
+        "prompts": prompts,
+        "share": settings.share,
+        "images": images,
+        "ms_per_image": round(1000 * steered / images, 3),
+        "driver_ms_per_image": round(1000 * own / images, 3),
+        "records_ms_per_image": round(1000 * concluded / images, 3),
+        "journal_mb": round(journal / 1e6, 2),
+        "journal_bytes_per_score": round(journal / scores, 2),
         "peak_mb_before": round(began_mb),
         "peak_mb_steered": round(steered_mb),
         "peak_mb": round(peak_mb()),
@@ -152,14 +163,17 @@ def measure(candidates: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("candidates", type=int, nargs="+")
+    parser.add_argument("users", type=int, nargs="+")
+    parser.add_argument("--prompts", type=int, default=1)
+    parser.add_argument("--share", choices=PROTOCOLS, default="pool")
     parser.add_argument("--here", action="store_true", help="measure in this process")
     given = parser.parse_args()
     if given.here:
-        report("driver", measure(given.candidates[0]))
+        report("driver", measure(given.users[0], given.prompts, PROTOCOLS[given.share]))
         return
-    for number in given.candidates:
-        subprocess.run([sys.executable, __file__, str(number), "--here"], check=True)
+    for number in given.users:
+        options = ["--prompts", str(given.prompts), "--share", given.share, "--here"]
+        subprocess.run([sys.executable, __file__, str(number), *options], check=True)
 
 
 if __name__ == "__main__":

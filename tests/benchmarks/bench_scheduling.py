@@ -1,7 +1,9 @@
 """How busy the driver keeps renderers, beside the loop of its peers, and what a model says of larger clusters.
 
     bench_scheduling.py             8 renderers of 200 ms, proposals in 1 s, 8 users x 8 prompts
-    bench_scheduling.py --scaling   the model alone: up to 256 renderers, 200 users x 18 prompts x 2 runs
+    bench_scheduling.py --users 200 --prompts 18 --runs 2 --scaling 8 256
+                                    the model alone, by the paper's protocol and by the default one, with the time that
+                                    the driver's own work takes on this machine
 
 Three things run one after the other on the same work: the driver on a virtual cluster; the driver on real Ray with
 roles that sleep, whose wall time has to be within 5% of the model's; and MILS's loop, one process a GPU that proposes,
@@ -14,6 +16,7 @@ import asyncio
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,17 +24,23 @@ from statistics import median
 from typing import Any, cast
 from unittest.mock import patch
 
+import numpy as np
+
 from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.cluster import connect, disconnect
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
+from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution import render_cache
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
+from pipelines.search.cohort import Cohort, cohorts
+from pipelines.search.history import History
+from pipelines.search.rounds import Candidate, Proposed, Round
 from pipelines.search.state_machine import Propose, Stop, admit, next_step
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory, proposal_seed
+from pipelines.search.trajectory import Trajectory, proposal_seed
 from pipelines.settings.search import SearchSettings
 from tests.benchmarks.simulated_roles import (
     Memory,
@@ -41,21 +50,23 @@ from tests.benchmarks.simulated_roles import (
     Watcher,
     proposals_of,
     report,
-    score_of,
+    scores_of,
     seconds_of,
     trajectories,
 )
 from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 
 PROTOCOL = SearchSettings()
-RENDER_S, PROPOSE_S, SCORE_S = 0.2, 1.0, 0.001
+POOLED = SearchSettings(share="pool", screen=8)
+"""As protocols/frugal.yaml, without the guards, which call no renderer."""
+RENDER_S, PROPOSE_S, SCORE_S, EMBED_S = 0.2, 1.0, 0.001, 0.002
 _AT_ONCE = 64
 
 
-def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher) -> Driver:
-    renderer, proposer, scorer = pools
+def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher, settings: SearchSettings) -> Driver:
+    renderer, proposer, scorer, *embedder = pools
     return Driver(
-        protocol=PROTOCOL,
+        settings=settings,
         renderer=RenderPath(cast(ActorPool, renderer)),
         renderer_identity={},
         proposer=proposer,
@@ -63,6 +74,7 @@ def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher) -> 
         images=images,
         journal=journal,
         observer=watcher,
+        embeddings=TextEmbeddings(embedder[0]) if embedder else None,
     )
 
 
@@ -79,8 +91,8 @@ def on_ray(work: list[Trajectory], renderers: int) -> dict[str, Any]:
         journal = Journal(folder / "journal.jsonl")
         try:
             await asyncio.gather(*(pool.start() for pool in pools))
-            driver = drive(pools, ImageStore(folder), journal, watcher)
-            await driver.run(work, {trajectory.id: [] for trajectory in work})
+            driver = drive(pools, ImageStore(folder), journal, watcher, PROTOCOL)
+            await driver.run(list(cohorts(work, PROTOCOL.share)), {})
             pools[0].accounting.settle()
             return {"idle_s": {why: round(s, 1) for why, s in pools[0].accounting.idle_s.items()}}
         finally:
@@ -109,12 +121,26 @@ def measured(watcher: Watcher, renderers: int, render_s: float = RENDER_S) -> di
 
 
 def on_virtual_cluster(
-    work: list[Trajectory], renderers: int, render_s: float = RENDER_S, propose_s: float = PROPOSE_S
+    work: list[Trajectory],
+    renderers: int,
+    render_s: float = RENDER_S,
+    propose_s: float = PROPOSE_S,
+    settings: SearchSettings = PROTOCOL,
+    *,
+    own_work: bool = False,
 ) -> dict[str, Any]:
-    """The same driver, on a clock that jumps."""
+    """The same driver, on a clock that jumps, and, with `own_work`, runs while the driver itself is at work."""
     watcher = Watcher()
     began = time.perf_counter()
-    drive_virtually(work, watcher, renderers=renderers, render_s=render_s, propose_s=propose_s)
+    drive_virtually(
+        work,
+        watcher,
+        renderers=renderers,
+        render_s=render_s,
+        propose_s=propose_s,
+        settings=settings,
+        own_work=own_work,
+    )
     return measured(watcher, renderers, render_s) | {"computed_in_s": round(time.perf_counter() - began, 1)}
 
 
@@ -126,8 +152,10 @@ def drive_virtually(
     render_s: float = RENDER_S,
     propose_s: float = PROPOSE_S,
     score_s: float = SCORE_S,
+    settings: SearchSettings = PROTOCOL,
+    own_work: bool = False,
 ) -> list[VirtualPool]:
-    """The pools of renderers, proposers and scorers as the driver has left them."""
+    """The pools as the driver has left them: renderers, proposers, scorers, and embedders where there is a screen."""
     memory = Memory()
 
     def render(method: str, request: RenderRequest) -> tuple[Rendering, float]:
@@ -136,8 +164,12 @@ def drive_virtually(
     def propose(method: str, request: ProposalRequest) -> tuple[Any, float]:
         return proposals_of(request), seconds_of(propose_s, request.seed)
 
-    def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[float, float]:
-        return score_of(request, rendering), score_s
+    def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[list[float], float]:
+        return scores_of(request, rendering), score_s
+
+    def embed(method: str, texts: Sequence[str]) -> tuple[Any, float]:
+        vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), EMBED_S * len(texts)
 
     async def main() -> list[VirtualPool]:
         pools = [
@@ -145,13 +177,17 @@ def drive_virtually(
             VirtualPool(Role(name="proposer", make=Proposer, in_flight=_AT_ONCE), propose, all_at_once=True),
             VirtualPool(Role(name="scorer", make=Scorer, actors=max(1, renderers // 64)), score),
         ]
-        await drive(pools, memory, memory, watcher).run(work, {trajectory.id: [] for trajectory in work})
+        if settings.screen is not None:
+            pools.append(
+                VirtualPool(Role(name="feature_extractor", make=Scorer, actors=max(1, renderers // 16)), embed)
+            )
+        await drive(pools, memory, memory, watcher, settings).run(list(cohorts(work, settings.share)), {})
         for pool in pools:
             pool.accounting.settle()
         return pools
 
     with patch.object(render_cache, "put", lambda value: value):  # there is no Ray to keep it
-        return simulate(main())[0]
+        return simulate(main(), own_work=own_work)[0]
 
 
 def one_gpu_of_mils(work: list[Trajectory]) -> tuple[int, float]:
@@ -159,34 +195,35 @@ def one_gpu_of_mils(work: list[Trajectory]) -> tuple[int, float]:
     renderer, scorer = Renderer(RENDER_S), Scorer()
     renders, began = 0, time.perf_counter()
     for trajectory in work:
-        history: list[Iteration] = []
+        history = History(Cohort(trajectory.id, (trajectory,)))
         while not isinstance(step := next_step(history, PROTOCOL), Stop):
             prompts = [trajectory.base_prompt]
             if isinstance(step, Propose):
-                prompts = ask(trajectory, step)
+                prompts = ask(trajectory, history)
             drawn = [renderer.render(RenderRequest(prompt=p, seed=trajectory.image_seed)) for p in prompts]
             renders += len(drawn)
-            request = ScoreRequest(users=trajectory.members, base_prompt=trajectory.base_prompt)
-            scored = [
-                Candidate(prompt=prompt, image=prompt, score=scorer.score(request, image))
-                for prompt, image in zip(prompts, drawn, strict=True)
-            ]
-            history.append(Iteration(number=len(history), candidates=tuple(scored)))
+            request = ScoreRequest(audiences=(trajectory.members,), base_prompt=trajectory.base_prompt)
+            scores = np.array([scorer.score_each(request, image) for image in drawn], np.float32).T
+            proposed = Proposed(
+                users=(trajectory.user,),
+                candidates=tuple(Candidate(prompt=p, image=f"{len(history.rounds)} {p}") for p in prompts),
+            )
+            history.append(Round(number=len(history.rounds), proposed=(proposed,), scores=scores))
     return renders, time.perf_counter() - began
 
 
-def ask(trajectory: Trajectory, step: Propose) -> list[str]:
-    assert step.context.score is not None
-    seed = proposal_seed(trajectory, step.number, 0)
+def ask(trajectory: Trajectory, history: History) -> list[str]:
+    best = history.images[history.best[0]].prompt
+    seed = proposal_seed(trajectory, len(history.rounds), 0)
     time.sleep(seconds_of(PROPOSE_S, seed))
     request = ProposalRequest(
         base_prompt=trajectory.base_prompt,
-        best_prompt=step.context.prompt,
-        best_score=step.context.score,
+        best_prompt=best,
+        best_score=float(history.best_scores[0]),
         count=PROTOCOL.candidates,
         seed=seed,
     )
-    return admit(proposals_of(request).prompts, [step.context.prompt], PROTOCOL.candidates)[0]
+    return admit(proposals_of(request).prompts, [best], PROTOCOL.candidates)[0]
 
 
 def by_mils(work: list[Trajectory], renderers: int) -> dict[str, Any]:
@@ -212,12 +249,15 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--renderers", type=int, default=8)
-    parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--scaling", type=int, nargs="+", metavar="RENDERERS", help="the model alone, of so many")
     said = parser.parse_args()
     if said.scaling:
-        for renderers in (8, 32, 128, 256):
-            model = on_virtual_cluster(trajectories(200, 18, 2), renderers, render_s=9.0, propose_s=5.0)
-            report("scaling", model | {"hours": round(model["wall_s"] / 3600, 2)})
+        work = trajectories(said.users, said.prompts, said.runs)
+        for settings in (PROTOCOL, POOLED):
+            for renderers in said.scaling:
+                model = on_virtual_cluster(work, renderers, 9.0, 5.0, settings, own_work=True)
+                report("scaling", {"share": settings.share} | model | {"hours": round(model["wall_s"] / 3600, 2)})
         return
     work = trajectories(said.users, said.prompts)
     model = on_virtual_cluster(work, said.renderers)

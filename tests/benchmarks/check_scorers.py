@@ -101,14 +101,14 @@ def check(name: str, folder: Path) -> bool:
             say(f"{name:12} {published.image:20} not in {folder}; get it from {published.source}")
             right = False
             continue
-        score = scorer.score(ScoreRequest(users=(), base_prompt=published.prompt), rendering(path))
+        score = scorer.score(ScoreRequest(audiences=((),), base_prompt=published.prompt), rendering(path))
         close = abs(score - published.score) <= published.within
         right = right and close
         verdict = "as published" if close else "NOT as published"
         say(f"{name:12} {published.image:20} {score:8.3f}, published {published.score:8.3f}: {verdict}")
     if name not in PUBLISHED:
         for path in sorted(path for path in folder.iterdir() if path.suffix in (".bmp", ".jpg", ".png", ".webp")):
-            score = scorer.score(ScoreRequest(users=(), base_prompt=_OCEAN), rendering(path))
+            score = scorer.score(ScoreRequest(audiences=((),), base_prompt=_OCEAN), rendering(path))
             say(f"{name:12} {path.name:20} {score:8.3f}, nothing published")
     return right
 

@@ -5,9 +5,15 @@ import hashlib
 import json
 import random
 import time
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
-from pipelines.search.trajectory import Iteration, Trajectory, image_seed
+from pipelines.search.cohort import Cohort
+from pipelines.search.rounds import Round
+from pipelines.search.trajectory import Trajectory, image_seed
 
 SPREAD = 0.1
 """Calls take up to so much longer or shorter than said, by what is asked."""
@@ -18,9 +24,16 @@ def seconds_of(mean_s: float, *asked: object) -> float:
     return mean_s * (1 + SPREAD * random.Random(repr(asked)).uniform(-1, 1))
 
 
-def score_of(request: ScoreRequest, rendering: Rendering) -> float:
-    digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32
+def scores_of(request: ScoreRequest, rendering: Rendering) -> list[float]:
+    image = np.uint64(int.from_bytes(hashlib.sha256(rendering.png).digest()[:8], "big"))
+    mixed = (_numbers(request.audiences) ^ image) * np.uint64(0x9E3779B97F4A7C15)  # wraps: multiplicative hashing
+    return (mixed / 2.0**64).tolist()
+
+
+@lru_cache
+def _numbers(audiences: tuple[tuple[str, ...], ...]) -> NDArray[np.uint64]:
+    digests = (hashlib.sha256(repr(users).encode()).digest() for users in audiences)
+    return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.uint64)
 
 
 def proposals_of(request: ProposalRequest) -> Proposals:
@@ -62,8 +75,8 @@ class Scorer:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        return score_of(request, rendering)
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        return scores_of(request, rendering)
 
 
 def trajectories(users: int, prompts: int, runs: int = 1) -> list[Trajectory]:
@@ -92,13 +105,19 @@ class Watcher:
         self.rendered_at: list[float] = []
         self.ended: list[str] = []
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, cohort: Cohort, rounds: int) -> None:
+        """Nothing to remember."""
+
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+        """Nothing to remember."""
+
+    def over(self, cohort: Cohort) -> None:
         """Nothing to remember."""
 
     def rendered(self) -> None:
         self.rendered_at.append(asyncio.get_running_loop().time())
 
-    def finished(self, trajectory: Trajectory, history: object) -> None:
+    def finished(self, trajectory: Trajectory, gain: float) -> None:
         self.ended.append(trajectory.user)
 
     def failed(self, trajectory: Trajectory, reason: str) -> None:
@@ -120,7 +139,7 @@ class Memory:
     def write(self, key: str, png: bytes) -> None:
         self._images[key] = png
 
-    def append(self, *entries: tuple[str, Iteration]) -> None:
+    def append(self, cohort_id: str, finished: Round) -> None:
         """The history is the driver's own."""
 
 

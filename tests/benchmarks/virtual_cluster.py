@@ -2,12 +2,14 @@
 
 A discrete-event model. The event loop's clock does not run: when nothing is left to do, it jumps to the next moment at
 which something is due. Driver, search, render path and dispatch are the project's own code; only Ray, the disk and the
-models are replaced. What the driver's own work costs is left out (bench_driver.py measures it).
+models are replaced. What the driver's own work costs is left out (bench_driver.py measures it), unless `simulate` is
+asked to let the clock run while the event loop is at work.
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, TypeVar
 
 from actors.pool.accounting import TimeAccounting
@@ -20,24 +22,31 @@ T = TypeVar("T")
 class _Jumping(selectors.SelectSelector):
     """Never waits: says how long it would have waited."""
 
-    jumped_s = 0.0
+    def __init__(self, *, own_work: bool) -> None:
+        super().__init__()
+        self._own_work = own_work
+        self._since = perf_counter()
+        self.passed_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        if self._own_work:
+            self.passed_s += perf_counter() - self._since
         ready = super().select(0)
         if not ready and timeout:
-            self.jumped_s += timeout
+            self.passed_s += timeout
+        self._since = perf_counter()
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop with a clock of its own; what is meant for threads is done at once."""
 
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
+    def __init__(self, *, own_work: bool = False) -> None:
+        self._jumping = _Jumping(own_work=own_work)
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        return self._jumping.jumped_s
+        return self._jumping.passed_s
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         done: asyncio.Future[T] = self.create_future()
@@ -45,9 +54,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
 
-def simulate(main: Coroutine[Any, Any, T]) -> tuple[T, float]:
-    """What a coroutine returns, and the seconds of virtual time until then."""
-    loop = VirtualLoop()
+def simulate(main: Coroutine[Any, Any, T], *, own_work: bool = False) -> tuple[T, float]:
+    """What a coroutine returns, and the seconds of virtual time until then.
+
+    With `own_work`, the clock also runs by what the event loop's own work takes on this machine.
+    """
+    loop = VirtualLoop(own_work=own_work)
     try:
         return loop.run_until_complete(main), loop.time()
     finally:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.records.tables import outcome, write_records
+from pipelines.records.tables import write_records
 from pipelines.search.notices import Check, Notice
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.search.rounds import Candidate
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 from predictor.data.dataset import read_dataset
 from predictor.fitting import fit
 from predictor.simulation.dataset import simulate
 from predictor.simulation.raters import write_truth
+from tests.histories import history_of_one
 from tests.predictor.conftest import BRIEF, write_images
 from tests.studies.conftest import picture, rater
 
@@ -50,7 +52,7 @@ def write_run(folder: Path) -> None:
     """A run folder in the real layout: three people who like one grey each, two prompts, one iteration."""
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}\n", "utf-8")
-    outcomes = []
+    histories = []
     for prompt_id, prompt in PROMPTS.items():
         for user, grey in GREYS.items():
             keys = [f"{prompt_id}-{number}" for number in (100, grey + 12, grey + 6, grey)]
@@ -67,16 +69,13 @@ def write_run(folder: Path) -> None:
                 seed=0,
             )
             proposed = [
-                Candidate(prompt=f"{prompt}, {key}", image=key, score=score)
+                (Candidate(prompt=f"{prompt}, {key}", image=key), score)
                 for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
             ]
             rejected = Candidate(prompt="a dog", rejected=LACKS_KEY_WORDS)
-            history = [
-                Iteration(number=0, candidates=(Candidate(prompt=prompt, image=keys[0], score=0.1),)),
-                Iteration(number=1, candidates=(*proposed, rejected)),
-            ]
-            outcomes.append(outcome(trajectory, history, SearchSettings(iterations=1)))
-    write_records(outcomes, folder)
+            base = (Candidate(prompt=prompt, image=keys[0]), 0.1)
+            histories.append(history_of_one(trajectory, [base], [*proposed, (rejected, None)]))
+    write_records(histories, SearchSettings(iterations=1), folder)
     write_truth([rater(user, grey, folder.parent) for user, grey in GREYS.items()], folder / "truth.parquet")
 
 

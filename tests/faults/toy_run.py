@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
-from pipelines.records.journal import Journal, replay
-from pipelines.records.tables import outcome, write_records
-from pipelines.search.trajectory import Iteration, Trajectory, image_seed
+from pipelines.records.journal import Journal
+from pipelines.records.replay import in_order, unfinished
+from pipelines.records.tables import write_records
+from pipelines.search.cohort import Cohort, cohorts
+from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
@@ -43,6 +45,9 @@ TODO = [
     for number, prompt in enumerate(("a cat", "a dog", "a terse poem"))
     for user in ("u1", "u2", "u3")
 ]
+
+
+COHORTS = list(cohorts(TODO, PROTOCOL.share))
 
 
 class Trouble:
@@ -111,21 +116,23 @@ class Scorer(ToyScorer):
         self._trouble = Trouble(**trouble) if trouble else None
         self._gate = gate
 
-    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
         if self._trouble:
             self._trouble.meet()
         png = rendering.png.rstrip()
         while self._gate and png != request.base_prompt.encode() and not Path(self._gate).exists():
             time.sleep(0.05)
-        return super().score(request, Rendering(png=png))
+        return super().score_each(request, Rendering(png=png))
 
 
 class Nobody:
     """An observer that looks away."""
 
-    def begun(self, trajectory: Trajectory) -> None: ...
+    def begun(self, cohort: Cohort, rounds: int) -> None: ...
     def rendered(self) -> None: ...
-    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None: ...
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
+    def finished(self, trajectory: Trajectory, gain: float) -> None: ...
+    def over(self, cohort: Cohort) -> None: ...
     def failed(self, trajectory: Trajectory, reason: str) -> None: ...
     def warned(self, warning: str) -> None: ...
 
@@ -168,7 +175,7 @@ def steer(
         for name, (make, given, actors) in roles.items()
     }
     driver = Driver(
-        protocol=PROTOCOL,
+        settings=PROTOCOL,
         renderer=RenderPath(pools["renderer"]),
         renderer_identity={"renderer": "toy"},
         proposer=pools["proposer"],
@@ -182,8 +189,8 @@ def steer(
         try:
             await asyncio.gather(*(pool.start() for pool in pools.values()))
             trouble = asyncio.create_task(meanwhile()) if meanwhile else None
-            histories = replay(folder / "journal.jsonl", [t.id for t in TODO])
-            await asyncio.wait_for(driver.run(TODO, histories), 120)
+            left = unfinished(folder / "journal.jsonl", COHORTS, PROTOCOL)
+            await asyncio.wait_for(driver.run(left.cohorts, left.rounds), 120)
             if trouble:
                 await trouble
         finally:
@@ -194,8 +201,7 @@ def steer(
         asyncio.run(main())
     finally:
         journal.close()
-    histories = replay(folder / "journal.jsonl", [t.id for t in TODO])
-    write_records([outcome(t, histories[t.id], PROTOCOL) for t in TODO], folder)
+    write_records(in_order(folder / "journal.jsonl", COHORTS, PROTOCOL), PROTOCOL, folder)
     pids = log.with_suffix(".pids")
     return Run(
         records=((folder / "candidates.parquet").read_bytes(), (folder / "trajectories.parquet").read_bytes()),

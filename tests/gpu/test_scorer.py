@@ -51,7 +51,8 @@ def test_a_score_is_the_same_in_any_order_alone_or_for_many_users_and_after_a_re
 ) -> None:
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path / "cache"))
     checkpoint = train_on_tiny(tmp_path / "predictor")
-    requests = [ScoreRequest(users=users, base_prompt="a cat") for users in (("u01",), ())]
+    both = ScoreRequest(audiences=(("u01",), ()), base_prompt="a cat")
+    requests = [ScoreRequest(audiences=(users,), base_prompt="a cat") for users in both.audiences]
     renderings = []
     for picture in pictures(12):
         encoded = io.BytesIO()
@@ -64,7 +65,7 @@ def test_a_score_is_the_same_in_any_order_alone_or_for_many_users_and_after_a_re
         return made
 
     first, again = scorer(), scorer()
-    scores = [first.score_each(requests, rendering) for rendering in renderings]
+    scores = [first.score_each(both, rendering) for rendering in renderings]
     assert len({tuple(pair) for pair in scores}) > 4
     assert [[again.score(r, rendering) for r in requests] for rendering in reversed(renderings)] == scores[::-1]
 

@@ -6,7 +6,9 @@ from rich.console import Console
 
 from pipelines import progress
 from pipelines.progress import RunProgress
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.search.cohort import Cohort
+from pipelines.search.trajectory import Trajectory
+from pipelines.settings.search import SearchSettings
 
 TRAJECTORY = Trajectory(
     user="group:\"age\" >= 18 and [bold]country[/bold] = 'Brazil'",
@@ -18,6 +20,10 @@ TRAJECTORY = Trajectory(
     image_seed=1,
     seed=0,
 )
+
+
+COHORTS = [Cohort(f"c{number}", (TRAJECTORY,)) for number in range(10)]
+SETTINGS = SearchSettings(candidates=4, iterations=2, patience=2)
 
 
 class Clock:
@@ -40,23 +46,41 @@ def test_the_status_tells_what_is_done_active_and_rendered_how_fast_and_how_long
     _, run = plain(total=10)
     assert run.status() == "0/10 trajectories, 0 active, 0 renders, 0/s, best gain +0.00"
 
-    for _ in range(3):
-        run.begun(TRAJECTORY)
+    for cohort in COHORTS[:3]:
+        run.begun(cohort, 0)
     for _ in range(40):
         run.rendered()
     clock.now += 8
-    assert run.status() == "0/10 trajectories, 3 active, 40 renders, 5/s, best gain +0.00"
+    assert run.status().startswith("0/10 trajectories, 3 active, 40 renders, 5/s, best gain +0.00, about ")
 
-    run.finished(TRAJECTORY, history(0.25, 0.75))
-    run.finished(TRAJECTORY, history(0.5, 0.75))
-    assert run.status() == "2/10 trajectories, 1 active, 40 renders, 5/s, best gain +0.50, about 32 s to go"
+    run.finished(TRAJECTORY, 0.5)
+    run.finished(TRAJECTORY, 0.25)
+    assert run.status().startswith("2/10 trajectories, 1 active, 40 renders, 5/s, best gain +0.50, about ")
+
+
+def test_the_time_to_go_is_that_of_the_images_that_are_left(clock: Clock) -> None:
+    """Two cohorts of one user, who render one image, then four in each of two rounds."""
+    _, run = plain(total=2)
+    first, second = COHORTS[:2]
+    run.begun(first, 0)
+    run.rendered()
+    run.round_done(first, 1, 1)
+    clock.now += 1
+    assert run.status().endswith("about 17 s to go")
+    for _ in range(4):
+        run.rendered()
+    clock.now += 4
+    run.round_done(first, 2, 0)  # has found nothing better, so that the other one is expected to end here too
+    assert run.status().endswith("about 5 s to go")
+    run.over(second)
+    assert run.status().endswith("about 0 s to go")
 
 
 def test_failed_trajectories_are_counted_and_told_with_their_reason_in_one_line(clock: Clock) -> None:
     output, run = plain(total=2)
     reason = "renderer: [red]3 actors[/red] died while they worked on this call, and that is too often to go on " * 3
 
-    run.begun(TRAJECTORY)
+    run.begun(COHORTS[0], 0)
     run.failed(TRAJECTORY, reason)
 
     assert output.getvalue().splitlines() == [f"failed: {TRAJECTORY.id}: {reason}"]
@@ -69,20 +93,21 @@ def test_a_resumed_run_starts_at_what_is_done_and_estimates_from_what_it_does_it
     assert run.status().startswith("6/10 trajectories, 0 active")
     assert "to go" not in run.status()
 
-    run.begun(TRAJECTORY)
+    run.begun(COHORTS[0], 1)
+    run.rendered()
     clock.now += 5
-    run.finished(TRAJECTORY, history(0.5))
+    run.finished(TRAJECTORY, 0.0)
 
     assert run.status().startswith("7/10 trajectories")
-    assert run.status().endswith("about 15 s to go")
+    assert "s to go" in run.status()
 
 
 def test_nothing_is_left_to_estimate_once_all_is_done(clock: Clock) -> None:
     _, run = plain(total=1)
-    run.begun(TRAJECTORY)
+    run.begun(COHORTS[0], 0)
     clock.now += 5
 
-    run.finished(TRAJECTORY, history(0.5, None))
+    run.finished(TRAJECTORY, 0.0)
 
     assert run.status() == "1/1 trajectories, 0 active, 0 renders, 0/s, best gain +0.00"
 
@@ -115,7 +140,7 @@ def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_and_at_the_end(
         for _ in range(25):
             run.rendered()
             clock.now += 1
-        assert [line.partition(", 0/s")[0] for line in output.getvalue().splitlines()] == [
+        assert [line.partition(", about")[0] for line in output.getvalue().splitlines()] == [
             "steering: 0/2 trajectories, 0 active, 11 renders, 1/s, best gain +0.00",
             "steering: 0/2 trajectories, 0 active, 21 renders, 1/s, best gain +0.00",
         ]
@@ -128,28 +153,22 @@ def test_on_a_terminal_there_is_one_bar_and_its_status_and_no_plain_lines(clock:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=150, color_system=None)
 
-    with RunProgress(console, 4, 1) as run:
-        run.begun(TRAJECTORY)
+    with RunProgress(console, 4, COHORTS[:3], SETTINGS) as run:
+        run.begun(COHORTS[0], 0)
         clock.now += 30
-        run.finished(TRAJECTORY, history(0.25, 0.5))
+        run.finished(TRAJECTORY, 0.25)
 
-    assert "2/4 trajectories, 0 active, 0 renders, 0/s, best gain +0.25, about 60 s to go" in output.getvalue()
+    assert "2/4 trajectories, 0 active, 0 renders, 0/s, best gain +0.25" in output.getvalue()
     assert "steering: " not in output.getvalue()
 
 
 def plain(total: int, done: int = 0) -> tuple[io.StringIO, RunProgress]:
     """A run that is watched through a log, and the log."""
     output = io.StringIO()
-    return output, RunProgress(Console(file=output, soft_wrap=True, highlight=False), total, done)
-
-
-def history(*scores: float | None) -> list[Iteration]:
-    return [
-        Iteration(number=number, candidates=(Candidate(prompt="a cat", score=score),))
-        for number, score in enumerate(scores)
-    ]
+    left = COHORTS[: total - done]
+    return output, RunProgress(Console(file=output, soft_wrap=True, highlight=False), total, left, SETTINGS)
 
 
 def test_how_busy_the_renderers_are_is_said_where_it_is_known() -> None:
-    run = RunProgress(Console(file=io.StringIO()), 10, 0, busy=lambda: 0.973)
+    run = RunProgress(Console(file=io.StringIO()), 10, COHORTS, SETTINGS, busy=lambda: 0.973)
     assert run.status().endswith("best gain +0.00, renderers 97% busy")

@@ -1,6 +1,7 @@
 """Roles that do as their prompts say, for tests that must drive what goes wrong and when."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class ToyProposer:
 
 
 class ToyScorer:
-    """A number from 0 to 1 that depends on image and user; a base prompt with "unscorable" errs."""
+    """A number from 0 to 1 that depends on image and user, nan for some; a base prompt with "unscorable" errs."""
 
     speechless_for: tuple[str, ...] = ("picky",)
 
@@ -59,17 +60,20 @@ class ToyScorer:
         """Nothing to load."""
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
-        if "unscorable" in request.base_prompt or set(self.speechless_for) & set(request.users):
-            raise ValueError("no opinion")
-        if "nan" in request.base_prompt.split() and rendering.png != request.base_prompt.encode():
-            return float("nan")
-        digest = hashlib.sha256(repr(request.users).encode() + rendering.png).digest()
-        return int.from_bytes(digest[:4], "big") / 2**32
+        return self.score_each(request, rendering)[0]
 
-    def score_each(self, requests: Sequence[ScoreRequest], rendering: Rendering) -> list[float]:
-        if b"unpoolable" in rendering.png:
-            raise ValueError("no opinions")
-        return [self.score(request, rendering) for request in requests]
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        if "unscorable" in request.base_prompt or b"unpoolable" in rendering.png:
+            raise ValueError("no opinion")
+        base = rendering.png == request.base_prompt.encode()
+        silent = "nan" in request.base_prompt.split() and not base
+        return [math.nan if silent else self._score(users, rendering) for users in request.audiences]
+
+    def _score(self, users: tuple[str, ...], rendering: Rendering) -> float:
+        if set(self.speechless_for) & set(users):
+            return math.nan
+        digest = hashlib.sha256(repr(users).encode() + rendering.png).digest()
+        return int.from_bytes(digest[:4], "big") / 2**32
 
     def similarity(self, text: str, rendering: Rendering) -> float:
         return float(text.encode() in rendering.png)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.records.tables import outcome, write_records
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.records.tables import write_records
+from pipelines.search.rounds import Candidate
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
@@ -16,6 +17,7 @@ from studies.design.making import make_pairs, make_rating
 from studies.design.rating import read_images
 from studies.design.steered_images import read_steered_images
 from studies.study import Study
+from tests.histories import history_of_one
 
 PROMPTS = {"p1": "a grey wall", "p2": "a <b>grey</b> & foggy day"}
 GREYS = {"u1": 60, "u2": 100, "u3": 160, "u4": 210}
@@ -66,7 +68,7 @@ def run_folder(tmp_path: Path) -> Build:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "run.json").write_text("{}\n")
-        outcomes = []
+        histories = []
         for prompt_id, prompt in prompts.items():
             for number in range(1, passes + 1):
                 for who, grey, scorer in (
@@ -86,19 +88,13 @@ def run_folder(tmp_path: Path) -> Build:
                     keys = [f"{prompt_id}-{INITIAL}", *(f"{prompt_id}-{grey + k + number - 1}" for k in (12, 6, 0))]
                     for key in keys:
                         picture(int(key.rpartition("-")[2]), folder / "images" / key[:2] / f"{key}.png")
-                    history = [
-                        Iteration(number=0, candidates=(Candidate(prompt=prompt, image=keys[0], score=0.1),)),
-                        Iteration(
-                            number=1,
-                            candidates=tuple(
-                                Candidate(prompt=f"{prompt}, {key}", image=key, score=score)
-                                for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
-                            ),
-                        ),
+                    proposed = [
+                        (Candidate(prompt=f"{prompt}, {key}", image=key), score)
+                        for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
                     ]
-                    failure = "renderer gone" if who in failed else None
-                    outcomes.append(outcome(trajectory, history, SearchSettings(iterations=1), failure))
-        write_records(outcomes, folder)
+                    base = (Candidate(prompt=prompt, image=keys[0]), None if who in failed else 0.1)
+                    histories.append(history_of_one(trajectory, [base], proposed))
+        write_records(histories, SearchSettings(iterations=1), folder)
         write_truth([rater(user, grey, tmp_path) for user, grey in users.items()], folder / "truth.parquet")
         return folder
 

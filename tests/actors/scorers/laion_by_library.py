@@ -54,5 +54,7 @@ if __name__ == "__main__":
     encoded = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(encoded, "PNG")
     rendering = Rendering(png=encoded.getvalue())
-    scores = [scorer.score(ScoreRequest(users=(), base_prompt=prompt), rendering) for prompt in ("a cat", "a dog")]
+    scores = [
+        scorer.score(ScoreRequest(audiences=((),), base_prompt=prompt), rendering) for prompt in ("a cat", "a dog")
+    ]
     sys.stdout.write(f"\n{scores[0]} {scores[1]}\n")

@@ -104,7 +104,7 @@ class StandIn(LlamaForCausalLM):
     scorer.setup()
     encoded = io.BytesIO()
     Image.new("L", (9, 7), 255).save(encoded, "PNG")
-    assert scorer.score(ScoreRequest(users=(), base_prompt="a cat"), Rendering(png=encoded.getvalue())) == 5.0
+    assert scorer.score(ScoreRequest(audiences=((),), base_prompt="a cat"), Rendering(png=encoded.getvalue())) == 5.0
 
 
 def test_the_check_against_published_scores_says_in_a_line_what_it_lacks(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def scores_of(scorer: str, make: type, arguments: dict[str, Any], *prompts: str)
         pool = ActorPool(role)
         try:
             await pool.start()
-            requests = [ScoreRequest(users=(), base_prompt=prompt) for prompt in prompts]
+            requests = [ScoreRequest(audiences=((),), base_prompt=prompt) for prompt in prompts]
             return [(await pool.call("score", request, noise()))[1] for request in requests]
         finally:
             pool.stop()

@@ -12,7 +12,7 @@ from actors.messages import Rendering, ScoreRequest
 from actors.scorers.pickscore import PickScoreScorer
 from tests.checkpoints import tiny_clip
 
-REQUEST = ScoreRequest(users=(), base_prompt="a dog in the rain")
+REQUEST = ScoreRequest(audiences=((),), base_prompt="a dog in the rain")
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def test_the_score_is_the_cosine_times_the_temperature_as_on_the_models_card(
 
 def test_the_prompt_counts_and_the_user_does_not(scorer: PickScoreScorer) -> None:
     image = rendering(Image.effect_noise((50, 40), 80))
-    other = ScoreRequest(users=(), base_prompt="a cup of coffee")
-    person = ScoreRequest(users=("u1",), base_prompt=REQUEST.base_prompt)
+    other = ScoreRequest(audiences=((),), base_prompt="a cup of coffee")
+    person = ScoreRequest(audiences=(("u1",),), base_prompt=REQUEST.base_prompt)
     assert scorer.score(REQUEST, image) == scorer.score(person, image) != scorer.score(other, image)
 
 
 def test_a_prompt_of_any_length_has_a_score(scorer: PickScoreScorer) -> None:
-    long = ScoreRequest(users=(), base_prompt="fog and bridges " * 200)
+    long = ScoreRequest(audiences=((),), base_prompt="fog and bridges " * 200)
     assert -200 < scorer.score(long, rendering(Image.new("RGB", (3, 70)))) < 200
 
 

@@ -1,6 +1,7 @@
 """The driver with toy roles: what is recorded when things go wrong, and that order does not matter."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import in_order, unfinished
-from pipelines.search.trajectory import Iteration, Trajectory, image_seed, proposal_seed
+from pipelines.search.cohort import Cohort, cohorts
+from pipelines.search.history import History
+from pipelines.search.rounds import Candidate
+from pipelines.search.trajectory import Trajectory, image_seed, proposal_seed
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 from tests.pools import IN_PROCESS, Pools
@@ -33,16 +37,23 @@ class Watcher:
     stop_after: tuple[asyncio.Task[None], int] | None = None
     """A driver that is interrupted once so many pictures are drawn."""
 
-    def begun(self, trajectory: Trajectory) -> None:
-        self.begun_ids.append(trajectory.id)
+    def begun(self, cohort: Cohort, rounds: int) -> None:
+        assert rounds >= 0
+        self.begun_ids += [member.id for member in cohort.members]
 
     def rendered(self) -> None:
         self.renders += 1
         if self.stop_after and self.renders == self.stop_after[1]:
             self.stop_after[0].cancel()
 
-    def finished(self, trajectory: Trajectory, history: Sequence[Iteration]) -> None:
-        assert history
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+        assert rounds
+        assert 0 <= searching <= len(cohort)
+
+    def finished(self, trajectory: Trajectory, gain: float) -> None:
+        assert gain >= 0
+
+    def over(self, cohort: Cohort) -> None: ...
 
     def failed(self, trajectory: Trajectory, reason: str) -> None:
         assert reason
@@ -53,10 +64,17 @@ class Watcher:
 
 @dataclass
 class Run:
-    histories: Mapping[str, list[Iteration]]
+    journal: dict[str, list[bytes]]
+    """The lines of each cohort."""
+    histories: Mapping[str, History]
+    """By cohort."""
     failures: Mapping[str, str]
     watcher: Watcher
     renders: list[str]
+
+    def proposed(self, cohort_id: str, number: int) -> list[Candidate]:
+        """All candidates of a round."""
+        return [c for proposals in self.histories[cohort_id].rounds[number].proposed for c in proposals.candidates]
 
 
 def trajectories(*base_prompts: str, users: Sequence[str] = ("u1", "u2")) -> list[Trajectory]:
@@ -84,6 +102,7 @@ def drive(
     protocol: SearchSettings = PROTOCOL,
     feature_extractor: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
+    proposing: type[ToyProposer] = ToyProposer,
     beholds: bool = False,
     pools: Pools = IN_PROCESS,
     stop_after: int | None = None,
@@ -92,17 +111,18 @@ def drive(
     folder.mkdir(exist_ok=True)
     log = folder / "renders.log"
     log.touch()
-    recorded = unfinished(folder / "journal.jsonl", todo, protocol)
+    every = list(cohorts(todo, protocol.share))
+    recorded = unfinished(folder / "journal.jsonl", every, protocol)
     watcher = Watcher()
     journal = Journal(folder / "journal.jsonl")
 
     async def main() -> Mapping[str, str]:
         renderer = pools.make(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
-        proposer = pools.make(Role(name="proposer", make=ToyProposer))
+        proposer = pools.make(Role(name="proposer", make=proposing))
         scorer = pools.make(Role(name="scorer", make=scoring, actors=scorers))
         measuring = [pools.make(Role(name="feature_extractor", make=feature_extractor))] if feature_extractor else []
         driver = Driver(
-            protocol=protocol,
+            settings=protocol,
             renderer=RenderPath(renderer),
             renderer_identity={"renderer": "toy"},
             proposer=proposer,
@@ -119,9 +139,7 @@ def drive(
         started = (renderer, proposer, scorer, *measuring)
         try:
             await asyncio.gather(*(pool.start() for pool in started))
-            running = asyncio.create_task(
-                driver.run([t for t in todo if t.id in recorded.histories], recorded.histories)
-            )
+            running = asyncio.create_task(driver.run(recorded.cohorts, recorded.rounds))
             watcher.stop_after = (running, stop_after) if stop_after is not None else None
             with suppress(asyncio.CancelledError):
                 await running
@@ -135,59 +153,64 @@ def drive(
             failures = asyncio.run(main())
     finally:
         journal.close()
-    histories = {t.id: history for t, history in in_order(folder / "journal.jsonl", todo, protocol)}
-    return Run(histories, failures, watcher, log.read_text().splitlines())
+    histories = {history.cohort.id: history for history in in_order(folder / "journal.jsonl", every, protocol)}
+    by_cohort: dict[str, list[bytes]] = {}
+    for line in (folder / "journal.jsonl").read_bytes().splitlines():
+        by_cohort.setdefault(json.loads(line)["cohort"], []).append(line)
+    return Run(by_cohort, histories, failures, watcher, log.read_text().splitlines())
 
 
-def test_a_candidate_that_fails_twice_is_recorded_and_the_trajectory_goes_on(tmp_path: Path, pools: Pools) -> None:
-    run = drive(tmp_path, trajectories("a cat", users=["u1"]), pools=pools)
-    (history,) = run.histories.values()
-    assert [i.number for i in history] == [0, 1, 2]
-    failed = [c for c in history[1].candidates if c.score is None]
-    assert [c.prompt for c in failed] == ["a cat unrenderable"]
-    assert failed[0].error is not None
-    assert failed[0].error.count("ValueError: cannot draw that") == 2
-    assert run.renders.count("a cat unrenderable") == 2
+def test_a_candidate_that_fails_is_recorded_and_the_trajectory_goes_on(tmp_path: Path, pools: Pools) -> None:
+    (trajectory,) = trajectories("a cat", users=["u1"])
+    run = drive(tmp_path, [trajectory], pools=pools)
+    assert [r.number for r in run.histories[trajectory.id].rounds] == [0, 1, 2]
+    (failed,) = [c for c in run.proposed(trajectory.id, 1) if c.error is not None]
+    assert failed.prompt == "a cat unrenderable"
+    assert failed.image is None
+    assert "ValueError: cannot draw that" in str(failed.error)
     assert run.failures == {}
 
 
-def test_a_trajectory_whose_base_prompt_fails_is_listed_and_tried_again_on_resume(tmp_path: Path) -> None:
+def test_a_cohort_whose_base_prompt_fails_is_listed_and_tried_again_on_resume(tmp_path: Path) -> None:
     todo = trajectories("a cat unscorable", "a dog", users=["u1"])
     run = drive(tmp_path, todo)
     assert list(run.failures) == [todo[0].id]
     assert "no opinion" in run.failures[todo[0].id]
-    assert run.histories[todo[0].id] == []
-    assert len(run.histories[todo[1].id]) == 3
+    assert run.histories[todo[0].id].rounds == []
+    assert len(run.histories[todo[1].id].rounds) == 3
     assert list(drive(tmp_path, todo).failures) == [todo[0].id]
 
 
-def test_a_trajectory_whose_proposer_fails_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_round_in_which_nothing_is_proposed_is_none_and_tried_again_on_resume(tmp_path: Path) -> None:
     todo = trajectories("a mute swan", users=["u1"])
-    run = drive(tmp_path, todo)
-    assert "no words" in run.failures[todo[0].id]
-    assert len(run.histories[todo[0].id]) == 1
+    for _ in range(2):
+        run = drive(tmp_path, todo)
+        assert "nothing was proposed in round 1" in run.failures[todo[0].id]
+        assert "no words" in run.failures[todo[0].id]
+        assert len(run.histories[todo[0].id].rounds) == 1
 
 
 def test_too_few_proposals_are_asked_for_again_at_most_twice_and_counted(tmp_path: Path) -> None:
     todo = trajectories("a terse poem", users=["u1"])
     (history,) = drive(tmp_path, todo).histories.values()
-    first = history[1]
-    assert first.seeds == tuple(proposal_seed(todo[0], 1, ask) for ask in range(3))
+    (first,) = history.rounds[1].proposed
+    assert first.seeds == tuple(proposal_seed(todo[0], 1, attempt) for attempt in range(3))
     assert len(first.candidates) == 1
     assert first.refused == {"not numbered": 3, "duplicate": 5}
 
 
-def test_a_score_that_is_no_number_is_a_failed_candidate(tmp_path: Path) -> None:
-    (history,) = drive(tmp_path, trajectories("a nan bread", users=["u1"])).histories.values()
-    errors = [c.error for c in history[1].candidates if "unrenderable" not in c.prompt]
-    assert errors == ["the score is not a number: nan"] * 3
+def test_scores_that_are_no_numbers_make_failed_candidates_and_a_round_of_them_is_none(tmp_path: Path) -> None:
+    (trajectory,) = trajectories("a nan bread", users=["u1"])
+    run = drive(tmp_path, [trajectory])
+    assert "could be rendered and scored" in run.failures[trajectory.id]
+    assert len(run.histories[trajectory.id].rounds) == 1
 
 
 def test_a_render_that_several_trajectories_want_is_made_once(tmp_path: Path) -> None:
     run = drive(tmp_path, trajectories("a cat", users=["u1", "u2", "u3", "u4"]))
     drawn = [prompt for prompt in run.renders if "unrenderable" not in prompt]
     assert len(drawn) == len(set(drawn)) == run.watcher.renders
-    images = {c.image for h in run.histories.values() for i in h for c in i.candidates if c.image}
+    images = {image.key for history in run.histories.values() for image in history.images}
     assert len(images) == len(drawn)
 
 
@@ -195,7 +218,7 @@ def test_records_do_not_depend_on_how_many_actors_there_are(tmp_path: Path, pool
     todo = trajectories("a cat", "a dog", "a terse poem")
     few = drive(tmp_path / "few", todo, renderers=1, scorers=1)
     many = drive(tmp_path / "many", todo, renderers=3, scorers=2, pools=pools)
-    assert few.histories == many.histories
+    assert few.journal == many.journal
 
 
 def test_what_is_recorded_is_not_rendered_again(tmp_path: Path) -> None:
@@ -204,15 +227,15 @@ def test_what_is_recorded_is_not_rendered_again(tmp_path: Path) -> None:
     before = len((tmp_path / "renders.log").read_text().splitlines())
     run = drive(tmp_path, todo)
     assert all("dog" in prompt for prompt in run.renders[before:])
-    assert drive(tmp_path / "whole", todo).histories == run.histories
+    assert drive(tmp_path / "whole", todo).journal == run.journal
 
 
 @pytest.mark.parametrize("renders", [1, 4, 7])
 def test_a_driver_that_is_interrupted_goes_on_to_the_same_records(tmp_path: Path, renders: int) -> None:
     todo = trajectories("a cat", "a dog")
     cut = drive(tmp_path / "cut", todo, stop_after=renders)
-    assert cut.histories != (whole := drive(tmp_path / "whole", todo)).histories
-    assert drive(tmp_path / "cut", todo).histories == whole.histories
+    assert cut.journal != (whole := drive(tmp_path / "whole", todo)).journal
+    assert drive(tmp_path / "cut", todo).journal == whole.journal
 
 
 def test_trajectories_begin_in_order_and_warnings_reach_the_observer(tmp_path: Path) -> None:

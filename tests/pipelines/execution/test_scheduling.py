@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.execution.admission import in_flight
 from pipelines.execution.wait_accounting import LAST
+from pipelines.search.cohort import Cohort
 from pipelines.search.trajectory import Trajectory
 from tests.benchmarks.bench_scheduling import PROTOCOL, drive_virtually, measured
 from tests.benchmarks.simulated_roles import Watcher, trajectories
@@ -21,13 +22,14 @@ class Attentive(Watcher):
         self.done: Counter[str] = Counter()
         self.furthest_apart = 0
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, cohort: Cohort, rounds: int) -> None:
+        (trajectory,) = cohort.members
         self.done.setdefault(trajectory.user, 0)
         self.under_way.add(trajectory.id)
         self.most_under_way = max(self.most_under_way, len(self.under_way))
 
-    def finished(self, trajectory: Trajectory, history: object) -> None:
-        super().finished(trajectory, history)
+    def finished(self, trajectory: Trajectory, gain: float) -> None:
+        super().finished(trajectory, gain)
         self.under_way.remove(trajectory.id)
         self.done[trajectory.user] += 1
         if len(self.done) == USERS:

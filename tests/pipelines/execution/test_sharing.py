@@ -1,19 +1,38 @@
 """Rounds that are shared, with toy roles: the same records whatever runs beside, and after any loss."""
 
-from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipelines.records.journal import follow
-from pipelines.search.trajectory import Iteration
+from actors.messages import ProposalRequest, Proposals, Rendering, ScoreRequest
+from pipelines.search.rounds import new_images
 from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.pipelines.execution.test_driver import Run, drive, trajectories
-from tests.pipelines.toys import MendedScorer
+from tests.pipelines.toys import ToyProposer, ToyScorer
 from tests.pools import Pools
 
 POOL = SearchSettings(candidates=4, iterations=3, patience=2, share="pool", guards=GuardSettings(reseed="warn"))
 TODO = trajectories("a cat", "fog", users=["u1", "u2", "u3"])
+CAT, FOG = "p0/pamela/1", "p1/pamela/1"
+
+
+class SilentAboutOne(ToyScorer):
+    """Has no opinion of images whose prompts end in an even digit."""
+
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        if rendering.png != request.base_prompt.encode() and rendering.png[-1:] in b"02468":
+            raise ValueError("no opinion of that")
+        return super().score_each(request, rendering)
+
+
+class MuteFor(ToyProposer):
+    """Has no words for odd seeds, once a score is known."""
+
+    def propose(self, request: ProposalRequest) -> Proposals:
+        if request.best_score is not None and request.seed % 2:
+            raise ValueError("no words for that")
+        return super().propose(request)
 
 
 @pytest.fixture(scope="module")
@@ -22,38 +41,34 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     return folder, drive(folder, TODO, protocol=POOL)
 
 
-def own(iteration: Iteration) -> list[str | None]:
-    return [candidate.image for candidate in iteration.candidates]
-
-
-def test_every_image_of_a_prompt_is_scored_for_all_its_users(undisturbed: tuple[Path, Run]) -> None:
+def test_every_image_of_a_prompt_is_scored_once_for_all_its_users(undisturbed: tuple[Path, Run]) -> None:
     _, run = undisturbed
-    for prompt in ("p0", "p1"):
-        histories = [run.histories[t.id] for t in TODO if t.prompt_id == prompt]
-        for number in range(2, min(map(len, histories))):
-            rounds = [history[number] for history in histories]
-            if any(iteration.reseeded for iteration in rounds):
-                continue
-            everything = {image for iteration in rounds for image in own(iteration) if image}
-            for iteration in rounds:
-                assert {c.image for c in iteration.scored} == everything
-    pooled = [c for h in run.histories.values() for i in h for c in i.pooled]
-    assert pooled
-    assert all(c.prompt and c.origin for c in pooled)
+    for cohort in (CAT, FOG):
+        history = run.histories[cohort]
+        proposed = {c.image for each in history.rounds for p in each.proposed for c in p.candidates if c.image}
+        assert {image.key for image in history.images} == proposed
+        assert history.scores.shape == (3, len(proposed))
+        assert not np.isnan(history.scores).any()
+
+
+def test_whom_an_image_was_proposed_for_is_recorded(undisturbed: tuple[Path, Run]) -> None:
+    _, run = undisturbed
+    for image in run.histories[CAT].images:
+        assert (image.proposed_for == "*") == (image.iteration <= 1)
+    assert {image.proposed_for for image in run.histories[CAT].images if image.iteration > 1} == {"u1", "u2", "u3"}
 
 
 def test_the_first_round_is_the_same_for_all_users_of_a_prompt(undisturbed: tuple[Path, Run]) -> None:
     _, run = undisturbed
-    for prompt in ("p0", "p1"):
-        first = [run.histories[t.id][1] for t in TODO if t.prompt_id == prompt]
-        assert len({tuple(own(iteration)) for iteration in first}) == 1
-        assert len({iteration.seeds for iteration in first}) == 1
+    for cohort in (CAT, FOG):
+        (first,) = run.histories[cohort].rounds[1].proposed
+        assert first.users == ("u1", "u2", "u3")
 
 
 def test_the_number_of_actors_changes_nothing(undisturbed: tuple[Path, Run], tmp_path: Path, pools: Pools) -> None:
     _, run = undisturbed
     again = drive(tmp_path / "run", TODO, renderers=1, scorers=2, protocol=POOL, pools=pools)
-    assert again.histories == run.histories
+    assert again.journal == run.journal
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9])
@@ -64,14 +79,7 @@ def test_a_journal_that_was_cut_anywhere_goes_on_to_the_same_records(
     (tmp_path / "run").mkdir()
     journal = (folder / "journal.jsonl").read_bytes()
     (tmp_path / "run" / "journal.jsonl").write_bytes(journal[: int(share * len(journal))])
-    assert drive(tmp_path / "run", TODO, protocol=POOL).histories == run.histories
-
-
-def test_the_lines_of_a_round_are_written_as_one(undisturbed: tuple[Path, Run]) -> None:
-    folder, _ = undisturbed
-    following = [follow(line) for line in (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)]
-    assert following[:3] == [2, 1, 0]
-    assert all(later == earlier - 1 for earlier, later in pairwise(following) if earlier)
+    assert drive(tmp_path / "run", TODO, protocol=POOL).journal == run.journal
 
 
 def test_a_first_round_that_is_recorded_is_not_asked_for_again(tmp_path: Path) -> None:
@@ -83,53 +91,50 @@ def test_a_first_round_that_is_recorded_is_not_asked_for_again(tmp_path: Path) -
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "journal.jsonl").write_bytes(b"".join(kept).replace(b"a cat word", b"a cat WORD"))
     half = drive(tmp_path / "half", todo, protocol=protocol)
-    first = {name: [c.prompt for c in history[1].candidates] for name, history in half.histories.items()}
-    assert len({tuple(prompts) for prompts in first.values()}) == 1
+    first = [[c.prompt for c in half.proposed(trajectory.id, 1)] for trajectory in todo]
+    assert first[0] == first[1]
+    assert any("WORD" in prompt for prompt in first[0])
     assert whole.failures == half.failures == {}
 
 
-def test_an_image_that_others_cannot_score_is_recorded_with_the_error(tmp_path: Path, pools: Pools) -> None:
-    todo = trajectories("an unpoolable cat", users=["u1", "u2"])
-    run = drive(tmp_path, todo, protocol=POOL, pools=pools)
-    pooled = [c for h in run.histories.values() for i in h for c in i.pooled]
-    assert pooled
-    assert all(c.score is None and "no opinions" in str(c.error) for c in pooled)
+def test_an_image_that_cannot_be_scored_is_recorded_with_the_error(tmp_path: Path, pools: Pools) -> None:
+    todo = trajectories("a cat", users=["u1", "u2"])
+    run = drive(tmp_path, todo, protocol=POOL, scoring=SilentAboutOne, pools=pools)
+    candidates = run.proposed(CAT, 1)
+    assert any("no opinion of that" in str(c.error) for c in candidates)
     assert run.failures == {}
+    scored = {c.image for c, _ in new_images(run.histories[CAT].rounds[1].proposed, set())}
+    assert len(scored) == len([c for c in candidates if c.error is None])
 
 
-def test_a_member_that_fails_does_not_hold_up_its_cohort(tmp_path: Path) -> None:
-    first, picky, last = todo = trajectories("a cat", users=["u1", "picky", "u2"])
+def test_a_user_whose_base_image_has_no_score_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
+    todo = trajectories("a cat", users=["u1", "picky", "u2"])
     run = drive(tmp_path, todo, protocol=POOL)
-    assert set(run.failures) == {picky.id}
-    assert run.histories[picky.id] == []
-    for trajectory in (first, last):
-        pooled = [c for iteration in run.histories[trajectory.id] for c in iteration.pooled]
-        assert len(run.histories[trajectory.id]) > 2
-        assert {c.origin and c.origin[0] for c in pooled} == {"u1", "u2"} - {trajectory.user}
+    history = run.histories[CAT]
+    assert run.failures == {}
+    assert [history.failure(place) is not None for place in range(3)] == [False, True, False]
+    assert {user for r in history.rounds[2:] for p in r.proposed for user in p.users} <= {"u1", "u2"}
+    assert len(history.rounds) > 2
 
 
-def test_a_member_that_failed_and_caught_up_has_the_very_rounds_of_one_that_never_failed(tmp_path: Path) -> None:
-    # Two rounds: in a third, the others would propose from what they have of the member that failed.
-    protocol = SearchSettings(candidates=8, iterations=2, share="pool", guards=GuardSettings(held_out="warn"))
-    todo = trajectories("rain", "a tree", "a fox", users=["u1", "picky", "u2"])
-    failing = {trajectory.id for trajectory in todo if trajectory.user == "picky"}
-    whole = drive(tmp_path / "undisturbed", todo, protocol=protocol, scoring=MendedScorer).histories
-    assert drive(tmp_path / "run", todo, protocol=protocol).failures.keys() == failing
-    again = drive(tmp_path / "run", todo, protocol=protocol, scoring=MendedScorer).histories
-    for name in failing:
-        assert again[name] == whole[name]
-    own = [c for name in whole.keys() - failing for c in whole[name][2].candidates]
-    assert any(c.warnings for c in own)  # else there was nothing to be mistaken about
+def test_users_for_whom_nothing_is_proposed_do_not_hold_up_their_cohort(tmp_path: Path) -> None:
+    todo = trajectories("a cat", users=["u1", "u2", "u3"])
+    run = drive(tmp_path, todo, protocol=POOL, proposing=MuteFor)
+    history = run.histories[CAT]
+    assert run.failures == {}
+    silent = [p for r in history.rounds[2:] for p in r.proposed if not p.candidates]
+    assert silent
+    assert all("no words for that" in reason for p in silent for reason in p.refused)
 
 
 def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Path, pools: Pools) -> None:
     protocol = SearchSettings(candidates=4, iterations=2, patience=2, previews=2, preview_agreement=-1)
-    run = drive(tmp_path, trajectories("a cat", users=["u1"]), protocol=protocol, pools=pools)
-    (history,) = run.histories.values()
-    finished = [sum(c.image is not None for c in iteration.candidates) for iteration in history]
-    assert finished == [1, 4, 2]
-    assert [c.rejected for c in history[1].candidates] == [None] * 4
-    assert sorted(str(c.rejected) for c in history[2].candidates if c.rejected) == [
+    (trajectory,) = trajectories("a cat", users=["u1"])
+    run = drive(tmp_path, [trajectory], protocol=protocol, pools=pools)
+    rounds = [run.proposed(trajectory.id, number) for number in range(3)]
+    assert [sum(c.image is not None for c in candidates) for candidates in rounds] == [1, 4, 2]
+    assert [c.rejected for c in rounds[1]] == [None] * 4
+    assert sorted(str(c.rejected) for c in rounds[2] if c.rejected) == [
         *("preview: ranked 3 of 4", "preview: ranked 4 of 4")
     ]
     assert run.renders == ["a cat"]  # the others were gone on with
@@ -137,8 +142,7 @@ def test_only_the_best_previews_are_finished_after_the_first_round(tmp_path: Pat
 
 def test_a_preview_whose_score_is_no_number_is_an_error_and_not_finished(tmp_path: Path) -> None:
     protocol = SearchSettings(candidates=4, iterations=1, previews=2)
-    run = drive(tmp_path, trajectories("a nan cat", users=["u1"]), protocol=protocol)
-    ((base, round_one),) = run.histories.values()
-    assert base.candidates[0].score is not None
-    assert [c.error for c in round_one.candidates] == ["the preview's score is not a number: nan"] * 4
-    assert all(c.image is None and c.preview_score is None for c in round_one.candidates)
+    (trajectory,) = trajectories("a nan cat", users=["u1"])
+    run = drive(tmp_path, [trajectory], protocol=protocol)
+    assert "the preview's score is not a number" in run.failures[trajectory.id]
+    assert run.renders == ["a nan cat"]

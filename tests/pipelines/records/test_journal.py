@@ -1,3 +1,4 @@
+import base64
 import json
 import random
 import subprocess
@@ -8,91 +9,169 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from pipelines.records.journal import Journal, JournalError, replay
+from pipelines.records.journal import Journal, JournalError, cohort_of, lines, parse, whole_length
 from pipelines.search.notices import Check, Notice
-from pipelines.search.trajectory import Candidate, Iteration, Reseeded
+from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Verdict
+from tests.pipelines.search.recorded import as_text
 
-IDS = ("p1/pamela/1/u1", "p1/pamela/1/group:\"a\nb\" = 'ü/☃'")
-
-texts = st.text(max_size=30) | st.sampled_from(["a\ncat", "\r\n", "\u2028", '{"', "\x00", "😀", "\\n"])
-numbers = st.integers(0, 99) | st.floats(allow_nan=False)
+texts = st.text(max_size=12) | st.sampled_from(["a\ncat", "\r\n", "\u2028", '{"', "\x00", "😀", "\\n", '"}\n'])
+numbers = st.integers(0, 99) | st.floats()
+optional_texts = st.none() | texts
 a_notice = st.builds(Notice, st.sampled_from(Check), numbers, numbers, texts)
+some_notices = st.lists(a_notice, max_size=2).map(tuple)
+some_seeds = st.lists(st.integers(0, 2**63 - 1), max_size=2).map(tuple)
 a_candidate = st.builds(
     Candidate,
     prompt=texts,
-    image=st.none() | texts,
-    score=st.none() | st.floats(allow_nan=False),
-    error=st.none() | texts,
-    warnings=st.lists(a_notice, max_size=2).map(tuple),
+    image=optional_texts,
+    error=optional_texts,
+    preview=optional_texts,
+    preview_score=st.none() | st.floats(),
+    warnings=some_notices,
     rejected=st.none() | a_notice,
 )
-a_round = st.tuples(
-    st.integers(0, len(IDS) - 1),
-    st.lists(a_candidate, max_size=3).map(tuple),
-    st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
-    st.dictionaries(texts, st.integers(0, 99), max_size=2),
+a_proposal = st.builds(
+    Proposed,
+    users=st.lists(texts, max_size=3).map(tuple),
+    candidates=st.lists(a_candidate, max_size=3).map(tuple),
+    seeds=some_seeds,
+    refused=st.dictionaries(texts, st.integers(0, 99), max_size=2),
 )
+a_verdict = st.builds(
+    Verdict,
+    measured=st.dictionaries(texts, numbers, max_size=2),
+    warnings=some_notices,
+    rejected=st.none() | a_notice,
+    error=optional_texts,
+)
+fresh_images = st.lists(
+    st.builds(FreshImage, image=optional_texts, score=st.none() | st.floats(), error=optional_texts), max_size=2
+).map(tuple)
+what_became_of_a_winner = st.builds(
+    Reseeded,
+    prompt=texts,
+    seeds=some_seeds,
+    initial=fresh_images,
+    final=fresh_images,
+    warnings=some_notices,
+    rejected=st.none() | a_notice,
+)
+any_bits = arrays.arrays(np.uint32, st.tuples(st.integers(1, 4), st.integers(0, 4))).map(lambda a: a.view(np.float32))
+a_search = st.builds(
+    Round,
+    number=st.integers(0, 99),
+    proposed=st.lists(a_proposal, min_size=1, max_size=2).map(tuple),
+    scores=any_bits,
+    verdicts=st.dictionaries(texts, a_verdict, max_size=2),
+)
+a_reseed = st.builds(
+    Round,
+    number=st.integers(1, 99),
+    reseeded=st.dictionaries(texts, what_became_of_a_winner, min_size=1, max_size=2),
+)
+some_lines = st.lists(st.tuples(texts, a_search | a_reseed), max_size=3)
 
 
-@st.composite
-def recordings(draw: st.DrawFn) -> list[tuple[str, Iteration]]:
-    """Iterations of two trajectories in any order that the driver could write them in."""
-    due = [0, 0]
-    lines = []
-    for which, candidates, seeds, refused in draw(st.lists(a_round, max_size=6)):
-        lines.append((IDS[which], Iteration(number=due[which], candidates=candidates, seeds=seeds, refused=refused)))
-        due[which] += 1
-    return lines
-
-
-@settings(deadline=None)
-@given(recordings())
-def test_what_was_appended_is_replayed_equal_and_bit_for_bit(lines: Sequence[tuple[str, Iteration]]) -> None:
+@settings(max_examples=150)
+@given(some_lines)
+def test_what_was_appended_reads_back_equal_and_its_scores_bit_for_bit(appended: Sequence[tuple[str, Round]]) -> None:
     with TemporaryDirectory() as folder:
-        path = write(Path(folder) / "journal.jsonl", lines)
+        path = write(Path(folder) / "journal.jsonl", appended)
 
-        assert replay(path, IDS) == histories(lines)
-        assert bits(replay(path, IDS)) == bits(histories(lines))
-        assert path.read_bytes().count(b"\n") == len(lines)
+        assert read(path) == [(name, as_text(finished)) for name, finished in appended]
+        assert [cohort_of("here", line) for _, line in lines(path)] == [name for name, _ in appended]
+        assert path.read_bytes().count(b"\n") == len(appended)
 
 
-@settings(deadline=None)
-@given(recordings(), st.data())
-def test_a_journal_cut_at_any_byte_replays_to_a_prefix_and_can_be_continued(
-    lines: Sequence[tuple[str, Iteration]], data: st.DataObject
+@settings(max_examples=50)
+@given(some_lines, st.data())
+def test_a_journal_cut_at_any_byte_reads_to_a_prefix_and_can_be_continued(
+    appended: Sequence[tuple[str, Round]], data: st.DataObject
 ) -> None:
     with TemporaryDirectory() as folder:
-        path = write(Path(folder) / "journal.jsonl", lines)
+        path = write(Path(folder) / "journal.jsonl", appended)
         whole = path.read_bytes()
         cut = data.draw(st.integers(0, len(whole)))
         path.write_bytes(whole[:cut])
         kept = whole[:cut].count(b"\n")
 
-        assert replay(path, IDS) == histories(lines[:kept])
-        write(path, lines[kept:])
+        assert read(path) == [(name, as_text(finished)) for name, finished in appended[:kept]]
+        assert whole_length(path) == whole.rfind(b"\n", 0, cut) + 1
+        write(path, appended[kept:])
         assert path.read_bytes() == whole
 
 
-def test_a_journal_that_is_not_there_or_empty_has_no_history(tmp_path: Path) -> None:
-    assert replay(tmp_path / "none", IDS) == {IDS[0]: [], IDS[1]: []}
-    assert replay(write(tmp_path / "empty", []), IDS) == {IDS[0]: [], IDS[1]: []}
+@settings(max_examples=50)
+@given(texts, a_search | a_reseed, st.data())
+def test_a_line_that_lacks_its_end_is_refused_with_the_place_where_it_stands(
+    cohort_id: str, finished: Round, data: st.DataObject
+) -> None:
+    with TemporaryDirectory() as folder:
+        ((_, line),) = lines(write(Path(folder) / "journal.jsonl", [(cohort_id, finished)]))
+    cut = data.draw(st.integers(0, len(line) - 2))
+
+    with pytest.raises(JournalError, match=r"^journal\.jsonl, line 7: not a line of a journal: "):
+        parse("journal.jsonl, line 7", line[:cut] + b"\n")
+
+
+def test_a_journal_that_is_not_there_or_empty_has_no_lines(tmp_path: Path) -> None:
+    assert read(tmp_path / "none") == []
+    assert whole_length(tmp_path / "none") == 0
+    assert read(write(tmp_path / "empty", [])) == []
 
 
 def test_a_torn_line_longer_than_any_buffer_is_dropped(tmp_path: Path) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[0], iteration(0))])
+    path = write(tmp_path / "journal.jsonl", [("c", a_round(0))])
     with path.open("ab") as file:
         file.write(b"x" * 200_000)
 
-    write(path, [(IDS[0], iteration(1))])
+    write(path, [("c", a_round(1))])
 
-    assert replay(path, IDS)[IDS[0]] == [iteration(0), iteration(1)]
+    assert read(path) == [("c", as_text(a_round(number))) for number in range(2)]
 
 
-GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "seeds": [1], "refused": {}}'
+def test_every_line_has_the_byte_at_which_it_begins(tmp_path: Path) -> None:
+    path = write(tmp_path / "journal.jsonl", [("ü/☃", a_round(number)) for number in range(3)])
+
+    with path.open("rb") as file:
+        for place, line in lines(path):
+            file.seek(place)
+            assert file.readline() == line
+
+
+GOOD = (
+    '{"cohort": "p1/pamela/1", "number": 1, "proposed": [{"users": ["u1"], "candidates": [], "seeds": [1], '
+    '"refused": {"empty": 1}}], "users": 1, "scores": "AAAAPw=="}'
+)
+NOTICE = '{"check": "drift", "measured": 1, "limit": 2, "words": "w"}'
+RESEEDED = (
+    '{"cohort": "p1/pamela/1", "number": 1, "reseeded": {"u1": {"prompt": "p", "seeds": [3], '
+    '"initial": [{"image": "i", "score": 0.1, "error": null}], "final": [{"image": "f", "score": 0.1, "error": null}], '
+    '"warnings": [], "rejected": null}}}'
+)
+
+
+def with_candidate(candidate: str) -> str:
+    return GOOD.replace('"candidates": []', f'"candidates": [{candidate}]')
+
+
+def with_notice(notice: str) -> str:
+    return with_candidate(f'{{"prompt": "a", "rejected": {notice}}}')
+
+
+def with_verdict(verdict: str) -> str:
+    return GOOD[:-1] + f', "verdicts": {{"i": {verdict}}}}}'
+
+
+def test_the_lines_that_are_damaged_below_are_good_ones() -> None:
+    for line in (GOOD, RESEEDED, with_notice(NOTICE), with_verdict("{}")):
+        assert parse("here", line.encode())[0] == "p1/pamela/1"
 
 
 @pytest.mark.parametrize(
@@ -105,98 +184,118 @@ GOOD = '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "seeds":
         GOOD[:-1],
         GOOD + GOOD,
         "\x00" * 20,
-        '{"number": 1, "candidates": []}',
-        '{"trajectory": "p1/pamela/1/u1", "candidates": []}',
-        '{"trajectory": "p1/pamela/1/u1", "number": 1}',
-        GOOD.replace('"p1/pamela/1/u1"', "[]"),
+        '{"number": 1, "proposed": []}',
+        '{"cohort": "p1/pamela/1", "proposed": []}',
+        '{"cohort": "p1/pamela/1", "number": 1}',
+        '{"trajectory": "p1/pamela/1/u1", "number": 1, "candidates": [], "seeds": [1], "refused": {}}',
+        GOOD.replace('"p1/pamela/1"', "[]"),
+        GOOD.replace('"number": 1', '"number": "1"'),
+        GOOD.replace('"number": 1', '"number": 1.0'),
         GOOD.replace('"seeds"', '"seed"'),
+        with_verdict("{}").replace('"verdicts"', '"verdict"'),
+        RESEEDED.replace('"reseeded"', '"reseed"'),
         GOOD.replace("[1]", '["1"]'),
         GOOD.replace("[1]", "1"),
-        GOOD.replace("[]", '[{"score": 1.0}]'),
-        GOOD.replace("[]", '[{"prompt": 1}]'),
-        GOOD.replace("[]", '[{"prompt": "a", "score": "1"}]'),
-        GOOD.replace("[]", '["a"]'),
-        GOOD.replace("[]", '[{"prompt": "a", "rejected": {"check": "mood", "measured": 1, "limit": 2, "words": ""}}]'),
-        GOOD.replace(
-            "[]", '[{"prompt": "a", "rejected": {"check": "drift", "measured": "1", "limit": 2, "words": ""}}]'
-        ),
-        GOOD.replace("[]", '[{"prompt": "a", "rejected": {"check": "drift"}}]'),
+        GOOD.replace('{"empty": 1}', '{"empty": "1"}'),
+        GOOD.replace('{"empty": 1}', "[]"),
+        GOOD.replace('["u1"]', "[1]"),
+        GOOD.replace('["u1"]', '"u1"'),
+        GOOD.replace('["u1"]', "null"),
         GOOD.replace("[]", "null"),
+        GOOD.replace('"candidates": [], ', ""),
+        GOOD.replace('"users": ["u1"], ', ""),
+        GOOD.replace('"users": 1', '"users": "1"'),
+        GOOD.replace('"users": 1', '"users": 2'),
+        GOOD.replace('"users": 1', '"users": 0'),
+        GOOD.replace('"users": 1', '"users": -1'),
+        GOOD.replace('"AAAAPw=="', "0.5"),
+        GOOD.replace('"AAAAPw=="', "[0.5]"),
+        GOOD.replace("AAAAPw==", "AAAAPw="),
+        GOOD.replace("AAAAPw==", "AAAAPw"),
+        GOOD.replace("AAAAPw==", "AAAA"),
+        GOOD.replace("AAAAPw==", "AAAA Pw=="),
+        GOOD.replace("AAAAPw==", "AAAAPw☃="),
+        with_candidate('{"image": "i"}'),
+        with_candidate('{"prompt": 1}'),
+        with_candidate('{"prompt": "a", "mood": 1}'),
+        with_candidate('{"prompt": "a", "image": 1}'),
+        with_candidate('{"prompt": "a", "error": 1}'),
+        with_candidate('{"prompt": "a", "preview_score": "1"}'),
+        with_candidate('"a"'),
+        with_notice(NOTICE.replace("drift", "mood")),
+        with_notice(NOTICE.replace("1", '"1"')),
+        with_notice(NOTICE.replace('"w"', "1")),
+        with_notice('{"check": "drift"}'),
+        with_candidate('{"prompt": "a", "warnings": ["subject: lacks cat"]}'),
+        with_verdict('{"measured": {"saturation": "1"}}'),
+        with_verdict('{"measured": [1]}'),
+        with_verdict('{"error": 1}'),
+        with_verdict('{"mood": 1}'),
+        with_verdict("null"),
+        RESEEDED.replace("[3]", '["3"]'),
+        RESEEDED.replace('"prompt": "p", ', ""),
+        RESEEDED.replace('"p"', "1"),
+        RESEEDED.replace('"score": 0.1', '"score": "0.1"'),
+        RESEEDED.replace('"image": "i"', '"image": 1'),
+        RESEEDED.replace('"rejected": null', '"rejected": "reseed: no better"'),
+        RESEEDED.replace('"seeds": [3], ', ""),
     ],
 )
-def test_a_line_in_the_middle_that_does_not_read_back_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[0], iteration(n)) for n in range(3)])
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], line, lines[2], ""]))
-
-    with pytest.raises(JournalError, match=r"journal\.jsonl, line 2: "):
-        replay(path, IDS)
+def test_a_damaged_line_is_an_error_that_says_where_it_stands(line: str) -> None:
+    with pytest.raises(JournalError, match=r"^journal\.jsonl, line 2: not a line of a journal: "):
+        parse("journal.jsonl, line 2", line.encode() + b"\n")
 
 
-def test_a_notice_as_text_is_refused_as_one_of_an_earlier_version(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    path.write_text(
-        GOOD.replace("[]", '[{"prompt": "a", "warnings": ["subject: lacks cat"]}]').replace(": 1,", ": 0,") + "\n"
-    )
-
-    with pytest.raises(JournalError, match=r"line 1: .*an earlier version wrote it: start a new run"):
-        replay(path, IDS)
+def test_a_line_that_is_not_utf_8_is_an_error_that_says_where_it_stands() -> None:
+    for line in (b"\xff\n", b'{"cohort": "\xff"}\n'):
+        for reading in (parse, cohort_of):
+            with pytest.raises(JournalError, match=r"line 2: not a line of a journal"):
+                reading("line 2", line)
 
 
-def test_what_became_of_a_winner_with_fresh_seeds_is_replayed_equal(tmp_path: Path) -> None:
-    base, winner = (
-        Candidate(prompt="a cat", image="b", score=0.5),
-        Candidate(prompt="a cat, warm", image="w", score=0.4),
-    )
+def test_the_cohort_of_a_line_that_begins_otherwise_is_found_too() -> None:
+    values = json.loads(GOOD)
+    turned = json.dumps(dict(reversed(values.items()))).encode()
+
+    assert cohort_of("here", turned) == cohort_of("here", GOOD.encode()) == "p1/pamela/1"
+    with pytest.raises(JournalError, match="line 2: not a line of a journal"):
+        cohort_of("line 2", b'{"cohort": 1}\n')
+
+
+def test_what_became_of_a_winner_with_fresh_seeds_reads_back_equal(tmp_path: Path) -> None:
     notice = Notice(Check.RESEED, 0.4, 0.5, "with 1 fresh seeds its mean score is 0.400, the base prompt's 0.500")
-    again = Reseeded(prompt="a cat, warm", seeds=(3,), initial=(base,), final=(winner,))
-    lines = [
-        (IDS[0], Iteration(number=0, candidates=(), reseeded=replace(again, warnings=(notice,)))),
-        (IDS[0], Iteration(number=1, candidates=(), reseeded=replace(again, rejected=notice))),
+    again = Reseeded(
+        prompt="a cat, warm",
+        seeds=(3,),
+        initial=(FreshImage(image="b", score=0.5),),
+        final=(FreshImage(error="no photograph"),),
+    )
+    appended = [
+        ("c", Round(number=1, reseeded={"u1": replace(again, warnings=(notice,)), "u2": again})),
+        ("c", Round(number=2, reseeded={"u1": replace(again, rejected=notice)})),
     ]
 
-    assert replay(write(tmp_path / "journal.jsonl", lines), IDS) == histories(lines)
-
-
-def test_a_line_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[0], iteration(0))])
-    path.write_bytes(path.read_bytes() + b"\xff\n")
-
-    with pytest.raises(JournalError, match="line 2: not a line of a journal"):
-        replay(path, IDS)
-
-
-def test_a_trajectory_that_the_run_does_not_have_is_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[0], iteration(0)), (IDS[1], iteration(0))])
-
-    with pytest.raises(JournalError, match=r"line 2: trajectory .* is not one of this run"):
-        replay(path, IDS[:1])
-
-
-@pytest.mark.parametrize("numbers, got", [((0, 0), 0), ((0, 2), 2), ((0, -1), -1)])
-def test_an_iteration_out_of_turn_is_an_error(tmp_path: Path, numbers: tuple[int, ...], got: int) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[0], iteration(number)) for number in numbers])
-
-    with pytest.raises(JournalError, match=f"line 2: iteration 1 of 'p1/pamela/1/u1' is due, got {got}"):
-        replay(path, IDS)
+    assert read(write(tmp_path / "journal.jsonl", appended)) == [(name, as_text(each)) for name, each in appended]
 
 
 APPEND_FOREVER = """
 import sys
+import numpy as np
 from pathlib import Path
-from pipelines.records.journal import Journal, replay
-from pipelines.search.trajectory import Candidate, Iteration
+from pipelines.records.journal import Journal, lines
+from pipelines.search.rounds import Candidate, Proposed, Round
 path = Path(sys.argv[1])
-number = len(replay(path, ["t"])["t"])
+number = len(list(lines(path)))
 journal = Journal(path)
 while True:
-    journal.append(("t", Iteration(number=number, candidates=(Candidate(prompt="☃" * 300_000, score=number / 7),))))
+    proposed = Proposed(users=("u",), candidates=(Candidate(prompt="☃" * 300_000, image="i"),))
+    journal.append("c", Round(number=number, proposed=(proposed,), scores=np.full((1, 1), number / 7, np.float32)))
     print(number, flush=True)
     number += 1
 """
 
 
-def test_a_writer_that_is_killed_at_any_moment_leaves_a_journal_that_replays_with_all_it_had_finished(
+def test_a_writer_that_is_killed_at_any_moment_leaves_a_journal_that_reads_with_all_it_had_finished(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "journal.jsonl"
@@ -211,38 +310,42 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_journal_that_replays_wit
             process.kill()
             said += process.stdout.read()
 
-        history = replay(path, ["t"])["t"]
+        rounds = [parse("here", line)[1] for _, line in lines(path)]
 
         finished += said.count("\n")
-        assert len(history) in (finished, finished + 1)
-        assert [i.candidates[0].score for i in history] == [number / 7 for number in range(len(history))]
-        finished = len(history)
+        assert len(rounds) in (finished, finished + 1)
+        assert [each.number for each in rounds] == list(range(len(rounds)))
+        assert [each.scores.item() for each in rounds] == [np.float32(number / 7) for number in range(len(rounds))]
+        finished = len(rounds)
     assert finished >= 5
 
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from pipelines.records.journal import Journal, replay
-from pipelines.search.trajectory import Candidate, Iteration
+from pipelines.records.journal import Journal, lines, parse
+from pipelines.search.rounds import Candidate, Proposed, Round
 path, size, then = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-before, after = (Iteration(number=n, candidates=(Candidate(prompt="x"),)) for n in range(2))
+def of(number, prompt):
+    return Round(number=number, proposed=(Proposed(users=("u",), candidates=(Candidate(prompt=prompt),)),))
+def prompts():
+    return [parse("here", line)[1].proposed[0].candidates[0].prompt for _, line in lines(path)]
 journal = Journal(path)
-journal.append(("t", before))
+journal.append("c", of(0, "before"))
 free, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, most))
 try:
-    journal.append(("t", Iteration(number=1, candidates=(Candidate(prompt="y" * size),))))
+    journal.append("c", of(1, "y" * size))
 except OSError as error:
     assert error.strerror == "File too large", error
-    assert replay(path, ["t"])["t"] == [before]
+    assert prompts() == ["before"]
 else:
     raise AssertionError("it should not have fitted")
 resource.setrlimit(resource.RLIMIT_FSIZE, (free, most))
 if then == "append":
-    journal.append(("t", after))
+    journal.append("c", of(1, "after"))
 journal.close()
-assert replay(path, ["t"])["t"] == [before, after][: 2 if then == "append" else 1]
+assert prompts() == ["before", "after"][: 2 if then == "append" else 1]
 """
 
 
@@ -258,35 +361,42 @@ def test_a_line_that_did_not_fit_on_the_disk_is_not_in_the_journal_even_once_the
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_line_says_in_json_whose_it_is(tmp_path: Path) -> None:
-    path = write(tmp_path / "journal.jsonl", [(IDS[1], iteration(0))])
+def test_a_line_says_in_json_whose_it_is_and_leaves_out_what_is_not_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "journal.jsonl", [("p1/pamela/1", a_round(0))])
 
     assert json.loads(path.read_text("utf-8")) == {
-        "trajectory": IDS[1],
+        "cohort": "p1/pamela/1",
         "number": 0,
-        "candidates": [{"prompt": "a cat, 0", "image": None, "score": 0.1, "error": None}],
-        "seeds": [],
-        "refused": {},
+        "proposed": [{"users": ["u1", "u2"], "candidates": [{"prompt": "a cat, 0", "image": "i0"}]}],
+        "users": 2,
+        "scores": base64.b64encode(np.array([0.1, 0.2], "<f4").tobytes()).decode(),
     }
 
 
-def iteration(number: int) -> Iteration:
-    return Iteration(number=number, candidates=(Candidate(prompt=f"a cat, {number}", score=0.1),))
+def test_a_score_of_a_large_cohort_takes_five_and_a_half_bytes_at_most(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).random((400, 60), np.float32)
+    candidates = tuple(Candidate(prompt="p", image=f"i{place}") for place in range(60))
+    finished = Round(number=0, proposed=(Proposed(users=("u",), candidates=candidates),), scores=scores)
+
+    path = write(tmp_path / "journal.jsonl", [("c", finished)])
+
+    assert path.stat().st_size < 5.5 * scores.size
 
 
-def write(path: Path, lines: Sequence[tuple[str, Iteration]]) -> Path:
+def a_round(number: int) -> Round:
+    candidates = (Candidate(prompt=f"a cat, {number}", image=f"i{number}"),)
+    scores = np.array([[0.1], [0.2]], np.float32)
+    return Round(number=number, proposed=(Proposed(users=("u1", "u2"), candidates=candidates),), scores=scores)
+
+
+def write(path: Path, appended: Sequence[tuple[str, Round]]) -> Path:
     journal = Journal(path)
-    for trajectory_id, entry in lines:
-        journal.append((trajectory_id, entry))
+    for cohort_id, finished in appended:
+        journal.append(cohort_id, finished)
     journal.close()
     return path
 
 
-def histories(lines: Sequence[tuple[str, Iteration]]) -> dict[str, list[Iteration]]:
-    return {name: [entry for trajectory_id, entry in lines if trajectory_id == name] for name in IDS}
-
-
-def bits(recorded: dict[str, list[Iteration]]) -> list[str | None]:
-    return [
-        None if c.score is None else float(c.score).hex() for h in recorded.values() for i in h for c in i.candidates
-    ]
+def read(path: Path) -> list[tuple[str, tuple[str, tuple[int, ...], bytes]]]:
+    parsed = [parse(f"{path}, byte {place}", line) for place, line in lines(path)]
+    return [(cohort_id, as_text(finished)) for cohort_id, finished in parsed]

@@ -1,15 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
-from pipelines.search.guards import apply_guards, key_words, missing_words, reseed_notice, subject_notice
+from pipelines.search.guards import judge, key_words, missing_words, reseed_notice, subject_notice, with_notice
 from pipelines.search.notices import Check, Notice
-from pipelines.search.trajectory import Candidate
+from pipelines.search.rounds import Candidate, Verdict
 from pipelines.settings.search import Guard, GuardSettings
 
-BASE = Candidate(prompt="a cat", image="b", score=0.5, measured={"held_out": 0.5, "saturation": 20.0, "sharpness": 2.0})
-
-
-def seen(**measured: float) -> Candidate:
-    return Candidate(prompt="a cat, vivid", image="i", score=0.9, measured={**BASE.measured, **measured})
+BASE = {"held_out": 0.5, "saturation": 20.0, "sharpness": 2.0}
 
 
 def guarding(name: str, guard: Guard) -> GuardSettings:
@@ -46,25 +44,50 @@ def test_a_prompt_that_says_the_same_in_other_words_keeps_its_subject() -> None:
 def test_each_guard_is_off_or_warns_or_rejects(
     measured: dict[str, float], guard: str, limit: float, reason: str
 ) -> None:
-    candidate = seen(**measured)
-    assert apply_guards(candidate, BASE, GuardSettings()) == candidate
-    warned = apply_guards(candidate, BASE, guarding(guard, "warn"))
-    assert warned.eligible
+    seen = {**BASE, **measured}
+    assert judge(seen, BASE, GuardSettings()) == Verdict(measured=seen)
+    warned = judge(seen, BASE, guarding(guard, "warn"))
+    assert warned.passed
+    assert warned.measured == seen
     (notice,) = warned.warnings
     assert str(notice).startswith(reason)
     assert notice.check.replace("-", "_") == guard
     assert notice.limit == pytest.approx(limit)
-    rejected = apply_guards(candidate, BASE, guarding(guard, "reject"))
-    assert not rejected.eligible
-    assert rejected.rejected == notice
+    rejected = judge(seen, BASE, guarding(guard, "reject"))
+    assert not rejected.passed
+    assert rejected == Verdict(measured=seen, rejected=notice)
 
 
-def test_a_candidate_within_all_limits_is_left_alone() -> None:
+def test_the_first_guard_that_rejects_is_the_reason_and_the_others_still_warn() -> None:
+    seen = {**BASE, "held_out": 0.1, "saturation": 90.0, "sharpness": 9.0}
+
+    both = judge(seen, BASE, GuardSettings(held_out="reject", drift="reject"))
+    assert both.rejected is not None
+    assert (both.rejected.check, both.warnings) == (Check.HELD_OUT, ())
+    one = judge(seen, BASE, GuardSettings(held_out="warn", drift="reject"))
+    assert one.rejected is not None
+    assert (one.rejected.check, [warning.check for warning in one.warnings]) == (Check.DRIFT, [Check.HELD_OUT])
+    none = judge(seen, BASE, GuardSettings(held_out="warn", drift="warn"))
+    assert [warning.check for warning in none.warnings] == [Check.HELD_OUT, Check.DRIFT, Check.DRIFT]
+
+
+def test_an_image_within_all_limits_has_nothing_said_of_it() -> None:
     everything = GuardSettings(image="reject", held_out="reject", drift="reject")
-    candidate = seen(held_out=0.49, saturation=45.0, sharpness=1.0)
-    assert apply_guards(candidate, BASE, everything) == candidate
-    unmeasured = Candidate(prompt="a cat, vivid", image="i", score=0.9)
-    assert apply_guards(unmeasured, BASE, everything) == unmeasured
+    seen = {**BASE, "held_out": 0.49, "saturation": 45.0, "sharpness": 1.0}
+    assert judge(seen, BASE, everything) == Verdict(measured=seen)
+    assert judge({}, BASE, everything) == Verdict()
+    assert judge(seen, {}, everything) == Verdict(measured=seen)
+
+
+def test_a_candidate_is_warned_or_rejected_as_its_guard_says_and_keeps_what_was_said_before() -> None:
+    first, second = (Notice(Check.SUBJECT, 0.3, 0.6, words) for words in ("lacks cat", "lacks sofa"))
+    candidate = Candidate(prompt="a dog", warnings=(first,))
+
+    assert with_notice(candidate, "off", second) == candidate
+    assert with_notice(candidate, "warn", second) == replace(candidate, warnings=(first, second))
+    rejected = with_notice(candidate, "reject", first)
+    assert rejected == replace(candidate, rejected=first)
+    assert with_notice(rejected, "reject", second) == rejected
 
 
 def test_a_winner_whose_mean_with_fresh_seeds_is_no_better_gets_a_notice() -> None:

@@ -3,106 +3,179 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.search.state_machine import (
-    BasePromptFailedError,
-    Propose,
-    RenderBase,
-    Step,
-    Stop,
-    StopReason,
-    admit,
-    next_step,
+from pipelines.search.cohort import Cohort
+from pipelines.search.history import NONE, History
+from pipelines.search.rounds import Proposed, Round
+from pipelines.search.state_machine import Propose, RenderBase, Reseed, Step, Stop, StopReason, admit, next_step
+from pipelines.search.trajectory import fresh_seeds, image_seed, proposal_seed, shared_proposal_seed
+from pipelines.settings.search import GuardSettings, SearchSettings
+from tests.pipelines.search.recorded import (
+    as_text,
+    base_round,
+    cohort_of,
+    recordings,
+    reseeded,
+    searched,
+    some_settings,
+    trajectory,
 )
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory, best_so_far, image_seed, proposal_seed
-from pipelines.settings.search import SearchSettings
 
-MOST = 7
+ALONE, AB = cohort_of("a"), cohort_of("a", "b")
+RESEEDING = SearchSettings(iterations=1, guards=GuardSettings(reseed="reject"))
 
-a_score = st.sampled_from([-0.0, 0.0, 0.5, 1.0, 2.0]) | st.floats(allow_nan=False, allow_infinity=False)
-a_candidate = st.builds(Candidate, prompt=st.text(max_size=5), score=st.none() | a_score)
-an_iteration = st.lists(a_candidate, max_size=4).map(tuple)
-a_base = st.builds(Candidate, prompt=st.just("a cat"), score=a_score)
-rounds = st.tuples(st.tuples(a_base), *[an_iteration] * MOST)
-protocols = st.builds(SearchSettings, iterations=st.integers(0, MOST), patience=st.integers(1, MOST))
+fewer = settings(max_examples=40)
+cohorts = st.integers(1, 3).map(lambda users: cohort_of(*"abc"[:users]))
 words = st.text(st.sampled_from("aAbBß \n\t,"), max_size=6)
 no_slash = st.text(st.characters(blacklist_characters="/"), max_size=4) | st.sampled_from(["1", "pamela", "p1"])
 
 
-@given(rounds, protocols)
-def test_a_search_stops_after_its_iterations_or_after_too_long_without_a_better_best(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings
+@given(cohorts, some_settings, st.data())
+def test_a_search_stops_after_its_iterations_or_after_too_long_without_a_better_best_for_anybody(
+    cohort: Cohort, protocol: SearchSettings, data: st.DataObject
 ) -> None:
-    history, steps = play(given_rounds, protocol)
+    rounds = data.draw(recordings(cohort, protocol))
+    steps = steps_of(cohort, rounds, protocol)
 
-    expected, best, stale = None, given_rounds[0][0].score or 0.0, 0
-    for number in range(MOST + 1):
-        scores = [c.score for c in given_rounds[number] if c.score is not None] if number else []
-        stale = 0 if number == 0 or any(score > best for score in scores) else stale + 1
-        best = max([best, *scores])
-        if number >= protocol.iterations or stale >= protocol.patience:
-            expected = Stop(StopReason("iterations" if number >= protocol.iterations else "patience"))
-            assert len(history) == number + 1
-            break
-    assert steps[-1] == expected
     assert steps[0] == RenderBase()
-    assert all(isinstance(step, Propose) for step in steps[1:-1])
+    searches = [each for each in rounds if each.searches]
+    stale = dict.fromkeys(cohort.users, 0)
+    bests = History(cohort, rounds).bests
+    for number in range(len(searches)):
+        for place, user in enumerate(cohort.users):
+            stale[user] = stale[user] + 1 if number and bests[number, place] == bests[number - 1, place] else 0
+        searching = tuple(
+            user
+            for place, user in enumerate(cohort.users)
+            if stale[user] < protocol.patience and bests[0, place] != NONE
+        )
+        step = steps[number + 1]
+        if number < protocol.iterations and searching:
+            assert step == Propose(number + 1, searching)
+        else:
+            assert isinstance(step, Reseed | Stop)
+            assert number + 1 == len(searches)
+    assert all(isinstance(step, Reseed) for step in steps[len(searches) + 1 : -1])
+    over = "iterations" if len(searches) > protocol.iterations else "patience"
+    reasons = (over if bests[0, place] != NONE else "failed" for place in range(len(cohort)))
+    assert steps[-1] == Stop(tuple(map(StopReason, reasons)))
 
 
-@given(rounds, protocols, st.data())
+@given(cohorts, some_settings, st.data())
+@fewer
 def test_a_history_that_was_cut_anywhere_and_is_continued_takes_the_same_steps(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings, data: st.DataObject
+    cohort: Cohort, protocol: SearchSettings, data: st.DataObject
 ) -> None:
-    history, steps = play(given_rounds, protocol)
-    cut = data.draw(st.integers(0, len(history)))
+    rounds = data.draw(recordings(cohort, protocol))
+    steps = steps_of(cohort, rounds, protocol)
+    cut = data.draw(st.integers(0, len(rounds)))
 
-    resumed, later = play(given_rounds, protocol, copy.deepcopy(history[:cut]))
+    resumed = History(cohort, copy.deepcopy(rounds[:cut]))
+    later = [next_step(resumed, protocol)]
+    for finished in rounds[cut:]:
+        resumed.append(finished)
+        later.append(next_step(resumed, protocol))
 
-    assert resumed == history
+    assert list(map(as_text, resumed.rounds)) == list(map(as_text, rounds))
     assert later == steps[cut:]
 
 
-@given(rounds, protocols)
-def test_each_step_goes_on_from_the_best_of_all_earlier_ones(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings
+@given(cohorts, some_settings, st.data())
+@fewer
+def test_asking_for_the_next_step_changes_nothing(
+    cohort: Cohort, protocol: SearchSettings, data: st.DataObject
 ) -> None:
-    history, steps = play(given_rounds, protocol)
+    history = History(cohort, data.draw(recordings(cohort, protocol)))
+    before = list(map(as_text, history.rounds)), history.best.tolist(), history.bests.tolist()
 
-    for number, step in enumerate(steps[1:-1], start=1):
-        scored = [c for i in history[:number] for c in i.candidates if c.score is not None]
-        top = max(c.score for c in scored if c.score is not None)
-        assert step == Propose(number, next(c for c in scored if c.score == top))
+    assert next_step(history, protocol) == next_step(history, protocol)
 
-
-@given(st.lists(an_iteration, max_size=5))
-def test_a_candidate_that_failed_is_never_the_best(given_rounds: Sequence[tuple[Candidate, ...]]) -> None:
-    best = best_so_far(recorded(given_rounds))
-
-    scores = [c.score for candidates in given_rounds for c in candidates if c.score is not None]
-    assert (best.score if best else None) == max(scores, default=None)
+    assert (list(map(as_text, history.rounds)), history.best.tolist(), history.bests.tolist()) == before
 
 
-def test_the_earliest_of_equal_scores_stays_the_best() -> None:
-    history = recorded([(scored("a", 0.5),), (scored("b", 0.7), scored("c", 0.7)), (scored("d", 0.7),)])
+@given(cohorts, some_settings, st.data())
+@fewer
+def test_with_the_reseed_guard_a_search_ends_with_winners_that_passed_it_or_base_images(
+    cohort: Cohort, protocol: SearchSettings, data: st.DataObject
+) -> None:
+    guarded = protocol.model_copy(update={"guards": GuardSettings(reseed="reject")})
+    history = History(cohort, data.draw(recordings(cohort, guarded)))
 
-    assert best_so_far(history) == scored("b", 0.7)
-    assert next_step(history, SearchSettings(patience=1)) == Stop(StopReason.PATIENCE)
+    for place, user in enumerate(cohort.users):
+        found = {each.prompt: each.rejected for each in history.reseeded(user)}
+        best = history.best[place]
+        assert best in (NONE, history.bests[0, place]) or found[history.images[best].prompt] is None
+        assert len(found) == len(history.reseeded(user))
 
 
 def test_an_iteration_in_which_everything_failed_counts_as_one_without_a_new_best() -> None:
-    history = recorded([(scored("a", 0.5),), (scored("b", None),), ()])
+    nothing = (Proposed(users=("a",), candidates=()),)
+    history = History(ALONE, [base_round(ALONE, 0.5), *(Round(number=n, proposed=nothing) for n in (1, 2))])
 
-    assert next_step(history, SearchSettings(patience=2)) == Stop(StopReason.PATIENCE)
-    assert next_step(history, SearchSettings(patience=3)) == Propose(3, scored("a", 0.5))
+    assert next_step(history, SearchSettings(patience=2)) == Stop((StopReason.PATIENCE,))
+    assert next_step(history, SearchSettings(patience=3)) == Propose(3, ("a",))
+
+
+def test_an_equal_score_is_no_new_best() -> None:
+    history = History(
+        ALONE,
+        [base_round(ALONE, 0.5), searched(1, {"a": {"b": (0.7,), "c": (0.7,)}}), searched(2, {"a": {"d": (0.7,)}})],
+    )
+
+    assert history.images[history.best[0]].key == "b"
+    assert next_step(history, SearchSettings(patience=1)) == Stop((StopReason.PATIENCE,))
 
 
 def test_without_a_score_for_the_base_prompt_there_is_nothing_to_improve_on() -> None:
-    with pytest.raises(BasePromptFailedError, match="out of memory"):
-        next_step(
-            [Iteration(number=0, candidates=(Candidate(prompt="a cat", error="out of memory"),))], SearchSettings()
-        )
+    nan = float("nan")
+
+    assert next_step(History(ALONE, [base_round(ALONE, nan)]), SearchSettings()) == Stop((StopReason.FAILED,))
+    assert next_step(History(AB, [base_round(AB, nan, 0.5)]), SearchSettings()) == Propose(1, ("b",))
+    over = History(AB, [base_round(AB, nan, 0.5), searched(1, {"b": {"x": (0.9, 0.1)}})])
+    assert next_step(over, SearchSettings(patience=1)) == Stop((StopReason.FAILED, StopReason.PATIENCE))
+    assert next_step(over, SearchSettings(iterations=1)) == Stop((StopReason.FAILED, StopReason.ITERATIONS))
+
+
+def test_without_iterations_a_search_is_its_base_image() -> None:
+    assert next_step(History(AB), SearchSettings(iterations=0)) == RenderBase()
+    assert next_step(History(AB, [base_round(AB, 0.1, 0.2)]), SearchSettings(iterations=0)) == Stop(
+        (StopReason.ITERATIONS, StopReason.ITERATIONS)
+    )
+
+
+def test_winners_are_reseeded_once_each_and_base_images_never() -> None:
+    rounds = [base_round(AB, 0.5, 0.5), searched(1, {"a": {"x": (0.6, 0.1)}, "b": {"y": (0.1, 0.2)}})]
+
+    assert next_step(History(AB, rounds), RESEEDING) == Reseed(2, ("a",))
+    rounds.append(reseeded(2, kept={"a": "x"}))
+    assert next_step(History(AB, rounds), RESEEDING) == Stop((StopReason.ITERATIONS, StopReason.ITERATIONS))
+
+
+def test_the_best_before_a_rejected_winner_is_reseeded_too() -> None:
+    settings = RESEEDING.model_copy(update={"iterations": 2})
+    rounds = [
+        base_round(ALONE, 0.5),
+        searched(1, {"a": {"x": (0.6,)}}),
+        searched(2, {"a": {"y": (0.7,)}}),
+        reseeded(3, rejected={"a": "y"}),
+    ]
+
+    assert next_step(History(ALONE, rounds), settings) == Reseed(4, ("a",))
+    over = Stop((StopReason.ITERATIONS,))
+    assert next_step(History(ALONE, [*rounds, reseeded(4, kept={"a": "x"})]), settings) == over
+    back = History(ALONE, [*rounds, reseeded(4, rejected={"a": "x"})])
+    assert next_step(back, settings) == over
+    assert back.best.tolist() == [0]
+
+
+@pytest.mark.parametrize("guard", ["off", "warn", "reject"])
+def test_only_the_reseed_guard_asks_for_fresh_seeds(guard: str) -> None:
+    settings = SearchSettings(iterations=1, guards=GuardSettings(reseed=guard))  # pyright: ignore[reportArgumentType]
+    history = History(ALONE, [base_round(ALONE, 0.5), searched(1, {"a": {"x": (0.6,)}})])
+
+    assert isinstance(next_step(history, settings), Stop if guard == "off" else Reseed)
 
 
 def test_the_papers_limits_are_the_default() -> None:
@@ -145,6 +218,13 @@ def test_image_seeds_differ_between_prompts_and_between_seeds() -> None:
     assert len({image_seed(seed, prompt) for seed in range(20) for prompt in ("a cat", "a dog", "a cat ")}) == 60
 
 
+def test_fresh_seeds_are_others_than_the_prompts_own_and_more_of_them_begin_alike() -> None:
+    own = image_seed(0, "a cat")
+
+    assert len({own, *fresh_seeds(own, 5)}) == 6
+    assert fresh_seeds(own, 5)[:2] == fresh_seeds(own, 2)
+
+
 def test_proposal_seeds_differ_between_users_runs_scorers_prompts_seeds_iterations_and_attempts() -> None:
     ways = list(product(("u1", "u2"), (1, 2), ("pamela", "population"), ("p1", "p2"), (0, 1), range(3), range(3)))
 
@@ -154,6 +234,22 @@ def test_proposal_seeds_differ_between_users_runs_scorers_prompts_seeds_iteratio
     }
 
     assert len(seeds) == len(ways)
+
+
+def test_the_seeds_of_a_shared_first_round_are_the_same_for_all_users_and_scorers_of_a_prompt_and_run() -> None:
+    ways = list(product((1, 2), ("p1", "p2"), (0, 1), range(3)))
+    users = list(product(("u1", "u2"), ("pamela", "population")))
+
+    seeds = [
+        {
+            shared_proposal_seed(trajectory(user=user, scorer=scorer, run=run, prompt_id=prompt, seed=seed), attempt)
+            for user, scorer in users
+        }
+        for run, prompt, seed, attempt in ways
+    ]
+
+    assert all(len(each) == 1 for each in seeds)
+    assert len(set.union(*seeds)) == len(ways)
 
 
 def test_seeds_are_the_same_on_every_machine() -> None:
@@ -173,40 +269,15 @@ def test_two_trajectories_never_share_an_id(one: tuple[str, str, int, str], two:
     assert (ids[0] == ids[1]) == (one == two)
 
 
-def play(
-    given_rounds: Sequence[tuple[Candidate, ...]], protocol: SearchSettings, history: list[Iteration] | None = None
-) -> tuple[list[Iteration], list[Step]]:
-    """Go on from `history` to the end, as the driver does; the steps taken, and what was recorded by then."""
-    history = list(history or [])
-    steps: list[Step] = [next_step(history, protocol)]
-    while not isinstance(steps[-1], Stop):
-        history.append(Iteration(number=len(history), candidates=given_rounds[len(history)]))
-        steps.append(next_step(history, protocol))
-    return history, steps
-
-
-def recorded(given_rounds: Sequence[tuple[Candidate, ...]]) -> list[Iteration]:
-    return [Iteration(number=number, candidates=candidates) for number, candidates in enumerate(given_rounds)]
-
-
-def scored(prompt: str, score: float | None) -> Candidate:
-    return Candidate(prompt=prompt, score=score)
+def steps_of(cohort: Cohort, rounds: Sequence[Round], settings: SearchSettings) -> list[Step]:
+    """The step before each round, and the last one."""
+    history = History(cohort)
+    steps = [next_step(history, settings)]
+    for finished in rounds:
+        history.append(finished)
+        steps.append(next_step(history, settings))
+    return steps
 
 
 def folded(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def trajectory(
-    user: str = "u1", run: int = 1, scorer: str = "pamela", prompt_id: str = "p1", seed: int = 0
-) -> Trajectory:
-    return Trajectory(
-        user=user,
-        members=(user,),
-        prompt_id=prompt_id,
-        base_prompt="a cat",
-        scorer=scorer,
-        run=run,
-        image_seed=1,
-        seed=seed,
-    )

@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.records.tables import outcome, write_records
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.records.tables import write_records
+from pipelines.search.rounds import Candidate
+from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
 from studies.results.truth import judge_runs
+from tests.histories import history_of_one
 
 GREY = {"u1": 60, "u2": 200}
 
@@ -46,17 +48,14 @@ def run(tmp_path: Path) -> Path:
     write_truth(
         [rater(user, Image.new("L", (64, 64), grey)) for user, grey in GREY.items()], tmp_path / "truth.parquet"
     )
-    outcomes = []
+    histories = []
     for user in GREY:
         trajectory = Trajectory(
             user=user, members=(user,), prompt_id="p1", base_prompt="grey", scorer="pamela", run=1, image_seed=1, seed=0
         )
-        history = [
-            Iteration(number=0, candidates=(Candidate(prompt="grey", image="initial", score=0.1),)),
-            Iteration(number=1, candidates=(Candidate(prompt=f"grey {user}", image=user, score=0.9),)),
-        ]
-        outcomes.append(outcome(trajectory, history, SearchSettings(iterations=1)))
-    write_records(outcomes, folder)
+        base, final = Candidate(prompt="grey", image="initial"), Candidate(prompt=f"grey {user}", image=user)
+        histories.append(history_of_one(trajectory, [(base, 0.1)], [(final, 0.9)]))
+    write_records(histories, SearchSettings(iterations=1), folder)
     return folder
 
 

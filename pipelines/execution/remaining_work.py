@@ -1,0 +1,67 @@
+"""How much of a run is left, in images to render, from the rounds that its cohorts have had so far.
+
+How many users still search in a round is known for the cohorts that have come so far, and taken to be the same for the
+others. Of rounds that no cohort has come to, each is taken to have `_CONTINUE` times the users of the one before.
+"""
+
+from collections.abc import Sequence
+
+from pipelines.search.cohort import Cohort
+from pipelines.settings.search import SearchSettings
+
+_CONTINUE = 0.7
+
+
+class RemainingWork:
+    """The images that the cohorts of a run have still to render, as far as can be told."""
+
+    def __init__(self, cohorts: Sequence[Cohort], settings: SearchSettings) -> None:
+        self._settings = settings
+        self._rounds = {cohort.id: 0 for cohort in cohorts}
+        self._sizes = {cohort.id: len(cohort) for cohort in cohorts}
+        self._searching = {cohort.id: len(cohort) for cohort in cohorts}
+        """Users who search in the cohort's next round."""
+        self._came = [0] * (settings.iterations + 2)
+        self._went_on = [0] * (settings.iterations + 2)
+        """By round: users of the cohorts that have come to it, and those of them who search in it."""
+
+    def round_done(self, cohort_id: str, rounds: int, searching: int) -> None:
+        """So many rounds of a cohort are done, and so many of its users search in the next."""
+        self._rounds[cohort_id] = rounds
+        self._searching[cohort_id] = searching
+        if rounds < len(self._came):
+            self._came[rounds] += self._sizes[cohort_id]
+            self._went_on[rounds] += searching
+
+    def over(self, cohort_id: str) -> None:
+        """A cohort has failed."""
+        self._searching[cohort_id] = 0
+
+    @property
+    def images(self) -> float:
+        """Images left."""
+        rates = self._rates()
+        return sum(self._left(name, rates) for name, searching in self._searching.items() if searching)
+
+    def _rates(self) -> list[float]:
+        """The part of all users who search, by round."""
+        rates = [1.0]
+        for came, went_on in zip(self._came[1:], self._went_on[1:], strict=True):
+            guess = rates[-1] if len(rates) <= self._settings.patience else _CONTINUE * rates[-1]
+            rates.append(went_on / came if came else guess)
+        return rates
+
+    def _left(self, name: str, rates: Sequence[float]) -> float:
+        done, size, searching = self._rounds[name], self._sizes[name], self._searching[name]
+        images = self._images(done, searching)
+        for number in range(done + 1, self._settings.iterations + 1):
+            images += self._images(number, searching * min(1.0, rates[number] / max(rates[done], 1e-9)))
+        return images if size else 0.0
+
+    def _images(self, number: int, searching: float) -> float:
+        settings = self._settings
+        if number == 0:
+            return 1.0
+        if number == 1 and settings.shares_first_round:
+            return float(settings.candidates)
+        return searching * min(settings.candidates, settings.screen or settings.candidates)

@@ -1,0 +1,184 @@
+"""The history of a cohort: its rounds so far, and the arrays that follow from them.
+
+Invariant: everything here is a function of the rounds alone, so that a history that was replayed from the journal is
+the one that was searched.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.search.cohort import Cohort
+from pipelines.search.notices import Notice
+from pipelines.search.rounds import Candidate, Proposed, Reseeded, Round, Scores, Verdict, new_images
+
+EVERYBODY = "*"
+"""Whom an image was proposed for that all users share: the base prompt's, and those of a shared first round."""
+
+NONE = -1
+"""No image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredImage:
+    """One image that the cohort has scored; its scores are a column of `History.scores`."""
+
+    key: str
+    prompt: str
+    iteration: int
+    proposed_for: str
+    """User, or `EVERYBODY`."""
+    warnings: tuple[Notice, ...]
+    """Of its prompt."""
+
+
+class History:
+    """The recorded rounds of one cohort of M users, and the N images that they have scored."""
+
+    def __init__(self, cohort: Cohort, rounds: Sequence[Round] = ()) -> None:
+        self.cohort = cohort
+        self.rounds: list[Round] = []
+        self.images: list[ScoredImage] = []
+        self.place: dict[str, int] = {}
+        """The place of each image, by its key."""
+        self.verdicts: dict[str, Verdict] = {}
+        self._blocks: list[Scores] = []
+        self._best = np.full(len(cohort), NONE)
+        self._best_score = np.full(len(cohort), -np.inf, np.float32)
+        self._bests: list[NDArray[np.int_]] = []
+        self._improved = np.zeros(len(cohort), int)
+        for each in rounds:
+            self.append(each)
+
+    def append(self, finished: Round) -> None:
+        """Add the next round.
+
+        Raises
+        ------
+        ValueError
+            It is not the next one, or its scores are not of its images and users.
+        """
+        if finished.number != len(self.rounds):
+            raise ValueError(f"round {len(self.rounds)} is due, got {finished.number}")
+        new = list(new_images(finished.proposed, self.place.keys()))
+        if finished.scores.shape != (len(self.cohort), len(new)) and (new or finished.scores.size):
+            rows, columns = len(self.cohort), len(new)
+            raise ValueError(f"{rows} users score {columns} new images, got scores of shape {finished.scores.shape}")
+        offset = len(self.images)
+        for candidate, proposals in new:
+            assert candidate.image is not None
+            self.place[candidate.image] = len(self.images)
+            self.images.append(
+                ScoredImage(
+                    key=candidate.image,
+                    prompt=candidate.prompt,
+                    iteration=finished.number,
+                    proposed_for=EVERYBODY if len(proposals.users) != 1 or not finished.number else proposals.users[0],
+                    warnings=candidate.warnings,
+                )
+            )
+        self.verdicts |= finished.verdicts
+        self.rounds.append(finished)
+        if new:
+            self._blocks.append(finished.scores)
+            self._take_best_of(finished.scores, offset)
+        for user, again in finished.reseeded.items():
+            if again.rejected is not None:
+                self._go_back(self.cohort.places[user])
+        self._bests.append(self._best.copy())
+
+    @property
+    def scores(self) -> Scores:
+        """Of every user and image, shape (M, N); nan where there is none."""
+        if len(self._blocks) > 1:
+            self._blocks = [np.hstack(self._blocks)]
+        return self._blocks[0] if self._blocks else np.empty((len(self.cohort), 0), np.float32)
+
+    @property
+    def searched(self) -> int:
+        """Rounds of the search itself, the base prompt's among them, without those of the reseed guard."""
+        return sum(each.searches for each in self.rounds)
+
+    @property
+    def stale(self) -> NDArray[np.int_]:
+        """For each user, rounds of the search in a row that have brought no new best, shape (M,)."""
+        return self.searched - 1 - self._improved
+
+    @property
+    def bests(self) -> NDArray[np.int_]:
+        """The place of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
+
+        The best has the highest score; of equal scores, the image that was proposed first. A best that the reseed guard
+        has rejected gives way to the one before it.
+        """
+        return np.stack(self._bests) if self._bests else np.empty((0, len(self.cohort)), int)
+
+    @property
+    def best(self) -> NDArray[np.int_]:
+        """The place of each user's best image, shape (M,)."""
+        return self._best
+
+    @property
+    def best_scores(self) -> Scores:
+        """Shape (M,); -inf where there is none."""
+        return self._best_score
+
+    def eligible(self, scores: Scores, keys: Sequence[str], verdicts: dict[str, Verdict]) -> Scores:
+        """Scores (M, n) of some images with -inf where an image cannot be a user's best."""
+        barred = [key in verdicts and not verdicts[key].passed for key in keys]
+        return np.where(np.isnan(scores) | np.array(barred, bool), -np.inf, scores)
+
+    def proposed_for(self, user: str) -> Iterator[tuple[Round, Proposed]]:
+        """What was proposed for a user, round by round."""
+        for each in self.rounds:
+            yield from ((each, proposals) for proposals in each.proposed if user in proposals.users)
+
+    def score(self, user: str, candidate: Candidate) -> float | None:
+        """The user's score of a candidate's image, where there is one."""
+        if candidate.image is None or candidate.error is not None:
+            return None
+        score = float(self.scores[self.cohort.places[user], self.place[candidate.image]])
+        return None if np.isnan(score) else score
+
+    def reseeded(self, user: str) -> list[Reseeded]:
+        """What the reseed guard has rendered for a user."""
+        return [each.reseeded[user] for each in self.rounds if user in each.reseeded]
+
+    def gain(self, member: int) -> float:
+        """How much a user's best score is above that of the base prompt."""
+        return float(self.best_scores[member] - self.scores[member, self.bests[0][member]])
+
+    def failure(self, member: int) -> str | None:
+        """Why a user's search has come to nothing, where it has: no score of the base image, or no proposals at all."""
+        if not self.rounds:
+            return None
+        if self._best[member] == NONE:
+            return "the score of the base prompt's image is not a number"
+        proposed = [proposals for each, proposals in self.proposed_for(self.cohort.users[member]) if each.number]
+        candidates = [candidate for proposals in proposed for candidate in proposals.candidates]
+        if not proposed or any(c.error is None for c in candidates):
+            return None
+        reasons = [reason for proposals in proposed for reason in proposals.refused]
+        reason = next((candidate.error for candidate in candidates), None) or next(iter(reasons), "no proposal")
+        return f"nothing that was proposed could be rendered and scored: {reason}"
+
+    def _take_best_of(self, scores: Scores, offset: int) -> None:
+        keys = [image.key for image in self.images[offset:]]
+        eligible = self.eligible(scores, keys, self.verdicts)
+        first = eligible.argmax(1)
+        highest = eligible[np.arange(len(first)), first]
+        better = highest > self._best_score
+        if self._bests:
+            better &= self._best != NONE  # without a score of the base image there is no search
+        self._best = np.where(better, offset + first, self._best)
+        self._best_score = np.where(better, highest, self._best_score)
+        self._improved = np.where(better, len(self.rounds) - 1, self._improved)
+
+    def _go_back(self, member: int) -> None:
+        """Give a user the best before the one that the reseed guard has rejected."""
+        rejected = {again.prompt for again in self.reseeded(self.cohort.users[member]) if again.rejected is not None}
+        kept = [places[member] for places in self._bests if self.images[places[member]].prompt not in rejected]
+        self._best[member] = kept[-1]
+        self._best_score[member] = self.scores[member, kept[-1]]

@@ -1,0 +1,22 @@
+"""Histories made by hand, for tests of what reads them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
+from pipelines.search.rounds import Candidate, Proposed, Round, new_images
+from pipelines.search.trajectory import Trajectory
+
+
+def history_of_one(trajectory: Trajectory, *rounds: Sequence[tuple[Candidate, float | None]]) -> History:
+    """The history of a cohort of one user: of each round, the candidates with their scores; None: no score."""
+    history = History(Cohort(trajectory.id, (trajectory,)))
+    for number, scored in enumerate(rounds):
+        proposed = Proposed(users=(trajectory.user,), candidates=tuple(candidate for candidate, _ in scored))
+        scores = {candidate.image: np.nan if score is None else score for candidate, score in scored}
+        new = [candidate.image for candidate, _ in new_images([proposed], history.place.keys())]
+        row = np.array([[scores[image] for image in new]], np.float32)
+        history.append(Round(number=number, proposed=(proposed,), scores=row))
+    return history
