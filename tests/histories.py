@@ -9,6 +9,21 @@ from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed, Round, new_images
 from pipelines.search.trajectory import Trajectory
 
+Scored = tuple[Sequence[str], Sequence[tuple[Candidate, Sequence[float]]]]
+"""For whom candidates were proposed, and the candidates with everybody's scores of each."""
+
+
+def pooled_history(cohort: Cohort, *rounds: Sequence[Scored]) -> History:
+    """The history of a cohort of several users."""
+    history = History(cohort)
+    for number, scored in enumerate(rounds):
+        proposed = [Proposed(users=tuple(users), candidates=tuple(c for c, _ in found)) for users, found in scored]
+        scores = {candidate.image: values for _, found in scored for candidate, values in found}
+        new = [candidate.image for candidate, _ in new_images(proposed, history.place.keys())]
+        columns = np.array([scores[image] for image in new], np.float32).T
+        history.append(Round(number=number, proposed=tuple(proposed), scores=columns))
+    return history
+
 
 def history_of_one(trajectory: Trajectory, *rounds: Sequence[tuple[Candidate, float | None]]) -> History:
     """The history of a cohort of one user: of each round, the candidates with their scores; None: no score."""

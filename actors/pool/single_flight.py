@@ -19,7 +19,9 @@ class SingleFlightCache(Generic[Key, Value]):
     Parameters
     ----------
     capacity
-        How many finished values are kept; 0: none, so that only calls at the same time share one; None: all.
+        How much of finished values is kept; 0: nothing, so that only calls at the same time share one; None: all.
+    size
+        Of a value, in the unit of the capacity; by default the capacity is a number of values.
 
     Example:
 
@@ -27,8 +29,10 @@ class SingleFlightCache(Generic[Key, Value]):
         vector = await vectors.get("a cat", lambda: embed("a cat"))
     """
 
-    def __init__(self, capacity: int | None = 0) -> None:
+    def __init__(self, capacity: int | None = 0, size: Callable[[Value], int] = lambda value: 1) -> None:
         self._capacity = capacity
+        self._size = size
+        self._held = 0
         self._kept: OrderedDict[Key, Value] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Mapping[Key, Value]]] = {}
 
@@ -59,7 +63,8 @@ class SingleFlightCache(Generic[Key, Value]):
 
     def forget(self, key: Key) -> None:
         """Do not keep the value of a key any longer, where it is kept."""
-        self._kept.pop(key, None)
+        if key in self._kept:
+            self._held -= self._size(self._kept.pop(key))
 
     async def _make(
         self, keys: Sequence[Key], make: Callable[[Sequence[Key]], Coroutine[Any, Any, Mapping[Key, Value]]]
@@ -70,7 +75,10 @@ class SingleFlightCache(Generic[Key, Value]):
             for key in keys:
                 del self._making[key]
         if self._capacity != 0:
-            self._kept |= made
-            while self._capacity is not None and len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            for key, value in made.items():
+                self.forget(key)
+                self._kept[key] = value
+                self._held += self._size(value)
+            while self._capacity is not None and self._held > self._capacity:
+                self.forget(next(iter(self._kept)))
         return made

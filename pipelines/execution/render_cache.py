@@ -12,6 +12,7 @@ Invariant: of those who want the same image at the same time, one has it rendere
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from actors.messages import Preview, Rendering, RenderRequest
@@ -23,8 +24,16 @@ from pipelines.execution.costs import ImageCounts
 from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore, image_key
 
-_RECENT = 256
-"""References kept, so that images used again soon are not read from the disk again: 100 MB at 512 x 512."""
+_RECENT_BYTES = 100_000_000
+"""Of PNGs that are kept in Ray's object store, so that images used again soon are not read from the disk again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A reference, and the bytes of the PNG that it holds on to."""
+
+    reference: Any
+    size: int
 
 
 class RenderCache:
@@ -48,7 +57,7 @@ class RenderCache:
         self._waits = waits
         self._rendered = rendered
         self._warned = warned
-        self._references = SingleFlightCache[str, Any](capacity=_RECENT)
+        self._references = SingleFlightCache[str, _Held](_RECENT_BYTES, lambda held: held.size)
         self._previews = SingleFlightCache[str, Any]()
         self._resumable: set[str] = set()
         """Keys of the previews that this start of the run has rendered; the state of others is lost."""
@@ -72,7 +81,7 @@ class RenderCache:
         key = self.key(request)
         if lost is not None:
             self._references.forget(key)
-        return await self._references.get(key, lambda: self._read_or_render(key, request))
+        return (await self._references.get(key, lambda: self._read_or_render(key, request))).reference
 
     async def preview(self, request: RenderRequest) -> Any:
         """A reference to the preview; errors as `image`."""
@@ -82,15 +91,15 @@ class RenderCache:
     async def finish(self, request: RenderRequest, preview: Any) -> Any:
         """A reference to the rendering, given one to its preview; errors as `image`."""
         key = self.key(request)
-        return await self._references.get(key, lambda: self._read_or_finish(key, request, preview))
+        return (await self._references.get(key, lambda: self._read_or_finish(key, request, preview))).reference
 
-    async def _read_or_render(self, key: str, request: RenderRequest) -> Any:
-        if (png := self._images.read(key)) is not None:
-            return put(Rendering(png=png))
+    async def _read_or_render(self, key: str, request: RenderRequest) -> _Held:
+        if (png := await asyncio.to_thread(self._images.read, key)) is not None:
+            return _Held(put(Rendering(png=png)), len(png))
         return await self._keep(key, *await self._path.render(request))
 
     async def _read_or_preview(self, key: str, request: RenderRequest) -> Any:
-        if (png := self._images.read(key)) is not None:
+        if (png := await asyncio.to_thread(self._images.read, key)) is not None:
             return put(Preview(png=png))
         reference, preview = await self._path.preview(request)
         assert isinstance(preview, Preview)
@@ -99,9 +108,9 @@ class RenderCache:
         self._resumable.add(key)
         return reference
 
-    async def _read_or_finish(self, key: str, request: RenderRequest, preview: Any) -> Any:
-        if (png := self._images.read(key)) is not None:
-            return put(Rendering(png=png))
+    async def _read_or_finish(self, key: str, request: RenderRequest, preview: Any) -> _Held:
+        if (png := await asyncio.to_thread(self._images.read, key)) is not None:
+            return _Held(put(Rendering(png=png)), len(png))
         try:
             rendered = await self._path.finish(request, preview)
         except ArgumentLostError:
@@ -110,12 +119,12 @@ class RenderCache:
             self.made.finished += self.preview_key(request) in self._resumable
         return await self._keep(key, *rendered)
 
-    async def _keep(self, key: str, reference: Any, rendering: Any) -> Any:
+    async def _keep(self, key: str, reference: Any, rendering: Any) -> _Held:
         assert isinstance(rendering, Rendering)
         await self._write(key, rendering.png, rendering.warning)
         self.made.rendered += 1
         self._rendered()
-        return reference
+        return _Held(reference, len(rendering.png))
 
     async def _write(self, key: str, png: bytes, warning: str | None) -> None:
         if warning:

@@ -7,6 +7,7 @@ modules beside.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pipelines.records.image_store import ImageStore
@@ -29,6 +30,7 @@ class RunFolder:
         self.about = about
         self.images = ImageStore(path)
         self._lock = lock
+        self._turn = Lock()
 
     @classmethod
     def create(cls, path: Path, about: dict[str, Any]) -> "RunFolder":
@@ -67,9 +69,13 @@ class RunFolder:
         write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
 
     def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
-        """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them."""
-        self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
-        self.save()
+        """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them.
+
+        From any thread, for several prompts at once.
+        """
+        with self._turn:
+            self.about.setdefault("zero_shot", {})[prompt_id] = dict(metadata)
+            self.save()
 
     def check_same(self, key: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than the run was started with.

@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.records.tables import write_records
+from pipelines.search.cohort import Cohort
 from pipelines.search.notices import Check, Notice
 from pipelines.search.rounds import Candidate
 from pipelines.search.trajectory import Trajectory
@@ -14,7 +16,7 @@ from predictor.data.dataset import read_dataset
 from predictor.fitting import fit
 from predictor.simulation.dataset import simulate
 from predictor.simulation.raters import write_truth
-from tests.histories import history_of_one
+from tests.histories import pooled_history
 from tests.predictor.conftest import BRIEF, write_images
 from tests.studies.conftest import picture, rater
 
@@ -54,11 +56,8 @@ def write_run(folder: Path) -> None:
     (folder / "run.json").write_text("{}\n", "utf-8")
     histories = []
     for prompt_id, prompt in PROMPTS.items():
-        for user, grey in GREYS.items():
-            keys = [f"{prompt_id}-{number}" for number in (100, grey + 12, grey + 6, grey)]
-            for key in keys:
-                picture(int(key.rpartition("-")[2]), folder / "images" / key[:2] / f"{key}.png")
-            trajectory = Trajectory(
+        members = [
+            Trajectory(
                 user=user,
                 members=(user,),
                 prompt_id=prompt_id,
@@ -68,14 +67,23 @@ def write_run(folder: Path) -> None:
                 image_seed=1,
                 seed=0,
             )
-            proposed = [
-                (Candidate(prompt=f"{prompt}, {key}", image=key), score)
-                for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
+            for user in GREYS
+        ]
+        proposed = []
+        for place, (user, grey) in enumerate(GREYS.items()):
+            keys = [f"{prompt_id}-{grey + 12}", f"{prompt_id}-{grey + 6}", f"{prompt_id}-{grey}"]
+            found = [
+                (Candidate(prompt=f"{prompt}, {key}", image=key), np.where(np.arange(len(GREYS)) == place, score, 0.15))
+                for key, score in zip(keys, (0.2, 0.3, 0.9), strict=True)
             ]
             rejected = Candidate(prompt="a dog", rejected=LACKS_KEY_WORDS)
-            base = (Candidate(prompt=prompt, image=keys[0]), 0.1)
-            histories.append(history_of_one(trajectory, [base], [*proposed, (rejected, None)]))
-    write_records(histories, SearchSettings(iterations=1), folder)
+            proposed.append(([user], [*found, (rejected, [])]))
+        base = Candidate(prompt=prompt, image=f"{prompt_id}-100")
+        cohort = Cohort(f"{prompt_id}/pamela/1", tuple(members))
+        histories.append(pooled_history(cohort, [(list(GREYS), [(base, [0.1] * len(GREYS))])], proposed))
+        for image in histories[-1].images:
+            picture(int(image.key.rpartition("-")[2]), folder / "images" / image.key[:2] / f"{image.key}.png")
+    write_records(histories, SearchSettings(iterations=1, share="pool"), folder)
     write_truth([rater(user, grey, folder.parent) for user, grey in GREYS.items()], folder / "truth.parquet")
 
 

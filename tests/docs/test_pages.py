@@ -70,6 +70,7 @@ def test_most_pages_have_something_to_try() -> None:
 
 TABLES = {
     "candidates.parquet": tables.CANDIDATES.names,
+    "scores.parquet": tables.SCORES.names,
     "trajectories.parquet": tables.TRAJECTORIES.names,
     "judgements.parquet": tables.JUDGEMENTS.names,
     "winners.parquet": tables.WINNERS.names,

@@ -8,12 +8,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.records.journal import replay
+from pipelines.records.journal import parse
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
 
 FILES = {"run.json", "run.log", "journal.jsonl", "images", "gallery.html", "trends.json"}
-FILES |= {f"{name}.parquet" for name in ("candidates", "trajectories", "judgements", "winners")}
+FILES |= {f"{name}.parquet" for name in ("candidates", "scores", "trajectories", "judgements", "winners")}
 
 
 def candidates(folder: Path) -> list[dict]:
@@ -25,9 +25,15 @@ def table(folder: Path, name: str) -> list[dict]:
 
 
 def assert_same_records(run: Path, other: Path) -> None:
-    for name in ("candidates", "trajectories"):
+    for name in ("candidates", "scores", "trajectories", "judgements", "winners"):
         ours, theirs = (pq.read_table(folder / f"{name}.parquet") for folder in (run, other))
         assert ours.equals(theirs)
+
+
+def max_score(scores: dict, trajectory: dict) -> float:
+    """The user's highest score of all images of the prompt: no guard rejects any here."""
+    of_prompt = [row for (prompt_id, _), row in scores.items() if prompt_id == trajectory["prompt_id"]]
+    return max(row["scores"][row["users"].index(trajectory["user"])] for row in of_prompt)
 
 
 @pytest.fixture
@@ -81,10 +87,22 @@ def test_candidates_of_a_prompt_share_one_image_seed(finished: Path) -> None:
 
 
 def test_the_journal_replays_to_every_judgement(finished: Path) -> None:
-    ids = {row["trajectory_id"] for row in candidates(finished)}
-    histories = replay(finished / "journal.jsonl", ids)
-    recorded = sum(len((*i.candidates, *i.pooled)) for h in histories.values() for i in h)
+    rounds = [parse("", line)[1] for line in (finished / "journal.jsonl").read_bytes().splitlines()]
+    recorded = sum(len(p.users) * len(p.candidates) for each in rounds for p in each.proposed)
     assert recorded == len(table(finished, "judgements"))
+    assert sum(each.scores.shape[1] for each in rounds) == len(table(finished, "scores"))
+
+
+def test_a_table_of_scores_says_what_each_user_has_of_each_image(finished: Path) -> None:
+    scores = {(row["prompt_id"], row["image"]): row for row in table(finished, "scores")}
+    for row in candidates(finished):
+        of_all = scores[row["prompt_id"], row["image"]]
+        assert of_all["scores"][of_all["users"].index(row["user"])] == row["score"]
+        assert of_all["proposed_for"] in (row["user"], "*")
+    for row in table(finished, "trajectories"):
+        of_all = scores[row["prompt_id"], row["final_image"]]
+        assert of_all["scores"][of_all["users"].index(row["user"])] == row["final_score"] == max_score(scores, row)
+        assert of_all["proposed_for"] == row["final_proposed_for"]
 
 
 def test_the_same_command_gives_the_same_records_whatever_the_actors(

@@ -74,8 +74,10 @@ def test_a_run_on_services_alone_records_what_they_refuse_and_asks_for_nothing_t
     assert set(again) == {"a cup of coffee, violence"}
     assert all(KEY not in path.read_text("utf-8", errors="ignore") for path in run.rglob("*") if path.is_file())
     assert {asked.headers["authorization"] for asked in served.asked} == {f"Bearer {KEY}"}
-    errors = [c["error"] for line in journal(run) for c in line["candidates"] if c["error"]]
-    assert all("400 rejected by the safety system" in error for error in errors) and len(errors) == len(lost)
+    candidates = [c for line in journal(run) for proposed in line["proposed"] for c in proposed["candidates"]]
+    errors = [c["error"] for c in candidates if "error" in c]
+    assert errors
+    assert all("400 rejected by the safety system" in error for error in errors)
 
 
 def journal(run: Path) -> list[dict]:
