@@ -69,7 +69,7 @@ def consistency(
             )
             same, shuffled = (same_a, same_b), (shuffles_a[:, same_a], shuffles_b[:, same_b])
             prompts.add(_jaccard(words[a], words[b]), same, shuffled)
-            images.add(-cdist(looks[a], looks[b]), same, shuffled)
+            images.add(_minus_distance(looks[a], looks[b]), same, shuffled)
     return {
         "runs": len({final.run for final in every}),
         "users": len({final.user for final in every}),
@@ -192,3 +192,8 @@ def _jaccard(a: csr_array, b: csr_array) -> Array:
     common = (a @ b.T).toarray()
     union = a.sum(1)[:, None] + b.sum(1)[None, :] - common
     return np.divide(common, union, out=np.ones_like(common), where=union > 0)
+
+
+def _minus_distance(a: Array, b: Array) -> Array:
+    """Minus the Euclidean distance of every row of one from every row of the other (A, B)."""
+    return np.asarray(-cdist(a, b), np.float64)

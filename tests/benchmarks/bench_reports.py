@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_reports.py [--users 200] [--prompts 18] [--runs 2] [--side 64]
 
-Outcomes are made up: every rater ends on an image of their own, over bests that are drawn, for each prompt and run, from
-a few more images than there are users, with words as the lexicon has them. Images are on the disk as PNG. The reports are made in a process of their own, for its peak of memory (VmHWM); `cpu_s` counts all its threads. Beside
+Outcomes are made up: every rater ends on an image of their own, over bests that are drawn, for each prompt and run,
+from a few more images than there are users, with words as the lexicon has them. Images are on the disk as PNG. The
+reports are made in a process of their own, for its peak of memory (VmHWM); `cpu_s` counts all its threads. Beside
 consistency, the same by its definition: a loop over all pairs of finals, timed for one prompt and three shuffles, and
 scaled. Its means have to agree.
 """
