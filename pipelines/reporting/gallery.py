@@ -66,6 +66,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
     template = environment.get_template("gallery.html.j2")
     outcomes = _arranged(outcomes)
     parts = _parts(outcomes)
+    labels = _Labels.of(outcomes)
     names = [_page_name(number) for number in range(1, len(parts) + 1)]
     pictures = Pictures(folder, _kinds(outcomes))
     whole = {
@@ -78,9 +79,9 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "whom": _whom(outcomes),
         "people": len({name for o in outcomes for name in o.trajectory.members}),
         "gains": list(_mean_gains(outcomes)),
+        "several_runs": labels.run,
         "broken": sum(_has_not_finished(o) for o in outcomes),
     }
-    labels = _Labels.of(outcomes)
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
         rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
         html = template.render(
