@@ -1,5 +1,5 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
-# make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver and search
+# make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver, search and reports
 # make test-slow   statistics by simulation, the whole chain, kills and faults       make test-all  both
 # make docs   the documentation as a site, docs/_build/html; a link or anchor that leads nowhere is an error
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)

@@ -76,6 +76,7 @@ def steer_batch(
     patience: Annotated[int | None, typer.Option(help="Stop after so many without a new best (2).", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same records (0).", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/DATE-TIME.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the gallery; default the run folder's name.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out; options may be left out.")
     ] = False,
@@ -110,6 +111,7 @@ def steer_batch(
     options: dict[str, Any] = {
         "scorers": tuple(scorer) if scorer else None,
         "predictor": predictor,
+        "title": title,
         "runs": runs,
         "seed": seed,
         "protocol.name": protocol,

@@ -4,10 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.records.tables import Best, Outcome
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
-from pipelines.search.rounds import Candidate, Proposed, Round, new_images
+from pipelines.search.rounds import Candidate, Proposed, Round, Verdict, new_images
+from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Trajectory
+
+
+def outcome_of(
+    trajectory: Trajectory, *bests: Best, stop_reason: StopReason = StopReason.ITERATIONS, failure: str | None = None
+) -> Outcome:
+    """A trajectory that had these bests, round by round."""
+    return Outcome(trajectory=trajectory, bests=bests, searched=len(bests), stop_reason=stop_reason, failure=failure)
+
+
+def best(prompt: str, image: str, score: float, proposed_for: str = "*") -> Best:
+    """A best image without anything to say against it."""
+    return Best(prompt=prompt, image=image, score=score, proposed_for=proposed_for, verdict=Verdict(), warnings=())
+
 
 Scored = tuple[Sequence[str], Sequence[tuple[Candidate, Sequence[float]]]]
 """For whom candidates were proposed, and the candidates with everybody's scores of each."""

@@ -1,42 +1,39 @@
 """gallery.html: a page that shows a whole run, or several pages where the run is large.
 
-Pages are made from the recorded outcomes. Each opens from disk and needs nothing else: its content security policy
-forbids requests to a network, and scripts other than its own. Every trajectory is on one page, in the order of the
-outcomes; one that failed says why. The first page has the summary of the run, and links to the others. A picture's
-bytes are in a page once, where it is shown first. Where it is shown again, a script copies them; without scripts, the
-browser loads it from the run folder.
+Pages are made from the recorded outcomes. Each opens from disk: its content security policy forbids requests to a
+network, and scripts other than its own. Every trajectory is on one page. Prompts come in the order of the outcomes; the
+people of a prompt by their gain, the largest first; what failed comes last, and says why. The first page has the
+summary of the run, and links to the others. A picture's bytes are in a page once at most, where it is shown first
+(`pictures`). Where it is shown again, a script copies them; without scripts, the browser loads it from the run folder.
 """
 
 import base64
-import io
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from pipelines.planning.users import is_group, shown_name
 from pipelines.records.tables import Best, Outcome
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
+from pipelines.reporting.pictures import LARGE_PX, SMALL_PX, Pictures
 from pipelines.reporting.trends import Trends
 from pipelines.reporting.word_diff import Piece, word_diff
 from pipelines.search.history import EVERYBODY
 from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Trajectory
+from predictor.data.folders import write_atomically
 
-MOST_EMBEDDED = 1500
-"""The pages of a run with more distinct pictures link to them, so that a page stays below some 30 MB."""
 MOST_ROWS = 400
 """Trajectories on a page; further ones are in gallery-2.html and so on."""
-THUMBNAIL_PX = 256
-THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +50,8 @@ class Page:
     trends: Trends | None = None
     """Where there are several audiences."""
     failures: tuple[str, ...] = ()
-    renders: int
-    """Distinct images of the run."""
+    renders: int | None = None
+    """Distinct images of the run; None where nobody has counted them."""
 
 
 def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
@@ -68,9 +65,11 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
     )
     environment.filters |= {"score": _score, "change": _change, "csp_hash": _csp_hash}
     template = environment.get_template("gallery.html.j2")
+    outcomes = _arranged(outcomes)
     parts = _parts(outcomes)
+    labels = _Labels.of(outcomes)
     names = [_page_name(number) for number in range(1, len(parts) + 1)]
-    links = len({best.image for o in outcomes for best in o.bests}) > MOST_EMBEDDED
+    pictures = Pictures(folder, _kinds(outcomes))
     whole = {
         "page": page,
         "pages": names,
@@ -80,11 +79,10 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
         "whom": _whom(outcomes),
         "people": len({name for o in outcomes for name in o.trajectory.members}),
-        "renders": page.renders,
         "gains": list(_mean_gains(outcomes)),
+        "several_runs": labels.run,
         "broken": sum(_has_not_finished(o) for o in outcomes),
     }
-    labels = _Labels.of(outcomes)
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
         rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
         html = template.render(
@@ -92,12 +90,44 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
             number=number,
             sections=_sections(rows, whole["contents"]),
             columns=max((len(row.steps) for row in rows), default=0),
-            pictures=_Pictures(folder, links=links),
+            pictures=pictures.on_page(),
         )
-        temporary = folder / f".{names[number - 1]}.tmp"
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(folder / names[number - 1])
+        write_atomically(folder / names[number - 1], html)
     return folder / names[0]
+
+
+def _arranged(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """By prompt, finished or not, and scorer; then people by their mean gain, the largest first, runs side by side."""
+    gains: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for o in outcomes:
+        if o.finished and o.gain is not None:
+            gains[_person(o.trajectory)].append(o.gain)
+    means = {person: fmean(values) for person, values in gains.items()}
+    prompts = _places(o.trajectory.prompt_id for o in outcomes)
+    scorers = _places(o.trajectory.scorer for o in outcomes)
+    users = _places(o.trajectory.user for o in outcomes)
+
+    def place(o: Outcome) -> tuple[float, ...]:
+        t, gain = o.trajectory, means.get(_person(o.trajectory)) if o.finished else o.gain
+        loss = math.inf if gain is None else -gain
+        return prompts[t.prompt_id], not o.finished, scorers[t.scorer], loss, users[t.user], t.run
+
+    return sorted(outcomes, key=place)
+
+
+def _person(trajectory: Trajectory) -> tuple[str, str, str]:
+    return trajectory.prompt_id, trajectory.scorer, trajectory.user
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    """Each name with its place in the order of their first appearance."""
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+
+
+def _kinds(outcomes: Sequence[Outcome]) -> list[tuple[list[str], int]]:
+    """The pictures of the overviews, which are large, and those of the steps."""
+    overview = [str(best.image) for o in outcomes if (bests := o.bests) for best in (bests[0], bests[-1])]
+    return [(overview, LARGE_PX), ([str(best.image) for o in outcomes for best in o.search_bests], SMALL_PX)]
 
 
 def _parts(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
@@ -280,52 +310,6 @@ def _sections(rows: Sequence[_Row], contents: Mapping[str, _Entry]) -> list[_Sec
         _Section(number=contents[prompt_id].number, prompt=contents[prompt_id].prompt, rows=rows)
         for prompt_id, rows in by_prompt.items()
     ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Showing:
-    """One place in a page where a picture is shown."""
-
-    path: str
-    """Of the full-size picture, relative to the page."""
-    name: str
-    how: Literal["embedded", "again", "linked", "missing"]
-    data: str = ""
-
-
-class _Pictures:
-    """The pictures of a page, in document order; the bytes of each come with its first showing only."""
-
-    def __init__(self, folder: Path, *, links: bool) -> None:
-        self._folder = folder
-        self._links = links
-        self._shown: dict[str, _Showing] = {}
-
-    def show(self, candidate: Best) -> _Showing:
-        key = candidate.image or ""
-        if key not in self._shown:
-            self._shown[key] = self._first(key)
-            return self._shown[key]
-        first = self._shown[key]
-        return _Showing(path=first.path, name=first.name, how="again") if first.how == "embedded" else first
-
-    def _first(self, key: str) -> _Showing:
-        path, name = f"images/{key[:2]}/{key}.png", f"i{len(self._shown)}"
-        if self._links:
-            return _Showing(path=path, name=name, how="linked")
-        try:
-            return _Showing(path=path, name=name, how="embedded", data=_thumbnail(self._folder / path))
-        except OSError:  # a picture that is gone or unreadable must not cost the whole page
-            return _Showing(path=path, name=name, how="missing")
-
-
-def _thumbnail(path: Path) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    encoded = io.BytesIO()
-    small.save(encoded, "WEBP", quality=THUMBNAIL_QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def _mean_gains(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, float]]:

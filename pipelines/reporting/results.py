@@ -6,7 +6,7 @@ failed is not in the journal, because `--resume` tries it again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.planning.plan import Plan
+from pipelines.records.image_store import ImageStore
 from pipelines.records.replay import in_order
 from pipelines.records.run_folder import RunFolder
 from pipelines.records.tables import Outcome, RecordsWriter
@@ -30,12 +31,17 @@ from pipelines.reporting.trends import Trends, trends
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.scorer import PERSONAL
 from predictor.checkpoint import checkpoint_users
+from predictor.data.folders import write_atomically
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import read_truth
 from predictor.simulation.verdict import Steered, Verdict, judge
+from predictor.threads import thread_map
 
 _MOST_NOTES = 8
 """Warnings that the gallery shows; run.json has all."""
+
+Attributes = Mapping[str, NDArray[np.float64]]
+"""Image key -> measured attributes (7,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +96,10 @@ def write_results(
             counts.add(history, found)
             outcomes += found
     failures = {o.trajectory.id: o.failure for o in outcomes if o.failure is not None}
-    complete, attributes = _complete(folder, outcomes), _ImageAttributes(folder)
+    complete = _complete(folder, outcomes)
     cases = _steered(complete)
+    compared = cases if len(plan.audiences) > 1 else ()  # one audience has nothing to be compared with
+    attributes = measured(folder.images, (key for case in compared for key in (case.initial, case.final)))
     _compare_runs(plan, folder, complete, attributes)
     verdict = _judge(folder, cases, attributes)
     found = _compare_audiences(plan, folder, cases, attributes)
@@ -103,6 +111,7 @@ def write_results(
         "counts": counts.as_dict(),
         "failures": dict(failures),
     }
+    folder.about["settings"]["title"] = plan.settings.title  # which may change when a run is resumed
     folder.save()
     return Result(
         outcomes=outcomes,
@@ -114,17 +123,15 @@ def write_results(
     )
 
 
-class _ImageAttributes(dict[str, NDArray[np.float64]]):
-    """Attributes of the run's images by key. Each is measured when it is first looked up."""
+def measured(images: ImageStore, keys: Iterable[str]) -> Attributes:
+    """Attributes of images by key: each measured once, on all cores."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self._images = folder.images
+    def attributes(key: str) -> NDArray[np.float64]:
+        with Image.open(images.path(key)) as image:
+            return measure(image)
 
-    def __missing__(self, key: str) -> NDArray[np.float64]:
-        with Image.open(self._images.path(key)) as image:
-            self[key] = measure(image)
-        return self[key]
+    distinct = list(dict.fromkeys(keys))
+    return dict(zip(distinct, thread_map(attributes, distinct), strict=True))
 
 
 def _complete(folder: RunFolder, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -152,13 +159,13 @@ def _steered(outcomes: Sequence[Outcome]) -> list[Steered]:
     ]
 
 
-def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: _ImageAttributes) -> None:
+def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: Attributes) -> None:
     if plan.settings.runs > 1:
         agreement = consistency(complete, attributes)
         _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
 
 
-def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _ImageAttributes) -> Verdict | None:
+def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: Attributes) -> Verdict | None:
     """Judge the run by its raters' true taste, where that is known."""
     if not folder.truth.is_file():
         return None
@@ -169,7 +176,7 @@ def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: _ImageAttrib
 
 
 def _compare_audiences(
-    plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: _ImageAttributes
+    plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: Attributes
 ) -> Trends | None:
     table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint else []
     demographics = {row.pop("user_id"): row for row in table}
@@ -205,7 +212,7 @@ def _page(
         notes.append(f"{len(warnings) - _MOST_NOTES} more warnings are in run.json.")
     findings = verdict.differences.items() if verdict else ()
     return Page(
-        title=folder.path.resolve().name,
+        title=plan.settings.title or folder.path.resolve().name,
         notes=tuple(notes),
         people=plan.people,
         renders=renders,
@@ -219,7 +226,7 @@ def _page(
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def timestamp() -> str:

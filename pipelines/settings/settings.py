@@ -38,6 +38,7 @@ class Settings(Closed):
     predictor: str | None = Field(
         default=None, description="checkpoint folder; none: the embedded preset makes its own"
     )
+    title: str | None = Field(default=None, min_length=1, description="of the gallery; none: the run folder's name")
     nodes_timeout_s: float = Field(
         default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
     )
@@ -125,9 +126,9 @@ def protocol_names() -> list[str]:
 
 
 def reproducibility_key(settings: Settings) -> dict[str, Any]:
-    """The settings that decide the records, as plain values: all but placement."""
+    """The settings that decide the records, as plain values: all but placement and the page's title."""
     values = settings.model_dump(
-        mode="json", exclude={"preset", "predictor", "nodes_timeout_s", "text_encoder", "feature_extractor"}
+        mode="json", exclude={"preset", "predictor", "title", "nodes_timeout_s", "text_encoder", "feature_extractor"}
     )
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}

@@ -82,14 +82,16 @@ def judge(
     finals: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
     for case in known:
         finals[case.prompt_id, case.run][case.user] = case.final
+    looks = {where: np.stack([attributes[image] for image in of.values()]) for where, of in finals.items()}  # (n, 7)
+    places = {where: {user: place for place, user in enumerate(of)} for where, of in finals.items()}
     liked: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for case in known:
-        rater = raters[case.user]
-        others = [image for user, image in finals[case.prompt_id, case.run].items() if user != case.user]
-        if others:
-            images = [case.final, case.initial, *others]
-            liking = rater.utility(np.stack([attributes[image] for image in images]))
-            liked[case.user].append((float(liking[0]), float(liking[2:].mean()), float(liking[1])))
+        where = case.prompt_id, case.run
+        if len(finals[where]) > 1:
+            images = np.vstack([looks[where], attributes[case.final], attributes[case.initial]])
+            liking = raters[case.user].utility(images)
+            other = np.delete(liking[:-2], places[where][case.user]).mean()
+            liked[case.user].append((float(liking[-2]), float(other), float(liking[-1])))
     if len(liked) < 2:
         return None
     own, other, initial = np.array([np.mean(rows, 0) for rows in liked.values()]).T

@@ -1,7 +1,7 @@
-"""The benchmarks of driver and search, one after the other: `make bench`. An hour, in which nothing else should run.
+"""The benchmarks of driver, search and reports, one after the other: `make bench`.
 
-Each prints JSON lines as it goes. All of them end up in FOLDER/bench.jsonl, with the machine, and as tables in
-FOLDER/bench.md.
+They take an hour, in which nothing else should run. Each prints JSON lines as it goes. All of them end up in
+FOLDER/bench.jsonl, with the machine, and as tables in FOLDER/bench.md.
 
     python -m tests.benchmarks [FOLDER]
 """
@@ -23,6 +23,7 @@ COMMANDS = [
     ("bench_kills.py", "--runs", "30"),
     ("bench_protocols.py",),
     ("bench_guards.py", "--seed", "3"),
+    ("bench_reports.py",),
 ]
 
 

@@ -130,6 +130,19 @@ def test_a_run_whose_journal_ends_after_any_line_goes_on_to_the_records_of_an_un
     assert {path.name for path in copy.rglob("*.png")} == {path.name for path in finished.rglob("*.png")}
 
 
+def test_a_title_is_given_also_later_and_stays(copy: Path, steer: Steer) -> None:
+    assert f"<title>{copy.name} " in steered_again(copy, steer)
+    assert "<title>Two prompts &amp; a title " in steered_again(copy, steer, "--title", "Two prompts & a title")
+    assert "<h1>Two prompts &amp; a title</h1>" in steered_again(copy, steer)
+
+
+def steered_again(run: Path, steer: Steer, *options: str) -> str:
+    """The gallery of the finished run after it is resumed."""
+    done = steer("--resume", "--out", run, *options)
+    assert done.returncode == 0, done.stderr
+    return (run / "gallery.html").read_text("utf-8")
+
+
 def test_resuming_a_finished_run_changes_nothing_and_needs_no_cluster(copy: Path, steer: Steer) -> None:
     before = (copy / "journal.jsonl").read_bytes()
     done = steer("--resume", "--out", copy, "--address", "127.0.0.1:1")

@@ -1,4 +1,6 @@
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,13 +11,14 @@ from PIL import Image
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from pipelines.records.tables import Outcome
-from pipelines.reporting import gallery
+from pipelines.records.tables import Best, Outcome
+from pipelines.reporting import gallery, pictures
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.word_diff import Piece, word_diff
 from pipelines.search.state_machine import StopReason
-from pipelines.search.trajectory import Candidate, Iteration, Trajectory
+from pipelines.search.trajectory import Trajectory
+from tests.histories import best, outcome_of
 
 HOSTILE = (
     """<script>window.hacked = 1</script>"><img src=x onerror="window.hacked = 2"> 'javascript:hacked()' {{ 7 * 7 }}"""
@@ -64,6 +67,7 @@ def test_hostile_text_arrives_as_it_was_typed_and_runs_nowhere(folder: Path, chr
     assert len(requests) == 1
     assert tab.locator("script").count() == 1
     assert tab.locator("[onerror], [href^='javascript'], img[src='x']").count() == 0
+    unfold(tab)
     for part in ("h1", ".notes", ".verdict th[scope=row]", ".failures li", ".prompt h2 >> nth=0", "h3 >> nth=0"):
         assert HOSTILE in tab.locator(part).inner_text()
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
@@ -106,15 +110,117 @@ def test_without_scripts_a_repeated_picture_comes_from_the_run_folder(folder: Pa
 def test_a_run_of_very_many_pictures_links_to_them(
     folder: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "MOST_EMBEDDED", 2)
+    monkeypatch.setattr(pictures, "MOST_EMBEDDED", 20)
     path = write_gallery(folder, run(folder), PAGE)
 
     tab, requests, complaints = visit(chromium, path)
 
-    assert "data:image" not in path.read_text()
+    assert "data:image/webp" not in path.read_text()
     assert complaints == []
     assert all(url.startswith(folder.as_uri()) for url in requests)
     assert undecoded(tab) == []
+
+
+def test_where_not_all_pictures_fit_the_overviews_have_theirs_and_the_steps_link_to_them(
+    folder: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = run(folder, users=("u01", "u02"))
+    embedded = re.findall(r'data:image/webp[^"]*', write_gallery(folder, outcomes, PAGE).read_text())
+    monkeypatch.setattr(pictures, "MOST_EMBEDDED", sum(map(len, embedded)) - 1)
+
+    tab, _, complaints = visit(chromium, write_gallery(folder, outcomes, PAGE))
+
+    sources = "all => all.map(image => image.getAttribute('src').slice(0, 5))"
+    assert set(tab.locator(".finals img").evaluate_all(sources)) == {"data:"}
+    assert set(tab.locator(".film .step img").evaluate_all(sources)) == {"image", "data:"}
+    assert undecoded(tab) == []
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pictures_have_a_pixel_for_each_of_a_screen_of_double_density(
+    folder: Path, chromium: Browser, width: int
+) -> None:
+    path = write_gallery(folder, run(folder, users=("u01", "u02"), side=700), PAGE)
+    tab = chromium.new_context(viewport={"width": width, "height": 900}, device_scale_factor=2).new_page()
+    tab.goto(path.as_uri())
+    unfold(tab)
+
+    shown = tab.evaluate(
+        "[...document.images].filter(i => i.width).map(i => [i.naturalWidth, i.width * devicePixelRatio, i.alt])"
+    )
+
+    assert len(shown) > 10
+    assert [picture for picture in shown if picture[0] < picture[1]] == []
+
+
+def test_a_picture_is_never_enlarged_for_the_page(folder: Path, chromium: Browser) -> None:
+    tab, *_ = visit(chromium, write_gallery(folder, run(folder), PAGE))
+
+    assert undecoded(tab) == []
+    assert set(tab.evaluate("[...document.images].map(image => image.naturalWidth)")) == {64}
+
+
+def test_every_picture_leads_to_its_png(folder: Path, chromium: Browser) -> None:
+    outcomes = run(folder, users=("u01", "u02"))
+
+    tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
+
+    assert tab.locator("img.picture").count() == tab.locator("a.full img.picture").count()
+    targets = set(tab.locator("a.full").evaluate_all("all => all.map(link => link.getAttribute('href'))"))
+    assert {Path(target).stem for target in targets} == {best.image for o in outcomes for best in o.bests}
+    assert all((folder / target).is_file() for target in targets)
+    tab.locator(".people a.full").first.click()
+    assert tab.url.endswith(".png")
+    assert tab.evaluate("document.images[0].naturalWidth") == 64
+
+
+def test_people_come_by_their_gain_the_largest_first_and_those_who_failed_last(folder: Path, chromium: Browser) -> None:
+    gains = {"u01": 0.1, "u02": 0.4, "u03": 0.0, "u04": 0.3}
+    outcomes = [gained(folder, user, gain) for user, gain in gains.items()]
+    outcomes[1] = replace(outcomes[1], stop_reason=StopReason.UNFINISHED)
+    outcomes.insert(0, failed("u00", "p1", "a cat", reason="out of memory"))
+
+    tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
+    unfold(tab)
+
+    assert tab.locator(".people bdi").all_inner_texts() == ["u04", "u01", "u03", "u02", "u00"]
+    assert tab.locator("h3").all_inner_texts() == ["u04", "u01", "u03", "u02", "u00"]
+
+
+def test_the_runs_of_a_person_stay_side_by_side_and_scorers_apart(folder: Path, chromium: Browser) -> None:
+    gains = {("u01", 1): 0.1, ("u02", 1): 0.5, ("u01", 2): 0.7, ("u02", 2): 0.2}
+    outcomes = [gained(folder, user, gain, number=number) for (user, number), gain in gains.items()]
+    outcomes.insert(0, gained(folder, "*", 9.0, scorer="laion"))
+    outcomes.append(gained(folder, "u03", 0.3))
+
+    tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
+    unfold(tab)
+
+    rows = [list(filter(None, text.split("\n")))[:2] for text in tab.locator(".who").all_inner_texts()]
+    assert rows == [
+        ["everyone", "laion, run 1"],
+        ["u01", "pamela, run 1"],
+        ["u01", "pamela, run 2"],
+        ["u02", "pamela, run 1"],
+        ["u02", "pamela, run 2"],
+        ["u03", "pamela, run 1"],
+    ]
+
+
+def test_the_steps_are_folded_until_they_are_asked_for(folder: Path, chromium: Browser) -> None:
+    path = write_gallery(folder, run(folder, prompts=("a cat", "a dog")), PAGE)
+
+    tab, *_ = visit(chromium, path)
+    assert tab.locator("details[open]").count() == 0
+    assert tab.locator("article:visible").count() == 0
+    tab.locator("summary").first.focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("article:visible").count() == 1
+
+    tab.goto(f"{path.as_uri()}#t2")
+    tab.reload()
+    assert tab.locator("#t2").is_visible()
 
 
 def test_a_run_of_very_many_trajectories_is_on_several_pages_that_lead_to_each_other(
@@ -158,18 +264,17 @@ def test_trajectories_that_failed_or_are_unfinished_are_listed_with_their_reason
     outcomes = [
         whole,
         failed("u02", "p1", "a cat", reason="out of memory"),
-        Outcome(
-            trajectory=trajectory("u03", "p1", "a cat"), history=whole.history[:2], stop_reason=StopReason.UNFINISHED
-        ),
-        Outcome(trajectory=trajectory("u04", "p1", "a cat"), history=(), stop_reason=StopReason.UNFINISHED),
+        outcome_of(trajectory("u03", "p1", "a cat"), *whole.bests[:2], stop_reason=StopReason.UNFINISHED),
+        outcome_of(trajectory("u04", "p1", "a cat"), stop_reason=StopReason.UNFINISHED),
     ]
 
     tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
 
-    assert tab.locator("h3").all_inner_texts() == ["u01", "u02", "u03", "u04"]
+    unfold(tab)
+    assert tab.locator("h3").all_inner_texts() == ["u01", "u03", "u02", "u04"]
     rows = tab.locator("article").all_inner_texts()
-    assert "out of memory" in rows[1]
-    assert "Unfinished" in rows[2] and "Best so far" in rows[2]
+    assert "Unfinished" in rows[1] and "Best so far" in rows[1]
+    assert "out of memory" in rows[2]
     assert "Unfinished" in rows[3]
     assert "3 trajectories not finished" in tab.locator(".facts").inner_text()
 
@@ -179,6 +284,7 @@ def test_an_iteration_without_a_new_best_is_marked_as_kept_and_shows_no_picture(
 ) -> None:
     tab, *_ = visit(chromium, write_gallery(folder, run(folder), PAGE))
 
+    unfold(tab)
     kept = tab.locator("article .kept")
     assert kept.all_inner_texts() != [] and all("kept" in text for text in kept.all_inner_texts())
     assert kept.locator("img").count() == 0
@@ -187,10 +293,11 @@ def test_an_iteration_without_a_new_best_is_marked_as_kept_and_shows_no_picture(
 def test_the_rows_of_several_runs_and_scorers_say_which_they_are(folder: Path, chromium: Browser) -> None:
     (outcome,) = run(folder)
     laion = trajectory("*", "p1", "a cat", scorer="laion", number=2)
-    outcomes = [outcome, Outcome(trajectory=laion, history=outcome.history, stop_reason=StopReason.ITERATIONS)]
+    outcomes = [outcome, outcome_of(laion, *outcome.bests)]
 
     tab, *_ = visit(chromium, write_gallery(folder, outcomes, PAGE))
 
+    unfold(tab)
     assert tab.locator("h3").all_inner_texts() == ["u01", "everyone"]
     assert "pamela, run 1" in tab.locator("article").nth(0).inner_text()
     assert "laion, run 2" in tab.locator("article").nth(1).inner_text()
@@ -201,7 +308,7 @@ def test_a_person_in_the_overview_leads_to_that_persons_steps_by_keyboard(folder
     steps = tab.locator("details").nth(1)
     assert steps.get_attribute("open") is None
 
-    tab.locator("#p2 .people a").focus()
+    tab.locator("#p2 .people .name a").focus()
     tab.keyboard.press("Enter")
 
     tab.wait_for_function("document.querySelectorAll('details')[1].open")
@@ -262,33 +369,33 @@ def test_the_word_diff_loses_nothing_of_either_prompt(before: str, after: str) -
     assert ink("same", "removed").casefold() == "".join(before.split()).casefold()
 
 
-def run(folder: Path, users: Sequence[str] = ("u01",), prompts: Sequence[str] = ("a cat",)) -> list[Outcome]:
+def run(
+    folder: Path, users: Sequence[str] = ("u01",), prompts: Sequence[str] = ("a cat",), side: int = 64
+) -> list[Outcome]:
     """Trajectories that find something better in iterations 1 and 3, and nothing in iterations 2 and 4."""
     return [
-        Outcome(
-            trajectory=trajectory(user, f"p{number}", prompt),
-            history=(
-                Iteration(number=0, candidates=(tried(folder, prompt, 0.4),)),
-                Iteration(number=1, candidates=(tried(folder, f"{prompt}, soft light", 0.5),)),
-                Iteration(number=2, candidates=(tried(folder, f"{prompt}, foggy", 0.3),)),
-                Iteration(number=3, candidates=(tried(folder, f"{prompt}, golden hour for {user}", 0.8),)),
-                Iteration(number=4, candidates=(tried(folder, f"{prompt}, grainy", 0.2),)),
-            ),
-            stop_reason=StopReason.ITERATIONS,
+        outcome_of(
+            trajectory(user, f"p{number}", prompt),
+            rendered(folder, prompt, 0.4, side),
+            *[rendered(folder, f"{prompt}, soft light", 0.5, side)] * 2,
+            *[rendered(folder, f"{prompt}, golden hour for {user}", 0.8, side)] * 2,
         )
         for number, prompt in enumerate(prompts, start=1)
         for user in users
     ]
 
 
-def failed(user: str, prompt_id: str, prompt: str, *, reason: str) -> Outcome:
-    attempt = Iteration(number=0, candidates=(Candidate(prompt=prompt, error=reason),))
-    return Outcome(
-        trajectory=trajectory(user, prompt_id, prompt),
-        history=(attempt,),
-        stop_reason=StopReason.FAILED,
-        failure=reason,
+def gained(folder: Path, user: str, gain: float, *, scorer: str = "pamela", number: int = 1) -> Outcome:
+    """A finished trajectory whose score has risen so much."""
+    return outcome_of(
+        trajectory(user, "p1", "a cat", scorer=scorer, number=number),
+        rendered(folder, "a cat", 1.0),
+        rendered(folder, f"a cat for {user}, {scorer}, {number}", 1.0 + gain),
     )
+
+
+def failed(user: str, prompt_id: str, prompt: str, *, reason: str) -> Outcome:
+    return outcome_of(trajectory(user, prompt_id, prompt), stop_reason=StopReason.FAILED, failure=reason)
 
 
 def trajectory(user: str, prompt_id: str, prompt: str, *, scorer: str = "pamela", number: int = 1) -> Trajectory:
@@ -304,13 +411,13 @@ def trajectory(user: str, prompt_id: str, prompt: str, *, scorer: str = "pamela"
     )
 
 
-def tried(folder: Path, prompt: str, score: float) -> Candidate:
-    """A candidate with its picture on disk."""
+def rendered(folder: Path, prompt: str, score: float, side: int = 64) -> Best:
+    """A best image that is on the disk."""
     key = sha256(prompt.encode()).hexdigest()
     path = folder / "images" / key[:2] / f"{key}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (64, 64), f"#{key[:6]}").save(path)
-    return Candidate(prompt=prompt, image=key, score=score)
+    Image.new("RGB", (side, side), f"#{key[:6]}").save(path)
+    return best(prompt, key, score)
 
 
 def visit(chromium: Browser, path: Path, width: int = 1280) -> tuple[Tab, list[str], list[str]]:
@@ -324,6 +431,11 @@ def visit(chromium: Browser, path: Path, width: int = 1280) -> tuple[Tab, list[s
     tab.on("dialog", lambda dialog: complaints.append(dialog.message))
     tab.goto(path.as_uri())
     return tab, requests, complaints
+
+
+def unfold(tab: Tab) -> None:
+    """Open every part of the page."""
+    tab.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
 
 
 def undecoded(tab: Tab) -> list[str]:

@@ -15,7 +15,7 @@ from pipelines.reporting.gallery_trends import MOST_AUDIENCES, SHOWN, TrendsShow
 from pipelines.reporting.trends import Trends, trends
 from predictor.simulation.attributes import ATTRIBUTES
 from predictor.simulation.verdict import Steered
-from tests.pipelines.reporting.test_gallery import HOSTILE, run, visit
+from tests.pipelines.reporting.test_gallery import HOSTILE, run, unfold, visit
 
 YOUNG, OLD = "group:age < 30", "group:age >= 50"
 
@@ -36,6 +36,7 @@ def test_groups_are_compared_in_a_table_that_names_them_by_their_predicate(tmp_p
     assert rows == ["age < 30\n3 people", "age >= 50\n1 person", "(age >= 50) − (age < 30)"]
     assert figures.locator("tbody tr").last.locator("td").count() == 7
     assert "too narrow" in section.inner_text()
+    unfold(tab)
     assert tab.locator("h3").all_inner_texts() == ["age < 30", "age >= 50"]
     assert "the mean of 3 people" in tab.locator("article").first.inner_text()
     assert "a group of one person" in tab.locator("article").last.inner_text()
