@@ -32,7 +32,10 @@ def pooled_history(cohort: Cohort, *rounds: Sequence[Scored]) -> History:
     """The history of a cohort of several users."""
     history = History(cohort)
     for number, scored in enumerate(rounds):
-        proposed = [Proposed(users=tuple(users), candidates=tuple(c for c, _ in found)) for users, found in scored]
+        proposed = [
+            Proposed(users=tuple(users), candidates=tuple(c for c, _ in found), shared=not number)
+            for users, found in scored
+        ]
         scores = {candidate.image: values for _, found in scored for candidate, values in found}
         new = [candidate.image for candidate, _ in new_images(proposed, history.place.keys())]
         columns = np.array([scores[image] for image in new], np.float32).T
@@ -44,7 +47,7 @@ def history_of_one(trajectory: Trajectory, *rounds: Sequence[tuple[Candidate, fl
     """The history of a cohort of one user: of each round, the candidates with their scores; None: no score."""
     history = History(Cohort(trajectory.id, (trajectory,)))
     for number, scored in enumerate(rounds):
-        proposed = Proposed(users=(trajectory.user,), candidates=tuple(candidate for candidate, _ in scored))
+        proposed = Proposed(users=(trajectory.user,), candidates=tuple(c for c, _ in scored), shared=not number)
         scores = {candidate.image: np.nan if score is None else score for candidate, score in scored}
         new = [candidate.image for candidate, _ in new_images([proposed], history.place.keys())]
         row = np.array([[scores[image] for image in new]], np.float32)

@@ -46,6 +46,8 @@ class RoundScores:
         key = str(candidate.image)
         if key in self._history.place:
             return candidate
+        if (reason := self._history.refused.get(key)) is not None:
+            return replace(candidate, error=reason)
         found = await self._found.get(key, lambda: self._ask(request, reference))
         return replace(candidate, error=found) if isinstance(found, str) else candidate
 
@@ -95,7 +97,7 @@ class Evaluation:
         """The base prompt's image, for everybody."""
         cohort = history.cohort
         base = await self._render(cohort, Candidate(prompt=cohort.base_prompt), scores)
-        return Proposed(users=cohort.users, candidates=(base,))
+        return Proposed(users=cohort.users, candidates=(base,), shared=True)
 
     async def of_proposals(self, history: History, proposed: Proposed, scores: RoundScores) -> Proposed:
         """The proposals of one round, evaluated, in their order."""

@@ -103,14 +103,14 @@ class Proposing:
         key, first = (cohort.prompt_id, cohort.run), cohort.members[0]
         if (known := self._recorded.get(key)) is not None:
             guarded = [await self._guarded(cohort.base_prompt, candidate.prompt) for candidate in known.candidates]
-            return replace(known, users=cohort.users, candidates=tuple(guarded))
+            return replace(known, users=cohort.users, candidates=tuple(guarded), shared=True)
         found = await self._first_rounds.get(
             key,
             lambda: self._propose(
                 cohort.users, cohort.base_prompt, cohort.base_prompt, None, lambda n: shared_proposal_seed(first, n)
             ),
         )
-        return replace(found, users=cohort.users)
+        return replace(found, users=cohort.users, shared=True)
 
     async def variations(self, history: History, user: str, number: int, screen_of_round: RoundScreen) -> Proposed:
         """The proposals of one round for one user; errors as `shared`."""

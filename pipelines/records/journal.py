@@ -13,7 +13,8 @@ import base64
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -76,9 +77,14 @@ def parse(where: str, line: bytes) -> tuple[str, Round]:
     """
     try:
         values: dict[str, Any] = json.loads(line)
+        if "trajectory" in values:
+            raise ValueError("an earlier version wrote it: start a new run")
+        _refuse_others(values, _KEYS)
         cohort_id, number = values["cohort"], values["number"]
         if not isinstance(cohort_id, str) or not isinstance(number, int):
             raise TypeError("a cohort is not text, or a round no whole number")
+        if not values.get("proposed") and not values.get("reseeded"):
+            raise ValueError("a round of nothing")
         return cohort_id, Round(
             number=number,
             proposed=tuple(map(_proposed, values.get("proposed", ()))),
@@ -119,6 +125,7 @@ def whole_length(path: Path) -> int:
 
 
 _BEGINS = b'{"cohort": '
+_KEYS = frozenset({"cohort", "number", "proposed", "users", "scores", "verdicts", "reseeded"})
 
 
 def _line(cohort_id: str, finished: Round) -> bytes:
@@ -138,8 +145,8 @@ _CANDIDATE, _PROPOSED = Candidate(prompt=""), Proposed(users=(), candidates=())
 
 
 def _proposed_as_recorded(proposals: Proposed) -> dict[str, Any]:
-    candidates = [_without_defaults(candidate, _CANDIDATE) for candidate in proposals.candidates]
-    rest = {name: getattr(proposals, name) for name in ("seeds", "refused") if getattr(proposals, name)}
+    candidates = [{"prompt": c.prompt, **_without_defaults(c, _CANDIDATE)} for c in proposals.candidates]
+    rest = {name: getattr(proposals, name) for name in ("shared", "seeds", "refused") if getattr(proposals, name)}
     return {"users": proposals.users, "candidates": candidates, **rest}
 
 
@@ -156,11 +163,19 @@ def _scores(users: Any, text: Any) -> Scores:
 
 
 def _proposed(values: Mapping[str, Any]) -> Proposed:
+    _refuse_others(values, frozenset(field.name for field in fields(Proposed)))
+    _check("what proposals are for and of is no list", [values["users"], values["candidates"]], list)
     users, seeds, refused = tuple(values["users"]), tuple(values.get("seeds", ())), values.get("refused", {})
     _check("a user is not text", users, str)
     _check("a seed is not a whole number", seeds, int)
     _check("a count is not a whole number", refused.values(), int)
-    return Proposed(users=users, candidates=tuple(map(_candidate, values["candidates"])), seeds=seeds, refused=refused)
+    _check("shared is not true or false", [values.get("shared", False)], bool)
+    if not users:
+        raise ValueError("proposals for nobody")
+    candidates = tuple(map(_candidate, values["candidates"]))
+    return Proposed(
+        users=users, candidates=candidates, shared=values.get("shared", False), seeds=seeds, refused=refused
+    )
 
 
 def _candidate(values: Mapping[str, Any]) -> Candidate:
@@ -173,6 +188,7 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
 
 def _verdict(values: Mapping[str, Any]) -> Verdict:
     verdict = Verdict(**{**values, **_notices(values)})
+    _check("an error is not text", [verdict.error], str | None)
     _check("what a guard measured is not a number", verdict.measured.values(), int | float)
     return verdict
 
@@ -181,6 +197,8 @@ def _reseeded(values: Mapping[str, Any]) -> Reseeded:
     made = {part: tuple(FreshImage(**each) for each in values[part]) for part in ("initial", "final")}
     for image in (*made["initial"], *made["final"]):
         _check("a score is not a number", [image.score], int | float | None)
+        _check("an image or error is not text", [image.image, image.error], str | None)
+    _check("a prompt is not text", [values["prompt"]], str)
     seeds = tuple(values["seeds"])
     _check("a seed is not a whole number", seeds, int)
     return Reseeded(**{**values, **made, **_notices(values), "seeds": seeds})
@@ -199,7 +217,13 @@ def _notice(values: Any) -> Notice:
         raise TypeError(f"a notice is not a mapping, got {values!r}")
     notice = Notice(**{**values, "check": Check(values["check"])})
     _check("what a check measured is not a number", (notice.measured, notice.limit), int | float)
+    _check("the words of a check are not text", [notice.words], str)
     return notice
+
+
+def _refuse_others(values: Mapping[str, Any], known: AbstractSet[str]) -> None:
+    if others := sorted(values.keys() - known):
+        raise ValueError(f"unknown key {others[0]!r}")
 
 
 def _check(problem: str, values: Iterable[Any], kind: Any) -> None:

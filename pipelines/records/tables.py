@@ -279,6 +279,7 @@ class _Table:
         self._path, self._temporary = folder / f"{name}.parquet", folder / f".{name}.parquet.tmp"
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
+        self._parts: list[pa.Table] = []
 
     def add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
@@ -286,8 +287,10 @@ class _Table:
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
-        self._flush()
-        self._writer.write_table(table)
+        """Rows that are an Arrow table already; a table has either those or single rows."""
+        self._parts.append(table)
+        if sum(map(len, self._parts)) >= ROW_GROUP:
+            self._flush()
 
     def finish(self) -> None:
         self._flush()
@@ -304,6 +307,9 @@ class _Table:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
             self._rows.clear()
+        if self._parts:
+            self._writer.write_table(pa.concat_tables(self._parts))
+            self._parts.clear()
 
 
 def _identity(trajectory: Trajectory) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class History:
         self.place: dict[str, int] = {}
         """The place of each image, by its key."""
         self.verdicts: dict[str, Verdict] = {}
+        self.refused: dict[str, str] = {}
+        """Images that can have no scores, and why, by their key."""
         self._blocks: list[Scores] = []
         self._best = np.full(len(cohort), NONE)
         self._best_score = np.full(len(cohort), -np.inf, np.float32)
@@ -58,10 +60,13 @@ class History:
         Raises
         ------
         ValueError
-            It is not the next one, or its scores are not of its images and users.
+            It is not the next one, is of users that the cohort has not, or its scores are not of its images and users.
         """
         if finished.number != len(self.rounds):
             raise ValueError(f"round {len(self.rounds)} is due, got {finished.number}")
+        named = {*finished.reseeded, *(user for proposals in finished.proposed for user in proposals.users)}
+        if strangers := sorted(named - self.cohort.places.keys()):
+            raise ValueError(f"{strangers[0]!r} is not of the cohort")
         new = list(new_images(finished.proposed, self.place.keys()))
         if finished.scores.shape != (len(self.cohort), len(new)) and (new or finished.scores.size):
             rows, columns = len(self.cohort), len(new)
@@ -75,10 +80,12 @@ class History:
                     key=candidate.image,
                     prompt=candidate.prompt,
                     iteration=finished.number,
-                    proposed_for=EVERYBODY if len(proposals.users) != 1 or not finished.number else proposals.users[0],
+                    proposed_for=EVERYBODY if proposals.shared else proposals.users[0],
                     warnings=candidate.warnings,
                 )
             )
+        for proposals in finished.proposed:
+            self.refused |= {str(c.image): c.error for c in proposals.candidates if c.image and c.error}
         self.verdicts |= finished.verdicts
         self.rounds.append(finished)
         if new:
@@ -151,14 +158,18 @@ class History:
         return float(self.best_scores[member] - self.scores[member, self.bests[0][member]])
 
     def failure(self, member: int) -> str | None:
-        """Why a user's search has come to nothing, where it has: no score of the base image, or no proposals at all."""
+        """Why a user's search has come to nothing, where it has: no score of the base image, or nothing ever proposed.
+
+        Who has found something better among the others' images has not failed.
+        """
         if not self.rounds:
             return None
         if self._best[member] == NONE:
             return "the score of the base prompt's image is not a number"
         proposed = [proposals for each, proposals in self.proposed_for(self.cohort.users[member]) if each.number]
         candidates = [candidate for proposals in proposed for candidate in proposals.candidates]
-        if not proposed or any(c.error is None for c in candidates):
+        found_better = self._best[member] != self.bests[0][member]
+        if found_better or not proposed or any(c.error is None for c in candidates):
             return None
         reasons = [reason for proposals in proposed for reason in proposals.refused]
         reason = next((candidate.error for candidate in candidates), None) or next(iter(reasons), "no proposal")

@@ -19,6 +19,8 @@ LEAST_PAIRS = 8
 def agreement(history: History, user: str) -> float | None:
     """Rank correlation (SROCC) of preview and final score over all images that were finished for a user.
 
+    Of proposals that several users share, previews are scored for the first of them, and so are the images here.
+
     None where there are fewer than `LEAST_PAIRS`. The first round is finished whole. From the second on only the best
     previews are, and this restriction of range lowers the correlation.
     """
@@ -26,7 +28,7 @@ def agreement(history: History, user: str) -> float | None:
         (candidate.preview_score, score)
         for _, proposals in history.proposed_for(user)
         for candidate in proposals.candidates
-        if candidate.preview_score is not None and (score := history.score(user, candidate)) is not None
+        if candidate.preview_score is not None and (score := history.score(proposals.users[0], candidate)) is not None
     ]
     if len(pairs) < LEAST_PAIRS:
         return None

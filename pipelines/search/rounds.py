@@ -39,10 +39,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposed:
-    """What was proposed in one round for one user, or for several at once: base prompt, shared first round."""
+    """What was proposed in one round, for one user or for all of a cohort."""
 
     users: tuple[str, ...]
     candidates: tuple[Candidate, ...]
+    shared: bool = False
+    """Whether all users of the prompt have the same, in other cohorts too: base prompt, shared first round."""
     seeds: tuple[int, ...] = ()
     """The proposer's seed of each attempt; none for the base prompt."""
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -117,7 +119,8 @@ class Round:
 def new_images(proposed: Sequence[Proposed], known: AbstractSet[str]) -> Iterator[tuple[Candidate, Proposed]]:
     """The candidates whose images are scored in a round, in the order of the proposals.
 
-    Each image comes once, by the candidate that had it first; none that an earlier round has scored, or could not be.
+    Each image comes once, by the candidate that had it first; none that an earlier round has scored, nor one that can
+    have no scores.
     """
     seen = set(known)
     for proposals in proposed:

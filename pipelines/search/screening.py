@@ -38,14 +38,16 @@ class ScorePredictor:
     evaluated
         Embeddings of unit length of the N prompts that have scores, shape (N, d).
     scores
-        Of M users, shape (M, N). A score that is missing (nan) counts as the user's mean.
+        Of M users, shape (M, N). A score that is missing (nan) counts as the user's mean; a user without any has 0.
     """
 
     def __init__(self, evaluated: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
         self.evaluated = evaluated
         given = scores.T.astype(np.float64)  # (N, M)
-        self._level = np.nanmean(given, 0)  # (M,)
-        target = np.where(np.isnan(given), 0.0, given - self._level)
+        missing = np.isnan(given)
+        there = np.maximum((~missing).sum(0), 1)
+        self._level = np.where(missing, 0.0, given).sum(0) / there  # (M,)
+        target = np.where(missing, 0.0, given - self._level)
         self._centre = evaluated.mean(0, dtype=np.float64)
         features = evaluated - self._centre
         squares, self._basis, projected = _factorised(features, target)  # (r,), (d, r), (r, M)

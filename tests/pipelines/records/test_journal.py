@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -38,7 +38,7 @@ a_candidate = st.builds(
 )
 a_proposal = st.builds(
     Proposed,
-    users=st.lists(texts, max_size=3).map(tuple),
+    users=st.lists(texts, min_size=1, max_size=3).map(tuple),
     candidates=st.lists(a_candidate, max_size=3).map(tuple),
     seeds=some_seeds,
     refused=st.dictionaries(texts, st.integers(0, 99), max_size=2),
@@ -78,8 +78,9 @@ a_reseed = st.builds(
 some_lines = st.lists(st.tuples(texts, a_search | a_reseed), max_size=3)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(some_lines)
+@example([("", Round(number=0, proposed=(Proposed(users=("",), candidates=(Candidate(prompt=""),)),)))])
 def test_what_was_appended_reads_back_equal_and_its_scores_bit_for_bit(appended: Sequence[tuple[str, Round]]) -> None:
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "journal.jsonl", appended)

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Scores, Verdict, new_images
+from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Verdict, new_images
 from pipelines.search.state_machine import Propose, RenderBase, Reseed, Stop, next_step
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import GuardSettings, SearchSettings
@@ -43,7 +45,7 @@ def base_round(cohort: Cohort, *scores: float, **parts: Any) -> Round:
     """Round 0, with each user's score of the base prompt's image."""
     return Round(
         number=0,
-        proposed=(Proposed(users=cohort.users, candidates=(Candidate(prompt="a cat", image="base"),)),),
+        proposed=(Proposed(users=cohort.users, candidates=(Candidate(prompt="a cat", image="base"),), shared=True),),
         scores=np.array(scores, np.float32)[:, None],
         **parts,
     )
@@ -60,7 +62,11 @@ def searched(number: int, proposals: Mapping[Any, Mapping[str, Sequence[float] |
     return Round(
         number=number,
         proposed=tuple(
-            Proposed(users=(users,) if isinstance(users, str) else users, candidates=tuple(map(drawn, images)))
+            Proposed(
+                users=(users,) if isinstance(users, str) else users,
+                candidates=tuple(map(drawn, images)),
+                shared=not isinstance(users, str),
+            )
             for users, images in proposals.items()
         ),
         **({"scores": np.array(columns, np.float32).T} if columns else {}),
@@ -98,75 +104,75 @@ def as_text(finished: Round) -> tuple[str, tuple[int, ...], bytes]:
     return repr(rest), finished.scores.shape, finished.scores.tobytes()
 
 
-some_scores = st.sampled_from([math.nan, -0.0, 0.0, 0.25, 0.5, 1.0]) | st.floats(
-    width=32, allow_nan=False, allow_infinity=False
-)
-some_verdicts = st.sampled_from(
-    [Verdict(), Verdict(measured={"saturation": 3.5}, warnings=(NO,)), Verdict(rejected=NO), Verdict(error="it died")]
-)
 some_settings = st.builds(
     SearchSettings,
-    iterations=st.integers(0, 4),
-    patience=st.integers(1, 3),
+    iterations=st.sampled_from([3, 2, 4, 1, 0]),
+    patience=st.sampled_from([2, 1, 3]),
     share=st.just("pool"),
-    guards=st.builds(GuardSettings, reseed=st.sampled_from(["off", "warn", "reject"])),
+    guards=st.builds(GuardSettings, reseed=st.sampled_from(["reject", "off", "warn"])),
 )
 
+_LEVELS = [0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, -1.5, 0.0, -0.0, math.nan]
+"""Few, so that many scores are equal."""
+_VERDICTS = [
+    *[Verdict(), Verdict(measured={"saturation": 3.5}, warnings=(NO,))],
+    *[Verdict(measured={"saturation": 60.0}, rejected=NO), Verdict(error="it could not be guarded: it died")],
+]
 
-@st.composite
-def recordings(draw: st.DrawFn, cohort: Cohort, settings: SearchSettings) -> list[Round]:
-    """A whole search of a cohort, as the driver would record it."""
+
+def recordings(cohort: Cohort, settings: SearchSettings) -> st.SearchStrategy[list[Round]]:
+    """Whole searches of a cohort, as the driver would record them.
+
+    Of a random generator and not choice by choice, which is slow and gives searches that hardly ever find a new best.
+    """
+    return st.randoms(use_true_random=True).map(lambda random: record(random, cohort, settings))
+
+
+def record(random: Random, cohort: Cohort, settings: SearchSettings) -> list[Round]:
     history = History(cohort)
     while not isinstance(step := next_step(history, settings), Stop):
-        history.append(draw(rounds_after(history, step, settings)))
+        history.append(_next_round(random, history, step, settings))
     return history.rounds
 
 
-@st.composite
-def rounds_after(
-    draw: st.DrawFn, history: History, step: RenderBase | Propose | Reseed, settings: SearchSettings
+def _next_round(
+    random: Random, history: History, step: RenderBase | Propose | Reseed, settings: SearchSettings
 ) -> Round:
-    number, users = len(history.rounds), history.cohort.users
+    cohort, number = history.cohort, len(history.rounds)
     if isinstance(step, Reseed):
-        winners = {user: history.images[history.best[history.cohort.places[user]]].prompt for user in step.users}
-        notices = st.sampled_from([None, BETTER_BY_CHANCE] if settings.guards.reseed == "reject" else [None])
-        return Round(number=number, reseeded={user: again(prompt, draw(notices)) for user, prompt in winners.items()})
+        bests = {user: history.images[history.best[cohort.places[user]]].prompt for user in step.users}
+        notices = [BETTER_BY_CHANCE, None] if settings.guards.reseed == "reject" else [None]
+        return Round(
+            number=number, reseeded={user: again(best, random.choice(notices)) for user, best in bests.items()}
+        )
     if isinstance(step, RenderBase):
-        base = Candidate(prompt="a cat", image=f"{history.cohort.id}:base")
-        level = draw(st.floats(0, 1, width=32))
-        scores = np.array([level, *(draw(some_scores) for _ in users[1:])], np.float32)[:, None]
-        return Round(number=0, proposed=(Proposed(users=users, candidates=(base,)),), scores=scores)
+        base = Candidate(prompt=cohort.base_prompt, image=f"{cohort.id}:base")
+        scores = [random.choice(_LEVELS[:3]), *random.choices([0.25, 0.5, math.nan], (4, 4, 1), k=len(cohort) - 1)]
+        proposed = (Proposed(users=cohort.users, candidates=(base,), shared=True),)
+        return Round(number=0, proposed=proposed, scores=np.array(scores, np.float32)[:, None])
     shared = number == 1 and settings.shares_first_round
     proposed = tuple(
         Proposed(
-            users=whom,
-            candidates=tuple(draw(st.lists(candidates_of(history.cohort), max_size=4))),
-            seeds=tuple(draw(st.lists(st.integers(0, 2**63 - 1), max_size=2))),
-            refused=draw(st.dictionaries(st.sampled_from(["empty", "duplicate"]), st.integers(1, 9), max_size=2)),
+            users=users,
+            candidates=tuple(_candidate(random, cohort) for _ in range(random.randint(0, 4))),
+            seeds=tuple(random.getrandbits(63) for _ in range(random.randint(1, 3))),
+            refused={"empty": 1} if random.random() < 0.3 else {},
         )
-        for whom in ([users] if shared else [(user,) for user in step.users])
+        for users in ([cohort.users] if shared else [(user,) for user in step.users])
     )
-    return with_scores(draw, history, number, proposed)
-
-
-def candidates_of(cohort: Cohort) -> st.SearchStrategy[Candidate]:
-    """Of few images, so that some are proposed again."""
-    keys = st.sampled_from([f"{cohort.id}:{letter}" for letter in "abcdefgh"]).map(drawn)
-    prompts = st.sampled_from(["a cat, lost", "a cat, “dim\n☃”"])
-    return st.one_of(
-        keys,
-        keys,
-        keys.map(lambda candidate: Candidate(prompt=candidate.prompt, image=candidate.image, error="no scores")),
-        st.builds(Candidate, prompt=prompts, error=st.just("the renderer died")),
-        st.builds(Candidate, prompt=prompts, rejected=st.just(NO), warnings=st.just((NO,))),
-    )
-
-
-def with_scores(draw: st.DrawFn, history: History, number: int, proposed: tuple[Proposed, ...]) -> Round:
     keys = [str(candidate.image) for candidate, _ in new_images(proposed, history.place.keys())]
-    shape = (len(history.cohort), len(keys))
-    count = shape[0] * shape[1]
-    flat = draw(st.lists(some_scores, min_size=count, max_size=count))
-    verdicts = draw(st.dictionaries(st.sampled_from(keys), some_verdicts, max_size=3)) if keys else {}
-    scores: Scores = np.array(flat, np.float32).reshape(shape)
+    scores = np.array(random.choices(_LEVELS, k=len(cohort) * len(keys)), np.float32).reshape(len(cohort), len(keys))
+    verdicts = {key: random.choice(_VERDICTS) for key in keys if random.random() < 0.3}
     return Round(number=number, proposed=proposed, scores=scores, verdicts=verdicts)
+
+
+def _candidate(random: Random, cohort: Cohort) -> Candidate:
+    """Of few images, so that some are proposed again."""
+    image = drawn(f"{cohort.id}:{random.choice('abcdefghijkl')}")
+    kinds = [
+        image,
+        replace(image, error="no scores"),
+        Candidate(prompt="a cat, “lost\n☃”", error="the renderer died"),
+        Candidate(prompt="a dog", rejected=NO, warnings=(NO,)),
+    ]
+    return random.choices(kinds, (7, 1, 1, 1))[0]

@@ -1,6 +1,7 @@
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from pipelines.search.rounds import Candidate, Proposed, Round, Verdict
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.search.recorded import (
     NO,
-    again,
     as_text,
     base_round,
     cohort_of,
@@ -30,6 +30,7 @@ cohorts = st.integers(1, 4).map(lambda users: cohort_of(*"abcd"[:users]))
 
 
 @given(cohorts, some_settings, st.data())
+@settings(max_examples=300)
 def test_everybodys_bests_are_those_of_going_image_by_image(
     cohort: Cohort, protocol: SearchSettings, data: st.DataObject
 ) -> None:
@@ -59,8 +60,10 @@ def test_stale_are_the_rounds_of_the_search_since_the_last_new_best(
     assert history.searched == len(rounds)
     for place in range(len(cohort)):
         bests = history.bests[:, place].tolist()
-        unchanged = [earlier == later for earlier, later in zip(bests, bests[1:], strict=False)]
-        assert history.stale[place] == next((n for n, same in enumerate(reversed(unchanged)) if not same), len(bests) - 1)
+        unchanged = [earlier == later for earlier, later in pairwise(bests)]
+        assert history.stale[place] == next(
+            (n for n, same in enumerate(reversed(unchanged)) if not same), len(bests) - 1
+        )
 
 
 @given(cohorts, some_settings, st.data())
@@ -125,9 +128,7 @@ def test_of_zeros_with_either_sign_the_earliest_stays_the_best() -> None:
 
 
 def test_an_image_without_a_score_for_a_user_is_not_that_users_best() -> None:
-    history = History(
-        AB, [base_round(AB, 0.5, 0.5), searched(1, {"a": {"x": (math.nan, 0.6), "y": (0.4, math.nan)}})]
-    )
+    history = History(AB, [base_round(AB, 0.5, 0.5), searched(1, {"a": {"x": (math.nan, 0.6), "y": (0.4, math.nan)}})])
 
     assert history.best.tolist() == [0, 1]
     assert history.score("a", drawn("x")) is None
@@ -214,7 +215,7 @@ def test_a_search_for_which_nothing_could_be_rendered_has_failed_and_says_why() 
     left_out = Candidate(prompt="a cat, left out", rejected=NO)
     start = base_round(AB, 0.5, 0.5)
 
-    def failures(*candidates: Candidate, refused: dict[str, int] = {}) -> list[str | None]:
+    def failures(*candidates: Candidate, refused: Mapping[str, int] = {}) -> list[str | None]:
         for_a = Proposed(users=("a",), candidates=candidates, refused=refused)
         for_b = Proposed(users=("b",), candidates=(drawn("x"),))
         history = History(AB, [start, Round(number=1, proposed=(for_a, for_b), scores=column(0.1, 0.1))])
