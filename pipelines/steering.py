@@ -1,7 +1,8 @@
 """The part of a run that needs a cluster: actor pools come up, the driver steers, the pools are stopped.
 
-It ends when nothing is left to steer, on SIGINT or SIGTERM, or with an error. In each case the journal is closed, the
-costs are recorded, and all actors are stopped. Meanwhile progress is shown on the terminal and exported to Prometheus.
+It ends when nothing is left to steer, on SIGINT or SIGTERM, where a role answers nobody any more, or with an error. In
+each case the journal is closed, the costs are recorded, and all actors are stopped. Meanwhile progress is shown on the
+terminal and exported to Prometheus.
 """
 
 import asyncio
@@ -10,11 +11,11 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.pool.actor_pool import ActorPool, PoolBrokenError
+from actors.pool.actor_pool import ActorPool, PoolBrokenError, RoleUnavailableError
 from actors.pool.autoscaling import wait_for_nodes
 from actors.pool.cluster import check_resources
 from actors.pool.metrics import Metrics
@@ -55,6 +56,8 @@ class SteeringResult:
     warnings: Sequence[str]
     failures: Mapping[str, str]
     interrupted: bool
+    unavailable: RoleUnavailableError | None = None
+    """Which role answers nobody any more; None unless that ended the run."""
 
 
 async def steer(
@@ -77,10 +80,16 @@ async def steer(
     ActorsNeverUpError
         A role's actors do not come up.
     PoolBrokenError, OSError
-        As `Driver.run`.
+        As `Driver.run`. A RoleUnavailableError is in the result, because there are records to write.
     """
     unlike = partial(_unlike, dict(plan.renderer.identity()))
-    pools = {role.name: ActorPool(role, refuse=unlike if role is roles.renderer else None) for role in roles.all}
+    give_up_after_s = plan.settings.give_up_after_s
+    pools = {
+        role.name: ActorPool(
+            replace(role, give_up_after_s=give_up_after_s), refuse=unlike if role is roles.renderer else None
+        )
+        for role in roles.all
+    }
     task = asyncio.create_task(_drive(console, plan, open_folder, roles, pools, recorded))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -146,13 +155,16 @@ async def _drive(
         first_rounds=recorded.first_rounds,
     )
     exporting = asyncio.create_task(_export(Metrics(), pools, progress, driver.images_made))
-    interrupted = False
+    interrupted, unavailable = False, None
     try:
         with progress:
             await _both(others, driver.run(left, recorded.histories))
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")
+    except RoleUnavailableError as error:
+        unavailable = error
+        logger.error("stopped: %s", error)
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
@@ -161,7 +173,13 @@ async def _drive(
             folder.save()
     lost = (line for pool in pools.values() for line in pool.start_failures)
     warnings = [*progress.warnings, *cannot, *lost]
-    return SteeringResult(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
+    return SteeringResult(
+        folder=folder,
+        warnings=warnings,
+        failures=driver.failures,
+        interrupted=interrupted,
+        unavailable=unavailable,
+    )
 
 
 async def _start(pool: ActorPool) -> None:
