@@ -8,7 +8,7 @@ dies or hangs needs a real process, so those tests are on a real Ray.
 import asyncio
 import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -80,7 +80,8 @@ class InProcessPool:
         self._refuse = refuse
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
 
-    async def start(self) -> None:
+    async def start(self, places: Sequence[Any] = ()) -> None:
+        assert not places, "there is no cluster to have places in"
         await asyncio.gather(*(self._start_actor() for _ in range(self.role.actors)))
 
     async def call(self, method: str, *arguments: Any, by_reference: bool = False) -> tuple[Any, Any]:

@@ -44,7 +44,7 @@ import inspect
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +53,7 @@ from actors.pool.accounting import TimeAccounting
 from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
 from actors.pool.failures import Failure, Kind, failure_of, pause_s, timed_out
+from actors.pool.reservation import in_place
 from actors.pool.role import Role
 from predictor.error_messages import type_and_last_line
 
@@ -124,6 +125,8 @@ class _Replica:
     """One of the pool's actors, through all its replacements."""
 
     def __init__(self) -> None:
+        self.place: Any = None
+        """Where its actors run; None: anywhere."""
         self.actor: _Actor | None = None
         """None while it starts, and once it is given up."""
         self.was_up = False
@@ -191,14 +194,22 @@ class ActorPool:
         self._starting: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def start(self, places: Sequence[Any] = ()) -> None:
         """Start all actors and wait until each has loaded its weights.
+
+        Parameters
+        ----------
+        places
+            One for each actor, in which it and all its replacements run; see `actors.pool.reservation`. None: they run
+            wherever there is room at the moment.
 
         Raises
         ------
         PoolBrokenError
             One does not start.
         """
+        for replica, place in zip(self._replicas, places, strict=False):
+            replica.place = place
         await asyncio.gather(*(self._start_actor(replica) for replica in self._replicas))
         if failures := self.start_failures:
             raise PoolBrokenError(failures[0])
@@ -502,6 +513,8 @@ class ActorPool:
         options: dict[str, Any] = {key: getattr(role, key) for key in ("num_cpus", "num_gpus", "resources")}
         if role.python is not None:
             options["runtime_env"] = {"py_executable": role.python}
+        if replica.place is not None:
+            options |= in_place(replica.place)
         handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
         try:
             await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)

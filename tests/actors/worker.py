@@ -29,6 +29,18 @@ class Worker:
     def gpu(self) -> str | None:
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
+    def place(self) -> str | None:
+        """The placement group that it runs in."""
+        from ray.util import get_current_placement_group
+
+        group = get_current_placement_group()
+        return None if group is None else group.id.hex()
+
+    def node(self) -> str:
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
+
     def threads(self) -> str | None:
         return os.environ.get("OMP_NUM_THREADS")
 
