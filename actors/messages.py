@@ -105,7 +105,29 @@ class ScoreRequest:
 
 
 class RefusedError(ValueError):
-    """The request cannot be fulfilled and never will be, so that the pool does not send it again."""
+    """Depends on what was asked: the request cannot be fulfilled and never will be, so that nobody asks again."""
+
+
+class DisturbedError(RuntimeError):
+    """Depends on the moment: asked again later, the same call may be answered. The pool asks, this side need not.
+
+    Example:
+
+        raise DisturbedError("503 overloaded", retry_after_s=30)
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """The pause that a service asks for; None where it names none."""
+
+
+class DeniedError(DisturbedError):
+    """Nobody is answered, whatever is asked, until a person has mended something, such as the key of a service."""
+
+
+class BrokenError(DisturbedError):
+    """What the actor works with broke down during the call, perhaps because of it; the next call finds it mended."""
 
 
 class Renderer(Protocol):

@@ -1,16 +1,20 @@
 """The HTTP client of every actor whose work is done by a web service, be it chat or images.
 
-    request -> its turn -> sent -> 2xx, and `read` accepts the answer -> value
-                  ^          |
-                  |          +-- `read` finds it unusable   --+
-                  |          +-- 408, 409, 425, 429, 5xx    --+-- time and retries left: again, after a pause
-                  |          +-- nobody listens             --+-- else: ServiceError
-                  +-- pause -+
-                             +-- no answer in time: ServiceError
-                             +-- any other status: RefusedError, which nobody sends again
+Here it is decided whether an answer depends on what was asked, or on the moment:
 
-The pause is what `Retry-After` asks for, else it doubles each time. All errors are one line: address, the service's own
-words, and what to change.
+    request -> its turn -> sent -> 2xx, and `read` accepts it             -> value
+                                   2xx, and `read` finds nothing in it    -> once more, then RefusedError
+                                   content policy; 400, 413, 414, 422, 451 -> RefusedError
+                                   401, 403, a key that is not valid       -> DeniedError
+                                   402, a quota or credit that is used up -> ServiceError
+                                   408, 409, 425, 429, 5xx, no connection -> again, then ServiceError
+                                   no answer in time, half an answer, 404,
+                                   what only another server would answer  -> ServiceError
+
+The service's own words decide before its status does, because services put content policy under 403 and a used-up
+credit under 400. This client bridges moments: it sends a request a few times at most, with short pauses. For long
+waits the actor is not needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All
+errors are one line: address, the service's own words, and what to change.
 
 Invariants: the key comes from the environment of this process, goes into one header of requests below `base_url`, and
 appears in no error. A call ends by its deadline, whatever the service does.
@@ -22,30 +26,45 @@ import json
 import math
 import os
 import random
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Self, TypeVar
 
 import httpx2
 
-from actors.messages import RefusedError
+from actors.messages import DeniedError, DisturbedError, RefusedError
 
 T = TypeVar("T")
 
 _TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 that waiting may cure; the same as in the clients that services publish themselves."""
-_LONGEST_PAUSE_S = 60.0
-"""Longest backoff. A service that asks for more is waited for only by a call whose deadline leaves that much."""
+_OF_THE_REQUEST = frozenset({400, 413, 414, 422, 451})
+"""Statuses that depend on what the request says."""
+_CONTENT_POLICY = (
+    *("content_policy", "content_filter", "moderation", "responsibleaipolicy", "safety_system", "prohibited_content"),
+    "flagged_input",
+)
+_SPENT = (
+    *("insufficient_quota", "billing_hard_limit", "billing_not_active", "insufficient_credit", "insufficient_balance"),
+    *("quotaexceeded", "quota_exceeded", "exceeded_current_quota"),
+)
+_DENIED = ("invalid_api_key", "api_key_invalid", "account_deactivated")
+"""Parts of the codes under which services say why; see `_codes`."""
+_LONGEST_PAUSE_S = 5.0
+"""Longest pause here. For a service that asks for more, the pool waits."""
+_UNUSABLE = 2
+"""So many answers without what was asked for are a refusal."""
 
 
-class ServiceError(RuntimeError):
-    """The service gave no usable answer; asked later, it may."""
+class ServiceError(DisturbedError):
+    """The service gave no answer; asked later, it may."""
 
 
 class UnusableAnswerError(RuntimeError):
-    """Raised by a `read` function for an answer that another attempt may improve, such as one without an image."""
+    """Raised by a `read` function for an answer without what was asked for, such as one without an image."""
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -83,8 +102,8 @@ class ServiceClient:
         For one attempt, from its first byte to the last of its answer.
     timeout_remedy : str
         What to change where that is too short.
-    retries : int or None
-        Attempts after the first; None: as many as the deadline allows.
+    retries : int
+        Attempts after the first.
     at_once : int
         Requests at a time; the others wait, and their timeout does not run yet.
     rate : RateLimit or None
@@ -111,7 +130,7 @@ class ServiceClient:
         key_headers: Callable[[str], Mapping[str, str]] = bearer,
         timeout_s: float = 120,
         timeout_remedy: str = "raise request_timeout_s",
-        retries: int | None = 5,
+        retries: int = 2,
         at_once: int = 8,
         rate: RateLimit | None = None,
         first_pause_s: float = 1.0,
@@ -121,11 +140,12 @@ class ServiceClient:
         self._key = _key(api_key_env)
         self._timeout_s = timeout_s
         self._timeout_remedy = timeout_remedy
-        self._retries = math.inf if retries is None else retries
+        self._retries = retries
         self._turns = asyncio.Semaphore(at_once)
         self._rate = rate or RateLimit(None)
         self._first_pause_s = first_pause_s
-        self._http = httpx2.AsyncClient(headers=key_headers(self._key) if self._key else {}, timeout=None)
+        headers = key_headers(self._key) if self._key else {}
+        self._http = httpx2.AsyncClient(headers=headers, timeout=None, verify=_ssl_context())
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,23 +169,25 @@ class ServiceClient:
         Parameters
         ----------
         read : callable
-            Takes the decoded JSON; raises UnusableAnswerError to have the request sent again.
+            Takes the decoded JSON; raises UnusableAnswerError to have the request sent once more.
         deadline : float
             On `time.monotonic`'s clock: no attempt begins, and none goes on, after it.
 
         Raises
         ------
         RefusedError
-            The service refuses the request, or this is no address of such a service.
+            The service refuses the request, or answers without what was asked for.
+        DeniedError
+            It does not accept the key.
         ServiceError
-            It took too long, could not be reached, or was busy on every attempt.
+            It took too long, could not be reached, was busy on every attempt, or is no service of this kind.
         """
         url = f"{self._base_url}/{path}"
 
         def accept(response: httpx2.Response) -> T:
             if response.is_success:
                 return read(self._json(url, response))
-            raise RefusedError(f"{url}: {self._refusal(response)}")
+            raise self._error(url, response)
 
         return await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
 
@@ -176,6 +198,8 @@ class ServiceClient:
         ------
         ServiceError
             The file cannot be had.
+        RefusedError
+            It is not what was asked for.
         """
         address = url.partition("?")[0]  # what comes after it may sign the request
 
@@ -184,7 +208,7 @@ class ServiceClient:
                 return read(response.content)
             raise ServiceError(f"{address}: cannot be fetched ({self._said(response)}); ask for the image again")
 
-        async with httpx2.AsyncClient(timeout=None, follow_redirects=True) as http:
+        async with httpx2.AsyncClient(timeout=None, verify=_ssl_context(), follow_redirects=True) as http:
             return await self._attempts(address, partial(http.get, url), accept, deadline)
 
     async def check_access(self, path: str, *, timeout_s: float = 30) -> None:
@@ -199,7 +223,7 @@ class ServiceClient:
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._http.get(url)
-        except (TimeoutError, httpx2.TransportError) as error:
+        except (TimeoutError, httpx2.RequestError) as error:
             raise RefusedError(f"{url}: {_unreachable(error)}") from error
         if response.status_code in (401, 403):
             raise RefusedError(f"{url}: {self._refusal(response)}")
@@ -213,39 +237,48 @@ class ServiceClient:
     ) -> T:
         """Send until `accept`, which is given all but transient failures, returns or raises an error of its own."""
         async with self._turns:
-            pause_s, problem = 0.0, "no time for a single attempt"
+            pause_s, problem, asked_s, unusable = 0.0, "no time for a single attempt", None, 0
             for attempt in itertools.count(1):
                 pause_s = self._rate.reserve(after_s=pause_s)
                 if time.monotonic() + pause_s >= deadline:
-                    raise ServiceError(f"{url}: {problem}; no time is left for another attempt, {self._timeout_remedy}")
+                    said = f"{url}: {problem}; no time is left for another attempt, {self._timeout_remedy}"
+                    raise ServiceError(said, retry_after_s=asked_s)
                 await asyncio.sleep(pause_s)
                 response = await self._send(url, send, deadline)
-                if isinstance(response, httpx2.TransportError):
-                    problem, asked_s = _unreachable(response), None
+                asked_s = None
+                if isinstance(response, httpx2.RequestError):
+                    problem = _unreachable(response)
                 elif _may_pass(response):
                     problem, asked_s = self._said(response), _retry_after_s(response)
                 else:
                     try:
                         return accept(response)
                     except UnusableAnswerError as error:
-                        problem, asked_s = str(error), None
+                        problem, unusable = str(error), unusable + 1
+                        if unusable == _UNUSABLE:
+                            raise RefusedError(f"{url}: {problem}, {unusable} times; change the prompt") from error
+                        if attempt > self._retries:  # one more all the same
+                            continue
+                if asked_s is not None and asked_s > min(_LONGEST_PAUSE_S, deadline - time.monotonic()):
+                    said = f"{url}: {problem}, and asks for a pause of {asked_s:g} s; try again after it"
+                    raise ServiceError(said, retry_after_s=asked_s)
                 if attempt > self._retries:
-                    raise ServiceError(f"{url}: {problem}, {attempt} times in a row; try later or raise retries")
-                if asked_s is not None and asked_s > _patience_s(deadline):
-                    raise ServiceError(f"{url}: {problem}, and asks for a pause of {asked_s:g} s; try again after it")
+                    often = f", {attempt} times in a row" if attempt > 1 else ""
+                    said = f"{url}: {problem}{often}; try later"
+                    raise ServiceError(said, retry_after_s=asked_s)
                 pause_s = self._pause_s(attempt, asked_s)
         raise AssertionError("attempts are counted without end")
 
     async def _send(
         self, url: str, send: Callable[[], Awaitable[httpx2.Response]], deadline: float
-    ) -> httpx2.Response | httpx2.TransportError:
+    ) -> httpx2.Response | httpx2.RequestError:
         limit_s = min(self._timeout_s, deadline - time.monotonic())
         try:
             async with asyncio.timeout(limit_s):
                 return await send()
         except TimeoutError as error:
             raise ServiceError(f"{url}: no answer within {round(limit_s, 1):g} s; {self._timeout_remedy}") from error
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:  # no connection, or one that ends within the answer
             return error
 
     def _pause_s(self, attempt: int, asked_s: float | None) -> float:
@@ -258,18 +291,34 @@ class ServiceClient:
         try:
             return response.json()
         except ValueError as error:
-            raise RefusedError(f"{url}: {self._no_endpoint(response)}") from error
+            raise ServiceError(f"{url}: {self._no_endpoint(response)}") from error
+
+    def _error(self, url: str, response: httpx2.Response) -> RefusedError | DisturbedError:
+        """What an answer of another status than 2xx means."""
+        status, codes = response.status_code, _codes(response)
+        said = f"{url}: {self._refusal(response)}"
+        if status < 500 and _any(_CONTENT_POLICY, codes):
+            return RefusedError(f"{url}: refuses the request ({self._said(response)}); change the prompt")
+        if status == 402 or _any(_SPENT, codes):
+            said = f"{url}: quota or credit is used up ({self._said(response)}); top it up, or wait until it is renewed"
+            return ServiceError(said, retry_after_s=_retry_after_s(response))
+        if status in (401, 403) or _any(_DENIED, codes):
+            return DeniedError(said)
+        return RefusedError(said) if status in _OF_THE_REQUEST else ServiceError(said)
 
     def _refusal(self, response: httpx2.Response) -> str:
         said = self._said(response)
-        if response.status_code in (401, 403) and self._api_key_env is None:
+        denied = response.status_code in (401, 403) or _any(_DENIED, _codes(response))
+        if denied and self._api_key_env is None:
             return f"wants a key ({said}); put it into an environment variable and name that in api_key_env"
-        if response.status_code in (401, 403):
+        if denied:
             return f"refuses the key in {self._api_key_env} ({said}); check it, and that it may use the model"
         if response.status_code == 404 and "model" in said:
             return f"does not know the model ({said}); set model to one that it has"
         if response.status_code in (404, 405) or response.is_redirect:
             return self._no_endpoint(response)
+        if response.status_code not in _OF_THE_REQUEST:
+            return f"does not answer ({self._said(response)}); try later"
         return f"refuses the request ({said}); change what it names: the prompt, the settings, or their extra"
 
     def _no_endpoint(self, response: httpx2.Response) -> str:
@@ -289,6 +338,12 @@ class ServiceClient:
         return f"{response.status_code} {text.replace(self._key, '***') if self._key else text}"[:300].strip()
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """The certificates take a tenth of a second to read: once a process, not once a client."""
+    return httpx2.create_ssl_context()
+
+
 def _key(api_key_env: str | None) -> str:
     key = "" if api_key_env is None else os.environ.get(api_key_env, "").strip()
     if api_key_env is not None and not key:
@@ -297,18 +352,48 @@ def _key(api_key_env: str | None) -> str:
 
 
 def _may_pass(response: httpx2.Response) -> bool:
-    """Whether waiting may help. A quota that is used up comes as 429 too, and does not pass."""
-    spent = response.status_code == 429 and "insufficient_quota" in response.text
-    return (response.status_code in _TRANSIENT or response.status_code >= 500) and not spent
+    """Whether a short pause may help. A quota that is used up comes as 429 too, and is longer in coming back."""
+    busy = response.status_code in _TRANSIENT or response.status_code >= 500
+    return busy and not _any((*_SPENT, *(_CONTENT_POLICY if response.status_code < 500 else ())), _codes(response))
 
 
-def _patience_s(deadline: float) -> float:
-    return _LONGEST_PAUSE_S if deadline == math.inf else deadline - time.monotonic()
+def _any(parts: Sequence[str], codes: str) -> bool:
+    return any(part in codes for part in parts)
+
+
+def _codes(response: httpx2.Response) -> str:
+    """What a service's JSON error says under the keys where services put codes, in lower case."""
+    return " ".join(f"{key}={value}" for key, value in _fields(response) if key in _CODE_KEYS).lower()
+
+
+_CODE_KEYS = frozenset({"code", "type", "status", "reason", "flagged_input"})
+
+
+def _fields(response: httpx2.Response) -> list[tuple[str, Any]]:
+    """All keys and values of a JSON answer, at any depth; none of another answer."""
+    try:
+        return list(_pairs(response.json()))
+    except ValueError:
+        return []
+
+
+def _pairs(answer: Any) -> Iterator[tuple[str, Any]]:
+    match answer:
+        case dict():
+            for key, value in answer.items():
+                yield key, value
+                yield from _pairs(value)
+        case list():
+            for value in answer:
+                yield from _pairs(value)
 
 
 def _retry_after_s(response: httpx2.Response) -> float | None:
-    """The header as seconds: services write a number, of seconds, or the date (RFC 9110, section 10.2.3)."""
-    value = response.headers.get("retry-after", "")
+    """The header as seconds: services write a number, of seconds, or the date (RFC 9110, section 10.2.3).
+
+    Google's write a `retryDelay` such as "23s" into the body.
+    """
+    value = response.headers.get("retry-after") or _retry_delay(response)
     try:
         seconds = float(value)
     except ValueError:
@@ -317,6 +402,10 @@ def _retry_after_s(response: httpx2.Response) -> float | None:
         except ValueError:
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _retry_delay(response: httpx2.Response) -> str:
+    return next((str(value).removesuffix("s") for key, value in _fields(response) if key == "retryDelay"), "")
 
 
 def _unreachable(error: Exception) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
-SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+SOME_FAILED, REFUSED, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit statuses; the last one is the shell's convention for a program that Ctrl-C ended."""
 
 
@@ -197,7 +197,7 @@ def _plan(
 def _run(
     console: "Console", plan: "Plan", folder: "RunFolder | None", out: Path, log: "RunLog", address: str | None
 ) -> "Result":
-    from actors.pool.actor_pool import PoolBrokenError
+    from actors.pool.actor_pool import PoolBrokenError, RoleUnavailableError
     from actors.pool.cluster import ClusterError
     from pipelines.records.journal import JournalError
     from pipelines.records.run_folder import FolderError, is_run
@@ -210,7 +210,7 @@ def _run(
         _refusal(console, f"{reason}; mend it, then {how_to_resume()}")
         console.show_cursor()
         sys.stderr.flush()
-        os._exit(REFUSED)  # every line of the journal is on the disk, and the main thread may be blocked in Ray
+        os._exit(UNAVAILABLE)  # every line of the journal is on the disk, and the main thread may be blocked in Ray
 
     try:
         return start_or_continue(console, plan, folder, out, log, address=address, on_lost=on_lost)
@@ -222,6 +222,8 @@ def _run(
         raise _refusal(console, str(error)) from error
     except PoolBrokenError as error:
         raise _refusal(console, f"{error}; mend it, then {how_to_resume()}") from error
+    except RoleUnavailableError as error:
+        raise _refusal(console, f"stopped: {error}; then {how_to_resume()}", UNAVAILABLE) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise
@@ -272,7 +274,7 @@ def _print_result(console: "Console", result: "Result", folder: Path) -> None:
     typer.echo(str((folder / "gallery.html").resolve()))
 
 
-def _refusal(console: "Console", message: str) -> typer.Exit:
-    """One clear line and exit status 2."""
+def _refusal(console: "Console", message: str, status: int = REFUSED) -> typer.Exit:
+    """One clear line and the exit status."""
     console.print("steer-batch: " + " ".join(message.split()), style="red", markup=False)
-    return typer.Exit(REFUSED)
+    return typer.Exit(status)

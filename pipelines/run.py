@@ -81,6 +81,8 @@ def start_or_continue(
         The folder of a new run cannot be made.
     PoolBrokenError
         A role's actors do not come up.
+    RoleUnavailableError
+        A role answers nobody any more; the records of what is finished are written.
     OSError
         The disk is full or broken.
     """
@@ -137,7 +139,12 @@ def _run(
         raise
     finally:
         disconnect()
-    return _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=steered.interrupted)
+    unavailable = steered.unavailable
+    stopped = steered.interrupted or unavailable is not None
+    result = _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=stopped)
+    if unavailable is not None:
+        raise unavailable
+    return result
 
 
 def _write(

@@ -1,7 +1,8 @@
-"""The part of a run that needs a cluster: actor pools come up, the driver steers, the pools are stopped.
+"""The part of a run that needs a cluster: places are reserved, actor pools come up, the driver steers, all is released.
 
-It ends when nothing is left to steer, on SIGINT or SIGTERM, or with an error. In each case the journal is closed, the
-costs are recorded, and all actors are stopped. Meanwhile progress is shown on the terminal and exported to Prometheus.
+It ends when nothing is left to steer, on SIGINT or SIGTERM, where a role answers nobody any more, or with an error. In
+each case the journal is closed, the costs are recorded, and all actors are stopped. Meanwhile progress is shown on the
+terminal and exported to Prometheus.
 """
 
 import asyncio
@@ -10,15 +11,14 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.pool.actor_pool import ActorPool, PoolBrokenError
-from actors.pool.autoscaling import wait_for_nodes
-from actors.pool.cluster import check_resources
+from actors.pool.actor_pool import ActorPool, PoolBrokenError, RoleUnavailableError
 from actors.pool.metrics import Metrics
 from actors.pool.render_path import RenderPath
+from actors.pool.reservation import Reservation
 from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.driver import Driver
@@ -55,6 +55,8 @@ class SteeringResult:
     warnings: Sequence[str]
     failures: Mapping[str, str]
     interrupted: bool
+    unavailable: RoleUnavailableError | None = None
+    """Which role answers nobody any more; None unless that ended the run."""
 
 
 async def steer(
@@ -77,11 +79,18 @@ async def steer(
     ActorsNeverUpError
         A role's actors do not come up.
     PoolBrokenError, OSError
-        As `Driver.run`.
+        As `Driver.run`. A RoleUnavailableError is in the result, because there are records to write.
     """
     unlike = partial(_unlike, dict(plan.renderer.identity()))
-    pools = {role.name: ActorPool(role, refuse=unlike if role is roles.renderer else None) for role in roles.all}
-    task = asyncio.create_task(_drive(console, plan, open_folder, roles, pools, recorded))
+    give_up_after_s = plan.settings.give_up_after_s
+    pools = {
+        role.name: ActorPool(
+            replace(role, give_up_after_s=give_up_after_s), refuse=unlike if role is roles.renderer else None
+        )
+        for role in roles.all
+    }
+    reservation = Reservation()
+    task = asyncio.create_task(_drive(console, plan, open_folder, roles, reservation, pools, recorded))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -92,6 +101,7 @@ async def steer(
     finally:
         for pool in pools.values():
             pool.stop()
+        reservation.release()
 
 
 async def _drive(
@@ -99,6 +109,7 @@ async def _drive(
     plan: Plan,
     open_folder: Callable[[], RunFolder],
     roles: RunRoles,
+    reservation: Reservation,
     pools: Mapping[str, ActorPool],
     recorded: Unfinished,
 ) -> SteeringResult:
@@ -107,13 +118,12 @@ async def _drive(
     embeddings = TextEmbeddings(pools[roles.feature_extractor.name]) if roles.feature_extractor else None
     costs = CostAccount(list(pools.values()))
 
-    def waiting_for_nodes(line: str) -> None:
+    def waiting(line: str) -> None:
         logger.info("%s", line)
         console.print(line, markup=False)
 
-    await wait_for_nodes(roles.all, plan.settings.nodes_timeout_s, waiting_for_nodes)
-    check_resources(roles.all)
-    others = await _rendering_pools_up(pools, roles)
+    await reservation.make(roles.all, plan.settings.nodes_timeout_s, waiting)
+    others = await _rendering_pools_up(pools, roles, reservation)
     folder = open_folder()
     cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan)]
     for line in cannot:
@@ -147,13 +157,16 @@ async def _drive(
         first_rounds=recorded.first_rounds,
     )
     exporting = asyncio.create_task(_export(Metrics(), pools, progress, driver.images_made))
-    interrupted = False
+    interrupted, unavailable = False, None
     try:
         with progress:
             await _both(others, driver.run(recorded.cohorts, recorded.rounds))
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")
+    except RoleUnavailableError as error:
+        unavailable = error
+        logger.error("stopped: %s", error)
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
@@ -162,23 +175,32 @@ async def _drive(
             folder.save()
     lost = (line for pool in pools.values() for line in pool.start_failures)
     warnings = [*progress.warnings, *cannot, *lost]
-    return SteeringResult(folder=folder, warnings=warnings, failures=driver.failures, interrupted=interrupted)
+    return SteeringResult(
+        folder=folder,
+        warnings=warnings,
+        failures=driver.failures,
+        interrupted=interrupted,
+        unavailable=unavailable,
+    )
 
 
-async def _start(pool: ActorPool) -> None:
+async def _start(pool: ActorPool, reservation: Reservation) -> None:
     began = time.monotonic()
-    await pool.start()
+    await pool.start(reservation.places(pool.role))
     logger.info("%s: up after %.1f s, actors: %d", pool.role.name, time.monotonic() - began, pool.role.actors)
 
 
-async def _rendering_pools_up(pools: Mapping[str, ActorPool], roles: RunRoles) -> Awaitable[None]:
+async def _rendering_pools_up(
+    pools: Mapping[str, ActorPool], roles: RunRoles, reservation: Reservation
+) -> Awaitable[None]:
     """Wait until the pools that an image needs are up; answers what to wait for until the others are."""
     needed = {role.name for role in (roles.renderer, roles.text_encoder, roles.feature_extractor) if role is not None}
-    first = asyncio.create_task(_up([pool for name, pool in pools.items() if name in needed]))
+    first = asyncio.create_task(_up([pool for name, pool in pools.items() if name in needed], reservation))
     others: list[asyncio.Task[None]] = []
     try:
         await asyncio.wait({first}, timeout=_HEAD_START_S)
-        others.append(asyncio.create_task(_up([pool for name, pool in pools.items() if name not in needed])))
+        later = [pool for name, pool in pools.items() if name not in needed]
+        others.append(asyncio.create_task(_up(later, reservation)))
         await first
     except BaseException:
         for task in (first, *others):
@@ -187,9 +209,9 @@ async def _rendering_pools_up(pools: Mapping[str, ActorPool], roles: RunRoles) -
     return others[0]
 
 
-async def _up(pools: Sequence[ActorPool]) -> None:
+async def _up(pools: Sequence[ActorPool], reservation: Reservation) -> None:
     try:
-        await asyncio.gather(*(_start(pool) for pool in pools))
+        await asyncio.gather(*(_start(pool, reservation) for pool in pools))
     except PoolBrokenError as error:
         raise ActorsNeverUpError(str(error)) from error
 

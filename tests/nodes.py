@@ -1,6 +1,7 @@
 """A Ray cluster of several raylets on this machine, whose nodes can be lost like machines."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 STORE = 100 * 2**20
@@ -33,6 +34,10 @@ class Nodes:
     @property
     def address(self) -> str:
         return self._cluster.address
+
+    @property
+    def by_name(self) -> Mapping[str, Any]:
+        return self._nodes
 
     def join(self) -> None:
         import ray

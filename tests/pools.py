@@ -1,24 +1,32 @@
 """Pools for tests of what uses them: `ActorPool` itself, and one whose actors are objects of this process.
 
 Each of these has a thread of its own. What a driver can see is as on Ray: how many calls an actor takes, in which
-order, what counts as an attempt, what is refused at once, and that answers and arguments are copies. An actor that dies
-or hangs needs a real process, so those tests are on a real Ray.
+order, what is refused, what is a disturbance and asked again, and that answers and arguments are copies. An actor that
+dies or hangs needs a real process, so those tests are on a real Ray.
 """
 
 import asyncio
 import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from actors.messages import RefusedError
 from actors.pool.accounting import TimeAccounting
-from actors.pool.actor_pool import ATTEMPTS, ActorPool, CallFailedError, PoolBrokenError, _one_line
+from actors.pool.actor_pool import (
+    ATTEMPTS,
+    ActorPool,
+    CallRefusedError,
+    PoolBrokenError,
+    RoleUnavailableError,
+    _one_line,
+)
+from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
+from actors.pool.failures import Kind, failure_of, pause_s
 from actors.pool.role import Role
 
 
@@ -68,17 +76,20 @@ class InProcessPool:
         self.replaced = 0
         self.start_failures: list[str] = []
         self.accounting = TimeAccounting(replicas=role.actors)
+        self.availability = Availability(role.give_up_after_s)
         self._refuse = refuse
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
 
-    async def start(self) -> None:
+    async def start(self, places: Sequence[Any] = ()) -> None:
+        assert not places, "there is no cluster to have places in"
         await asyncio.gather(*(self._start_actor() for _ in range(self.role.actors)))
 
     async def call(self, method: str, *arguments: Any, by_reference: bool = False) -> tuple[Any, Any]:
         reasons: list[str] = []
+        disturbances = 0
         while len(reasons) < ATTEMPTS:
             call = _Call()
-            self._dispatch.join(call, again=bool(reasons))
+            self._dispatch.join(call, again=bool(reasons or disturbances))
             self._place()
             try:
                 actor = await call.turn
@@ -89,15 +100,25 @@ class InProcessPool:
             try:
                 answer = await actor.do(method, *arguments)
                 self.accounting.record_call(asyncio.get_running_loop().time() - began)
+                self.availability.answered()
                 kept, told = answer if by_reference else (answer, answer)
                 return Reference(kept), told
             except Exception as error:  # noqa: BLE001
-                reasons.append(_one_line(error))
-                if isinstance(error, RefusedError):
-                    break
+                failure = failure_of(error)
             finally:
                 self._release(actor, call)
-        raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
+            if failure.kind in (Kind.DISTURBED, Kind.DENIED):
+                self.availability.failed(self, failure.reason, disturbed=True)
+                if failure.kind is Kind.DENIED or self.availability.overdue:
+                    raise RoleUnavailableError(f"{self.role.name}: {self.availability.description}")
+                disturbances += 1
+                await asyncio.sleep(pause_s(disturbances, failure.retry_after_s, self.role.first_pause_s))
+                continue
+            reasons.append(failure.reason)
+            if failure.kind is Kind.REFUSED:
+                self.availability.answered()
+                break
+        raise CallRefusedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
 
     def stop(self) -> None:
         for actor in self._dispatch.workers:

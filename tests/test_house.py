@@ -120,7 +120,8 @@ def test_no_room_has_more_than_a_dozen_modules() -> None:
 
 def test_only_the_room_of_pools_imports_ray() -> None:
     knows = {module for package in PACKAGES for module, name in uses(package) if touches(name, "ray")}
-    assert knows == {"actors.pool.autoscaling", "actors.pool.cluster", "actors.pool.metrics", "actors.pool.actor_pool"}
+    names = ("actor_pool", "cluster", "failures", "metrics", "reservation")
+    assert knows == {f"actors.pool.{name}" for name in names}
 
 
 def test_only_studies_imports_a_web_framework() -> None:
@@ -130,7 +131,7 @@ def test_only_studies_imports_a_web_framework() -> None:
 
 
 def test_studies_never_reach_a_driver_or_ray_by_any_chain_of_imports() -> None:
-    actors = {"actors.pool.actor_pool", "actors.pool.cluster", "actors.pool.autoscaling", "actors.pool.metrics"}
+    actors = {"actors.pool.actor_pool", "actors.pool.cluster", "actors.pool.reservation", "actors.pool.metrics"}
     forbidden = {"pipelines.execution.driver", "pipelines.run", "pipelines.cli", "ray"} | actors
     chains: dict[str, tuple[str, ...]] = {module: (module,) for module in SOURCES if touches(module, "studies")}
     waiting = list(chains)

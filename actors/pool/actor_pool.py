@@ -5,58 +5,89 @@ and nothing else, so that with an actor only the calls on it are lost, and those
 
     call() --> queue (Dispatch) --> actor --> answer --> caller
                  ^                    |
-                 |                    +-- raises an error  --> failed attempt
-                 |                    +-- exceeds timeout  --> failed attempt; the actor is replaced,
-                 |                    |                        other calls on it are made again
-                 |                    +-- dies             --> the actor is replaced, all calls on it are made again,
-                 |                    |                        each alone on an actor; a failed attempt only of a
-                 |                    |                        call that was alone already
-                 |                    +-- refuses the call --> CallFailedError, at once
+                 |                    +-- refuses the call    --> CallRefusedError, at once
+                 |                    +-- raises an error     --> again, on another actor if there is one;
+                 |                    |                           the same error again --> CallRefusedError
+                 |                    +-- breaks (dies, exceeds its time, is out of memory)
+                 |                    |                       --> the actor is replaced; again, alone on an actor;
+                 |                    |                           BREAKS times alone --> CallRefusedError
+                 |                    +-- is disturbed        --> again after a pause, however often
+                 |                    +-- lost an argument    --> ArgumentLostError
+                 |                    +-- is denied everything -> RoleUnavailableError
                  |
-                 +-- again, ahead of new calls, until ATTEMPTS have failed --> CallFailedError
+                 +-- again, ahead of new calls; none answered for `give_up_after_s` --> RoleUnavailableError
+
+Which errors count as which is in `actors.pool.failures`. A call that pauses is neither on an actor nor in the queue, so
+that all others go on. Pauses grow, and are never shorter than a service asks for.
 
 Which call is to blame for a death? Ray does not say, and answers that were on their way are lost with the actor. So a
-death counts against a call only if no other was on the actor, and after a death each call on it is made again alone.
-A call that kills whatever actor it is on therefore fails after at most three deaths, and its neighbours are answered.
+break counts against a call only if no other was on the actor, and after a death each call on it is made again alone.
+A call that kills whatever actor it is on is therefore refused after at most four deaths, and its neighbours are
+answered. So is a call that exceeds its time limit or an actor's memory: it may be the moment once, but one poisonous
+prompt must not hold a run for ever. Memory counts only on a fresh actor. Before a call is refused for its breaks, the
+pool sees that another call is answered, so that calls are not refused by a role whose actors break whatever they do.
 
 Which call is to blame for a timeout? An actor with plain methods runs its calls one after the other, so the time of
 its oldest call runs. An actor with coroutine methods runs them all at once, and each has a time of its own. Waiting, in
 the queue or on an actor, never counts.
 
-An actor that fails to start three times in a row is given up, and one that was given wrong arguments (ValueError) at
-once. Its pool goes on with fewer replicas, until none is left: then every call raises PoolBrokenError.
+A replica that fails to start three times in a row is given up, and one that was given wrong arguments (ValueError) at
+once. Its pool goes on with fewer replicas, until none is left: then every call raises PoolBrokenError. A replica that
+has been up once is never given up: what is wrong is the moment, and starting it is tried again with growing pauses.
 
-Invariants: a call is on one actor at a time and is taken off it in `finally`. Which calls fail depends on the calls,
-neither on timing nor on the number of actors.
+Invariants: a call is on one actor at a time and is taken off it in `finally`. Which calls are refused, and with which
+reason, depends on the calls, neither on timing nor on the number of actors.
 """
 
 import asyncio
 import inspect
+import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from actors.messages import RefusedError
+from actors.messages import DeniedError, DisturbedError
 from actors.pool.accounting import TimeAccounting
+from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
+from actors.pool.failures import Failure, Kind, failure_of, pause_s, timed_out
+from actors.pool.reservation import in_place
 from actors.pool.role import Role
 from predictor.error_messages import type_and_last_line
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
+"""So often a call fails in the same way, by an error of the model's code, before it is refused."""
+BREAKS = 3
+"""So often a call, alone on its actor, breaks it before it is refused."""
 _START_ATTEMPTS = 3
 _CLOSE_TIMEOUT_S = 20
 """For an actor's `close`, in which it ends processes of its own."""
+_WATCH_S = 1.0
 
 
 class CallFailedError(RuntimeError):
-    """A call failed on every attempt; the pool goes on."""
+    """A call failed; the pool goes on."""
+
+
+class CallRefusedError(CallFailedError):
+    """What was asked cannot be had, whenever it is asked; the message says why."""
 
 
 class ArgumentLostError(CallFailedError):
     """The object behind an argument was lost with its node; the caller has to make it again, then call again."""
+
+    def __init__(self, message: str, argument: Any = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+        """The reference."""
+
+
+class RoleUnavailableError(RuntimeError):
+    """No call of a role has been answered for so long that the run had better stop, and be resumed later."""
 
 
 class PoolBrokenError(RuntimeError):
@@ -66,8 +97,8 @@ class PoolBrokenError(RuntimeError):
 class _Call(Call):
     """A call, the future of its turn, and the time since which it runs."""
 
-    def __init__(self, *, alone: bool) -> None:
-        super().__init__(alone=alone)
+    def __init__(self, *, alone: bool, avoided: Collection[object] = ()) -> None:
+        super().__init__(alone=alone, avoided=avoided)
         self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
         self.runs_since: float | None = None
         """None while it waits, here or on its actor."""
@@ -84,18 +115,43 @@ class _Actor(Worker[_Call]):
         super().__init__()
         self.handle = handle
         self.replica = replica
-        self.timed_out = False
-        """It was killed because one call exceeded its timeout; the other calls on it are not to blame."""
+        self.answered = 0
+        """Calls; a fresh actor has answered none."""
+        self.known_culprit: _Tries | None = None
+        """Whose call broke it, where that is known: the other calls on it are not to blame."""
 
 
 class _Replica:
     """One of the pool's actors, through all its replacements."""
 
     def __init__(self) -> None:
+        self.place: Any = None
+        """Where its actors run; None: anywhere."""
         self.actor: _Actor | None = None
         """None while it starts, and once it is given up."""
+        self.was_up = False
+        self.start_failed = False
+        """The last attempt to start an actor here."""
         self.given_up: str | None = None
         """Why no actor starts here any more."""
+
+
+class _Tries:
+    """What has become of one call so far."""
+
+    def __init__(self, method: str, arguments: tuple[Any, ...], *, by_reference: bool, alone: bool = False) -> None:
+        self.method = method
+        self.arguments = arguments
+        self.by_reference = by_reference
+        self.alone = alone
+        """It broke an actor, or was on one that broke: it is made alone from now on."""
+        self.again = False
+        self.disturbances = 0
+        self.breaks = 0
+        self.faults: list[Failure] = []
+        self.faulty_on: set[_Actor] = set()
+        """The actors of the faults."""
+        self.first_break = 0.0
 
 
 class _CallTimeoutError(Exception):
@@ -126,20 +182,34 @@ class ActorPool:
         self.replaced = 0
         """Number of actors that were replaced."""
         self.accounting = TimeAccounting(replicas=role.actors)
+        self.availability = Availability(role.give_up_after_s)
         self._replicas = [_Replica() for _ in range(role.actors)]
         self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
         self._concurrent = _has_coroutines(role.make)
         self._broken: str | None = None
+        self._unavailable: str | None = None
+        self._over = asyncio.Event()
+        """The role is unavailable: nobody pauses any longer."""
+        self._last_answered: _Tries | None = None
         self._starting: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def start(self, places: Sequence[Any] = ()) -> None:
         """Start all actors and wait until each has loaded its weights.
+
+        Parameters
+        ----------
+        places
+            One for each actor, in which it and all its replacements run; see `actors.pool.reservation`. None: they run
+            wherever there is room at the moment.
 
         Raises
         ------
         PoolBrokenError
             One does not start.
         """
+        for replica, place in zip(self._replicas, places, strict=False):
+            replica.place = place
         await asyncio.gather(*(self._start_actor(replica) for replica in self._replicas))
         if failures := self.start_failures:
             raise PoolBrokenError(failures[0])
@@ -166,62 +236,168 @@ class ActorPool:
 
         Raises
         ------
-        CallFailedError
-            The actor refused the call, or all attempts failed; the message says why.
+        CallRefusedError
+            What was asked cannot be had, whenever it is asked; the message says why.
         ArgumentLostError
             What one of the arguments refers to is lost.
+        RoleUnavailableError
+            No call of the role has been answered for `give_up_after_s`, or none will be.
         PoolBrokenError
-            No actor is left and none starts.
+            No actor has ever come up.
         """
+        tries = _Tries(method, arguments, by_reference=by_reference)
+        try:
+            while True:
+                answer = await self._try(tries)
+                if not isinstance(answer, Failure):
+                    return answer
+        finally:
+            self.availability.forget(tries)
+
+    async def _try(self, tries: _Tries) -> tuple[Any, Any] | Failure:
+        """Make a call once, and on failure wait until it may be made again; errors are those of `call`."""
         import ray.exceptions
 
-        reasons: list[str] = []
-        again = alone = False
-        while len(reasons) < ATTEMPTS:
-            call = _Call(alone=alone)
-            actor = await self._acquire(call, again=again)
-            try:
-                remote = getattr(actor.handle, method).options(num_returns=2 if by_reference else 1)
-                returned = remote.remote(*arguments)
-                reference, wanted = returned if by_reference else (returned, returned)
-                result = await self._within_timeout(call, wanted)
-                self.accounting.record_call(call.runs_s)
-                return reference, result
-            except _CallTimeoutError:
-                reasons.append(f"no answer within {self.role.timeout_s:g} s")
-                logger.warning("%s.%s: no answer within %g s", self.role.name, method, self.role.timeout_s)
-                actor.timed_out = True
-                self._replace(actor)
-            except ray.exceptions.RayTaskError as error:
-                if _is_lost(error.cause, arguments):
-                    logger.warning("%s.%s: an argument was lost with its node", self.role.name, method)
-                    raise ArgumentLostError(f"{self.role.name}.{method}: an argument was lost with its node") from None
-                reasons.append(_one_line(error))
-                if isinstance(error.cause, RefusedError):
-                    logger.info("%s.%s: refused: %s", self.role.name, method, reasons[-1])
-                    break
-                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
-            except _death_errors() as error:
-                logger.warning("%s.%s: the actor was lost: %s", self.role.name, method, _one_line(error))
-                self._replace(actor)
-                if alone:
-                    reasons.append("the actor died")
-                alone = alone or not actor.timed_out
-            except ray.exceptions.RayError as error:
-                reasons.append(_one_line(error))
-                logger.warning("%s.%s: failed", self.role.name, method, exc_info=error)
-            finally:
-                self._release(actor, call)
-            again = True
-            if len(reasons) < ATTEMPTS:
-                logger.info("%s.%s: the call is retried", self.role.name, method)
-        raise CallFailedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))
+        call = _Call(alone=tries.alone, avoided=tries.faulty_on)
+        actor = await self._acquire(call, again=tries.again)
+        try:
+            remote = getattr(actor.handle, tries.method).options(num_returns=2 if tries.by_reference else 1)
+            returned = remote.remote(*tries.arguments)
+            reference, wanted = returned if tries.by_reference else (returned, returned)
+            result = await self._within_timeout(call, wanted)
+            self.accounting.record_call(call.runs_s)
+            self.availability.answered()
+            self._last_answered = tries
+            actor.answered += 1
+            return reference, result
+        except (_CallTimeoutError, ray.exceptions.RayError) as error:
+            if isinstance(error, _CallTimeoutError):
+                failure = timed_out(self.role.timeout_s)
+            else:
+                failure = failure_of(error, tries.arguments)
+            self._log(tries.method, failure, error)
+            if failure.known_culprit and actor.known_culprit is None:
+                actor.known_culprit = tries
+            if failure.actor_gone:
+                self._replace(actor, failure.reason)
+        finally:
+            self._release(actor, call)
+        await self._after(failure, tries, actor)
+        tries.again = True
+        return failure
+
+    async def _after(self, failure: Failure, tries: _Tries, actor: _Actor) -> None:
+        """Raise what ends the call, or pause."""
+        name = f"{self.role.name}.{tries.method}"
+        match failure.kind:
+            case Kind.REFUSED:
+                self.availability.answered()
+                raise CallRefusedError(f"{name}: {failure.reason}")
+            case Kind.ARGUMENT_LOST:
+                raise ArgumentLostError(f"{name}: {failure.reason}", failure.argument)
+            case Kind.DENIED:
+                self.availability.failed(tries, failure.reason, disturbed=True)
+                raise self._end()
+            case Kind.FAULT:
+                tries.faults.append(failure)
+                tries.faulty_on.add(actor)
+                same = [fault.reason for fault in tries.faults if fault.way == failure.way]
+                if len(same) == ATTEMPTS:
+                    raise CallRefusedError(f"{name}: " + "; again: ".join(same))
+            case Kind.DISTURBED:
+                self._troubled(tries, failure.reason, disturbed=True)
+                if not failure.actor_gone:  # else its replacement is what the call waits for
+                    await self._pause(tries, failure.retry_after_s)
+            case Kind.BROKEN:
+                await self._after_break(failure, tries, actor)
+        logger.info("%s: the call is retried", name)
+
+    async def _after_break(self, failure: Failure, tries: _Tries, actor: _Actor) -> None:
+        if actor.known_culprit not in (None, tries):
+            return  # another call broke it
+        if not tries.alone:
+            tries.alone, tries.first_break = True, time.monotonic()
+        elif not (failure.of_memory and actor.answered):
+            tries.breaks += 1
+        if tries.breaks >= BREAKS and await self._answers_others(since=tries.first_break):
+            raise CallRefusedError(
+                f"{self.role.name}.{tries.method}: {failure.reason}, {BREAKS} times, alone on another actor each time"
+            )
+        self._troubled(tries, failure.reason, disturbed=False)
+        if tries.breaks >= BREAKS:
+            await self._pause(tries, None)
+
+    async def _answers_others(self, *, since: float) -> bool:
+        """Whether another call has been answered since, or is now; True where there has never been one."""
+        if self.availability.last_answer > since or self._last_answered is None:
+            return True
+        known = self._last_answered
+        probe = _Tries(known.method, known.arguments, by_reference=known.by_reference, alone=True)
+        probe.again, probe.breaks = True, -1  # a break of its own says enough
+        try:
+            return not isinstance(failure := await self._try(probe), Failure) or failure.kind is Kind.FAULT
+        except CallFailedError:
+            return True  # an actor has answered, if only by an error
+
+    def _troubled(self, tries: object, reason: str, *, disturbed: bool) -> None:
+        """Note a failure; where there have been nothing but failures for too long, the run had better stop.
+
+        Raises
+        ------
+        RoleUnavailableError
+            They last for `give_up_after_s`.
+        """
+        self.availability.failed(tries, reason, disturbed=disturbed)
+        if self.availability.overdue:
+            raise self._end()
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """While there is trouble, see whether it is too old, although nobody works who could fail once more."""
+        while self.availability.troubled and self._unavailable is None:
+            await asyncio.sleep(min(_WATCH_S, self.role.give_up_after_s / 4))
+            up = self._dispatch.workers
+            idle = up and not any(actor.calls for actor in up)
+            grounded = not up and any(replica.start_failed for replica in self._replicas)
+            if self.availability.overdue and (idle or grounded):
+                self._end()
+
+    def _end(self) -> RoleUnavailableError:
+        """The error with which every call ends from now on."""
+        if self._unavailable is None:
+            self._unavailable = f"{self.role.name}: {self.availability.description}"
+            logger.error("%s", self._unavailable)
+            self._over.set()
+            for call in self._dispatch.drain():
+                if not call.turn.done():
+                    call.turn.set_exception(RoleUnavailableError(self._unavailable))
+        return RoleUnavailableError(self._unavailable)
+
+    async def _pause(self, tries: _Tries, asked_s: float | None) -> None:
+        tries.disturbances += 1
+        seconds = pause_s(tries.disturbances, asked_s, self.role.first_pause_s)
+        logger.info("%s.%s: paused for %.1f s", self.role.name, tries.method, seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+
+    def _log(self, method: str, failure: Failure, error: Exception) -> None:
+        name = f"{self.role.name}.{method}"
+        match failure.kind:
+            case Kind.REFUSED:
+                logger.info("%s: refused: %s", name, failure.reason)
+            case Kind.FAULT:
+                logger.warning("%s: failed", name, exc_info=error)
+            case Kind.BROKEN | Kind.DISTURBED if failure.actor_gone and not failure.known_culprit:
+                logger.warning("%s: the actor was lost: %s", name, type_and_last_line(error))
+            case _:
+                logger.warning("%s: %s: %s", name, failure.kind.value, failure.reason)
 
     def stop(self) -> None:
         """Kill all actors, after `close` on those that have it."""
         import ray
 
-        for task in self._starting:
+        for task in (*self._starting, *([self._watching] if self._watching else [])):
             task.cancel()
         if hasattr(self.role.make, "close"):
             closing = [replica.actor.handle.close.remote() for replica in self._replicas if replica.actor]
@@ -236,6 +412,8 @@ class ActorPool:
 
     async def _acquire(self, call: _Call, *, again: bool) -> _Actor:
         """Queue the call and wait for its actor."""
+        if self._unavailable:
+            raise RoleUnavailableError(self._unavailable)
         if self._broken:
             raise PoolBrokenError(self._broken)
         self._dispatch.join(call, again=again)
@@ -285,7 +463,7 @@ class ActorPool:
         finally:
             answer.cancel()
 
-    def _replace(self, actor: _Actor) -> None:
+    def _replace(self, actor: _Actor, reason: str) -> None:
         """Kill the actor and start another, unless another call on it has done so."""
         import ray
 
@@ -297,14 +475,37 @@ class ActorPool:
         self._dispatch.workers.remove(actor)
         self.accounting.change(up=-1, busy=-1 if actor.calls else 0)
         self.replaced += 1
-        why = f"had no answer within {self.role.timeout_s:g} s" if actor.timed_out else "died"
-        logger.warning("%s: an actor %s and is replaced (replacement %d)", self.role.name, why, self.replaced)
+        why = f"is replaced: {reason}" if actor.known_culprit else "died and is replaced"
+        logger.warning("%s: an actor %s (replacement %d)", self.role.name, why, self.replaced)
         task = asyncio.create_task(self._start_actor(replica))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
     async def _start_actor(self, replica: _Replica) -> None:
-        """Start the replica's actor, or give the replica up."""
+        """Start the replica's actor, or give up a replica that has never been up."""
+        role = self.role
+        for attempt in itertools.count(1):
+            started = await self._attempt_start(replica)
+            replica.start_failed = isinstance(started, _NotUp)
+            if not isinstance(started, _NotUp):
+                replica.was_up = True
+                replica.actor = _Actor(started, replica)
+                self._dispatch.workers.append(replica.actor)
+                self.accounting.change(up=1)
+                self._place()
+                logger.info("%s: an actor is up", role.name)
+                return
+            if not replica.was_up and (started.hopeless or attempt == _START_ATTEMPTS):
+                self._give_up(replica, f"{role.name}: no actor comes up: {started.reason}")
+                return
+            if replica.was_up:
+                with suppress(RoleUnavailableError):  # whoever waits for an actor is told
+                    self._troubled(replica, f"no actor comes up again: {started.reason}", disturbed=True)
+            if replica.was_up or started.disturbed:
+                await asyncio.sleep(pause_s(attempt, started.retry_after_s, role.first_pause_s))
+
+    async def _attempt_start(self, replica: _Replica) -> "Any | _NotUp":
+        """A handle of an actor that has loaded its weights, or why there is none."""
         import ray
         import ray.exceptions
 
@@ -312,30 +513,23 @@ class ActorPool:
         options: dict[str, Any] = {key: getattr(role, key) for key in ("num_cpus", "num_gpus", "resources")}
         if role.python is not None:
             options["runtime_env"] = {"py_executable": role.python}
-        reason = ""
-        for _ in range(_START_ATTEMPTS):
-            handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
-            try:
-                await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)
-                if self._refuse is not None:
-                    identity = await asyncio.wait_for(_answer(handle.identity.remote()), role.timeout_s)
-                    if reason := self._refuse(identity):
-                        ray.kill(handle)
-                        break
-            except (ray.exceptions.RayError, TimeoutError) as error:
-                ray.kill(handle)
-                reason = _one_line(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
-                logger.warning("%s: an actor did not come up: %s", role.name, reason, exc_info=error)
-                if isinstance(getattr(error, "cause", None), ValueError):
-                    break  # its arguments are wrong, and would be again
-            else:
-                replica.actor = _Actor(handle, replica)
-                self._dispatch.workers.append(replica.actor)
-                self.accounting.change(up=1)
-                self._place()
-                logger.info("%s: an actor is up", role.name)
-                return
-        self._give_up(replica, f"{role.name}: no actor comes up: {reason}")
+        if replica.place is not None:
+            options |= in_place(replica.place)
+        handle: Any = ray.remote(role.make).options(**options).remote(**role.arguments)
+        try:
+            await asyncio.wait_for(_answer(handle.setup.remote()), role.setup_timeout_s)
+            if self._refuse is None:
+                return handle
+            identity = await asyncio.wait_for(_answer(handle.identity.remote()), role.timeout_s)
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            ray.kill(handle)
+            reason = _one_line(error) if str(error) else f"no start within {role.setup_timeout_s:g} s"
+            logger.warning("%s: an actor did not come up: %s", role.name, reason, exc_info=error)
+            return _NotUp(reason, getattr(error, "cause", None))
+        if reason := self._refuse(identity):
+            ray.kill(handle)
+            return _NotUp(reason, ValueError(reason))
+        return handle
 
     def _give_up(self, replica: _Replica, reason: str) -> None:
         replica.given_up = reason
@@ -348,31 +542,20 @@ class ActorPool:
                     call.turn.set_exception(PoolBrokenError(reason))
 
 
+class _NotUp:
+    """Why an actor did not come up."""
+
+    def __init__(self, reason: str, cause: object) -> None:
+        self.reason = reason
+        self.hopeless = isinstance(cause, ValueError | DeniedError)
+        """Its arguments are wrong, and would be again."""
+        self.disturbed = isinstance(cause, DisturbedError)
+        self.retry_after_s = cause.retry_after_s if isinstance(cause, DisturbedError) else None
+
+
 def _has_coroutines(make: Any) -> bool:
     """Whether Ray makes it an asyncio actor, which runs all its calls at once, rather than one after the other."""
     return bool(inspect.getmembers(make, inspect.iscoroutinefunction))
-
-
-def _death_errors() -> tuple[type[Exception], ...]:
-    """Ray's errors where the actor died, or its node, or an answer was lost on the way."""
-    from ray import exceptions
-
-    return (
-        exceptions.RayActorError,
-        exceptions.WorkerCrashedError,
-        exceptions.OutOfMemoryError,
-        exceptions.NodeDiedError,
-        exceptions.ObjectLostError,
-    )
-
-
-def _is_lost(cause: object, arguments: tuple[Any, ...]) -> bool:
-    """Whether the lost object is one of the call's arguments, rather than one that the actor itself had asked for."""
-    import ray
-    import ray.exceptions
-
-    references = {argument.hex() for argument in arguments if isinstance(argument, ray.ObjectRef)}
-    return isinstance(cause, ray.exceptions.ObjectLostError) and cause.object_ref_hex in references
 
 
 async def _answer(reference: Any) -> Any:

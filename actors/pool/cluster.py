@@ -154,6 +154,13 @@ def cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())
 
 
+def free_resources() -> dict[str, float]:
+    """What of it nobody has reserved."""
+    import ray
+
+    return dict(ray.available_resources())
+
+
 def check_resources(roles: Sequence[Role]) -> None:
     """See that the cluster can place all actors at once.
 

@@ -2,23 +2,26 @@
 
 Calls wait in a queue; those that are made again go first. Each goes to the least loaded worker below the limit. A call
 that has to be *alone* needs an empty worker. While none is empty, the least loaded one takes no further calls until it
-is; the other workers take the calls queued behind.
+is; the other workers take the calls queued behind. A call may *avoid* workers on which it has failed: as long as there
+are others it waits for one of those, and the calls behind it go on.
 
 Invariants: no worker has more calls than the limit. A call that has to be alone shares its worker with no other. As
 long as workers answer, every queued call gets its turn.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Generic, TypeVar
 
 
 class Call:
     """One method call on some worker. Two calls are never equal."""
 
-    def __init__(self, *, alone: bool) -> None:
+    def __init__(self, *, alone: bool, avoided: Collection[object] = ()) -> None:
         self.alone = alone
         """Needs a worker of its own, so that if the worker dies it is clear which call was on it."""
+        self.avoided = avoided
+        """Workers on which it is not placed while there are others."""
 
 
 C = TypeVar("C", bound=Call)
@@ -72,7 +75,8 @@ class Dispatch(Generic[W, C]):
         placed: list[tuple[W, C]] = []
         reserved: list[W] = []
         for call in self._queued():
-            candidates = [w for w in self.workers if w not in reserved and not any(c.alone for c in w.calls)]
+            others = [w for w in self.workers if w not in call.avoided]
+            candidates = [w for w in others or self.workers if w not in reserved and not any(c.alone for c in w.calls)]
             free = [w for w in candidates if len(w.calls) < (1 if call.alone else self._limit)]
             if free:
                 worker = min(free, key=lambda w: len(w.calls))
@@ -80,7 +84,7 @@ class Dispatch(Generic[W, C]):
                 placed.append((worker, call))
             elif call.alone and candidates:
                 reserved.append(min(candidates, key=lambda w: len(w.calls)))
-            else:
+            elif len(others) in (0, len(self.workers)):
                 break
         for _, call in placed:
             self.leave(call)

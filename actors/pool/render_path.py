@@ -17,9 +17,6 @@ from actors.messages import RenderRequest
 from actors.pool.actor_pool import ActorPool, ArgumentLostError
 from actors.pool.single_flight import SingleFlightCache
 
-LOSSES = 3
-"""So often one thing may be lost with its node before the call that needs it has failed."""
-
 _KEPT = 64
 """A gigabyte of FLUX.2's embeddings, which Ray spills to the disk when memory is short."""
 
@@ -61,7 +58,7 @@ class RenderPath:
 
         Raises
         ------
-        CallFailedError, PoolBrokenError
+        CallRefusedError, RoleUnavailableError, PoolBrokenError
             As `ActorPool.call`.
         """
         return await self._call("render", request)
@@ -87,13 +84,11 @@ class RenderPath:
             reference, _ = await text_encoder.call("encode", request.prompt, by_reference=True)
             return reference
 
-        lost: ArgumentLostError | None = None
-        for _ in range(LOSSES):
+        while True:
             reference = await self._references.get(request.prompt, encode)
             try:
                 return await self._renderer.call(method, request, *more, reference)
             except ArgumentLostError as error:
-                lost = error
                 self._references.forget(request.prompt)
-        assert lost is not None
-        raise lost
+                if error.argument is not reference:
+                    raise

@@ -31,6 +31,10 @@ class Role:
     """For one call, from when it runs; time in the actor's queue does not count."""
     setup_timeout_s: float = 600
     """For loading the weights."""
+    give_up_after_s: float = 600
+    """Without an answer to any call, while calls failed."""
+    first_pause_s: float = 1.0
+    """Before a disturbed call is made again; each later pause is twice as long."""
     python: str | None = None
     """Interpreter of another environment, with the same versions of Ray and Python; None: the cluster's own."""
 

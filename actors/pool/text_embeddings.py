@@ -33,7 +33,7 @@ class TextEmbeddings:
 
         Raises
         ------
-        CallFailedError, PoolBrokenError
+        CallRefusedError, RoleUnavailableError, PoolBrokenError
             As `ActorPool.call`.
         """
         found = await self._vectors.get_many(texts, self._embed)

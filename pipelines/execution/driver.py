@@ -21,11 +21,11 @@ A cohort is the users who search in step: all users of a prompt where they pool 
 What each loop waits for, and what unblocks it:
 
     run             fewer than N cohorts under way    a cohort ends, or N rises with the measured durations
-    _steer          the slowest user of its round     the pools answer or refuse; a call that is disturbed is made again
-    Proposing       an actor of the proposer pool     `ActorPool.call` returns an answer or an error
+    _steer          the slowest user of its round     the pools answer or refuse
+    Proposing       an actor of the proposer pool     `ActorPool.call` returns an answer or a refusal
     RenderCache     an actor of the renderer pool     `RenderPath.render` returns, whether this cohort called it
                                                       or another one that wanted the same image first
-    ScoringService  an actor of a scorer pool         `ActorPool.call` returns an answer or an error
+    ScoringService  an actor of a scorer pool         `ActorPool.call` returns an answer or a refusal
 
 A cohort waits for the slowest user of a round because everybody's next proposals go by the scores of all its images;
 meanwhile the renderers draw for other cohorts. N is as few as keep them busy (`pipelines.execution.admission`). A
@@ -38,8 +38,9 @@ What fails:
     a candidate   that is refused is recorded with the reason; the search goes on without it
     a round       in which nothing at all could be rendered and scored is not recorded; its cohort is listed as failed,
                   and `--resume` tries it again
-    an actor      is replaced by its pool; what was lost with it is made again (`LOSSES` times in a row at most)
-    the run       ends where a pool has no actor left, a service is gone, or the disk is full
+    a call        that is disturbed (a time-out, a busy service, a lost actor or node) is made again by its pool, and its
+                  cohort waits for it: what passes leaves no trace in the records
+    the run       ends where nothing of a role is answered any more, or the disk is full
 
 Invariant: a round is in the journal only after all its images are on the disk, and in the history only after it is in
 the journal. The driver is the only writer of the run folder.
@@ -50,7 +51,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from actors.pool.actor_pool import ActorPool, CallFailedError
+from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
 from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.admission import in_flight
@@ -211,7 +212,7 @@ class Driver:
         logger.info("cohort %s: begun, %d rounds recorded before", cohort.id, len(history.rounds))
         try:
             reasons = await self._steer(history)
-        except (RoundFailedError, CallFailedError) as error:
+        except (RoundFailedError, CallRefusedError) as error:
             logger.exception("cohort %s: failed in round %d", cohort.id, len(history.rounds))
             self.failures[cohort.id] = str(error)
             for member in cohort.members:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from actors.messages import RenderRequest
-from actors.pool.actor_pool import CallFailedError
+from actors.pool.actor_pool import CallRefusedError
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.scoring import ScoringService
@@ -62,7 +62,7 @@ class RoundScores:
         cohort = self._history.cohort
         try:
             scores = await self._scoring.scores(cohort, cohort.members, request, reference)
-        except CallFailedError as error:
+        except CallRefusedError as error:
             return str(error)
         return "its scores are not numbers" if np.isnan(scores).all() else scores
 
@@ -142,7 +142,7 @@ class Evaluation:
         try:
             with self._waits.during("scores"):
                 measured = await self._scoring.measurements(cohort, prompt)
-        except CallFailedError as error:
+        except CallRefusedError as error:
             return Verdict(error=f"it could not be guarded: {error}")
         return Verdict(measured=measured) if base is None else judge(measured, base.measured, self._settings.guards)
 
@@ -151,7 +151,7 @@ class Evaluation:
 
         Raises
         ------
-        CallFailedError
+        CallRefusedError
             There is no seed for which both could be rendered and scored.
         """
         guards, cohort = self._settings.guards, history.cohort
@@ -165,7 +165,7 @@ class Evaluation:
         again = Reseeded(prompt=winner, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
         before, after = again.means
         if math.isnan(before):
-            raise CallFailedError(f"with fresh seeds: {initial[0].error or final[0].error}")
+            raise CallRefusedError(f"with fresh seeds: {initial[0].error or final[0].error}")
         if (notice := reseed_notice(before, after, guards)) is None:
             return again
         return replace(again, rejected=notice) if guards.reseed == "reject" else replace(again, warnings=(notice,))
@@ -176,7 +176,7 @@ class Evaluation:
             with self._waits.during("renders"):
                 reference = await self._renders.image(request)
             (score,) = await self._scoring.scores(cohort, [member], request, reference)
-        except CallFailedError as error:
+        except CallRefusedError as error:
             return FreshImage(error=str(error))
         self._renders.made.shown += 1
         if not math.isfinite(score):
@@ -194,7 +194,7 @@ class Evaluation:
             with self._waits.during("renders"):
                 rendering = self._renders.image(request) if preview is None else self._renders.finish(request, preview)
                 reference = await rendering
-        except CallFailedError as error:
+        except CallRefusedError as error:
             return replace(candidate, error=str(error))
         self._renders.made.shown += 1
         return await scores.of(replace(candidate, image=self._renders.key(request)), request, reference)
@@ -208,7 +208,7 @@ class Evaluation:
             with self._waits.during("renders"):
                 preview = await self._renders.preview(request)
             (score,) = await self._scoring.scores(cohort, [member], request, preview, preview=True)
-        except CallFailedError as error:
+        except CallRefusedError as error:
             return replace(candidate, error=str(error)), None
         if not math.isfinite(score):
             return replace(candidate, error="the preview's score is not a number"), None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals
-from actors.pool.actor_pool import ActorPool, CallFailedError
+from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.single_flight import SingleFlightCache
 from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.wait_accounting import WaitAccounting
@@ -143,7 +143,7 @@ class Proposing:
             try:
                 with self._waits.during("proposals"):
                     _, proposals = await self._proposer.call("propose", request)
-            except CallFailedError as error:
+            except CallRefusedError as error:
                 refused[str(error)] = refused.get(str(error), 0) + room
                 continue
             assert isinstance(proposals, Proposals)

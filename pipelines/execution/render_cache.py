@@ -11,12 +11,12 @@ Invariant: of those who want the same image at the same time, one has it rendere
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from actors.messages import Preview, Rendering, RenderRequest
-from actors.pool.actor_pool import ArgumentLostError
+from actors.pool.actor_pool import ArgumentLostError, CallRefusedError
 from actors.pool.cluster import put
 from actors.pool.render_path import RenderPath
 from actors.pool.single_flight import SingleFlightCache
@@ -61,6 +61,8 @@ class RenderCache:
         self._previews = SingleFlightCache[str, Any]()
         self._resumable: set[str] = set()
         """Keys of the previews that this start of the run has rendered; the state of others is lost."""
+        self._refused: dict[str, str] = {}
+        """Why an image cannot be rendered, by its key: it is not asked for again."""
         self.made = ImageCounts()
 
     def key(self, request: RenderRequest) -> str:
@@ -75,7 +77,7 @@ class RenderCache:
 
         Raises
         ------
-        CallFailedError, PoolBrokenError
+        CallRefusedError, PoolBrokenError
             As `ActorPool.call`.
         """
         key = self.key(request)
@@ -96,12 +98,12 @@ class RenderCache:
     async def _read_or_render(self, key: str, request: RenderRequest) -> _Held:
         if (png := await asyncio.to_thread(self._images.read, key)) is not None:
             return _Held(put(Rendering(png=png)), len(png))
-        return await self._keep(key, *await self._path.render(request))
+        return await self._keep(key, *await self._unless_refused(key, self._path.render, request))
 
     async def _read_or_preview(self, key: str, request: RenderRequest) -> Any:
         if (png := await asyncio.to_thread(self._images.read, key)) is not None:
             return put(Preview(png=png))
-        reference, preview = await self._path.preview(request)
+        reference, preview = await self._unless_refused(key, self._path.preview, request)
         assert isinstance(preview, Preview)
         await self._write(key, preview.png, preview.warning)
         self.made.previews += 1
@@ -112,12 +114,21 @@ class RenderCache:
         if (png := await asyncio.to_thread(self._images.read, key)) is not None:
             return _Held(put(Rendering(png=png)), len(png))
         try:
-            rendered = await self._path.finish(request, preview)
+            rendered = await self._unless_refused(key, self._path.finish, request, preview)
         except ArgumentLostError:
-            rendered = await self._path.render(request)
+            rendered = await self._unless_refused(key, self._path.render, request)
         else:
             self.made.finished += self.preview_key(request) in self._resumable
         return await self._keep(key, *rendered)
+
+    async def _unless_refused(self, key: str, render: Callable[..., Awaitable[tuple[Any, Any]]], *asked: Any) -> Any:
+        if key in self._refused:
+            raise CallRefusedError(self._refused[key])
+        try:
+            return await render(*asked)
+        except CallRefusedError as error:
+            self._refused[key] = str(error)
+            raise
 
     async def _keep(self, key: str, reference: Any, rendering: Any) -> _Held:
         assert isinstance(rendering, Rendering)

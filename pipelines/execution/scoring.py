@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors.messages import RenderRequest, ScoreRequest
-from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallFailedError
-from actors.pool.render_path import LOSSES
+from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallRefusedError
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.wait_accounting import WaitAccounting
@@ -91,7 +90,7 @@ class ScoringService:
 
         Raises
         ------
-        CallFailedError, PoolBrokenError
+        CallRefusedError, PoolBrokenError
             As `ActorPool.call`.
         """
         with self._waits.during("scores"):
@@ -103,7 +102,7 @@ class ScoringService:
             else:
                 found = [await self._call(request, reference, pool, "score", question, preview=preview)]
         if len(found) != len(members):
-            raise CallFailedError(f"{pool.role.name}: gave {len(found)} scores for {len(members)} users")
+            raise CallRefusedError(f"{pool.role.name}: gave {len(found)} scores for {len(members)} users")
         scores = np.array(found, np.float64)
         return np.where(np.isfinite(scores), scores, np.nan).astype(np.float32)
 
@@ -183,10 +182,9 @@ class ScoringService:
         preview: bool = False,
     ) -> Any:
         """Call a method with an image; where the image was lost with its node, with another reference to it."""
-        for _ in range(LOSSES):
+        while True:
             try:
                 return (await pool.call(method, *arguments, reference))[1]
             except ArgumentLostError:
                 again = self._renders.preview(request) if preview else self._renders.image(request, lost=reference)
                 reference = await again
-        return (await pool.call(method, *arguments, reference))[1]

@@ -74,7 +74,7 @@ class OpenAISettings(ChatSettings):
     )
     request_timeout_s: float = Field(default=120, gt=0, description="one request may take so long")
     retries: int = Field(
-        default=5, ge=0, description="of a request that met 429 or 5xx, waiting twice as long each time"
+        default=2, ge=0, description="of a request that met 429 or 5xx, after seconds; for longer the run itself waits"
     )
     at_once: int = Field(default=8, ge=1, description="requests of one actor at a time")
     in_flight: int = Field(default=8, ge=1, description="questions to one actor at a time")

@@ -42,6 +42,9 @@ class Settings(Closed):
     nodes_timeout_s: float = Field(
         default=0, ge=0, description="how long a cluster may take to start its nodes; 0: they have to be there"
     )
+    give_up_after_s: float = Field(
+        default=600, gt=0, description="a role that has answered nobody for so long, while calls failed, stops the run"
+    )
     protocol: SearchSettings = Field(default_factory=lambda: SearchSettings(**_protocol(None, None)))
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
@@ -126,9 +129,12 @@ def protocol_names() -> list[str]:
 
 
 def reproducibility_key(settings: Settings) -> dict[str, Any]:
-    """The settings that decide the records, as plain values: all but placement and the page's title."""
+    """The settings that decide the records, as plain values: all but placement, patience with services and the page's title."""
     values = settings.model_dump(
-        mode="json", exclude={"preset", "predictor", "title", "nodes_timeout_s", "text_encoder", "feature_extractor"}
+        mode="json",
+        exclude={
+            *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "text_encoder", "feature_extractor")
+        },
     )
     for role in ("renderer", "proposer", "scorer"):
         where = {*Placement.model_fields, *getattr(settings, role).where}

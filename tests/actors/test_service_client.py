@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import RefusedError
+from actors.messages import DeniedError, DisturbedError, RefusedError
 from actors.service_client import RateLimit, ServiceClient, ServiceError, UnusableAnswerError
 from tests.actors.proposers.chat.service import Asked, Scripted, completion, serve
 
@@ -25,21 +25,29 @@ def post(url: str, **options: Any) -> Any:
     return asyncio.run(main())
 
 
-def refusal(attempt: Callable[[], object]) -> str:
-    with pytest.raises((ServiceError, RefusedError)) as error:
+def failure(attempt: Callable[[], object]) -> RefusedError | DisturbedError:
+    with pytest.raises((DisturbedError, RefusedError)) as error:
         attempt()
     assert len(str(error.value).splitlines()) == 1
     assert KEY not in str(error.value)
-    return str(error.value)
+    return error.value
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    return str(failure(attempt))
+
+
+def failed(scripted: Scripted, **options: Any) -> RefusedError | DisturbedError:
+    with serve(lambda _asked, _number: scripted) as service:
+        return failure(lambda: post(service.url, **options))
 
 
 def refused(scripted: Scripted, **options: Any) -> str:
-    with serve(lambda _asked, _number: scripted) as service:
-        return refusal(lambda: post(service.url, **options))
+    return str(failed(scripted, **options))
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 529])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_what_may_pass_soon_is_tried_again(status: int) -> None:
     with serve(lambda _asked, number: Scripted(status=status) if number < 2 else completion(LIST)) as service:
         assert post(service.url)["choices"][0]["message"]["content"] == LIST
         assert len(service.asked) == 3
@@ -53,17 +61,88 @@ def test_a_pause_that_the_service_asks_for_is_kept() -> None:
         assert 1 <= time.monotonic() - began < 3
 
 
-def test_retries_end_and_a_pause_too_long_is_not_kept() -> None:
+def test_retries_end_and_a_pause_too_long_is_left_to_who_called() -> None:
     busy = Scripted(status=503, body={"error": {"message": "over\nloaded"}})
     assert "503 over loaded, 3 times in a row; try later" in refused(busy, retries=2)
-    assert "asks for a pause of 3600 s" in refused(Scripted(status=429, headers={"retry-after": "3600"}))
+    asking = failed(Scripted(status=429, headers={"retry-after": "3600"}))
+    assert isinstance(asking, ServiceError)
+    assert "asks for a pause of 3600 s" in str(asking)
+    assert asking.retry_after_s == 3600
 
 
-def test_a_quota_that_is_spent_is_not_tried_again() -> None:
-    spent = Scripted(status=429, body={"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
-    with serve(lambda _asked, _number: spent) as service:
-        assert "You exceeded your quota" in refusal(lambda: post(service.url))
+def test_the_pause_that_google_asks_for_in_its_answer_is_known() -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "23.5s"}]
+    busy = failed(Scripted(status=429, body={"error": {"code": 429, "message": "slow down", "details": details}}))
+    assert isinstance(busy, ServiceError)
+    assert busy.retry_after_s == 23.5
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (429, {"message": "You exceeded your quota", "code": "insufficient_quota"}),
+        (400, {"message": "Billing hard limit has been reached", "code": "billing_hard_limit_reached"}),
+        (402, {"message": "Insufficient credits"}),
+    ],
+)
+def test_a_quota_or_credit_that_is_used_up_is_no_refusal_and_not_tried_again_at_once(status: int, error: dict) -> None:
+    with serve(lambda _asked, _number: Scripted(status=status, body={"error": error})) as service:
+        spent = failure(lambda: post(service.url))
         assert len(service.asked) == 1
+    assert type(spent) is ServiceError
+    assert f"quota or credit is used up ({status} {error['message']}); top it up" in str(spent)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (
+            400,
+            {
+                "message": "Your request was rejected",
+                "type": "image_generation_user_error",
+                "code": "moderation_blocked",
+            },
+        ),
+        (
+            400,
+            {"message": "filtered", "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        ),
+        (403, {"message": "your input was flagged", "metadata": {"flagged_input": "a cat", "reasons": ["violence"]}}),
+        (429, {"message": "no", "code": "content_policy_violation"}),
+        (422, {"message": "prompt too long"}),
+        (413, {"message": "too large"}),
+    ],
+)
+def test_what_depends_on_the_request_is_a_refusal_whatever_the_status(status: int, error: dict) -> None:
+    with serve(lambda _asked, _number: Scripted(status=status, body={"error": error})) as service:
+        assert isinstance(failure(lambda: post(service.url)), RefusedError)
+        assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "scripted",
+    [
+        Scripted(status=401, body={"error": {"message": "who?"}}),
+        Scripted(status=403, body={"error": {"message": "not you", "status": "PERMISSION_DENIED"}}),
+        Scripted(status=400, body={"error": {"message": "not valid", "details": [{"reason": "API_KEY_INVALID"}]}}),
+    ],
+)
+def test_a_key_that_is_not_accepted_is_told_from_what_is_asked(scripted: Scripted) -> None:
+    assert isinstance(failed(scripted), DeniedError)
+
+
+@pytest.mark.parametrize(
+    "scripted",
+    [
+        Scripted(status=404, body="<html>", headers={"content-type": "text/html"}),
+        Scripted(body='{"data": [', headers={"content-type": "application/json"}),
+        Scripted(status=307, headers={"location": "/login"}),
+        Scripted(status=418, body={"error": "teapot"}),
+    ],
+)
+def test_what_another_server_would_answer_is_the_moments(scripted: Scripted) -> None:
+    assert type(failed(scripted)) is ServiceError
 
 
 @pytest.mark.parametrize(
@@ -130,9 +209,9 @@ def test_a_pause_may_be_asked_for_as_a_fraction_or_as_a_date() -> None:
             assert 0.3 <= time.monotonic() - began < 3.5
 
 
-def ask(url: str, *, seconds: float, read: Callable[[Any], Any] = lambda answer: answer) -> Any:
+def ask(url: str, *, seconds: float, read: Callable[[Any], Any] = lambda answer: answer, retries: int = 2) -> Any:
     async def main() -> Any:
-        async with ServiceClient(url, retries=None, first_pause_s=0.01) as client:
+        async with ServiceClient(url, retries=retries, first_pause_s=0.01) as client:
             return await client.post(
                 "images", {"messages": [{"content": ""}]}, read, deadline=time.monotonic() + seconds
             )
@@ -140,16 +219,20 @@ def ask(url: str, *, seconds: float, read: Callable[[Any], Any] = lambda answer:
     return asyncio.run(main())
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_again_until_it_can_or_time_is_up() -> None:
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_answer_without_what_was_asked_for_is_asked_for_once_more_and_then_a_refusal(retries: int) -> None:
     def read(answer: dict[str, int]) -> int:
-        if answer["number"] < 2:
+        if answer["number"] < 1:
             raise UnusableAnswerError("number too small")
         return answer["number"]
 
     with serve(lambda _asked, number: Scripted(body={"number": number})) as service:
-        assert ask(service.url, seconds=60, read=read) == 2
+        assert ask(service.url, seconds=60, read=read, retries=retries) == 1
     with serve(lambda _asked, _number: Scripted(body={"number": 0})) as service:
-        assert "number too small; no time is left" in refusal(lambda: ask(service.url, seconds=1.5, read=read))
+        error = failure(lambda: ask(service.url, seconds=60, read=read, retries=retries))
+        assert len(service.asked) == 2
+    assert isinstance(error, RefusedError)
+    assert "number too small, 2 times" in str(error)
 
 
 def test_a_deadline_ends_attempts_and_pauses() -> None:

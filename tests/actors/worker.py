@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from actors.messages import DeniedError, DisturbedError
+
 
 class Worker:
     """Does as it is told, and leaves a line in a file each time it runs."""
@@ -26,6 +28,18 @@ class Worker:
 
     def gpu(self) -> str | None:
         return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    def place(self) -> str | None:
+        """The placement group that it runs in."""
+        from ray.util import get_current_placement_group
+
+        group = get_current_placement_group()
+        return None if group is None else group.id.hex()
+
+    def node(self) -> str:
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
 
     def threads(self) -> str | None:
         return os.environ.get("OMP_NUM_THREADS")
@@ -52,13 +66,38 @@ class Worker:
             raise ZeroDivisionError("asked to")
         return "done"
 
-    def time_out(self) -> None:
-        raise TimeoutError("a service of its own did not answer")
+    def time_out(self, times: int) -> str:
+        if self._count() <= times:
+            raise TimeoutError("a service of its own did not answer")
+        return "done"
+
+    def disturb(self, times: int, retry_after_s: float | None = None) -> str:
+        if self._count() <= times:
+            raise DisturbedError("503 overloaded", retry_after_s=retry_after_s)
+        return "done"
+
+    def deny(self) -> None:
+        raise DeniedError("refuses the key in A_KEY; check it")
+
+    def run_out_of_memory(self, times: int) -> str:
+        if self._count() <= times:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return "done"
+
+    def err_and_say_where(self, times: int) -> list[str]:
+        """Raises the first `times` times; else the processes that were asked."""
+        if self._count() <= times:
+            raise ZeroDivisionError("asked to")
+        return self._log.read_text().splitlines()
 
     def die(self, times: int) -> str:
         if self._count() <= times:
             os._exit(1)
         return "done"
+
+    def die_if_sick(self) -> None:
+        if self._log.with_suffix(".sick").exists():
+            os._exit(1)
 
     def hang(self, times: int) -> str:
         if self._count() <= times:

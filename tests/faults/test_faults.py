@@ -12,7 +12,9 @@ import pytest
 from actors.messages import RenderRequest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.render_path import RenderPath
+from actors.pool.reservation import Reservation
 from actors.pool.role import Role
+from tests.actors.worker import Worker
 from tests.faults.toy_run import LARGE, Run, steer
 from tests.nodes import STORE, Nodes
 from tests.pipelines.console import journal_lines, wait_for
@@ -133,3 +135,25 @@ def test_an_embedding_that_was_lost_with_its_node_is_made_again(nodes: Nodes, tm
 
     assert asyncio.run(main()) == [f"{prompt.upper()}{n}".encode() for n in range(3)]
     assert log.read_text().splitlines() == [prompt] * 2
+
+
+def test_a_place_on_a_node_that_dies_is_reserved_on_another(nodes: Nodes) -> None:
+    role = Role(name="worker", make=Worker, resources={"renderer": 1})
+
+    async def another_than(first: str, pool: ActorPool) -> None:
+        while (await pool.call("node"))[1] == first:  # its process outlives its node by a moment
+            await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        reservation, pool = Reservation(), ActorPool(role)
+        try:
+            await reservation.make([role], 0, print)
+            await pool.start(reservation.places(role))
+            first = (await pool.call("node"))[1]
+            nodes.lose(next(name for name, node in nodes.by_name.items() if node.node_id == first))
+            await asyncio.wait_for(another_than(first, pool), 60)
+        finally:
+            pool.stop()
+            reservation.release()
+
+    asyncio.run(main())

@@ -106,7 +106,12 @@ def locks_end_with_it() -> Iterator[None]:
 def without_ray() -> Iterator[None]:
     """Roles are objects of this process; there is no cluster to join, to wait for, or to be too small."""
 
-    async def no_nodes_to_wait_for(*_: object) -> None: ...
+    class NoReservation:
+        async def make(self, *_: object) -> None: ...
+        def places(self, role: object) -> tuple[object, ...]:
+            return ()
+
+        def release(self) -> None: ...
 
     class NoMetrics:
         def show(self, *_: object, **__: object) -> None: ...
@@ -119,8 +124,7 @@ def without_ray() -> Iterator[None]:
         "pipelines.run.watch": lambda on_lost: None,
         "pipelines.run.disconnect": lambda: None,
         "pipelines.steering.ActorPool": InProcessPool,
-        "pipelines.steering.wait_for_nodes": no_nodes_to_wait_for,
-        "pipelines.steering.check_resources": lambda roles: None,
+        "pipelines.steering.Reservation": NoReservation,
         "pipelines.steering.Metrics": NoMetrics,
     }
     with contextlib.ExitStack() as stack:

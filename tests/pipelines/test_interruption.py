@@ -85,7 +85,7 @@ def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
     finally:
         nodes.shutdown()
     said = errors.decode().splitlines()[-1]
-    assert process.returncode == 2, errors.decode()[-3000:]
+    assert process.returncode == 3, errors.decode()[-3000:]
     assert said.startswith("steer-batch: the Ray ") and said.endswith(f"--resume --out {run}")
     assert "Traceback" not in errors.decode()
     assert steer("--resume", "--out", run).returncode == 0
@@ -102,7 +102,7 @@ def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
         os.kill(raylet, signal.SIGKILL)
         _, errors = process.communicate(timeout=120)
     said = errors.decode().splitlines()[-1]
-    assert process.returncode == 2
+    assert process.returncode == 3
     assert "has died" in said and said.endswith(f"--resume --out {run}")
     assert steer("--resume", "--out", run).returncode == 0
     assert steer(*small(checkpoint, prompts, tmp_path / "whole", users="u01"), *longer).returncode == 0

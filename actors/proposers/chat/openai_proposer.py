@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from actors.messages import ProposalRequest, Proposals
+from actors.messages import ProposalRequest, Proposals, RefusedError
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
 from actors.proposers.chat.instruction import load_instruction
 from actors.service_client import ServiceClient, ServiceError
@@ -49,7 +49,7 @@ class OpenAIProposer:
         top_p: float = 0.95,
         max_new_tokens: int = 2048,
         request_timeout_s: float = 120,
-        retries: int = 5,
+        retries: int = 2,
         at_once: int = 8,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
@@ -81,6 +81,17 @@ class OpenAIProposer:
         await self._answer("Answer with one word: are you there?", seed=0)
 
     async def propose(self, request: ProposalRequest) -> Proposals:
+        """The proposals.
+
+        Raises
+        ------
+        RefusedError
+            The service refuses the request, or to answer it.
+        DeniedError
+            The key is not accepted.
+        ServiceError
+            There is no answer now.
+        """
         return read(await self.answers(request), self._mode)
 
     async def answers(self, request: ProposalRequest) -> list[Answer]:
@@ -100,9 +111,13 @@ class OpenAIProposer:
         try:
             choice = reply["choices"][0]
             content, reason = choice["message"]["content"], choice.get("finish_reason")
+            refusal = choice["message"].get("refusal")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ServiceError(
                 f"{self._base_url}: the answer holds no choices[0].message.content; "
                 "base_url must be that of an OpenAI-compatible service"
             ) from error
+        if not content and (refusal or reason == "content_filter"):
+            said = " ".join(str(refusal or reason).split())[:300]
+            raise RefusedError(f"{self._base_url}: the model refuses to answer ({said}); change the prompt")
         return Answer(text=content if isinstance(content, str) else "", finished=reason != "length")

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.messages import ProposalRequest, Proposals
+from actors.messages import BrokenError, ProposalRequest, Proposals
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
 from actors.proposers.chat.instruction import load_instruction
 from actors.proposers.chat.tokenizer import encode, load_tokenizer
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _HEALTH_CHECK_S = 1.0
 
 
-class EngineDiedError(RuntimeError):
+class EngineDiedError(BrokenError):
     """The engine's process ended; the next request gets another."""
 
 

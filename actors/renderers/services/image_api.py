@@ -1,6 +1,7 @@
 """A renderer behind a web API. Services render as they like: another call gives another image, whatever the seed.
 
-Invariant: a call ends within its time: with an image, or with one line that says what the service said last.
+Invariant: a call ends within its time: with an image, or with an error that says whether to ask again. Half an image
+depends on the moment; what is no image at all depends on the prompt.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from actors.messages import Preview, Rendering, RenderRequest
 from actors.renderers.services.image_services import SERVICES, ImageService
@@ -39,6 +40,8 @@ class ImageApi:
         Of this actor.
     give_up_s : float
         No attempt begins, and none goes on, after so long.
+    retries : int
+        Attempts after the first, with short pauses.
     extra : mapping
         More fields for the request's body, such as {"quality": "high"}.
     """
@@ -53,6 +56,7 @@ class ImageApi:
         height: int = 1024,
         requests_per_minute: float | None = None,
         give_up_s: float = 120,
+        retries: int = 2,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self._service = SERVICES[service]
@@ -63,6 +67,7 @@ class ImageApi:
         self._size = (width, height)
         self._rate = RateLimit(requests_per_minute)
         self._give_up_s = give_up_s
+        self._retries = retries
         self._extra = dict(extra or {})
 
     @property
@@ -103,29 +108,21 @@ class ImageApi:
         asyncio.run(_check_access(self._client(), self._service.probe(self._model)))
 
     def render(self, request: RenderRequest) -> Rendering:
-        """One image, after as many attempts as there is time for.
+        """One image.
 
         Raises
         ------
         RefusedError
-            The service refuses to render this, or does not understand the request.
+            The service refuses to render this, answers without an image, or does not understand the request.
+        DeniedError
+            The key is not accepted.
         ServiceError
             No image came in time.
         """
         body = self._service.body(self._model, request.prompt, *self._size) | self._extra
-        try:
-            return asyncio.run(
-                _render(
-                    self._client(),
-                    self._service,
-                    self._service.path(self._model),
-                    body,
-                    size=self._size,
-                    deadline=time.monotonic() + self._give_up_s,
-                )
-            )
-        except ServiceError as error:
-            raise ServiceError(f"no image within {self._give_up_s:g} s: {error}") from error
+        path, client = self._service.path(self._model), self._client()
+        deadline = time.monotonic() + self._give_up_s
+        return asyncio.run(_render(client, self._service, path, body, size=self._size, deadline=deadline))
 
     def _client(self) -> ServiceClient:
         return ServiceClient(
@@ -134,7 +131,7 @@ class ImageApi:
             key_headers=self._service.headers,
             timeout_s=self._give_up_s,
             timeout_remedy="raise renderer.timeout_s",
-            retries=None,
+            retries=self._retries,
             rate=self._rate,
         )
 
@@ -169,8 +166,10 @@ def _fitted(encoded: bytes, *, size: tuple[int, int]) -> Rendering:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
-    except OSError as error:  # no image, or one that is cut off
-        raise UnusableAnswerError("the service's image cannot be read") from error
+    except UnidentifiedImageError as error:
+        raise UnusableAnswerError("the service answered with what is no image") from error
+    except (OSError, SyntaxError) as error:  # so Pillow says that a file is cut off
+        raise ServiceError("the service's image is cut off; ask again") from error
     png = io.BytesIO()
     fitted.save(png, "PNG", compress_level=1)
     return Rendering(png=png.getvalue())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.messages import RefusedError
-from actors.service_client import UnusableAnswerError, bearer
+from actors.service_client import ServiceError, UnusableAnswerError, bearer
 
 
 class ImageService(Protocol):
@@ -39,6 +39,8 @@ class ImageService(Protocol):
             The service refuses to render this.
         UnusableAnswerError
             There is no image in the answer.
+        ServiceError
+            There is half of one.
         """
         ...
 
@@ -111,4 +113,4 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise UnusableAnswerError("the service's image is not base64") from error
+        raise ServiceError("the service's image is not base64, or cut off; ask again") from error

@@ -22,10 +22,11 @@ ENVIRONMENT = {
 DRIVER = f"""
 import asyncio, ray
 ray.init("127.0.0.1:{PORT}", log_to_driver=False, logging_level="ERROR")
-from actors.pool.autoscaling import wait_for_nodes
+from actors.pool.reservation import Reservation
 from actors.pool.role import Role
 renderers = [sum(node["Alive"] and "renderer" in node["Resources"] for node in ray.nodes())]
-asyncio.run(wait_for_nodes([Role(name="renderer", make=object, actors=2, resources={{"renderer": 1}})], 60, print))
+role = Role(name="renderer", make=object, actors=2, resources={{"renderer": 1}})
+asyncio.run(Reservation().make([role], 60, print))
 renderers.append(sum(node["Alive"] and "renderer" in node["Resources"] for node in ray.nodes()))
 print(renderers)
 """

@@ -65,6 +65,28 @@ def test_whoever_gives_up_waiting_is_not_put_on_an_actor() -> None:
     assert [call for _, call in dispatch.place()] == [second]
 
 
+def test_a_call_waits_for_an_actor_that_it_does_not_avoid_while_those_behind_it_go_on() -> None:
+    dispatch = with_actors(2, limit=1)
+    first, second = dispatch.workers
+    busy = Call(alone=False)
+    second.calls.append(busy)
+    picky = Call(alone=False, avoided={first})
+    dispatch.join(picky, again=True)
+    (behind,) = join(dispatch, False)
+
+    assert dispatch.place() == [(first, behind)]
+    second.calls.remove(busy)
+    assert dispatch.place() == [(second, picky)]
+
+
+def test_an_actor_that_is_avoided_takes_the_call_where_there_is_no_other() -> None:
+    dispatch = with_actors(1)
+    call = Call(alone=False, avoided={dispatch.workers[0]})
+    dispatch.join(call, again=True)
+
+    assert dispatch.place() == [(dispatch.workers[0], call)]
+
+
 @given(
     st.integers(1, 4),
     st.integers(1, 3),

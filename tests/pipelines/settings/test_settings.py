@@ -204,7 +204,7 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
     values = reproducibility_key(settings)
 
     assert set(values) == set(type(settings).model_fields) - {
-        *("preset", "predictor", "title", "nodes_timeout_s", "text_encoder", "feature_extractor")
+        *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "text_encoder", "feature_extractor")
     }
     assert set(values["protocol"]) == set(type(settings.protocol).model_fields)
     for role in ROLES:

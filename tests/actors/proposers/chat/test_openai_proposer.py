@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors.messages import ProposalRequest, Proposals
-from actors.pool.actor_pool import ActorPool, CallFailedError, PoolBrokenError
+from actors.messages import ProposalRequest, Proposals, RefusedError
+from actors.pool.actor_pool import ActorPool, CallRefusedError, PoolBrokenError, RoleUnavailableError
 from actors.pool.role import Role
 from actors.proposers.chat.conversation import answer_seeds
 from actors.proposers.chat.openai_proposer import OpenAIProposer
@@ -99,6 +99,35 @@ def test_an_answer_of_another_kind_is_refused_at_setup(body: object) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"content": None}, "finish_reason": "content_filter"},
+        {"message": {"content": None, "refusal": "I cannot\nhelp with that."}, "finish_reason": "stop"},
+    ],
+)
+def test_a_model_that_refuses_to_answer_is_a_refusal_in_its_own_words(choice: dict[str, Any]) -> None:
+    def answer(asked: Asked, _number: int) -> Scripted:
+        return completion("yes") if asked.greeting else Scripted(body={"choices": [choice]})
+
+    with (
+        serve(answer) as service,
+        pytest.raises(RefusedError, match=r"refuses to answer \((content_filter|I cannot help with that.)\)"),
+    ):
+        propose(service.url, request())
+
+
+@pytest.mark.parametrize(
+    "answer", [Scripted(status=503), Scripted(status=429), Scripted(body={"error": {"code": 502}}), Scripted(body="{")]
+)
+def test_what_a_busy_service_answers_is_a_disturbance(answer: Scripted) -> None:
+    with (
+        serve(lambda asked, _number: completion("yes") if asked.greeting else answer) as service,
+        pytest.raises(ServiceError),
+    ):
+        propose(service.url, request(), retries=0)
+
+
 def in_pool(role: Role, use: Callable[[ActorPool], Awaitable[T]]) -> T:
     async def main() -> T:
         pool = ActorPool(role)
@@ -120,7 +149,7 @@ def test_one_actor_serves_several_requests_at_a_time_and_an_error_arrives_in_one
 
     async def use(pool: ActorPool) -> list[Proposals]:
         dog = ProposalRequest(base_prompt="a dog", best_prompt="a dog", best_score=0.5, count=3, seed=1)
-        with pytest.raises(CallFailedError, match=r"RefusedError: .*refuses the request \(400 no dogs\)"):
+        with pytest.raises(CallRefusedError, match=r"RefusedError: .*refuses the request \(400 no dogs\)"):
             await pool.call("propose", dog)
         answers = await asyncio.gather(*(pool.call("propose", request(seed=seed)) for seed in range(4)))
         return [proposals for _, proposals in answers]
@@ -143,3 +172,18 @@ def test_a_pool_whose_service_refuses_the_key_does_not_come_up() -> None:
         role = Role(name="proposer", make=OpenAIProposer, arguments={"base_url": service.url, "model": "a-model"})
         in_pool(role, use)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_key_that_is_withdrawn_makes_the_role_unavailable_at_once() -> None:
+    async def use(pool: ActorPool) -> None:
+        with pytest.raises(RoleUnavailableError, match=r"^proposer: .* since .*wants a key \(401 gone\)") as error:
+            await pool.call("propose", request())
+        assert len(str(error.value).splitlines()) == 1
+
+    def answer(asked: Asked, _number: int) -> Scripted:
+        return completion("yes") if asked.greeting else Scripted(status=401, body={"detail": "gone"})
+
+    with serve(answer) as service:
+        role = Role(name="proposer", make=OpenAIProposer, arguments={"base_url": service.url, "model": "a-model"})
+        in_pool(role, use)

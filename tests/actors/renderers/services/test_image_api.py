@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from actors.messages import RefusedError, Rendering, RenderRequest
+from actors.messages import DeniedError, DisturbedError, RefusedError, Rendering, RenderRequest
 from actors.renderers.services.image_api import ImageApi
 
 KEY = "sk-secret-0815"
@@ -142,8 +142,6 @@ def test_no_more_is_asked_than_the_rate_allows(service: Service) -> None:
     ("kind", "status", "answer", "said"),
     [
         ("openai", 400, {"error": {"message": "rejected by the safety system"}}, "400 rejected by the safety system"),
-        ("openai", 401, {"error": {"message": f"Incorrect API key {KEY}"}}, r"401 Incorrect API key \*\*\*"),
-        ("openai", 404, {"error": "no such model"}, "404 no such model"),
         ("gemini", 200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, r"\(PROHIBITED_CONTENT\)"),
         ("gemini", 200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]}, r"\(IMAGE_SAFETY\)"),
     ],
@@ -159,22 +157,57 @@ def test_a_refusal_is_said_in_the_services_words_and_not_asked_for_again(
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [{"data": []}, {"data": [{"b64_json": base64.b64encode(b"<html>not an image</html>").decode()}]}],
+    ids=["nothing", "no image"],
+)
+def test_an_answer_that_holds_no_image_is_a_refusal_the_second_time(service: Service, answer: Any) -> None:
+    service.script = [(200, {}, answer), (200, {}, openai_answer(picture()))]
+    assert size_of(draw(make(service))) == (64, 64)
+    service.script, service.asked = [(200, {}, answer)], []
+    with pytest.raises(
+        RefusedError, match=r"answered with(out an image| what is no image), 2 times; change the prompt"
+    ):
+        draw(make(service))
+    assert len(service.asked) == 2
+
+
+@pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((200, {}, "hang"), "no answer within 0.5 s"),
-        ((200, {"Retry-After": "0"}, {"data": []}), "answered without an image"),
+        ((200, {}, "hang"), r"no answer within [01](\.\d)? s; raise renderer.timeout_s"),
         ((500, {"Retry-After": "0.1"}, {"error": {"message": "out of order"}}), "500 out of order"),
-        ((200, {}, openai_answer(b"not an image")), "cannot be read"),
+        ((200, {}, openai_answer(picture()[:400])), "cut off"),
+        ((200, {}, openai_answer(picture(kind="PNG")[:120])), "cut off"),
+        ((200, {}, {"data": [{"b64_json": openai_answer(picture())["data"][0]["b64_json"][:401]}]}), "cut off"),
+        ((404, {}, {"error": "no such model"}), "404 no such model"),
+        ((402, {}, {"error": "no credit"}), "used up"),
     ],
 )
-def test_what_does_not_come_in_time_is_given_up_with_what_was_said_last(
+def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
     service: Service, answer: tuple[int, dict[str, str], Any], said: str
 ) -> None:
     service.script = [answer]
     began = time.monotonic()
-    with pytest.raises(RuntimeError, match=rf"no image within 0.5 s: {service.url}/images/generations: .*{said}"):
-        draw(make(service, give_up_s=0.5))
-    assert time.monotonic() - began < 2
+    with pytest.raises(DisturbedError, match=said) as disturbed:
+        draw(make(service, give_up_s=1))
+    assert not isinstance(disturbed.value, DeniedError)
+    assert time.monotonic() - began < 3
+
+
+def test_a_key_that_is_not_accepted_any_more_is_told_apart_and_not_shown(service: Service) -> None:
+    service.script = [(401, {}, {"error": {"message": f"Incorrect API key {KEY}"}})]
+    with pytest.raises(DeniedError, match=r"401 Incorrect API key \*\*\*"):
+        draw(make(service))
+
+
+def test_a_pause_longer_than_seconds_is_passed_on_and_not_kept(service: Service) -> None:
+    service.script = [(429, {"Retry-After": "40"}, {"error": {"message": "slow down"}})]
+    began = time.monotonic()
+    with pytest.raises(DisturbedError, match="asks for a pause of 40 s") as disturbed:
+        draw(make(service))
+    assert disturbed.value.retry_after_s == 40
+    assert time.monotonic() - began < 5
 
 
 def test_a_missing_or_wrong_key_or_address_is_refused_at_the_start(
