@@ -30,8 +30,19 @@ def refuse_disconnected(counts: Counts, conditions: Sequence[str]) -> None:
         names = "; ".join(f"({number}) {_listed(conditions, part)}" for number, part in enumerate(parts, 1))
         raise ValueError(
             f"the comparisons fall into {len(parts)} parts that nobody compared with each other: {names}; "
-            "collect votes between the parts, or report one part with --conditions"
+            "collect votes between the parts, or report one part with --conditions, the largest with --largest-part"
         )
+
+
+def largest_part(counts: Counts, conditions: int) -> list[int]:
+    """Of counts (P, 3), the most conditions that a chain of comparisons joins; of equally many, those of most votes."""
+    votes, (first, second) = counts.sum(-1), members(conditions)
+    parts = _parts(_reachable(_edges(votes[None], conditions, both=True))[0])
+
+    def size(part: list[int]) -> tuple[int, float]:
+        return len(part), float(votes[np.isin(first, part) & np.isin(second, part)].sum())
+
+    return max(parts, key=size)
 
 
 def dominances(counts: Counts, conditions: Sequence[str]) -> list[str]:
@@ -94,11 +105,6 @@ def _edges(weight: NDArray[np.float64], conditions: int, *, both: bool) -> Mask:
     if both:
         edges[:, second, first] = weight > 0
     return edges
-
-
-def connected_without(rest: NDArray[np.float64], conditions: int) -> Mask:
-    """Which comparison graphs hang together, given the votes on each pair (B, P); shape (B,)."""
-    return _all_true(_reachable(_edges(rest, conditions, both=True)))
 
 
 def _reachable(edges: Mask) -> Mask:

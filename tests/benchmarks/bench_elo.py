@@ -39,9 +39,9 @@ def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, fl
 def replicates_table() -> None:
     import choix
     import evalica
+    from studies.elo.inference.bootstrap import bootstrap
 
     from studies.elo.bradley_terry import fit_counts
-    from studies.elo.inference.bootstrap import bootstrap
     from studies.elo.pair_counts import PairCounts, square
     from tests.studies.elo.voters import Population
 

@@ -10,6 +10,7 @@ from html import escape
 
 from studies.elo.analysis import ConditionElo, Report
 from studies.elo.diagnostics.alignment import Alignment
+from studies.elo.inference.generalisation import MEANINGS
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -137,13 +138,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _interval_name(report: Report) -> str:
-    how = {
-        "cluster": "clustered by participant",
-        "participant": "participant bootstrap",
-        "iid": "bootstrap of votes",
-        "two-way": "bootstrap of participants and prompts",
-    }[report.options.intervals]
-    return f"with 95% intervals ({how})"
+    return f"with 95% intervals for {MEANINGS[report.options.generalise_to]}"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.elo.analysis import Report
+from studies.elo.inference.generalisation import CLUSTERED, MEANINGS
 from studies.elo.inference.group_elo import GroupElo
 
 
@@ -23,8 +24,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "settings": settings_of(report),
         "warnings": list(report.warnings),
         "rank_sets": {r.condition: [r.best, r.worst] for r in report.ranks},
-        "intervals": {method: _plain(ends) for method, ends in report.intervals.items()},
-        "replicates_without_fit": dict(report.without_fit),
+        "intervals": {to: _plain(ends) for to, ends in report.intervals.items()},
         "wins": _plain(report.wins),
         "ties": _plain(report.ties),
         "tie_parameter": report.tie_parameter,
@@ -39,18 +39,21 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def settings_of(report: Report) -> dict[str, Any]:
     """How the votes were analysed, and how many there were."""
+    to = report.options.generalise_to
     return {
         "ties": report.options.ties,
-        "intervals": report.options.intervals,
+        "generalise_to": to,
+        "intervals_and_tests_hold_for": MEANINGS[to],
         "level": 0.95,
         "prior": report.options.prior,
-        "replicates": report.options.replicates,
-        "seed": report.options.seed,
         "only_conditions": list(report.options.conditions) if report.options.conditions else None,
         "votes": report.votes,
         "participants": len(report.participants),
         "prompts": len(report.prompts),
-        "tests": f"Wald, clustered by participant ({report.correction}), t({report.clusters - 1}), Holm",
+        "worth_equal_participants": round(report.sample.people, 1),
+        "worth_equal_prompts": round(report.sample.prompts, 1),
+        "largest_part": report.options.largest_part,
+        "tests": f"Wald, {CLUSTERED[to]}, t, Holm",
         "scale": "400 Elo a factor of ten in odds, mean 1000",
     }
 
