@@ -219,19 +219,22 @@ def _pairs(names: tuple[str, ...], order: list[int], fit: Fit, errors: Errors, p
     difference, half = _differences(fit), errors.half_width()
     low, high = difference - half, difference + half
     adjusted, place = holm(p), np.argsort(order)
-    tests = []
-    for n in sorted(range(len(first)), key=lambda n: sorted(place[[first[n], second[n]]])):
-        a, b, ends = first[n], second[n], (difference[n], low[n], high[n])
-        if place[a] > place[b]:
-            a, b, ends = b, a, (-difference[n], -high[n], -low[n])
-        value, least, most = map(float, ends)
-        tests.append(
-            PairTest(
-                a=names[a], b=names[b], difference=value, ci_low=least, ci_high=most,
-                p=float(p[n]), p_holm=float(adjusted[n]),
-            )
-        )  # fmt: skip
-    return tuple(tests)
+    turned = place[first] > place[second]
+    sign = np.where(turned, -1.0, 1.0)
+    low, high = np.where(turned, -high, low), np.where(turned, -low, high)
+    a, b = np.where(turned, second, first), np.where(turned, first, second)
+    return tuple(
+        PairTest(
+            a=names[a[n]],
+            b=names[b[n]],
+            difference=float(sign[n] * difference[n]),
+            ci_low=float(low[n]),
+            ci_high=float(high[n]),
+            p=float(p[n]),
+            p_holm=float(adjusted[n]),
+        )
+        for n in np.lexsort((place[b], place[a]))
+    )
 
 
 def _matrix(names: tuple[str, ...], order: list[int], values: Numbers) -> dict[str, dict[str, int]]:

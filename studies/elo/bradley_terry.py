@@ -182,11 +182,10 @@ def terms_of(outcomes: Counts, difference: Numbers, log_tie: Numbers | float) ->
 
 def gradient_of(terms: Terms, conditions: int, *, ties: bool) -> Numbers:
     """Gradient (B, K) from terms (B, P); K is C, and one more for ln ν with `ties`."""
-    incidence = np.zeros((terms.gradient.shape[-1], conditions))
     first, second = members(conditions)
-    rows = np.arange(len(first))
-    incidence[rows, first], incidence[rows, second] = 1, -1
-    gradient = terms.gradient @ incidence
+    upper = np.zeros((*terms.gradient.shape[:-1], conditions, conditions))
+    upper[..., first, second] = terms.gradient
+    gradient = upper.sum(-1) - upper.sum(-2)
     return np.concatenate([gradient, terms.gradient_tie.sum(-1, keepdims=True)], -1) if ties else gradient
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, members
+from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, PairCounts, members
 
 Mask = NDArray[np.bool_]
 
@@ -105,6 +105,28 @@ def _edges(weight: NDArray[np.float64], conditions: int, *, both: bool) -> Mask:
     if both:
         edges[:, second, first] = weight > 0
     return edges
+
+
+def groups_that_join(counts: PairCounts, prior: float = 0.0) -> tuple[int, ...]:
+    """Groups of votes without which the comparisons would fall into parts; none with a prior, which joins them."""
+    own, total = counts.count.sum(1), counts.total().sum(1)
+    only = np.flatnonzero(own == total[counts.pair])
+    if prior > 0 or not len(only):
+        return ()
+    first, second = members(counts.conditions)
+    adjacent = _edges(total[None], counts.conditions, both=True)[0].astype(np.float32)
+    found = []
+    for rows in np.split(only, np.flatnonzero(np.diff(counts.group[only])) + 1):
+        a, b = (side[counts.pair[rows]] for side in (first, second))
+        adjacent[a, b] = adjacent[b, a] = 0
+        reached, before = np.eye(1, counts.conditions, dtype=bool)[0], 0
+        while reached.sum() > before:
+            before = reached.sum()
+            reached |= reached.astype(np.float32) @ adjacent > 0
+        if not reached.all():
+            found.append(int(counts.group[rows[0]]))
+        adjacent[a, b] = adjacent[b, a] = 1
+    return tuple(found)
 
 
 def _reachable(edges: Mask) -> Mask:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
-from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for
+from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Rows, information_of, jackknife, plain
 
 Numbers = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Clusters:
     @classmethod
     def of(cls, participant: Codes, prompt: Codes) -> "Clusters":
         """Of codes (n,) that may leave out numbers."""
-        return cls(participant=_dense(participant), prompt=_dense(prompt))
+        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt))
 
     def select(self, rows: NDArray[np.bool_]) -> "Clusters":
         """Those of some of the votes."""
@@ -51,7 +51,7 @@ class Clusters:
     @property
     def cell(self) -> Codes:
         """The participant's votes on the prompt, (n,)."""
-        return _dense(self.participant * (int(self.prompt.max(initial=0)) + 1) + self.prompt)
+        return without_gaps(self.participant * (int(self.prompt.max(initial=0)) + 1) + self.prompt)
 
     def variances(self, rows: Rows, information: Numbers, to: Generalisation) -> Variances:
         """Of all K parameters, as far as `to` needs them; `rows` are one a vote, `information` is (K, K)."""
@@ -61,7 +61,7 @@ class Clusters:
                 return np.full(len(information), math.nan)
             groups = int(group.max(initial=-1)) + 1
             if jackknifed:
-                return np.diagonal(jackknife(rows, group, groups, information).matrix).clip(0)
+                return np.diagonal(jackknife(rows, group, groups, information)).clip(0)
             return np.diagonal(plain(rows, group, groups, information)).clip(0)
 
         return Variances(
@@ -176,7 +176,3 @@ def clustered_logistic(
         return None
     rows = logistic_rows(fit, columns, values, hit)
     return fit.tested(errors_for(clusters.variances(rows, fit.information, to), to))
-
-
-def _dense(group: Codes) -> Codes:
-    return np.unique(group, return_inverse=True)[1]

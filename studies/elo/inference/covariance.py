@@ -15,7 +15,8 @@ from studies.elo.bradley_terry import (
     terms_of,
     with_prior,
 )
-from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for
+from studies.elo.comparison_graph import groups_that_join
+from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Rows, jackknife, plain
 from studies.elo.pair_counts import Counts, PairCounts, members
 from studies.elo.votes import Votes
@@ -66,16 +67,16 @@ def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCount
     by_people, by_prompts = (
         jackknife(rows_of(counts, fit), counts.group, counts.groups, information) for counts in (people, prompts)
     )
-    names, cell = np.unique(votes.participant * len(votes.prompts) + votes.prompt, return_inverse=True)
-    cells = PairCounts.of(votes, cell, len(names))
+    cell = without_gaps(votes.participant * len(votes.prompts) + votes.prompt)
+    cells = PairCounts.of(votes, cell, int(cell.max()) + 1)
     return Covariance(
         conditions=people.conditions,
-        people=by_people.matrix,
-        prompts=by_prompts.matrix,
+        people=by_people,
+        prompts=by_prompts,
         cells=plain(rows_of(cells, fit), cells.group, cells.groups, information),
         votes=_by_vote(total, fit, information),
         sample=Sample.of(votes.participant, votes.prompt),
-        alone=(by_people.alone, by_prompts.alone),
+        alone=(groups_that_join(people, fit.prior), groups_that_join(prompts, fit.prior)),
     )
 
 

@@ -116,6 +116,15 @@ def errors_for(variances: Variances, to: Generalisation) -> Errors:
     return Errors(error=np.sqrt(v), freedom=np.fmax(np.fmin(own, together), least))
 
 
+def without_gaps(group: Codes) -> Codes:
+    """The groups numbered without gaps."""
+    most = int(group.max(initial=0))
+    if most > 4 * len(group) + 1024:
+        return np.unique(group, return_inverse=True)[1]
+    present = np.bincount(group, minlength=most + 1) > 0
+    return group if present.all() else (np.cumsum(present) - 1)[group]
+
+
 def _one_way(variance: Numbers, freedom: float) -> Errors:
     known = freedom > 1e-9
     error = np.sqrt(variance.clip(0)) if known else np.full_like(variance, math.nan)

@@ -55,14 +55,14 @@ def simultaneous_level(conditions: int, level: float = 0.05) -> float:
 
     2 Φ(−q/√2) with q the upper quantile of the range of so many standard normal values (Tukey 1953).
     """
-    from scipy.optimize import brentq
     from scipy.special import ndtr
 
     node, weight = np.polynomial.legendre.leggauss(400)
     node, weight = 8 * node, 8 * weight * np.exp(-32 * node**2) / np.sqrt(2 * np.pi)
 
-    def excess(q: float) -> float:
-        """How much more often than `level` the range exceeds q."""
-        return 1 - level - conditions * float(weight @ (ndtr(node + q) - ndtr(node)) ** (conditions - 1))
-
-    return float(2 * ndtr(-brentq(excess, 0.1, 20) / np.sqrt(2)))
+    low, high = 0.0, 20.0
+    while high - low > 1e-10:
+        q = (low + high) / 2
+        within = conditions * float(weight @ (ndtr(node + q) - ndtr(node)) ** (conditions - 1))
+        low, high = (q, high) if within < 1 - level else (low, q)
+    return float(2 * ndtr(-high / np.sqrt(2)))

@@ -7,7 +7,6 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,8 +24,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "rank_sets": {r.condition: [r.best, r.worst] for r in report.ranks},
         "intervals": {to: _plain(ends) for to, ends in report.intervals.items()},
-        "wins": _plain(report.wins),
-        "ties": _plain(report.ties),
+        "wins": report.wins,
+        "ties": report.ties,
         "tie_parameter": report.tie_parameter,
         "side_bias": _plain(report.side),
         "test_retest": _plain(report.retest),
@@ -59,8 +58,18 @@ def settings_of(report: Report) -> dict[str, Any]:
 
 
 def write_json(report: Report, path: Path) -> Path:
-    """elo.json; the same votes and settings give the same bytes."""
-    path.write_text(json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    """elo.json, a row a line; the same votes and settings give the same bytes."""
+    line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+    def lines(value: Any) -> str:
+        if isinstance(value, list) and value:
+            return "[\n    " + ",\n    ".join(map(line, value)) + "\n  ]"
+        if isinstance(value, dict) and value:
+            return "{\n    " + ",\n    ".join(f"{line(key)}: {line(own)}" for key, own in value.items()) + "\n  }"
+        return line(value)
+
+    parts = (f"  {line(name)}: {lines(value)}" for name, value in as_dict(report).items())
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
     return path
 
 
@@ -85,12 +94,14 @@ def _by_group(groups: GroupElo | None, labels: tuple[str, ...], names: tuple[str
 
 def _plain(value: Any) -> Any:
     """As JSON has it: no dataclasses, tuples, nan or infinity."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | int):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(own) for own in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
     return value

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts, fit_replicates
+from studies.elo.comparison_graph import groups_that_join
 from studies.elo.inference.covariance import Covariance, covariance_of, information_at, rows_of
 from studies.elo.inference.generalisation import GENERALISATIONS, Sample, Variances, errors_for
-from studies.elo.inference.sandwich import HEAVY, jackknife, plain
+from studies.elo.inference.sandwich import jackknife, plain
 from studies.elo.pair_counts import PairCounts, members
 from studies.elo.votes import Votes
 from tests.studies.elo.voters import Population, even_votes
@@ -40,13 +41,13 @@ def test_the_covariance_by_people_and_by_prompts_is_that_of_a_jackknife_with_ref
 
 
 @pytest.mark.parametrize("groups", [5, 40, 400])
-def test_the_series_for_light_groups_is_the_exact_solution(groups: int) -> None:
+def test_an_influence_is_that_of_solving_for_each_group(groups: int) -> None:
     votes = study(1, votes_each=4000)
     group = np.sort(np.random.default_rng(1).integers(0, groups, len(votes)) ** 2 // groups)
     counts = PairCounts.of(votes, group, groups)
     fit = fit_counts(counts.total(), votes.conditions)
     information, rows = information_at(counts.total(), fit), rows_of(counts, fit)
-    exact, heavy = np.zeros((5, 5)), 0
+    exact = np.zeros((5, 5))
     for n in range(groups):
         score, own = np.zeros(5), np.zeros((5, 5))
         for row in np.flatnonzero(counts.group == n):
@@ -54,12 +55,10 @@ def test_the_series_for_light_groups_is_the_exact_solution(groups: int) -> None:
             np.add.at(own, np.ix_(rows.columns[row], rows.columns[row]), np.outer(*[rows.root[row, 0]] * 2))
         influence = np.linalg.solve(information - own, score)
         exact += (groups - 1) / groups * np.outer(influence, influence)
-        heavy += np.trace(np.linalg.solve(information, own)) > HEAVY
 
-    found = jackknife(rows, counts.group, groups, information).matrix
+    found = jackknife(rows, counts.group, groups, information)
 
-    assert (heavy > 0) == (groups < 400)
-    np.testing.assert_allclose(found, exact, rtol=0.002, atol=0.002 * np.abs(exact).max())
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-6 * np.abs(exact).max())
 
 
 def test_the_parts_are_those_of_statsmodels() -> None:
@@ -103,8 +102,8 @@ def test_errors_and_degrees_of_freedom_are_those_of_a_second_implementation(
     _, covariance = fitted(even_votes(participants, prompts, votes), ties)
     found = covariance.of_differences("people+prompts")
 
-    np.testing.assert_allclose(found.error[[0, 4, 9]], error, rtol=1e-7)
-    np.testing.assert_allclose(found.freedom[[0, 4, 9]], freedom, rtol=1e-7)
+    np.testing.assert_allclose(found.error[[0, 4, 9]], error, rtol=1e-5)
+    np.testing.assert_allclose(found.freedom[[0, 4, 9]], freedom, rtol=1e-5)
 
 
 def test_in_a_complete_design_the_test_is_clarks_min_f() -> None:
@@ -186,20 +185,28 @@ def test_prompts_of_ones_own_count_as_ones_own_taste() -> None:
     np.testing.assert_allclose(both, people, rtol=0.25)
 
 
-def test_a_comparison_that_one_participant_alone_made_takes_the_plain_correction_for_that_one() -> None:
+def test_what_one_participant_alone_compared_adds_nothing_to_how_people_differ_on_the_rest() -> None:
     counts = PairCounts(
         3, 4, np.array([0, 1, 2, 3]), np.array([0, 0, 2, 0]), np.array([[5.0, 3, 0], [4, 4, 0], [6, 2, 0], [3, 5, 0]])
     )
     fit = fit_counts(counts.total(), "ABC")
     found = jackknife(rows_of(counts, fit), counts.group, 4, information_at(counts.total(), fit))
 
-    assert found.alone == (2,)
-    assert np.isfinite(found.matrix).all()
     without = PairCounts(2, 3, np.array([0, 1, 2]), np.zeros(3, np.int64), counts.count[[0, 1, 3]])
     alike = fit_counts(without.total(), "AB")
-    others = jackknife(rows_of(without, alike), without.group, 3, information_at(without.total(), alike)).matrix
-    variance, expected = (m[0, 0] + m[1, 1] - 2 * m[0, 1] for m in (found.matrix, others))
+    others = jackknife(rows_of(without, alike), without.group, 3, information_at(without.total(), alike))
+    variance, expected = (m[0, 0] + m[1, 1] - 2 * m[0, 1] for m in (found, others))
     assert variance == pytest.approx(expected * (3 / 4) / (2 / 3))  # of A and B as if nobody had seen C
+
+
+def test_groups_without_which_comparisons_fall_apart_are_found() -> None:
+    votes = np.array([[5.0, 3, 0], [4, 4, 0], [6, 2, 0], [3, 5, 0], [1, 1, 0]])
+    one = PairCounts(3, 4, np.array([0, 1, 2, 3, 3]), np.array([0, 0, 2, 0, 1]), votes)
+    bridged = PairCounts(3, 4, np.array([0, 1, 2, 2, 3]), np.array([0, 0, 1, 2, 0]), votes)
+
+    assert groups_that_join(one) == ()
+    assert groups_that_join(bridged) == (2,)
+    assert groups_that_join(bridged, prior=0.5) == ()
 
 
 def test_neither_the_order_of_votes_nor_the_size_of_batches_changes_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
