@@ -115,7 +115,7 @@ def _of_generalisation(evidence: Evidence) -> Iterator[str]:
         )
     elif prompts < LEAST_PROMPTS:
         yield _few_prompts(evidence, prompts)
-    cells = len(np.unique(votes.participant * prompts + votes.prompt))
+    cells = evidence.covariance.cell_count
     if people > 1 and prompts > 1 and cells in (people, prompts):
         who = "Every prompt was shown to one participant" if cells == prompts else "Every participant saw one prompt"
         yield (

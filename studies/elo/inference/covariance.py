@@ -34,6 +34,8 @@ class Covariance:
     cells: Numbers
     votes: Numbers
     sample: Sample
+    cell_count: int = 0
+    """Participants × prompts that hold a vote."""
     alone: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     """Participants, and prompts, without which the comparisons would fall apart."""
 
@@ -76,6 +78,7 @@ def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCount
         cells=plain(rows_of(cells, fit), cells.group, cells.groups, information),
         votes=_by_vote(total, fit, information),
         sample=Sample.of(votes.participant, votes.prompt),
+        cell_count=cells.groups,
         alone=(groups_that_join(people, fit.prior), groups_that_join(prompts, fit.prior)),
     )
 
