@@ -64,7 +64,8 @@ class StudySettings(BaseModel):
     about: str = ""
     """The researcher's own words for the consent page; paragraphs are parted by blank lines."""
     contact: str = ""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(ge=0)
+    """Of blocks, orders and sides. Secret: who knows it can tell conditions from the order of subjects."""
     block: int = Field(default=40, ge=1)
     """Trials between two breaks, repeats and attention checks not counted."""
     repeats: float = Field(default=0.1, ge=0, le=MOST_REPEATS)
@@ -100,7 +101,8 @@ class StudySettings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "settings"
-            raise ValueError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+            got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            raise ValueError(f"{where}: {first['msg']}{got}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,15 @@ _Block = Annotated[int, typer.Option(help="Trials between two breaks.", min=1)]
 _Repeats = Annotated[float, typer.Option(help="Share of trials that come twice (test–retest).", min=0, max=0.33)]
 _Attention = Annotated[int, typer.Option(help="Attention checks in each block.", min=0)]
 _Practice = Annotated[int, typer.Option(help="Practice trials at the beginning.", min=0)]
-_Seed = Annotated[int, typer.Option(help="The same seed gives the same trials and orders.", min=0)]
+_Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="For tests and simulations: the same seed gives the same trials and orders. Default: a secret one, kept "
+        "in study.json; who knows it can tell conditions from the order of subjects.",
+        min=0,
+        show_default=False,
+    ),
+]
 _Plan = Annotated[bool, typer.Option("--plan", help="Print what the study asks of people, and write nothing.")]
 _Pace = Annotated[float, typer.Option(help="Seconds a trial takes, for the plan.", min=0.1)]
 
@@ -44,9 +52,12 @@ def pairs(
     contact: _Contact = None,
     completion_code: _Code = None,
     completion_url: _Url = None,
-    seed: _Seed = 0,
+    seed: _Seed = None,
     plan: _Plan = False,
     difference: Annotated[float, typer.Option(help="Elo to be told apart at 80% power, for the plan.", min=0.1)] = 27.0,
+    generalise_to: Annotated[
+        str, typer.Option(help="For whom it is to be told, for the plan: people+prompts, people, prompts or these.")
+    ] = "people+prompts",
     pace: _Pace = 5.0,
 ) -> None:
     """Make a blind pairwise study of finished runs: initial, own, other, and one condition for each generic scorer.
@@ -75,6 +86,7 @@ def pairs(
                 others=others,
                 difference=difference,
                 pace_s=pace,
+                generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]  (refused if unknown)
             )
         )
         return
@@ -87,6 +99,7 @@ def pairs(
     )
     for what, count in study.settings.left_out.items():
         typer.echo(f"  left out, {count} times: {what}")
+    _warn_of_seed(seed)
     if (practice or attention) and not (study.of_kind("practice") or study.of_kind("attention")):
         typer.echo("  no practice and no attention checks: the runs have no images that are not compared")
 
@@ -110,7 +123,7 @@ def rating(
     contact: _Contact = None,
     completion_code: _Code = None,
     completion_url: _Url = None,
-    seed: _Seed = 0,
+    seed: _Seed = None,
     plan: _Plan = False,
     pace: _Pace = 8.0,
 ) -> None:
@@ -136,6 +149,12 @@ def rating(
     with StageProgress(stderr_console()) as advance:
         study = make_rating(found, images, _named(out), choices=choices, progress=advance)
     typer.echo(f"{out}: {len(study.of_kind('trial'))} images to rate, {per_image} times each, {practice} for practice")
+    _warn_of_seed(seed)
+
+
+def _warn_of_seed(seed: int | None) -> None:
+    if seed is not None:
+        typer.echo(f"  blind only to who does not know --seed {seed}: leave it out for a study of people")
 
 
 def _shared(

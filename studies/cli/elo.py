@@ -15,15 +15,20 @@ def elo(
         str, typer.Option(help="Columns of the file by ours: left=model_x,right=model_y,…", show_default=False)
     ] = "",
     ties: Annotated[str, typer.Option(help="half (a tie is half a win to each) or davidson.")] = "half",
-    intervals: Annotated[
-        str, typer.Option(help="cluster (robust, by participant), participant, iid or two-way (bootstraps).")
-    ] = "cluster",
+    generalise_to: Annotated[
+        str,
+        typer.Option(
+            help="For whom intervals and tests hold: people+prompts (other people and other prompts), people (other "
+            "people, these very prompts), prompts (these very people, other prompts), these (chance in single votes)."
+        ),
+    ] = "people+prompts",
     prior: Annotated[
-        float, typer.Option(help="Wins added to each side of every pair; 0: plain maximum likelihood.", min=0)
+        float, typer.Option(help="Wins added to each side of every compared pair; 0: plain maximum likelihood.", min=0)
     ] = 0.0,
-    replicates: Annotated[int, typer.Option(help="Of each bootstrap.", min=2)] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstraps.", min=0)] = 0,
     conditions: Annotated[str | None, typer.Option(help="Only votes between these: own,initial,…")] = None,
+    largest_part: Annotated[
+        bool, typer.Option("--largest-part", help="Leave out conditions that no vote connects with most others.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
     predictor: Annotated[
@@ -33,7 +38,7 @@ def elo(
         bool, typer.Option("--drop-failed", help="Studies: leave out who failed an attention check.")
     ] = False,
 ) -> None:
-    """Who prefers what: Bradley–Terry on the Elo scale, with intervals by participant.
+    """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.
 
     A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie). A study may be
     running meanwhile.
@@ -51,10 +56,9 @@ def elo(
 
     options = Options(
         ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
-        intervals=intervals,  # pyright: ignore[reportArgumentType]
+        generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]
         prior=prior,
-        replicates=replicates,
-        seed=seed,
+        largest_part=largest_part,
         conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
     )
     given = _study_votes(source, columns, drop_failed=drop_failed, predictor=predictor)

@@ -26,6 +26,9 @@ GENERATED = (
 PAIRS_QUESTION = "Which image do you prefer?"
 RATING_QUESTION = "How beautiful is this image – how much do you like it, and how drawn are you to it?"
 
+_SEED_BITS = 63
+"""Of the secret seed: more than can be tried out, and few enough for any reader of JSON."""
+
 _QUIET: Progress = lambda what, done, total: None  # noqa: E731
 
 
@@ -102,7 +105,7 @@ def make_rating(
 
 
 def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) -> StudySettings:
-    """The settings of a new study, checked."""
+    """The settings of a new study, checked; its seed is a secret one, but where `choices` has one."""
     question = PAIRS_QUESTION if kind == "pairs" else RATING_QUESTION
     return StudySettings.checked(
         {
@@ -110,6 +113,7 @@ def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) ->
             "notice": GENERATED,
             "show_prompt": kind == "rating",
             "completion_code": "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8)),
+            "seed": secrets.randbits(_SEED_BITS),
             **_told(choices),
             "kind": kind,
             "sources": [str(path.resolve()) for path in sources],

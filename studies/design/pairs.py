@@ -2,8 +2,9 @@
 
 For every voter and prompt all pairs of the conditions initial, own, other and the generic scorers come once. What
 stands on the left is balanced within each pair of conditions of each voter. Blocks hold a shuffled mix of prompts and
-conditions. Everything here is drawn from the seed alone; names of images and trials are random, and never come from
-it: who knows the seed still cannot tell from a name what an image is.
+conditions. Everything here is drawn from the seed alone, a stream for each voter, so that nobody's trials tell anything
+of another's; names of images and trials are random, and never come from it. Who knows the seed can tell conditions from
+the order of subjects, so it is a secret of the study.
 """
 
 import math
@@ -82,9 +83,9 @@ def design_pairs(
         There is nothing to compare: neither users nor generic scorers, or all images are identical.
     """
     design = PairDesign()
-    rng = Random(f"{seed}/design")
     number = most = 0
-    for voter in (*steered_images.users, None):
+    for stream, voter in enumerate((*steered_images.users, None)):
+        rng = Random(f"{seed}/design/{stream}")
         blocks = _blocks(list(_compare(steered_images, voter, others, design)), block, rng)
         most = max(most, len(blocks))
         for trials in _sided(blocks, rng):
@@ -94,6 +95,7 @@ def design_pairs(
         raise ValueError(
             "nothing to compare: in every pair of conditions both images are the same; steer further first"
         )
+    rng = Random(f"{seed}/design/extra")
     design.trials += _practice(design, steered_images, practice, rng)
     design.trials += _attention(design, steered_images, attention * most, rng)
     return design

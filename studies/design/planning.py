@@ -4,6 +4,7 @@ import math
 
 from studies.design.making import design_of
 from studies.design.steered_images import SteeredImages
+from studies.elo.inference.generalisation import Generalisation
 from studies.elo.inference.power import plan_study
 from studies.study import StudySettings
 
@@ -12,7 +13,13 @@ WELCOME_S = 90.0
 
 
 def plan_pairs(
-    steered_images: SteeredImages, settings: StudySettings, *, others: int, difference: float, pace_s: float
+    steered_images: SteeredImages,
+    settings: StudySettings,
+    *,
+    others: int,
+    difference: float,
+    pace_s: float,
+    generalise_to: Generalisation = "people+prompts",
 ) -> str:
     """A pairwise study in a few lines of text.
 
@@ -22,6 +29,13 @@ def plan_pairs(
         Elo to be told apart at 80% power.
     pace_s
         Seconds a trial takes.
+    generalise_to
+        For whom the difference is to be told.
+
+    Raises
+    ------
+    ValueError
+        `generalise_to` is unknown.
     """
     design = design_of(steered_images, settings, others=others)
     practice = sum(trial.kind == "practice" for trial in design.trials)
@@ -48,7 +62,11 @@ def plan_pairs(
         trials = sum(sorted((by_block[block] for block in own[None]), reverse=True)[:blocks])
         votes = votes or trials
         lines.append(f"anybody else: {_sitting(trials, blocks, practice, settings, pace_s)}")
-    lines.append(str(plan_study(difference, conditions=len(conditions), votes_each=votes)))
+    prompts = len({entry.prompt_id for entry in steered_images.prompts})
+    wanted = plan_study(
+        difference, conditions=len(conditions), votes_each=votes, prompts=prompts, generalise_to=generalise_to
+    )
+    lines.append(str(wanted))
     lines += [f"left out, {count} times: {what}" for what, count in design.left_out.items()]
     return "\n".join(lines)
 

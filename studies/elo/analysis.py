@@ -1,37 +1,31 @@
 """The Elo analysis of a set of votes: from `Votes` to everything that elo.json and the report say.
 
-The estimates are Bradley–Terry's; their intervals are by the method asked for, and those of the other methods stand
-beside them. Tests, rank sets and p values always rest on the cluster-robust covariance. Whatever limits what the
-votes can show is a warning in plain words, never silence. How it is written down is left to `reporting`.
+The estimates are Bradley–Terry's. Intervals, tests, rank sets and everything else that has an error hold for whom
+`Options.generalise_to` says; the intervals for others stand beside them. Whatever limits what the votes can show is a
+warning in plain words, never silence. How it is written down is left to `reporting`.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts
+from studies.elo.bradley_terry import Fit, Ties, fit_counts
+from studies.elo.comparison_graph import largest_part
 from studies.elo.diagnostics.alignment import Alignment, alignment
 from studies.elo.diagnostics.caveats import Evidence, caveats
 from studies.elo.diagnostics.reliability import Agreement, Retest, agreement, retest
 from studies.elo.diagnostics.side_bias import SideBias, side_bias
-from studies.elo.inference.bootstrap import Replicates, Resampling, bootstrap
-from studies.elo.inference.cluster_covariance import Covariance, cluster_covariance
-from studies.elo.inference.clustered import t_quantile
+from studies.elo.inference.covariance import covariance_of
+from studies.elo.inference.generalisation import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
-from studies.elo.inference.ranks import RankSet, holm, rank_sets, wald_p_values
+from studies.elo.inference.ranks import RankSet, holm, rank_sets
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
 from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]
-Method = Literal["cluster", "participant", "iid", "two-way"]
-METHODS: tuple[Method, ...] = ("cluster", "participant", "iid", "two-way")
-
-MOST_WORK_BESIDE = 1_000_000
-"""With more replicates × conditions² than this, bootstraps run only if they are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +33,19 @@ class Options:
     """How votes are analysed."""
 
     ties: Ties = "half"
-    intervals: Method = "cluster"
+    generalise_to: Generalisation = "people+prompts"
+    """For whom intervals and tests hold."""
     prior: float = 0.0
-    """Wins added to each side of every pair."""
-    replicates: int = 1000
-    seed: int = 0
+    """Wins added to each side of every compared pair."""
     conditions: tuple[str, ...] | None = None
     """Only votes between these."""
+    largest_part: bool = False
+    """Where no vote connects some conditions with the others: only those of the largest part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionElo:
-    """One condition's Elo with its 95% interval; ends are nan where there is none, infinite where they are open."""
+    """One condition's Elo with its 95% interval; ends are nan where nothing can be said."""
 
     condition: str
     elo: float
@@ -73,7 +68,7 @@ class PairTest:
     ci_low: float
     ci_high: float
     p: float
-    """Wald test with the cluster-robust covariance, t(G − 1)."""
+    """Wald test of no difference, by t."""
     p_holm: float
 
 
@@ -88,13 +83,10 @@ class Report:
     votes: int
     participants: tuple[str, ...]
     prompts: tuple[str, ...]
-    clusters: int
-    correction: str
+    sample: Sample
     ranks: tuple[RankSet, ...]
-    intervals: Mapping[Method, Mapping[str, tuple[float, float]]]
-    """By method and condition, of all methods that were computed."""
-    without_fit: Mapping[Method, int]
-    """Bootstrap replicates that have no finite fit, by method."""
+    intervals: Mapping[Generalisation, Mapping[str, tuple[float, float]]]
+    """By for whom they hold, and condition."""
     wins: Mapping[str, Mapping[str, int]]
     """wins[a][b]: how often a beat b."""
     ties: Mapping[str, Mapping[str, int]]
@@ -119,39 +111,42 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         There are no votes, fewer than two conditions, conditions that were never compared, or no finite fit.
     """
     options = options or Options()
-    if options.intervals not in METHODS:
-        raise ValueError(f"intervals {options.intervals!r}: unknown; use {', '.join(METHODS)}")
+    to = options.generalise_to
+    if to not in GENERALISATIONS:
+        raise ValueError(f"generalise-to {to!r}: unknown; use {', '.join(GENERALISATIONS)}")
     if options.ties not in ("half", "davidson"):
         raise ValueError(f"ties {options.ties!r}: unknown; use half or davidson")
-    shown = votes.among(options.conditions) if options.conditions else votes
+    shown, left_out = _shown(votes, options)
     counted = shown.counted()
     if not len(counted):
         raise ValueError("there are no votes to analyse; collect some first, or name other --conditions")
     people = PairCounts.of(counted, counted.participant, len(counted.participants))
+    prompts = PairCounts.of(counted, counted.prompt, len(counted.prompts))
     total = people.total()
     fit = fit_counts(total, counted.conditions, ties=options.ties, prior=options.prior)
-    covariance = cluster_covariance(people, fit)
-    replicates = _replicates(counted, fit, options)
-    prompts = PairCounts.of(counted, counted.prompt, len(counted.prompts))
+    covariance = covariance_of(counted, fit, people, prompts)
     by_participant, by_prompt = elo_by_group(people, fit), elo_by_group(prompts, fit)
     order = sorted(range(len(counted.conditions)), key=lambda n: (-fit.elo[n], n))
     names = counted.conditions
-    ranks = rank_sets(names, fit, covariance, seed=options.seed)
-    side, retested = side_bias(counted), retest(shown)
-    intervals: dict[Method, tuple[Numbers, Numbers]] = {"cluster": _cluster_interval(fit, covariance)}
-    intervals.update((method, drawn.interval(drawn.elo)) for method, drawn in replicates.items())
+    errors = covariance.of_differences(to)
+    p = errors.p_values(_differences(fit))
+    ranks = rank_sets(names, fit.log_strength, p)
+    side, retested = side_bias(counted, to), retest(shown, to)
+    intervals = {each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS}
     return Report(
         options=options,
-        conditions=_conditions(names, order, fit, intervals[options.intervals], total),
-        pairs=_pairs(names, order, fit, covariance, replicates.get(options.intervals)),
+        conditions=_conditions(names, order, fit, intervals[to], total),
+        pairs=_pairs(names, order, fit, errors, p),
         warnings=caveats(
             Evidence(
                 votes=counted,
                 total=total,
-                method=options.intervals,
-                prior=options.prior,
+                to=to,
+                fit=fit,
                 covariance=covariance,
-                without_fit={method: (drawn.without_fit, len(drawn.elo)) for method, drawn in replicates.items()},
+                people_spread=by_participant.spread if by_participant else None,
+                prompt_spread=by_prompt.spread if by_prompt else None,
+                left_out=left_out,
                 side=side,
                 retest=retested,
             )
@@ -159,41 +154,43 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         votes=len(counted),
         participants=counted.participants,
         prompts=counted.prompts,
-        clusters=covariance.clusters,
-        correction=covariance.correction,
+        sample=covariance.sample,
         ranks=tuple(ranks[n] for n in order),
         intervals={
-            method: {names[n]: (float(low[n]), float(high[n])) for n in order}
-            for method, (low, high) in intervals.items()
+            each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
         },
-        without_fit={method: drawn.without_fit for method, drawn in replicates.items()},
         wins=_matrix(names, order, square(total, len(names))),
         ties=_matrix(names, order, square(np.repeat(total[:, TIED, None], 2, 1), len(names))),
         tie_parameter=math.exp(fit.log_tie) if options.ties == "davidson" else None,
         side=side,
         retest=retested,
-        agreement=agreement(counted),
-        alignment=alignment(counted),
+        agreement=agreement(counted, to),
+        alignment=alignment(counted, to),
         by_participant=by_participant,
         by_prompt=by_prompt,
         names=names,
     )
 
 
-def _replicates(votes: Votes, fit: Fit, options: Options) -> dict[Method, Replicates]:
-    """The bootstrap asked for, and the others beside it where they cost little."""
-    little = options.replicates * len(votes.conditions) ** 2 <= MOST_WORK_BESIDE
-    resamplings: tuple[Resampling, ...] = ("participant", "iid", "two-way")
-    return {
-        method: bootstrap(votes, fit, method, replicates=options.replicates, seed=options.seed)
-        for method in resamplings
-        if little or method == options.intervals
-    }
+def _shown(votes: Votes, options: Options) -> tuple[Votes, tuple[str, ...]]:
+    """The votes that were asked for, and the conditions that are in no vote of the largest part."""
+    shown = votes.among(options.conditions) if options.conditions else votes
+    if not options.largest_part or not len(shown):
+        return shown, ()
+    total = PairCounts.of(shown, np.zeros(len(shown), np.int64), 1).total()
+    kept = {shown.conditions[n] for n in largest_part(total, len(shown.conditions))}
+    left_out = tuple(name for name in shown.conditions if name not in kept)
+    return (shown.among(sorted(kept)) if left_out else shown), left_out
 
 
-def _cluster_interval(fit: Fit, covariance: Covariance) -> tuple[Numbers, Numbers]:
-    half = t_quantile(covariance.clusters) * covariance.standard_error * ELO_PER_LOG_STRENGTH
+def _interval(fit: Fit, errors: Errors) -> tuple[Numbers, Numbers]:
+    half = errors.half_width()
     return fit.elo - half, fit.elo + half
+
+
+def _differences(fit: Fit) -> Numbers:
+    first, second = members(len(fit.log_strength))
+    return fit.elo[first] - fit.elo[second]
 
 
 def _conditions(
@@ -217,31 +214,27 @@ def _conditions(
     )
 
 
-def _pairs(
-    names: tuple[str, ...], order: list[int], fit: Fit, covariance: Covariance, drawn: Replicates | None
-) -> tuple[PairTest, ...]:
+def _pairs(names: tuple[str, ...], order: list[int], fit: Fit, errors: Errors, p: Numbers) -> tuple[PairTest, ...]:
     first, second = members(len(names))
-    difference = fit.elo[first] - fit.elo[second]
-    if drawn is None:
-        half = t_quantile(covariance.clusters) * covariance.standard_error_of_differences * ELO_PER_LOG_STRENGTH
-        low, high = difference - half, difference + half
-    else:
-        low, high = drawn.interval(drawn.elo[:, first] - drawn.elo[:, second])
-    p = wald_p_values(fit, covariance)
+    difference, half = _differences(fit), errors.half_width()
+    low, high = difference - half, difference + half
     adjusted, place = holm(p), np.argsort(order)
-    tests = []
-    for n in sorted(range(len(first)), key=lambda n: sorted(place[[first[n], second[n]]])):
-        a, b, ends = first[n], second[n], (difference[n], low[n], high[n])
-        if place[a] > place[b]:
-            a, b, ends = b, a, (-difference[n], -high[n], -low[n])
-        value, least, most = map(float, ends)
-        tests.append(
-            PairTest(
-                a=names[a], b=names[b], difference=value, ci_low=least, ci_high=most,
-                p=float(p[n]), p_holm=float(adjusted[n]),
-            )
-        )  # fmt: skip
-    return tuple(tests)
+    turned = place[first] > place[second]
+    sign = np.where(turned, -1.0, 1.0)
+    low, high = np.where(turned, -high, low), np.where(turned, -low, high)
+    a, b = np.where(turned, second, first), np.where(turned, first, second)
+    return tuple(
+        PairTest(
+            a=names[a[n]],
+            b=names[b[n]],
+            difference=float(sign[n] * difference[n]),
+            ci_low=float(low[n]),
+            ci_high=float(high[n]),
+            p=float(p[n]),
+            p_holm=float(adjusted[n]),
+        )
+        for n in np.lexsort((place[b], place[a]))
+    )
 
 
 def _matrix(names: tuple[str, ...], order: list[int], values: Numbers) -> dict[str, dict[str, int]]:

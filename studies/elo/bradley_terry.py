@@ -75,7 +75,7 @@ def fit_counts(counts: Counts, conditions: Sequence[str], *, ties: Ties = "half"
     Parameters
     ----------
     prior
-        Wins that are added to each side of every pair before the fit: 0 for plain maximum likelihood.
+        Wins that are added to each side of every compared pair before the fit: 0 for plain maximum likelihood.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def fit_counts(counts: Counts, conditions: Sequence[str], *, ties: Ties = "half"
     if dominant:
         raise ValueError(
             f"no finite Elo fits these votes, because they are separable: {'; '.join(dominant)}; collect more votes, "
-            "or fit with --prior 0.5, which adds half a win to each side of every pair and says so in the report"
+            "or fit with --prior 0.5, which adds half a win to each side of every compared pair and says so"
         )
     strength, log_tie = fit_replicates(smoothed[None], len(conditions), ties=ties)
     if np.isnan(strength).any():
@@ -141,8 +141,8 @@ def fit_replicates(
 
 
 def with_prior(counts: Counts, prior: float) -> Counts:
-    """Counts (…, P, 3) with `prior` wins more to each side of every pair."""
-    return counts + np.array([prior, prior, 0.0])
+    """Counts (…, P, 3) with `prior` wins more to each side of every pair that was compared."""
+    return counts + (counts.sum(-1, keepdims=True) > 0) * np.array([prior, prior, 0.0])
 
 
 def as_outcomes(counts: Counts, ties: Ties) -> Counts:
@@ -182,11 +182,10 @@ def terms_of(outcomes: Counts, difference: Numbers, log_tie: Numbers | float) ->
 
 def gradient_of(terms: Terms, conditions: int, *, ties: bool) -> Numbers:
     """Gradient (B, K) from terms (B, P); K is C, and one more for ln ν with `ties`."""
-    incidence = np.zeros((terms.gradient.shape[-1], conditions))
     first, second = members(conditions)
-    rows = np.arange(len(first))
-    incidence[rows, first], incidence[rows, second] = 1, -1
-    gradient = terms.gradient @ incidence
+    upper = np.zeros((*terms.gradient.shape[:-1], conditions, conditions))
+    upper[..., first, second] = terms.gradient
+    gradient = upper.sum(-1) - upper.sum(-2)
     return np.concatenate([gradient, terms.gradient_tie.sum(-1, keepdims=True)], -1) if ties else gradient
 
 

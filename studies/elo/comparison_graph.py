@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, members
+from studies.elo.pair_counts import FIRST, SECOND, TIED, Counts, PairCounts, members
 
 Mask = NDArray[np.bool_]
 
@@ -30,8 +30,19 @@ def refuse_disconnected(counts: Counts, conditions: Sequence[str]) -> None:
         names = "; ".join(f"({number}) {_listed(conditions, part)}" for number, part in enumerate(parts, 1))
         raise ValueError(
             f"the comparisons fall into {len(parts)} parts that nobody compared with each other: {names}; "
-            "collect votes between the parts, or report one part with --conditions"
+            "collect votes between the parts, or report one part with --conditions, the largest with --largest-part"
         )
+
+
+def largest_part(counts: Counts, conditions: int) -> list[int]:
+    """Of counts (P, 3), the most conditions that a chain of comparisons joins; of equally many, those of most votes."""
+    votes, (first, second) = counts.sum(-1), members(conditions)
+    parts = _parts(_reachable(_edges(votes[None], conditions, both=True))[0])
+
+    def size(part: list[int]) -> tuple[int, float]:
+        return len(part), float(votes[np.isin(first, part) & np.isin(second, part)].sum())
+
+    return max(parts, key=size)
 
 
 def dominances(counts: Counts, conditions: Sequence[str]) -> list[str]:
@@ -96,9 +107,26 @@ def _edges(weight: NDArray[np.float64], conditions: int, *, both: bool) -> Mask:
     return edges
 
 
-def connected_without(rest: NDArray[np.float64], conditions: int) -> Mask:
-    """Which comparison graphs hang together, given the votes on each pair (B, P); shape (B,)."""
-    return _all_true(_reachable(_edges(rest, conditions, both=True)))
+def groups_that_join(counts: PairCounts, prior: float = 0.0) -> tuple[int, ...]:
+    """Groups of votes without which the comparisons would fall into parts; none with a prior, which joins them."""
+    own, total = counts.count.sum(1), counts.total().sum(1)
+    only = np.flatnonzero(own == total[counts.pair])
+    if prior > 0 or not len(only):
+        return ()
+    first, second = members(counts.conditions)
+    adjacent = _edges(total[None], counts.conditions, both=True)[0].astype(np.float32)
+    found = []
+    for rows in np.split(only, np.flatnonzero(np.diff(counts.group[only])) + 1):
+        a, b = (side[counts.pair[rows]] for side in (first, second))
+        adjacent[a, b] = adjacent[b, a] = 0
+        reached, before = np.eye(1, counts.conditions, dtype=bool)[0], 0
+        while reached.sum() > before:
+            before = reached.sum()
+            reached |= reached.astype(np.float32) @ adjacent > 0
+        if not reached.all():
+            found.append(int(counts.group[rows[0]]))
+        adjacent[a, b] = adjacent[b, a] = 1
+    return tuple(found)
 
 
 def _reachable(edges: Mask) -> Mask:

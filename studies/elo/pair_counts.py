@@ -5,6 +5,7 @@ first < second, numbered as `numpy.triu_indices(C, 1)` orders them: P = C(C − 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +79,12 @@ def pair_count(conditions: int) -> int:
     return conditions * (conditions - 1) // 2
 
 
+@lru_cache(maxsize=8)
 def members(conditions: int) -> tuple[Codes, Codes]:
-    """First and second condition of each pair, shapes (P,)."""
-    return np.triu_indices(conditions, 1)
+    """First and second condition of each pair, shapes (P,), not to be written to."""
+    first, second = np.triu_indices(conditions, 1)
+    first.flags.writeable = second.flags.writeable = False
+    return first, second
 
 
 def square(pairs: NDArray[np.float64], conditions: int) -> NDArray[np.float64]:

@@ -1,9 +1,8 @@
 """Elo at the paper's size and at a thousand times its conditions: `python tests/benchmarks/bench_elo.py`.
 
-1,000 participant-bootstrap replicates of 7,650 votes over 5 conditions, from the coded votes on, beside what others
-offer for the same replicates: choix's dense solver and its solver on pairs, and evalica, each in a loop over the same
-kind of resampled votes (a part is timed and scaled). Then 1,000,000 votes over 100 conditions by 2,000 people, from
-a file to intervals, in a process of its own whose peak memory is taken.
+The whole analysis of 7,650 votes over 5 conditions, from the coded votes on, beside the fit alone by choix and evalica.
+Then 1,000,000 votes over 100 conditions by 2,000 people on 500 prompts, from a file to the report, in a process of its
+own whose peak memory is taken; and 49,463 votes over 316 conditions.
 """
 
 import os
@@ -36,96 +35,80 @@ def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, fl
     return min(times[1:]), float(np.median(times[1:]))
 
 
-def replicates_table() -> None:
+def one_study() -> None:
     import choix
     import evalica
 
-    from studies.elo.bradley_terry import fit_counts
-    from studies.elo.inference.bootstrap import bootstrap
-    from studies.elo.pair_counts import PairCounts, square
+    from studies.elo.analysis import analyse
     from tests.studies.elo.voters import Population
 
-    rng = np.random.default_rng(0)
-    votes = Population(votes_each=1275).study(6, rng)
-    counts = PairCounts.of(votes, votes.participant, 6)
-    fit = fit_counts(counts.total(), votes.conditions)
+    votes = Population(votes_each=1275, prompt_spread_elo=35).study(6, np.random.default_rng(0))
     winner = np.where(votes.outcome == 0, votes.left, votes.right)
     loser = np.where(votes.outcome == 0, votes.right, votes.left)
-    rows = [np.flatnonzero(votes.participant == n) for n in range(6)]
-    by_person = square(counts.by_group(), 5)
+    pairs = np.stack([winner, loser], 1).tolist()
 
-    def people() -> np.ndarray:
-        return rng.integers(0, 6, 6)
+    def evalica_fit() -> None:
+        evalica.bradley_terry(winner.tolist(), loser.tolist(), [evalica.Winner.X] * len(votes), tolerance=1e-12)
 
-    def resampled() -> np.ndarray:
-        return np.concatenate([rows[n] for n in people()])
-
-    def choix_pairs() -> None:
-        drawn = resampled()
-        choix.ilsr_pairwise(5, np.stack([winner[drawn], loser[drawn]], 1).tolist())
-
-    def evalica_pairs() -> None:
-        drawn = resampled()
-        evalica.bradley_terry(winner[drawn].tolist(), loser[drawn].tolist(), [evalica.Winner.X] * len(drawn))
-
-    def choix_dense() -> None:
-        choix.ilsr_pairwise_dense(by_person[people()].sum(0))
-
-    print(f"{REPLICATES:,} participant-bootstrap replicates of {len(votes):,} votes over 5 conditions, one core")  # noqa: T201
+    print(f"{len(votes):,} votes over 5 conditions, 6 participants, 18 prompts, one core")  # noqa: T201
     print("| | least | median |\n|---|---:|---:|")  # noqa: T201
-    for label, work, timed in (
-        ("ours, counting included", lambda: bootstrap(votes, fit, "participant", replicates=REPLICATES), REPLICATES),
-        ("choix dense, counted by person beforehand", choix_dense, 200),
-        ("evalica, loop", evalica_pairs, 20),
-        ("choix on pairs, loop", choix_pairs, 10),
+    for label, work in (
+        ("ours: fit, two-way clustered errors, tests, rank sets, diagnostics", lambda: analyse(votes)),
+        ("evalica, the fit alone", evalica_fit),
+        ("choix on pairs, the fit alone", lambda: choix.ilsr_pairwise(5, pairs)),
     ):
-        loop = 1 if timed == REPLICATES else timed
-        least, median = seconds(lambda work=work, loop=loop: [work() for _ in range(loop)], 10 if loop == 1 else 3)
-        print(f"| {label} | {least * REPLICATES / timed:.3f} s | {median * REPLICATES / timed:.3f} s |")  # noqa: T201
+        least, median = seconds(work)
+        print(f"| {label} | {1000 * least:.0f} ms | {1000 * median:.0f} ms |")  # noqa: T201
 
 
 def large_files(folder: Path) -> list[Path]:
-    """1,000,000 votes with names like real ones, as CSV and Parquet."""
-    rng = np.random.default_rng(1)
-    count, conditions = 1_000_000, 100
-    strength = rng.normal(0, 0.5, conditions)
-    left = rng.integers(0, conditions, count)
-    right = (left + rng.integers(1, conditions, count)) % conditions
-    won = rng.random(count) < 1 / (1 + np.exp(strength[right] - strength[left]))
-    winner = np.where(rng.random(count) < 0.1, "tie", np.where(won, "left", "right"))
-    names = np.array([f"condition-{n}" for n in range(conditions)])
-    people = np.array([f"participant-{n}" for n in range(2000)])
-    prompts = np.array([f"prompt-{n}" for n in range(500)])
-    table = pa.table(
-        {
-            "participant": people[rng.integers(0, 2000, count)],
-            "prompt_id": prompts[rng.integers(0, 500, count)],
-            "left": names[left],
-            "right": names[right],
-            "winner": winner,
-        }
-    )
+    """1,000,000 votes on 100 conditions with names like real ones, as CSV and Parquet."""
+    table = votes_table(1_000_000, conditions=100, participants=2000, prompts=500)
     pyarrow.csv.write_csv(table, folder / "votes.csv")
     pq.write_table(table, folder / "votes.parquet")
     return [folder / "votes.csv", folder / "votes.parquet"]
 
 
+def votes_table(votes: int, *, conditions: int, participants: int, prompts: int) -> pa.Table:
+    """Votes of one taste, a tenth of them ties."""
+    rng = np.random.default_rng(1)
+    strength = rng.normal(0, 0.5, conditions)
+    left = rng.integers(0, conditions, votes)
+    right = (left + rng.integers(1, conditions, votes)) % conditions
+    won = rng.random(votes) < 1 / (1 + np.exp(strength[right] - strength[left]))
+    names = np.array([f"condition-{n}" for n in range(conditions)])
+    return pa.table(
+        {
+            "participant": np.array([f"participant-{n}" for n in range(participants)])[
+                rng.integers(0, participants, votes)
+            ],
+            "prompt_id": np.array([f"prompt-{n}" for n in range(prompts)])[rng.integers(0, prompts, votes)],
+            "left": names[left],
+            "right": names[right],
+            "winner": np.where(rng.random(votes) < 0.1, "tie", np.where(won, "left", "right")),
+        }
+    )
+
+
 def analyse_one(path: Path) -> None:
-    """What the process of one file does: from the file to fit, intervals and tests."""
+    """What the process of one file does: from the file to the report folder."""
     began = time.perf_counter()
     from studies.elo.analysis import analyse
+    from studies.elo.reporting.report import write_report
     from studies.elo.vote_files import read_votes
 
     imported = time.perf_counter()
     votes = read_votes(path)
     read = time.perf_counter()
     report = analyse(votes)
+    analysed = time.perf_counter()
+    write_report(report, path.parent / "report")
     done = time.perf_counter()
-    assert len(report.conditions) == 100
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(  # noqa: T201
-        f"| {path.suffix[1:]} | {imported - began:.2f} s | {read - imported:.2f} s | {done - read:.2f} s "
-        f"| {done - imported:.2f} s | {time.process_time():.2f} s | {peak:.0f} MB |"
+        f"| {len(votes):,} × {len(report.conditions)}, {path.suffix[1:]} | {imported - began:.2f} s "
+        f"| {read - imported:.2f} s | {analysed - read:.2f} s | {done - analysed:.2f} s | {done - began:.2f} s "
+        f"| {time.process_time():.2f} s | {peak:.0f} MB |"
     )
 
 
@@ -133,12 +116,17 @@ def main() -> None:
     if len(sys.argv) > 1:
         analyse_one(Path(sys.argv[1]))
         return
-    replicates_table()
-    print("\n1,000,000 votes over 100 conditions by 2,000 participants", flush=True)  # noqa: T201
-    print("| file | imports | reading | analysis | both | CPU in all | peak memory |")  # noqa: T201
-    print("|---|---:|---:|---:|---:|---:|---:|", flush=True)  # noqa: T201
-    with tempfile.TemporaryDirectory() as folder:
-        for path in large_files(Path(folder)):
+    one_study()
+    print("\n| votes × conditions | imports | reading | analysis | report | all | CPU | peak memory |")  # noqa: T201
+    print("|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)  # noqa: T201
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = large_files(folder)
+        for votes, conditions in ((49_463, 316), (8_931, 5)):
+            files.append(folder / f"votes-{conditions}.csv")
+            table = votes_table(votes, conditions=conditions, participants=120, prompts=160)
+            pyarrow.csv.write_csv(table, files[-1])
+        for path in files:
             subprocess.run([sys.executable, __file__, str(path)], check=True)
 
 

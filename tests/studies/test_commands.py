@@ -168,9 +168,24 @@ def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:
     described.write_text(text[:40])
     assert "study.json" in refused("serve", pair_study.folder)
     described.write_text(text.replace('"seed"', '"sede"'))
-    assert "sede: Extra inputs are not permitted" in refused("serve", pair_study.folder)
+    assert refused("serve", pair_study.folder).endswith("study.json: seed: Field required")
+    described.write_text(text.replace('"repeats"', '"repaets"'))
+    assert "repaets: Extra inputs are not permitted" in refused("serve", pair_study.folder)
 
 
 def test_simulation_needs_raters_with_a_known_taste(pair_study: Study, run_folder: Build) -> None:
     (pair_study.folder.parent / "run" / "truth.parquet").unlink()
     assert "name their truth.parquet by --truth" in refused("simulate", pair_study.folder)
+
+
+def test_a_seed_is_secret_unless_it_is_given_and_then_the_command_says_what_that_means(
+    run_folder: Build, images: Path, tmp_path: Path
+) -> None:
+    run = run_folder()
+    for name, command in (("pairs", ["pairs", run]), ("rating", ["rating", "--images", images])):
+        secret = steer_study(*command, "--out", tmp_path / f"{name}1")
+        given = steer_study(*command, "--out", tmp_path / f"{name}2", "--seed", 5)
+        assert "--seed" not in secret.stdout
+        assert "blind only to who does not know --seed 5" in given.stdout
+        assert read_study(tmp_path / f"{name}1").settings.seed > 2**40
+        assert read_study(tmp_path / f"{name}2").settings.seed == 5

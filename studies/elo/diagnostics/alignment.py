@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.metrics import Interval
-from studies.elo.inference.clustered import Coefficient, clustered_logistic, clustered_share
+from studies.elo.inference.clustered import Clusters, Coefficient, clustered_logistic, clustered_share
+from studies.elo.inference.generalisation import Generalisation
 from studies.elo.votes import LEFT, TIE, Votes
 
 _MOST_BINS = 8
@@ -42,28 +43,25 @@ class Alignment:
     """About equally many votes each, by ascending margin."""
 
 
-def alignment(votes: Votes) -> Alignment | None:
-    """How the scores of the shown images agree with the votes; None where no vote has scores.
-
-    Intervals are by participant.
-    """
+def alignment(votes: Votes, to: Generalisation) -> Alignment | None:
+    """How the scores of the shown images agree with the votes; None where no vote has scores."""
     if votes.left_score is None or votes.right_score is None:
         return None
     margin = votes.left_score - votes.right_score
     usable = np.isfinite(margin) & (margin != 0) & (votes.outcome != TIE)
     if not usable.any():
         return None
-    margin, participant = margin[usable], votes.participant[usable]
+    margin, clusters = margin[usable], Clusters.of(votes.participant[usable], votes.prompt[usable])
     won = ((votes.outcome[usable] == LEFT) == (margin > 0)).astype(float)
     size = np.abs(margin)
     scale = float(size.max())
-    slope = clustered_logistic(size[:, None] / scale, participant, won)
+    slope = clustered_logistic(np.zeros((len(size), 1), np.int64), size[:, None] / scale, won, clusters, 1, to)
     return Alignment(
         votes=len(won),
         left_out=int(len(votes) - usable.sum()),
-        higher_won=clustered_share(participant, won),
+        higher_won=clustered_share(clusters, won, to),
         slope=_rescaled(slope[0], scale) if slope else None,
-        bins=tuple(_bins(size, participant, won)),
+        bins=tuple(_bins(size, clusters, won, to)),
     )
 
 
@@ -71,7 +69,7 @@ def _rescaled(slope: Coefficient, scale: float) -> Coefficient:
     return Coefficient(value=slope.value / scale, ci_low=slope.ci_low / scale, ci_high=slope.ci_high / scale, p=slope.p)
 
 
-def _bins(size: np.ndarray, participant: np.ndarray, won: np.ndarray) -> list[MarginBin]:
+def _bins(size: np.ndarray, clusters: Clusters, won: np.ndarray, to: Generalisation) -> list[MarginBin]:
     count = int(np.clip(len(size) // _LEAST_IN_BIN, 1, _MOST_BINS))
     edges = np.unique(np.quantile(size, np.linspace(0, 1, count + 1)[1:-1]))
     number = np.searchsorted(edges, size, side="left")
@@ -84,7 +82,7 @@ def _bins(size: np.ndarray, participant: np.ndarray, won: np.ndarray) -> list[Ma
                 margin_high=float(size[rows].max()),
                 margin_mean=float(size[rows].mean()),
                 votes=int(rows.sum()),
-                higher_won=clustered_share(participant[rows], won[rows]),
+                higher_won=clustered_share(clusters.select(rows), won[rows], to),
             )
         )
     return bins

@@ -1,26 +1,32 @@
 """What limits the conclusions, in plain words: each caveat is one sentence that a reader without statistics follows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from studies.elo.bradley_terry import Fit
 from studies.elo.comparison_graph import dominances
 from studies.elo.diagnostics.reliability import Retest
 from studies.elo.diagnostics.side_bias import SideBias
-from studies.elo.inference.cluster_covariance import Covariance
+from studies.elo.inference.covariance import Covariance
+from studies.elo.inference.generalisation import MEANINGS, Errors, Generalisation
 from studies.elo.pair_counts import Counts
 from studies.elo.votes import Votes
 
 LEAST_PARTICIPANTS = 20
 LEAST_PROMPTS = 10
+ENOUGH_PROMPTS = 18
+LEAST_COVERAGE = 0.93
+"""Of an interval that is called 95%."""
 LEAST_VOTES = 10
 """Of one participant, or on one prompt."""
 MOST_SHARE = 0.25
 """Of all votes by one participant, when there are `LEAST_PARTICIPANTS` or more."""
 LEAST_RETEST = 0.7
-LEAST_STANDARD_ERROR = 1e-6
-"""Of a log strength; below it is rounding."""
+LEAST_ERROR_ELO = 1e-4
+"""Below it is rounding."""
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +36,14 @@ class Evidence:
     votes: Votes
     total: Counts
     """(P, 3)"""
-    method: str
-    """Of the intervals that lead."""
-    prior: float
+    to: Generalisation
+    fit: Fit
     covariance: Covariance
-    without_fit: Mapping[str, tuple[int, int]]
-    """Replicates without a finite fit, and all of them, by bootstrap."""
+    people_spread: float | None
+    """Standard deviation over people of a condition's Elo beyond chance; None where it was not estimated."""
+    prompt_spread: float | None
+    left_out: tuple[str, ...]
+    """Conditions that no chain of votes joins with those that are reported."""
     side: SideBias
     retest: Retest | None
 
@@ -44,7 +52,8 @@ def caveats(evidence: Evidence) -> tuple[str, ...]:
     """All caveats, the gravest first."""
     return (
         *_of_fit(evidence),
-        *_of_people(evidence.votes, evidence.method),
+        *_of_generalisation(evidence),
+        *_of_votes(evidence.votes),
         *_of_balance(evidence.votes, evidence.side),
         *_of_reliability(evidence.votes, evidence.retest),
     )
@@ -57,51 +66,123 @@ def _of_fit(evidence: Evidence) -> Iterator[str]:
             f"The votes are separable: {'; '.join(dominant)}. Without the prior no finite Elo would fit them, so how "
             "far these conditions lie from the others is set by the prior and not by the votes."
         )
-    if evidence.prior > 0:
-        yield f"A prior of {evidence.prior:g} wins to each side of every pair is part of the fit; it evens out all Elo."
-    for name, (missing, replicates) in evidence.without_fit.items():
-        if missing:
-            ends = ", so those have open ends" if missing > 0.025 * replicates else ""
+    prior = evidence.fit.prior
+    if prior > 0:
+        compared = int((evidence.total.sum(-1) > 0).sum())
+        share = 2 * prior * compared / (2 * prior * compared + len(evidence.votes))
+        yield (
+            f"A prior of {prior:g} wins to each side of each of {compared:,} compared pairs is part of the fit, "
+            f"{share:.1%} of all it rests on; it evens out all Elo."
+        )
+    if evidence.left_out:
+        yield (
+            f"Left out, because no vote connects them with the rest: {_named(evidence.left_out)}. "
+            "Their Elo cannot be compared with these."
+        )
+    names = evidence.votes.participants, evidence.votes.prompts
+    for what, who, alone in zip(("participant", "prompt"), names, evidence.covariance.alone, strict=True):
+        if alone:
             yield (
-                f"{missing:,} of {replicates:,} replicates of the {name} bootstrap have no finite fit, because a "
-                f"condition won or lost all its votes in them; they count as beyond both ends of its intervals{ends}."
+                f"Without {_plural(len(alone), what)} ({_named([who[n] for n in alone])}) some conditions would not be "
+                f"compared at all: how {what}s differ there cannot be seen, and intervals of these conditions are too "
+                "narrow."
             )
-    if evidence.covariance.clusters > 1 and evidence.covariance.standard_error.max() < LEAST_STANDARD_ERROR:
-        yield (
-            "All participants voted in the same proportions, so how people differ can't be seen: intervals by "
-            "participant have no width, and p values mean nothing."
-        )
-    if evidence.covariance.correction == "CR1" and evidence.covariance.clusters > 1:
-        yield (
-            "Without one of the participants some conditions would not be compared at all, so the cluster-robust "
-            "intervals use the plain correction (CR1), which is too narrow when people vote unequally often."
-        )
 
 
-def _of_people(votes: Votes, method: str) -> Iterator[str]:
+def _of_generalisation(evidence: Evidence) -> Iterator[str]:
+    """For whom the intervals hold, and what that rests on."""
+    votes, to = evidence.votes, evidence.to
     people, prompts = len(votes.participants), len(votes.prompts)
+    errors = evidence.covariance.of_conditions(to)
     if people == 1:
         yield (
             "All votes come from one participant: they say what this person prefers, and nothing about others; "
-            "intervals by participant can't be given."
+            + (
+                "intervals for other people can't be given, those with --generalise-to prompts or these can."
+                if "people" in to
+                else f"the intervals are for {MEANINGS[to]}."
+            )
         )
     elif people < LEAST_PARTICIPANTS:
+        known = f"Only {people} participants voted, fewer than {LEAST_PARTICIPANTS}: how people differ is hardly known"
+        yield f"{known}, which is why the intervals are so wide." if "people" in to else f"{known}."
+    if prompts == 1:
         yield (
-            f"Only {people} participants voted, fewer than {LEAST_PARTICIPANTS}: how people differ is hardly known. "
-            "The cluster-robust interval still holds about its 95%; the bootstraps' are too narrow, the iid one most."
+            "All votes are on one prompt: nothing is known about other prompts"
+            + (", and the intervals are for other people on this very prompt." if to == "people+prompts" else "")
+            + ("; intervals for other prompts can't be given." if to == "prompts" else "")
+            + ("." if to in ("people", "these") else "")
         )
-    if method == "iid":
-        yield "The iid intervals take every vote for another person's; they are too narrow if people voted often."
-    if method == "two-way":
-        yield "The two-way intervals are cautious: where chance in single votes prevails they cover 99%, not 95%."
-    if method == "two-way" and prompts < LEAST_PROMPTS:
-        yield f"Only {prompts} prompts were shown: intervals over other prompts rest on very few."
+    elif prompts < LEAST_PROMPTS:
+        yield _few_prompts(evidence, prompts)
+    cells = evidence.covariance.cell_count
+    if people > 1 and prompts > 1 and cells in (people, prompts):
+        who = "Every prompt was shown to one participant" if cells == prompts else "Every participant saw one prompt"
+        yield (
+            f"{who} only: how prompts differ cannot be told from how people differ"
+            + ("; the intervals count both together." if to == "people+prompts" else ".")
+        )
+    if np.nanmax(errors.error, initial=0) < LEAST_ERROR_ELO and np.isfinite(errors.error).all():
+        what = "prompts were answered" if to == "prompts" else "participants voted"
+        yield (
+            f"All {what} in the same proportions, so how they differ can't be seen: the intervals have no width, and "
+            "p values mean nothing."
+        )
+    elif to != "people+prompts" and people > 1 and prompts > 1:
+        yield from _too_narrow(evidence, errors)
+
+
+def _few_prompts(evidence: Evidence, prompts: int) -> str:
+    both, fixed = (
+        float(np.mean(evidence.covariance.of_conditions(to).half_width())) for to in ("people+prompts", "people")
+    )
+    told = f"Only {prompts} prompts were shown"
+    if np.isfinite([both, fixed]).all():
+        told += (
+            f": for these very prompts the intervals are ±{fixed:.0f} Elo, for prompts like them ±{both:.0f} "
+            "(mean over the conditions)"
+        )
+    return f"{told}. Show {ENOUGH_PROMPTS} or more to say something about other prompts."
+
+
+def _too_narrow(evidence: Evidence, errors: Errors) -> Iterator[str]:
+    """How often an interval that is not for other people and other prompts would hold the truth for them."""
+    from scipy.special import stdtr
+
+    both = evidence.covariance.of_conditions("people+prompts")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        held = float(np.nanmean(1 - 2 * stdtr(both.freedom, -errors.half_width() / both.error)))
+    spreads = [
+        f"{what} differ by {spread:.0f} Elo"
+        for what, spread in (("people", evidence.people_spread), ("prompts", evidence.prompt_spread))
+        if spread is not None
+    ]
+    if held < LEAST_COVERAGE:
+        yield (
+            f"The intervals are for {MEANINGS[evidence.to]}. For other people and other prompts they are too narrow: "
+            f"they would hold the truth in {held:.0%} of such studies, not in 95%"
+            + (f", because {' and '.join(spreads)} beyond chance" if spreads else "")
+            + "; --generalise-to people+prompts gives those that hold."
+        )
+
+
+def _of_votes(votes: Votes) -> Iterator[str]:
+    people = len(votes.participants)
     yield from _few(np.bincount(votes.participant), "participant", "gave", votes.participants)
     yield from _few(np.bincount(votes.prompt), "prompt", "got", votes.prompts)
     most = np.bincount(votes.participant)
     if people >= LEAST_PARTICIPANTS and most.max() > MOST_SHARE * len(votes):
         name = votes.participants[int(most.argmax())]
         yield f"Participant {name} alone gave {most.max() / len(votes):.0%} of all votes."
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _plural(count: int, what: str) -> str:
+    return f"one {what}" if count == 1 else f"any of {count:,} {what}s"
 
 
 def _few(count: np.ndarray, what: str, verb: str, names: tuple[str, ...]) -> Iterator[str]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
-from studies.elo.inference.clustered import clustered_share
+from studies.elo.inference.clustered import Clusters, clustered_ratio, clustered_share
+from studies.elo.inference.generalisation import Generalisation
 from studies.elo.pair_counts import FIRST, SECOND, TIED, outcomes_of
 from studies.elo.votes import LEFT, TIE, Votes
 
@@ -22,7 +23,7 @@ class Retest:
     unmatched: int
     """Repeats whose first showing has no vote."""
     same: Interval
-    """Share of repeats with the same answer, by participant."""
+    """Share of repeats with the same answer."""
     kappa: float
     """Cohen's kappa (1960, Educ. Psychol. Meas. 20): 0 is chance, 1 is always the same; nan if all answers are one."""
 
@@ -35,13 +36,13 @@ class Agreement:
     """What counts as the same comparison."""
     units: int
     """Comparisons with two participants or more."""
-    pairwise: float
-    """Chance that two participants on the same comparison answer alike, mean over comparisons by pairs."""
+    pairwise: Interval
+    """Chance that two participants on the same comparison answer alike; every two answers count alike."""
     alpha: float
     """Krippendorff's alpha for nominal data (2019, Content Analysis, ch. 12): 0 is chance, 1 is perfect."""
 
 
-def retest(votes: Votes) -> Retest | None:
+def retest(votes: Votes, to: Generalisation) -> Retest | None:
     """Repeats against first showings, matched by participant and trial; None where nothing was repeated."""
     if votes.trial is None or not votes.repeat.any():
         return None
@@ -52,15 +53,16 @@ def retest(votes: Votes) -> Retest | None:
     at = np.searchsorted(keys, key[again]).clip(0, max(0, len(keys) - 1))
     matched = keys[at] == key[again] if len(keys) else np.zeros(len(again), bool)
     before, after = answer[first[position[at[matched]]]] if len(keys) else answer[:0], answer[again[matched]]
+    clusters = Clusters.of(votes.participant[again[matched]], votes.prompt[again[matched]])
     return Retest(
         repeats=int(matched.sum()),
         unmatched=int((~matched).sum()),
-        same=clustered_share(votes.participant[again[matched]], (before == after).astype(float)),
+        same=clustered_share(clusters, (before == after).astype(float), to),
         kappa=_kappa(before, after),
     )
 
 
-def agreement(votes: Votes) -> Agreement | None:
+def agreement(votes: Votes, to: Generalisation) -> Agreement | None:
     """Agreement of participants about the same comparison; None where no comparison has two participants.
 
     The same comparison is the same two images where images are known, else the same trial, else the same prompt with
@@ -69,22 +71,30 @@ def agreement(votes: Votes) -> Agreement | None:
     unit, name = _units(votes)
     keys, rows = np.unique(unit * len(votes.participants) + votes.participant, return_index=True)
     _, unit = np.unique(keys // max(1, len(votes.participants)), return_inverse=True)
-    answers = np.zeros((int(unit.max(initial=-1)) + 1, 3))
-    np.add.at(answers, (unit, _answers(votes)[rows]), 1)
-    answers = answers[answers.sum(1) >= 2]
-    if not len(answers):
+    answer = _answers(votes)[rows]
+    units = int(unit.max(initial=-1)) + 1
+    answers = np.bincount(3 * unit + answer, minlength=3 * units).reshape(units, 3).astype(float)
+    shared = answers.sum(1)[unit] >= 2
+    if not shared.any():
         return None
-    size = answers.sum(1)
-    alike = (answers * (answers - 1)).sum(1)
-    observed = 1 - (alike / (size - 1)).sum() / size.sum()
-    total = answers.sum(0)
-    expected = 1 - (total * (total - 1)).sum() / (size.sum() * (size.sum() - 1))
+    others = answers.sum(1)[unit] - 1
+    clusters = Clusters.of(votes.participant[rows[shared]], votes.prompt[rows[shared]])
+    alike = (answers[unit, answer] - 1)[shared]
     return Agreement(
         unit=name,
-        units=len(answers),
-        pairwise=float(alike.sum() / (size * (size - 1)).sum()),
-        alpha=float(1 - observed / expected) if expected > 0 else math.nan,
+        units=int((answers.sum(1) >= 2).sum()),
+        pairwise=clustered_ratio(clusters, alike, others[shared], to, twice=True),
+        alpha=_alpha(answers[answers.sum(1) >= 2]),
     )
+
+
+def _alpha(answers: NDArray[np.float64]) -> float:
+    """Krippendorff's alpha of answers (units, 3), two or more a unit."""
+    size, total = answers.sum(1), answers.sum(0)
+    alike = (answers * (answers - 1)).sum(1)
+    observed = 1 - (alike / (size - 1)).sum() / size.sum()
+    expected = 1 - (total * (total - 1)).sum() / (size.sum() * (size.sum() - 1))
+    return float(1 - observed / expected) if expected > 0 else math.nan
 
 
 def _answers(votes: Votes) -> Codes:

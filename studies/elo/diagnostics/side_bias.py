@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from predictor.metrics import Interval
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
-from studies.elo.inference.clustered import Coefficient, clustered_logistic, clustered_share
-from studies.elo.votes import LEFT, TIE, Votes
+from studies.elo.inference.clustered import Clusters, Coefficient, clustered_share, fit_logistic, logistic_rows
+from studies.elo.inference.generalisation import Generalisation, errors_for
+from studies.elo.votes import LEFT, TIE, Codes, Votes
 
-_MOST_NUMBERS = 1 << 24
-"""A design with more numbers than this is not made."""
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +25,18 @@ class SideBias:
     left_elo: Interval | None
     """What the left side adds, in Elo, with the conditions' strengths in the model; None without a finite estimate."""
     p: float | None
-    """Of no side effect; Wald test by participant."""
+    """Wald test of no side effect."""
 
 
-def side_bias(votes: Votes) -> SideBias:
-    """Share of left wins with its interval by participant, and Bradley–Terry with a term for the left side."""
+def side_bias(votes: Votes, to: Generalisation) -> SideBias:
+    """Share of left wins with its interval, and Bradley–Terry with a term for the left side."""
     decided = votes.select(votes.outcome != TIE)
     left_won = (decided.outcome == LEFT).astype(float)
-    term = _left_term(decided, left_won)
+    clusters = Clusters.of(decided.participant, decided.prompt)
+    term = _left_term(decided, left_won, clusters, to)
     return SideBias(
         decided=len(decided),
-        left_share=clustered_share(decided.participant, left_won),
+        left_share=clustered_share(clusters, left_won, to),
         left_elo=_in_elo(term) if term else None,
         p=term.p if term else None,
     )
@@ -45,21 +46,23 @@ def _in_elo(term: Coefficient) -> Interval:
     return Interval(*(ELO_PER_LOG_STRENGTH * value for value in (term.value, term.ci_low, term.ci_high)))
 
 
-def _left_term(votes: Votes, left_won: NDArray[np.float64]) -> Coefficient | None:
+def _left_term(votes: Votes, left_won: Numbers, clusters: Clusters, to: Generalisation) -> Coefficient | None:
     conditions = len(votes.conditions)
     if conditions < 2 or not 0 < left_won.mean() < 1:
         return None
-    cell = (votes.participant * conditions + votes.left) * conditions + votes.right
-    cells, inverse = np.unique(cell, return_inverse=True)
+    cells, inverse = np.unique(votes.left * conditions + votes.right, return_inverse=True)
     weight, wins = np.bincount(inverse), np.bincount(inverse, left_won)
-    participant, rest = np.divmod(cells, conditions**2)
-    left, right = np.divmod(rest, conditions)
-    if len(cells) * conditions > _MOST_NUMBERS:
+    fit = fit_logistic(
+        *_design(*np.divmod(cells, conditions), conditions), wins / weight, weight.astype(float), conditions
+    )
+    if fit is None:
         return None
-    design = np.zeros((len(cells), conditions + 1))
-    rows = np.arange(len(cells))
-    design[rows, 0] = 1
-    design[rows, 1 + left] = 1
-    design[rows, 1 + right] -= 1
-    found = clustered_logistic(design[:, :-1], participant, wins / weight, weight.astype(float))
-    return found[0] if found else None
+    rows = logistic_rows(fit, *_design(votes.left, votes.right, conditions), left_won)
+    return fit.tested(errors_for(clusters.variances(rows, fit.information, to), to))[0]
+
+
+def _design(left: Codes, right: Codes, conditions: int) -> tuple[Codes, Numbers]:
+    """Columns and values of the left side's term and both conditions' strengths; the last condition's is 0."""
+    columns = np.stack([np.zeros_like(left), 1 + left, 1 + right], 1)
+    values = np.where(columns < conditions, [1.0, 1.0, -1.0], 0.0)
+    return np.minimum(columns, conditions - 1), values

@@ -1,7 +1,6 @@
-"""Estimates from votes that come in clusters: what one participant answers is not independent of their other answers.
+"""Estimates from votes that come in clusters: one participant's answers go together, and so do those on one prompt.
 
-Every spread here is that of whole participants, with t quantiles on G − 1 degrees of freedom for G of them; with one
-participant there is no spread, and ends are nan.
+Shares and logistic regressions, with the errors that `studies.elo.inference.generalisation` defines.
 """
 
 import math
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
+from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
+from studies.elo.inference.sandwich import Rows, information_of, jackknife, plain
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -26,73 +27,152 @@ class Coefficient:
     p: float
 
 
-def t_quantile(clusters: int, level: float = 0.95) -> float:
-    """Two-sided t quantile for this many clusters; nan for fewer than two."""
-    from scipy.special import stdtrit
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clusters:
+    """Whose answer each of n votes is, and on which prompt.
 
-    return float(stdtrit(clusters - 1, (1 + level) / 2)) if clusters > 1 else math.nan
+    Example:
 
-
-def t_p_value(statistic: Numbers, clusters: int) -> Numbers:
-    """Two-sided p values of t statistics; nan for fewer than two clusters."""
-    from scipy.special import stdtr
-
-    statistic = np.asarray(statistic, float)
-    return 2 * stdtr(clusters - 1, -np.abs(statistic)) if clusters > 1 else np.full_like(statistic, np.nan)
-
-
-def clustered_share(cluster: Codes, hit: Numbers) -> Interval:
-    """Mean of `hit` (n,) over all votes, as a ratio of cluster totals (Cochran 1977, section 6.3; linearised).
-
-    The interval is t(G − 1), within 0 and 1; nan where there are no votes.
+        Clusters.of(votes)
     """
-    if not len(hit):
-        return Interval(math.nan, math.nan, math.nan)
-    size, share = np.bincount(cluster), float(np.mean(hit))
-    residual = np.bincount(cluster, hit) - share * size
-    groups = int(np.count_nonzero(size))
-    if groups < 2:
-        return Interval(share, math.nan, math.nan)
-    half = t_quantile(groups) * math.sqrt(groups / (groups - 1) * float(residual @ residual)) / len(hit)
-    return Interval(share, max(0.0, share - half), min(1.0, share + half))
+
+    participant: Codes
+    prompt: Codes
+
+    @classmethod
+    def of(cls, participant: Codes, prompt: Codes) -> "Clusters":
+        """Of codes (n,) that may leave out numbers."""
+        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt))
+
+    def select(self, rows: NDArray[np.bool_]) -> "Clusters":
+        """Those of some of the votes."""
+        return Clusters.of(self.participant[rows], self.prompt[rows])
+
+    @property
+    def cell(self) -> Codes:
+        """The participant's votes on the prompt, (n,)."""
+        return without_gaps(self.participant * (int(self.prompt.max(initial=0)) + 1) + self.prompt)
+
+    def variances(self, rows: Rows, information: Numbers, to: Generalisation) -> Variances:
+        """Of all K parameters, as far as `to` needs them; `rows` are one a vote, `information` is (K, K)."""
+
+        def known(group: Codes, *needed: Generalisation, jackknifed: bool = False) -> Numbers:
+            if to not in needed:
+                return np.full(len(information), math.nan)
+            groups = int(group.max(initial=-1)) + 1
+            if jackknifed:
+                return np.diagonal(jackknife(rows, group, groups, information)).clip(0)
+            return np.diagonal(plain(rows, group, groups, information)).clip(0)
+
+        return Variances(
+            people=known(self.participant, "people+prompts", "people", jackknifed=True),
+            prompts=known(self.prompt, "people+prompts", "prompts", jackknifed=True),
+            cells=known(self.cell, "people+prompts"),
+            votes=known(np.arange(len(self.participant)), "these"),
+            sample=Sample.of(self.participant, self.prompt),
+        )
 
 
-def clustered_logistic(
-    design: Numbers, cluster: Codes, hit: Numbers, weight: Numbers | None = None
-) -> list[Coefficient] | None:
-    """Logistic regression by Newton's method, with a cluster-robust covariance (CR1; Liang and Zeger 1986).
+def clustered_share(clusters: Clusters, hit: Numbers, to: Generalisation) -> Interval:
+    """Mean of `hit` (n,) over all votes with its 95% interval, within 0 and 1; nan where there are no votes."""
+    return clustered_ratio(clusters, hit, np.ones(len(hit)), to)
+
+
+def clustered_ratio(
+    clusters: Clusters, above: Numbers, below: Numbers, to: Generalisation, *, twice: bool = False
+) -> Interval:
+    """Ratio of two totals over votes with its 95% interval, within 0 and 1 (Cochran 1977, section 6.3; linearised).
 
     Parameters
     ----------
-    design, cluster, hit, weight
-        Shapes (n, K), (n,), (n,), (n,). `hit` lies in 0 to 1, `weight` counts votes.
-
-    Returns
-    -------
-    One coefficient a column, in log odds; None where no finite maximum is found.
+    above, below
+        Shapes (n,); what each vote adds to both totals.
+    twice
+        Every vote is in the totals with another participant's once more, as where pairs of votes on one prompt are
+        counted: without a participant both are gone.
     """
-    weight = np.ones(len(hit)) if weight is None else weight
-    coefficient = np.zeros(design.shape[1])
+    if not below.sum() > 0:
+        return Interval(math.nan, math.nan, math.nan)
+    value = float(above.sum() / below.sum())
+    weight = np.sqrt(below)
+    rows = Rows(
+        columns=np.zeros((len(below), 1), np.int64),
+        score=(above - value * below)[:, None],
+        root=weight[:, None, None],
+    )
+    found = clusters.variances(rows, np.array([[below.sum()]]), to)
+    if twice:
+        found = Variances(
+            people=4 * found.people, prompts=found.prompts, cells=4 * found.cells, votes=4 * found.votes,
+            sample=found.sample,
+        )  # fmt: skip
+    half = float(errors_for(found, to).half_width()[0])
+    if math.isnan(half):
+        return Interval(value, math.nan, math.nan)
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Logistic:
+    """A logistic regression at its maximum."""
+
+    coefficient: Numbers
+    """(K,)"""
+    information: Numbers
+    """(K, K)"""
+
+    def tested(self, errors: Errors) -> list[Coefficient]:
+        """Every coefficient with its interval."""
+        half, p = errors.half_width(), errors.p_values(self.coefficient)
+        return [
+            Coefficient(value=float(b), ci_low=float(b - h), ci_high=float(b + h), p=float(q))
+            for b, h, q in zip(self.coefficient, half, p, strict=True)
+        ]
+
+
+def fit_logistic(columns: Codes, values: Numbers, hit: Numbers, weight: Numbers, size: int) -> Logistic | None:
+    """Logistic regression by Newton's method; None where no finite maximum is found.
+
+    Parameters
+    ----------
+    columns, values
+        (R, W): the coefficients that a row touches, and by what they are multiplied.
+    hit, weight
+        (R,): from 0 to 1, and how many votes a row is.
+    size
+        K
+    """
+    coefficient = np.zeros(size)
     for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip(design @ coefficient, -40, 40)))
-        curvature = design.T @ (design * (weight * chance * (1 - chance))[:, None])
-        if np.linalg.cond(curvature) > 1e12:
+        chance = 1 / (1 + np.exp(-np.clip((values * coefficient[columns]).sum(1), -40, 40)))
+        root = values * np.sqrt(weight * chance * (1 - chance))[:, None]
+        information = information_of(columns, root[:, None], size)
+        if np.linalg.cond(information) > 1e12:
             return None
-        step = np.linalg.solve(curvature, design.T @ (weight * (hit - chance)))
+        gradient = np.bincount(columns.ravel(), (values * (weight * (hit - chance))[:, None]).ravel(), size)
+        step = np.linalg.solve(information, gradient)
         coefficient = coefficient + step * min(1, 3 / max(float(np.abs(step).max()), 1e-300))
         if np.abs(step).max() < 1e-9:
-            break
-    else:
+            return Logistic(coefficient=coefficient, information=information)
+    return None
+
+
+def logistic_rows(fit: Logistic, columns: Codes, values: Numbers, hit: Numbers) -> Rows:
+    """The rows of a regression, one a vote; arguments as those of `fit_logistic`."""
+    chance = 1 / (1 + np.exp(-(values * fit.coefficient[columns]).sum(1)))
+    return Rows(
+        columns=columns,
+        score=values * (hit - chance)[:, None],
+        root=(values * np.sqrt(chance * (1 - chance))[:, None])[:, None],
+    )
+
+
+def clustered_logistic(
+    columns: Codes, values: Numbers, hit: Numbers, clusters: Clusters, size: int, to: Generalisation
+) -> list[Coefficient] | None:
+    """Logistic regression of votes, one a row, with clustered errors; arguments as those of `fit_logistic`."""
+    fit = fit_logistic(columns, values, hit, np.ones(len(hit)), size)
+    if fit is None:
         return None
-    groups = int(np.count_nonzero(np.bincount(cluster)))
-    residual = weight * (hit - chance)
-    score = np.stack([np.bincount(cluster, residual * column) for column in design.T], 1)
-    influence = np.linalg.solve(curvature, score.T)
-    error = np.sqrt(groups / (groups - 1) * (influence**2).sum(1)) if groups > 1 else np.full(len(coefficient), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = t_p_value(coefficient / error, groups)
-    half = t_quantile(groups) * error
-    return [
-        Coefficient(value=float(b), ci_low=float(b - h), ci_high=float(b + h), p=float(q))
-        for b, h, q in zip(coefficient, half, p, strict=True)
-    ]
+    rows = logistic_rows(fit, columns, values, hit)
+    return fit.tested(errors_for(clusters.variances(rows, fit.information, to), to))

@@ -1,22 +1,35 @@
-"""How many votes, and by how many people, a study needs to tell two conditions apart.
+"""How many people, and on how many prompts, a study needs to tell two conditions apart.
 
-A participant's answers share that participant's taste, so their votes say less than as many people's would: the
-variance of a difference is 2τ²/G for people who differ by τ in each condition, plus that of G·k single votes. The
-test is the report's own, Wald with t(G − 1), so few participants cost more than the normal approximation says.
+With people who differ by τ in each condition, prompts that differ by σ, G participants with k votes each and P prompts,
+the difference of two log strengths varies by 2τ²/G + 2σ²/P + v/(G k), where v is the variance of one vote. Votes of one
+person, or on one prompt, are no substitute for further people and prompts: without more prompts no number of people may
+do. The test is the report's own (`studies.elo.inference.generalisation`), with its degrees of freedom.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
+from studies.elo.inference.generalisation import (
+    GENERALISATIONS,
+    MEANINGS,
+    Generalisation,
+    Sample,
+    Variances,
+    errors_for,
+)
 from studies.elo.pair_counts import members
 
 DEFAULT_SPREAD_ELO = 35.0
 """Between people, in one condition's Elo, as measured on people who rated the same images."""
+DEFAULT_PROMPT_SPREAD_ELO = 35.0
+"""Between prompts, in one condition's Elo: as much as between people."""
 
-MOST_PARTICIPANTS = 10_000_000
+MOST_PARTICIPANTS = 1_000_000
+MOST_PROMPTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,30 +38,51 @@ class Plan:
 
     Example:
 
-        plan_study(27, conditions=5, votes_each=100).participants
+        plan_study(27, conditions=5, votes_each=100, prompts=60).participants
     """
 
     difference_elo: float
     conditions: int
     votes_each: int
+    prompts: int
+    generalise_to: Generalisation
     spread_elo: float
+    prompt_spread_elo: float
     power: float
     level: float
-    participants: int
-    votes: int
-    """participants × votes_each."""
-    independent_votes: int
-    """Votes that would do if each came from another person (normal approximation)."""
-    design_effect: float
-    """How many votes of this study are worth one independent vote."""
+    participants: int | None
+    """The least number; None where no number does with so many prompts."""
+    most_power: float
+    """What the most participants would reach with so many prompts."""
+    prompts_needed: int | None
+    """Where no number of participants does: prompts with which twice the least number of participants does."""
+    participants_then: int | None
+    """As many participants, with `prompts_needed`."""
+
+    @property
+    def votes(self) -> int | None:
+        """participants × votes_each."""
+        return None if self.participants is None else self.participants * self.votes_each
 
     def __str__(self) -> str:
-        return (
+        aim = (
             f"To tell {self.difference_elo:g} Elo between two of {self.conditions} conditions at {self.power:.0%} "
-            f"power: {self.participants:,} participants with {self.votes_each:,} votes each, {self.votes:,} votes "
-            f"({self.independent_votes:,} if independent; people differing by {self.spread_elo:g} Elo make that "
-            f"{self.design_effect:.1f} times as many)"
+            f"power for {MEANINGS[self.generalise_to]}"
         )
+        spread = (
+            f"people differing by {self.spread_elo:g} Elo and prompts by {self.prompt_spread_elo:g}, "
+            f"{self.votes_each:,} votes each"
+        )
+        if self.participants is not None:
+            enough = f"{self.participants:,} participants on {self.prompts:,} prompts"
+            return f"{aim}: {enough}, {self.votes:,} votes ({spread})"
+        without = (
+            f"{aim}: no number of participants is enough on {self.prompts:,} prompts, which reach "
+            f"{self.most_power:.0%} at most ({spread})"
+        )
+        if self.prompts_needed is None:
+            return f"{without}; plan for a larger difference"
+        return f"{without}; {self.participants_then:,} participants on {self.prompts_needed:,} prompts are"
 
 
 def plan_study(
@@ -56,11 +90,14 @@ def plan_study(
     *,
     conditions: int,
     votes_each: int,
+    prompts: int,
+    generalise_to: Generalisation = "people+prompts",
     spread_elo: float = DEFAULT_SPREAD_ELO,
+    prompt_spread_elo: float = DEFAULT_PROMPT_SPREAD_ELO,
     power: float = 0.8,
     level: float = 0.05,
 ) -> Plan:
-    """The least number of participants whose votes tell two conditions apart.
+    """The least number of participants whose votes tell two conditions apart, and the prompts that takes.
 
     Parameters
     ----------
@@ -68,33 +105,52 @@ def plan_study(
         Between the two; the other conditions lie half-way between them, and all pairs are shown equally often.
     votes_each
         Votes of each participant, repeats and attention checks not counted.
-    spread_elo
-        Standard deviation over people of one condition's Elo, independent between conditions.
+    spread_elo, prompt_spread_elo
+        Standard deviation over people, and over prompts, of one condition's Elo, independent between conditions.
     level
         Of the two-sided test of this one pair.
 
     Raises
     ------
     ValueError
-        A number is out of its range, or more than `MOST_PARTICIPANTS` would be needed.
+        A number is out of its range.
     """
-    _refuse(difference_elo, conditions, votes_each, spread_elo, power, level)
-    difference = difference_elo / ELO_PER_LOG_STRENGTH
-    of_people = 2 * (spread_elo / ELO_PER_LOG_STRENGTH) ** 2
-    of_vote = _variance_of_one_vote(difference, conditions)
-    of_one = of_people + of_vote / votes_each
-    participants = _least_participants(difference**2 / of_one, power, level)
+
+    def reached(participants: int, on: int) -> float:
+        return power_of(
+            difference_elo,
+            participants=participants,
+            prompts=on,
+            conditions=conditions,
+            votes_each=votes_each,
+            generalise_to=generalise_to,
+            spread_elo=spread_elo,
+            prompt_spread_elo=prompt_spread_elo,
+            level=level,
+        )
+
+    if not 0 < power < 1:
+        raise ValueError(f"power must lie between 0 and 1, got {power}; 0.8 is usual")
+    participants = _least(lambda number: reached(number, prompts) >= power, MOST_PARTICIPANTS)
+    needed = then = None
+    if participants is None and reached(MOST_PARTICIPANTS, MOST_PROMPTS) >= power:
+        least = _least(lambda number: reached(number, MOST_PROMPTS) >= power, MOST_PARTICIPANTS)
+        then = 2 * (least or MOST_PARTICIPANTS)
+        needed = _least(lambda number: reached(then, number) >= power, MOST_PROMPTS)
     return Plan(
         difference_elo=difference_elo,
         conditions=conditions,
         votes_each=votes_each,
+        prompts=prompts,
+        generalise_to=generalise_to,
         spread_elo=spread_elo,
+        prompt_spread_elo=prompt_spread_elo,
         power=power,
         level=level,
         participants=participants,
-        votes=participants * votes_each,
-        independent_votes=math.ceil((_normal(1 - level / 2) + _normal(power)) ** 2 * of_vote / difference**2),
-        design_effect=1 + votes_each * of_people / of_vote,
+        most_power=reached(MOST_PARTICIPANTS, prompts),
+        prompts_needed=needed,
+        participants_then=then,
     )
 
 
@@ -104,7 +160,10 @@ def power_of(
     participants: int,
     conditions: int,
     votes_each: int,
+    prompts: int,
+    generalise_to: Generalisation = "people+prompts",
     spread_elo: float = DEFAULT_SPREAD_ELO,
+    prompt_spread_elo: float = DEFAULT_PROMPT_SPREAD_ELO,
     level: float = 0.05,
 ) -> float:
     """Chance that a study of so many participants finds the difference; arguments as in `plan_study`.
@@ -114,17 +173,38 @@ def power_of(
     ValueError
         A number is out of its range.
     """
-    _refuse(difference_elo, conditions, votes_each, spread_elo, 0.5, level)
+    _refuse(difference_elo, conditions, votes_each, prompts, spread_elo, prompt_spread_elo, level, generalise_to)
     if participants < 2:
         raise ValueError(f"participants must be 2 or more, got {participants}")
     difference = difference_elo / ELO_PER_LOG_STRENGTH
-    of_people = 2 * (spread_elo / ELO_PER_LOG_STRENGTH) ** 2
-    of_one = of_people + _variance_of_one_vote(difference, conditions) / votes_each
-    return _power(participants, difference**2 / of_one, level)
+    votes = participants * votes_each
+    of_votes = _variance_of_one_vote(difference, conditions) / votes
+    of_people = 2 * (spread_elo / ELO_PER_LOG_STRENGTH) ** 2 / participants + of_votes
+    of_prompts = 2 * (prompt_spread_elo / ELO_PER_LOG_STRENGTH) ** 2 / prompts + of_votes
+    found = errors_for(
+        Variances(
+            people=np.array([of_people]),
+            prompts=np.array([of_prompts]),
+            cells=np.array([of_votes]),
+            votes=np.array([of_votes]),
+            sample=Sample(people=participants, prompts=prompts, votes=votes),
+        ),
+        generalise_to,
+    )
+    if math.isnan(found.error[0]):
+        return 0.0
+    return _power(difference / float(found.error[0]), float(found.freedom[0]), level)
 
 
 def _refuse(
-    difference_elo: float, conditions: int, votes_each: int, spread_elo: float, power: float, level: float
+    difference_elo: float,
+    conditions: int,
+    votes_each: int,
+    prompts: int,
+    spread_elo: float,
+    prompt_spread_elo: float,
+    level: float,
+    generalise_to: str,
 ) -> None:
     if not 0 < difference_elo <= 2000:
         raise ValueError(f"the difference must lie between 0 and 2000 Elo, got {difference_elo}; 27 is the paper's")
@@ -132,10 +212,15 @@ def _refuse(
         raise ValueError(f"conditions must be 2 or more, got {conditions}")
     if votes_each < 1:
         raise ValueError(f"votes of each participant must be 1 or more, got {votes_each}")
-    if not (math.isfinite(spread_elo) and spread_elo >= 0):
-        raise ValueError(f"the spread between people must be 0 Elo or more, got {spread_elo}")
-    if not (0 < power < 1 and 0 < level < 1):
-        raise ValueError(f"power and level must lie between 0 and 1, got {power} and {level}")
+    if prompts < 1:
+        raise ValueError(f"prompts must be 1 or more, got {prompts}")
+    for what, spread in (("people", spread_elo), ("prompts", prompt_spread_elo)):
+        if not (math.isfinite(spread) and spread >= 0):
+            raise ValueError(f"the spread between {what} must be 0 Elo or more, got {spread}")
+    if generalise_to not in GENERALISATIONS:
+        raise ValueError(f"generalise-to {generalise_to!r}: unknown; use {', '.join(GENERALISATIONS)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}; 0.05 is usual")
 
 
 def _variance_of_one_vote(difference: float, conditions: int) -> float:
@@ -151,34 +236,24 @@ def _variance_of_one_vote(difference: float, conditions: int) -> float:
     return float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 
 
-def _least_participants(effect: float, power: float, level: float) -> int:
+def _least(enough: Callable[[int], bool], most: int) -> int | None:
+    """The least number from 2 to `most` that is enough, if larger ones are, too; None where none is."""
     low, high = 1, 2
-    while _power(high, effect, level) < power:
-        low, high = high, 2 * high
-        if low > MOST_PARTICIPANTS:
-            raise ValueError(
-                f"more than {MOST_PARTICIPANTS:,} participants would be needed; plan for a larger difference in Elo"
-            )
+    while not enough(high):
+        low, high = high, min(2 * high, most)
+        if low == most:
+            return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(middle, effect, level) >= power else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def _power(participants: int, effect: float, level: float) -> float:
-    """Power of the two-sided t test; `effect` is the squared difference by one participant's variance."""
-    from scipy.stats import norm, t
+def _power(shift: float, freedom: float, level: float) -> float:
+    """Power of the two-sided t test, whose statistic is shifted by so many standard errors."""
+    from scipy.special import nctdtr, ndtr, stdtrit
 
-    freedom, shift = participants - 1, math.sqrt(participants * effect)
-    critical = float(t.ppf(1 - level / 2, freedom))
+    critical = float(stdtrit(freedom, 1 - level / 2))
     if freedom > 10_000:
-        return float(norm.sf(critical - shift) + norm.cdf(-critical - shift))
-    from scipy.special import nctdtr
-
+        return float(ndtr(shift - critical) + ndtr(-critical - shift))
     return float(1 - nctdtr(freedom, shift, critical) + nctdtr(freedom, shift, -critical))
-
-
-def _normal(share: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(share))

@@ -1,19 +1,15 @@
-"""Which conditions differ, and which ranks each can have, from estimates and their cluster-robust covariance."""
+"""Which conditions differ, and which ranks each can have, from p values of all pairs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.bradley_terry import Fit
-from studies.elo.inference.cluster_covariance import Covariance
-from studies.elo.inference.clustered import t_p_value
 from studies.elo.pair_counts import members
 
 Numbers = NDArray[np.float64]
-
-_DRAWS = 10_000
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +19,6 @@ class RankSet:
     condition: str
     best: int
     worst: int
-
-
-def wald_p_values(fit: Fit, covariance: Covariance) -> Numbers:
-    """Two-sided p values (P,) of equal strength of each pair, t(G − 1); nan with one cluster."""
-    first, second = members(len(fit.log_strength))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (fit.log_strength[first] - fit.log_strength[second]) / covariance.standard_error_of_differences
-    return t_p_value(statistic, covariance.clusters)
 
 
 def holm(p: Numbers) -> Numbers:
@@ -44,42 +32,37 @@ def holm(p: Numbers) -> Numbers:
     return adjusted
 
 
-def rank_sets(conditions: tuple[str, ...], fit: Fit, covariance: Covariance, *, seed: int = 0) -> list[RankSet]:
+def rank_sets(conditions: Sequence[str], log_strength: Numbers, p: Numbers, level: float = 0.05) -> list[RankSet]:
     """Sets that hold all the true ranks at once with 95% confidence.
 
     After Mogstad, Romano, Shaikh and Wilhelm (2024, Rev. Econ. Studies 91): a condition's best rank is one more than
-    the number of conditions surely above it, by simultaneous intervals for all differences; the critical value is the
-    95% quantile of the largest |t|, simulated from the multivariate t distribution with the estimates' covariance and
-    G − 1 degrees of freedom. With one cluster every rank is possible.
+    the number of conditions surely above it. A pair is sure where its p value (P,) is below `simultaneous_level`, so
+    that each pair keeps degrees of freedom of its own. Where no p value is known every rank is possible.
     """
     count = len(conditions)
     first, second = members(count)
-    error = covariance.standard_error_of_differences
+    sure, difference = p < simultaneous_level(count, level), log_strength[first] - log_strength[second]
     better = np.zeros((count, count), bool)
-    if covariance.clusters > 1:
-        difference = fit.log_strength[first] - fit.log_strength[second]
-        sure = np.abs(difference) > critical_value(covariance, seed=seed) * error
-        better[first, second] = sure & (difference > 0)
-        better[second, first] = sure & (difference < 0)
+    better[first, second] = sure & (difference > 0)
+    better[second, first] = sure & (difference < 0)
     above, below = better.sum(0), better.sum(1)
     return [RankSet(name, 1 + int(above[n]), count - int(below[n])) for n, name in enumerate(conditions)]
 
 
-def critical_value(covariance: Covariance, *, seed: int = 0, level: float = 0.95) -> float:
-    """The value that the largest |t| of all pairwise differences stays below with this chance."""
-    rng = np.random.default_rng(seed)
-    first, second = members(len(covariance.matrix))
-    error = covariance.standard_error_of_differences
-    values, vectors = np.linalg.eigh(covariance.matrix)
-    root = vectors * np.sqrt(values.clip(0))
-    freedom = covariance.clusters - 1
-    step = max(1, min(_DRAWS, _CHUNK // max(1, len(first))))
-    largest = []
-    for low in range(0, _DRAWS, step):
-        draws = min(step, _DRAWS - low)
-        normal = rng.standard_normal((draws, len(values))) @ root.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.abs(normal[:, first] - normal[:, second]) / error
-        statistic[:, error == 0] = 0
-        largest.append(statistic.max(1, initial=0) / np.sqrt(rng.chisquare(freedom, draws) / freedom))
-    return float(np.quantile(np.concatenate(largest), level))
+@lru_cache
+def simultaneous_level(conditions: int, level: float = 0.05) -> float:
+    """p below which a difference is sure when all pairs are looked at together.
+
+    2 Φ(−q/√2) with q the upper quantile of the range of so many standard normal values (Tukey 1953).
+    """
+    from scipy.special import ndtr
+
+    node, weight = np.polynomial.legendre.leggauss(400)
+    node, weight = 8 * node, 8 * weight * np.exp(-32 * node**2) / np.sqrt(2 * np.pi)
+
+    low, high = 0.0, 20.0
+    while high - low > 1e-10:
+        q = (low + high) / 2
+        within = conditions * float(weight @ (ndtr(node + q) - ndtr(node)) ** (conditions - 1))
+        low, high = (q, high) if within < 1 - level else (low, q)
+    return float(2 * ndtr(-high / np.sqrt(2)))

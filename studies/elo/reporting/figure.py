@@ -10,6 +10,7 @@ from html import escape
 
 from studies.elo.analysis import ConditionElo, Report
 from studies.elo.diagnostics.alignment import Alignment
+from studies.elo.inference.generalisation import MEANINGS
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -32,6 +33,8 @@ _MOST_LEVEL_NAMES = 6
 _LONGEST_NAME = 20
 _LETTER_PX = 9
 """As wide as a letter of the widest usual font."""
+_TITLE_LETTER_PX = 7.8
+"""As wide as the mean letter of a sentence in that font."""
 
 
 def elo_figure(report: Report) -> str:
@@ -43,7 +46,8 @@ def elo_figure(report: Report) -> str:
     column = 92 if not turned else 46
     reach = [0.71 * _LETTER_PX * len(label) * turned for label in labels]
     left = max(_LEFT, *(own - column * (n + 0.5) for n, own in enumerate(reach)))
-    width = left + max(column * len(labels), 300) + 16
+    title = f"Elo, {_interval_name(report)}"
+    width = max(left + max(column * len(labels), 300) + 16, _TITLE_LETTER_PX * len(title))
     column = (width - left - 16) / len(labels)
     foot = 34 + max(reach)
 
@@ -51,7 +55,7 @@ def elo_figure(report: Report) -> str:
         return _TOP + _HEIGHT * (high - min(max(value, low), high)) / (high - low)
 
     def parts() -> Iterator[str]:
-        yield f'<text x="0" y="14">Elo, {_interval_name(report)}</text>'
+        yield f'<text x="0" y="14">{title}</text>'
         for n in range(round((high - low) / step) + 1):
             tick = low + n * step
             kind = "mean" if tick == 1000 else "grid"
@@ -137,13 +141,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _interval_name(report: Report) -> str:
-    how = {
-        "cluster": "clustered by participant",
-        "participant": "participant bootstrap",
-        "iid": "bootstrap of votes",
-        "two-way": "bootstrap of participants and prompts",
-    }[report.options.intervals]
-    return f"with 95% intervals ({how})"
+    return f"with 95% intervals for {MEANINGS[report.options.generalise_to]}"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float, float]:

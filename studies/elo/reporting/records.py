@@ -7,11 +7,11 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.elo.analysis import Report
+from studies.elo.inference.generalisation import CLUSTERED, MEANINGS
 from studies.elo.inference.group_elo import GroupElo
 
 
@@ -23,10 +23,9 @@ def as_dict(report: Report) -> dict[str, Any]:
         "settings": settings_of(report),
         "warnings": list(report.warnings),
         "rank_sets": {r.condition: [r.best, r.worst] for r in report.ranks},
-        "intervals": {method: _plain(ends) for method, ends in report.intervals.items()},
-        "replicates_without_fit": dict(report.without_fit),
-        "wins": _plain(report.wins),
-        "ties": _plain(report.ties),
+        "intervals": {to: _plain(ends) for to, ends in report.intervals.items()},
+        "wins": report.wins,
+        "ties": report.ties,
         "tie_parameter": report.tie_parameter,
         "side_bias": _plain(report.side),
         "test_retest": _plain(report.retest),
@@ -39,25 +38,38 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def settings_of(report: Report) -> dict[str, Any]:
     """How the votes were analysed, and how many there were."""
+    to = report.options.generalise_to
     return {
         "ties": report.options.ties,
-        "intervals": report.options.intervals,
+        "generalise_to": to,
+        "intervals_and_tests_hold_for": MEANINGS[to],
         "level": 0.95,
         "prior": report.options.prior,
-        "replicates": report.options.replicates,
-        "seed": report.options.seed,
         "only_conditions": list(report.options.conditions) if report.options.conditions else None,
         "votes": report.votes,
         "participants": len(report.participants),
         "prompts": len(report.prompts),
-        "tests": f"Wald, clustered by participant ({report.correction}), t({report.clusters - 1}), Holm",
+        "worth_equal_participants": round(report.sample.people, 1),
+        "worth_equal_prompts": round(report.sample.prompts, 1),
+        "largest_part": report.options.largest_part,
+        "tests": f"Wald, {CLUSTERED[to]}, t, Holm",
         "scale": "400 Elo a factor of ten in odds, mean 1000",
     }
 
 
 def write_json(report: Report, path: Path) -> Path:
-    """elo.json; the same votes and settings give the same bytes."""
-    path.write_text(json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    """elo.json, a row a line; the same votes and settings give the same bytes."""
+    line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+    def lines(value: Any) -> str:
+        if isinstance(value, list) and value:
+            return "[\n    " + ",\n    ".join(map(line, value)) + "\n  ]"
+        if isinstance(value, dict) and value:
+            return "{\n    " + ",\n    ".join(f"{line(key)}: {line(own)}" for key, own in value.items()) + "\n  }"
+        return line(value)
+
+    parts = (f"  {line(name)}: {lines(value)}" for name, value in as_dict(report).items())
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
     return path
 
 
@@ -82,12 +94,14 @@ def _by_group(groups: GroupElo | None, labels: tuple[str, ...], names: tuple[str
 
 def _plain(value: Any) -> Any:
     """As JSON has it: no dataclasses, tuples, nan or infinity."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | int):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(own) for own in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
     return value

@@ -7,7 +7,7 @@ policy forbids every request. The caveats come before the numbers.
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from studies.elo.analysis import METHODS, ConditionElo, PairTest, Report
+from studies.elo.analysis import ConditionElo, PairTest, Report
+from studies.elo.inference.generalisation import CLUSTERED, MEANINGS, Generalisation
 from studies.elo.inference.group_elo import GroupElo
 from studies.elo.reporting.figure import MINUS, calibration_figure, elo_figure
 from studies.elo.reporting.records import settings_of, write_json, write_parquet
@@ -27,11 +28,23 @@ MOST_GROUPS_SHOWN = 200
 MOST_MATRIX = 20
 """Conditions in the win matrix; a larger one can't be read, and elo.json has it."""
 
-METHOD_NAMES = {
-    "cluster": "cluster-robust, by participant",
-    "participant": "participant bootstrap",
-    "iid": "bootstrap of single votes",
-    "two-way": "bootstrap of participants × prompts",
+HOLDS: Mapping[Generalisation, str] = {
+    "people+prompts": (
+        "Intervals and p values hold for other people and other prompts: both participants and prompts count as drawn "
+        "from many like them (two-way clustered by participant and prompt)."
+    ),
+    "people": (
+        "Intervals and p values hold for other people, but for these very prompts only: participants count as drawn "
+        "from many like them (clustered by participant), prompts as given."
+    ),
+    "prompts": (
+        "Intervals and p values hold for other prompts, but for these very people only: prompts count as drawn from "
+        "many like them (clustered by prompt), participants as given."
+    ),
+    "these": (
+        "Intervals and p values hold for these very people and prompts only: they say how the same people, voting once "
+        "more on the same prompts, might vote by chance."
+    ),
 }
 
 
@@ -92,8 +105,10 @@ def render(report: Report, figure: str, examples: Sequence[Example] = (), *, tit
         calibration=Markup(calibration_figure(report.alignment)) if report.alignment else None,
         lede=lede(report),
         ranks={r.condition: str(r.best) if r.best == r.worst else f"{r.best}–{r.worst}" for r in report.ranks},
-        methods=[(method, METHOD_NAMES[method]) for method in METHODS if method in report.intervals],
-        method=METHOD_NAMES[report.options.intervals],
+        holds=HOLDS[report.options.generalise_to],
+        meaning=MEANINGS[report.options.generalise_to],
+        clustered=CLUSTERED[report.options.generalise_to],
+        meanings=MEANINGS,
         names=[c.condition for c in report.conditions],
         pairs=report.pairs[:MOST_PAIRS_SHOWN],
         matrix=len(report.conditions) <= MOST_MATRIX,
@@ -112,13 +127,15 @@ def lede(report: Report) -> str:
         f"“{best.condition}” comes first with {_elo(best.elo)} Elo{_between(best)}. It would be preferred to "
         f"“{second.condition}”, the next, {chance:.0%} of the time"
     )
+    meaning = MEANINGS[report.options.generalise_to]
     if math.isnan(lead.p_holm):
-        return f"{sentence}; one participant can't tell how far that holds for others."
+        return f"{sentence}; these votes can't tell how far that holds for {meaning}."
     if lead.p_holm < 0.05:
-        return f"{sentence}: more than chance explains ({p_value(lead.p_holm)})."
+        return f"{sentence}: more than chance explains, for {meaning} ({p_value(lead.p_holm)})."
     clear = _clear_of(report.pairs, best)
     beaten = ", ".join(f"“{name}”" for name in clear) or "none of the others"
-    return f"{sentence}, which chance alone could explain ({p_value(lead.p_holm)}). It clearly beats {beaten}."
+    unsure = f"{sentence}, which chance alone could explain ({p_value(lead.p_holm)})"
+    return f"{unsure}. For {meaning} it clearly beats {beaten}."
 
 
 def _clear_of(pairs: Sequence[PairTest], best: ConditionElo) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 
 from studies.elo.analysis import Report
+from studies.elo.inference.generalisation import MEANINGS
 
 _MOST_PAIRS_TOLD = 28
 
@@ -13,7 +14,7 @@ def table_of(report: Report) -> str:
     lines += [""] * bool(lines)
     lines.append(
         f"Elo (mean 1000) of {report.votes:,} votes by {len(report.participants):,} participants on "
-        f"{len(report.prompts):,} prompts, 95% intervals: {report.options.intervals}"
+        f"{len(report.prompts):,} prompts, 95% intervals for {MEANINGS[report.options.generalise_to]}"
     )
     width = max(len(c.condition) for c in report.conditions)
     ranks = {r.condition: str(r.best) if r.best == r.worst else f"{r.best}–{r.worst}" for r in report.ranks}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
-from studies.elo.analysis import METHODS, Options, analyse
+from studies.elo.analysis import Options, Report, analyse
+from studies.elo.inference.generalisation import GENERALISATIONS, MEANINGS
 from studies.elo.reporting.records import as_dict
 from studies.elo.reporting.report import Example, write_report
 from studies.elo.votes import LEFT, RIGHT, TIE, Votes
@@ -23,8 +25,8 @@ from tests.benchmarks.bench_elo import large_files
 from tests.studies.elo.voters import Population
 
 
-def study(participants: int = 24, seed: int = 0, **population) -> Votes:
-    return Population(**population).study(participants, np.random.default_rng(seed))
+def study(participants: int = 24, seed: int = 0, prompts: int = 18, **population) -> Votes:
+    return Population(**population).study(participants, np.random.default_rng(seed), prompts)
 
 
 def few(*rows: str, **more: list) -> Votes:
@@ -88,21 +90,44 @@ def test_pairs_have_the_better_one_first_and_agree_with_the_conditions() -> None
         assert (pair.p < 0.05) == (pair.ci_low > 0 or pair.ci_high < 0)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_interval_asked_for_is_the_one_that_leads(method) -> None:
-    report = analyse(study(), Options(intervals=method, replicates=200))
+@pytest.mark.parametrize("to", GENERALISATIONS)
+def test_the_interval_asked_for_is_the_one_that_leads(to) -> None:
+    report = analyse(study(), Options(generalise_to=to))
+    document = as_dict(report)
 
-    assert set(report.intervals) == set(METHODS)
+    assert set(report.intervals) == set(GENERALISATIONS)
     for c in report.conditions:
-        assert (c.ci_low, c.ci_high) == report.intervals[method][c.condition]
+        assert (c.ci_low, c.ci_high) == report.intervals[to][c.condition]
+    assert document["settings"]["generalise_to"] == to
+    assert document["settings"]["intervals_and_tests_hold_for"] == MEANINGS[to]
 
 
-def test_people_who_differ_make_the_iid_interval_too_narrow() -> None:
-    ends = analyse(study(votes_each=1000)).intervals
-    widths = {method: np.mean([high - low for low, high in ends[method].values()]) for method in METHODS}
+def test_the_more_is_taken_as_given_the_narrower_is_the_interval() -> None:
+    ends = analyse(study(votes_each=1000, prompt_spread_elo=35)).intervals
+    both, people, prompts, these = (np.mean([high - low for low, high in ends[to].values()]) for to in GENERALISATIONS)
 
-    assert widths["iid"] < 0.7 * widths["cluster"]
-    assert widths["participant"] == pytest.approx(widths["cluster"], rel=0.2)
+    assert these < 0.7 * people
+    assert these < 0.7 * prompts
+    assert both > 1.1 * max(people, prompts)
+
+
+def test_everything_with_an_error_follows_the_one_choice() -> None:
+    votes = study(40, prompt_spread_elo=60, tie_share=0.1)
+    rng = np.random.default_rng(5)
+    votes = replace(votes, left_score=rng.random(len(votes)), right_score=rng.random(len(votes)))
+    both, these = (analyse(votes, Options(generalise_to=to)) for to in ("people+prompts", "these"))
+
+    def widths(report: Report) -> list[float]:
+        assert report.agreement is not None
+        assert report.alignment is not None
+        found = [report.side.left_share, report.side.left_elo, report.agreement.pairwise, report.alignment.higher_won]
+        found += [report.alignment.slope, report.conditions[0], report.pairs[0], report.alignment.bins[0].higher_won]
+        return [one.ci_high - one.ci_low for one in found if one is not None]
+
+    assert len(widths(both)) == 8
+    assert not np.isclose(widths(both), widths(these), rtol=1e-3).any()
+    assert [p.p for p in both.pairs] != [p.p for p in these.pairs]
+    assert both.ranks != these.ranks
 
 
 def test_the_spread_of_people_is_found_and_their_own_elo_lies_nearer_than_everybodys() -> None:
@@ -144,14 +169,58 @@ def test_separable_votes_are_refused_and_with_a_prior_said_to_be() -> None:
     assert "A prior of 0.5 wins" in told(votes, prior=0.5)
 
 
-def test_replicates_without_a_fit_are_counted() -> None:
-    report = analyse(few(*["a>b"] * 12, "b>a", "b>c", "c>b", "a>c", "c>a"), Options(replicates=500))
+def test_the_share_of_a_prior_is_said_and_pairs_that_nobody_compared_get_none() -> None:
+    votes = few(*["a>b", "b>a"] * 10, *["b>c", "c>b"] * 10)
+    warning = told(votes, prior=0.5)
 
-    assert report.without_fit["iid"] > 50
-    assert f"{report.without_fit['iid']} of 500 replicates of the iid bootstrap have no finite fit" in "\n".join(
-        report.warnings
-    )
-    assert not np.isfinite([*report.intervals["iid"].values()]).all()
+    assert "A prior of 0.5 wins to each side of each of 2 compared pairs is part of the fit, 4.8% of all" in warning
+
+
+def test_parts_that_hang_apart_are_refused_and_the_largest_is_reported_on_request() -> None:
+    votes = few(*["a>b", "b>a", "b>c", "c>b"] * 5, *["x>y", "y>x"] * 30)
+
+    with pytest.raises(ValueError, match=r"2 parts .*the largest with --largest-part"):
+        analyse(votes)
+    report = analyse(votes, Options(largest_part=True))
+    assert {c.condition for c in report.conditions} == {"a", "b", "c"}
+    assert "Left out, because no vote connects them with the rest: x, y." in "\n".join(report.warnings)
+
+
+def test_one_prompt_and_few_prompts_are_said_with_what_they_mean() -> None:
+    one = study(30, prompts=1)
+    four = study(60, prompts=4, prompt_spread_elo=35)
+
+    assert "All votes are on one prompt: nothing is known about other prompts, and the intervals are for" in told(one)
+    assert "intervals for other prompts can't be given" in told(one, generalise_to="prompts")
+    warning = told(four)
+    assert "Only 4 prompts were shown: for these very prompts the intervals are ±1" in warning
+    assert "Show 18 or more" in warning
+
+
+def test_an_interval_that_is_too_narrow_for_others_says_how_often_it_would_hold() -> None:
+    differing, alike = study(200, prompt_spread_elo=35), study(30, spread_elo=80)
+    warning = told(differing, generalise_to="people")
+
+    assert "for other people, on these very prompts. For other people and other prompts they are too narrow" in warning
+    assert re.search(r"hold the truth in [567]\d% of such studies", warning)
+    assert re.search(r"prompts differ by [23]\d Elo", warning)
+    assert told(alike, generalise_to="people") == ""
+    assert "too narrow" not in told(differing)
+
+
+def test_prompts_of_ones_own_are_said_to_tell_nothing_apart() -> None:
+    votes = study(30, prompts=30)
+    shared = replace(votes, prompt=votes.participant // 2, prompts=votes.prompts[:15])
+
+    assert "Every prompt was shown to one participant only" in told(replace(votes, prompt=votes.participant))
+    assert "Every participant saw one prompt only" in told(shared)
+
+
+def test_a_condition_that_one_participant_alone_judged_is_said() -> None:
+    people = ["u1", "u2", "u3", "u4"] * 5 + ["u4"] * 4
+    votes = few(*["a>b", "b>a"] * 10, *["b>c", "c>b"] * 2, participant=people)
+
+    assert "Without one participant (u4) some conditions would not be compared at all" in told(votes)
 
 
 def test_people_who_all_voted_alike_are_said_to_show_no_spread() -> None:
@@ -160,15 +229,15 @@ def test_people_who_all_voted_alike_are_said_to_show_no_spread() -> None:
     assert "All participants voted in the same proportions" in told(votes)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_votes_that_tell_little_still_make_a_report(tmp_path: Path, method) -> None:
+@pytest.mark.parametrize("to", GENERALISATIONS)
+def test_votes_that_tell_little_still_make_a_report(tmp_path: Path, to) -> None:
     votes = few("a>b", "a>b", "b>c", "b<c", "a=b")
-    path = write_report(analyse(votes, Options(intervals=method, prior=0.5, replicates=50)), tmp_path)
-    open_ended = few(*["a>b"] * 5, "b>a", "b>c", "c>b", "a>c", "c>a")
-    write_report(analyse(open_ended, Options(intervals=method, replicates=50)), tmp_path / "open")
+    path = write_report(analyse(votes, Options(generalise_to=to, prior=0.5)), tmp_path)
+    two = few(*["a>b"] * 5, "b>a", "b>c", "c>b", "a>c", "c>a", participant=["ann"] * 6 + ["bob"] * 4)
+    write_report(analyse(two, Options(generalise_to=to)), tmp_path / "two")
 
     assert "All votes come from one participant" in path.read_text("utf-8")
-    for folder in (tmp_path, tmp_path / "open"):
+    for folder in (tmp_path, tmp_path / "two"):
         written = "".join((folder / name).read_text("utf-8") for name in ("report.html", "elo.svg"))
         assert not [word for word in (">nan", " nan", '"nan', ">inf", " inf", '"inf') if word in written]
 
@@ -188,7 +257,7 @@ def test_a_liking_for_the_left_is_measured_and_said() -> None:
     assert side.left_share.value == pytest.approx(0.6, abs=0.02)
     assert side.left_elo is not None
     assert side.left_elo.ci_low > 50
-    assert "People favour a side: the left image won 60%" in told(votes)
+    assert "People favour a side: the left image won 59%" in told(votes)
 
 
 def test_repeats_are_matched_compared_and_never_fitted() -> None:
@@ -233,7 +302,7 @@ def test_alpha_is_that_of_its_definition_pair_by_pair() -> None:
 
     assert found is not None
     assert found.units == len(units)
-    assert found.pairwise == pytest.approx(1 - np.mean([differ for differ, _ in pairs]))
+    assert found.pairwise.value == pytest.approx(1 - np.mean([differ for differ, _ in pairs]))
     assert found.alpha == pytest.approx(1 - observed / chance)
 
 
@@ -243,7 +312,7 @@ def test_people_who_answer_alike_agree_and_sides_do_not_matter() -> None:
     found = analyse(few("a>b", "b<a", "a<b", "b>a", participant=people, prompt_id=prompts))
 
     assert found.agreement is not None
-    assert (found.agreement.pairwise, found.agreement.alpha) == (1, 1)
+    assert (found.agreement.pairwise.value, found.agreement.alpha) == (1, 1)
 
 
 def test_a_score_that_decides_the_votes_is_found_to() -> None:
@@ -262,7 +331,7 @@ def test_a_score_that_decides_the_votes_is_found_to() -> None:
     assert sum(b.votes for b in found.bins) == found.votes == len(votes) - 100
 
 
-@pytest.mark.parametrize("option", [{"intervals": "bayes"}, {"ties": "none"}])
+@pytest.mark.parametrize("option", [{"generalise_to": "all"}, {"ties": "none"}])
 def test_an_option_that_is_unknown_is_refused(option: dict) -> None:
     with pytest.raises(ValueError, match="unknown; use"):
         analyse(study(3), Options(**option))
@@ -324,7 +393,7 @@ def test_a_hundred_conditions_make_a_report(tmp_path: Path) -> None:
     report = analyse(votes)
 
     assert write_report(report, tmp_path).stat().st_size < 3e6
-    assert set(report.intervals) == {"cluster"}
+    assert set(report.intervals) == set(GENERALISATIONS)
 
 
 @pytest.mark.slow

@@ -1,228 +1,147 @@
-"""Intervals: against a jackknife and other bootstraps, and how often they hold the truth."""
+"""What rests on the errors: shares, regressions, corrected p values, rank sets; and how often all that holds."""
 
 import numpy as np
 import pytest
+from scipy.stats import studentized_range, t
 
-from studies.elo.bradley_terry import Fit, fit_counts, fit_replicates, to_elo
-from studies.elo.inference.bootstrap import Replicates, Resampling, bootstrap
-from studies.elo.inference.cluster_covariance import cluster_covariance
-from studies.elo.inference.clustered import clustered_logistic, clustered_share, t_quantile
-from studies.elo.inference.power import plan_study, power_of
-from studies.elo.inference.ranks import critical_value, holm, rank_sets, wald_p_values
-from studies.elo.pair_counts import PairCounts, members
-from studies.elo.votes import Votes
-from tests.studies.elo.voters import Population
-
-
-def counted(votes: Votes) -> tuple[PairCounts, Fit]:
-    counts = PairCounts.of(votes, votes.participant, len(votes.participants))
-    return counts, fit_counts(counts.total(), votes.conditions)
-
-
-def study(participants: int = 12, seed: int = 0, **population) -> Votes:
-    return Population(**population).study(participants, np.random.default_rng(seed))
-
-
-@pytest.mark.parametrize("ties", ["half", "davidson"])
-def test_the_robust_covariance_is_that_of_a_jackknife_over_participants(ties) -> None:
-    votes = study(15, votes_each=400, unequal=True, tie_share=0.2)
-    counts = PairCounts.of(votes, votes.participant, 15)
-    fit = fit_counts(counts.total(), votes.conditions, ties=ties)
-    without = counts.total() - counts.by_group()
-    strength, log_tie = fit_replicates(without, 5, ties=ties)
-    jackknife = 14 / 15 * (strength - fit.log_strength).T @ (strength - fit.log_strength)
-
-    found = cluster_covariance(counts, fit)
-
-    assert found.correction == "CR3"
-    np.testing.assert_allclose(found.matrix, jackknife, rtol=0.03, atol=0.01 * np.abs(jackknife).max())
-    if ties == "davidson":
-        assert found.log_tie_variance == pytest.approx(14 / 15 * ((log_tie - fit.log_tie) ** 2).sum(), rel=0.03)
-
-
-def test_both_corrections_are_the_same_where_everybody_votes_alike_often() -> None:
-    base = PairCounts.of(study(1, votes_each=500), np.zeros(500, np.int64), 1).count
-    rng = np.random.default_rng(0)
-    counts = PairCounts(5, 8, np.repeat(np.arange(8), 10), np.tile(np.arange(10), 8), np.tile(base, (8, 1)))
-    wins = rng.binomial(counts.count.sum(1).astype(int), 0.4)
-    votes = counts.count.sum(1)
-    counts = PairCounts(5, 8, counts.group, counts.pair, np.stack([wins, votes - wins, 0 * votes], 1))
-    fit = fit_counts(counts.total(), "ABCDE")
-
-    plain, adjusted = (cluster_covariance(counts, fit, correction=c).matrix for c in ("CR1", "CR3"))
-
-    np.testing.assert_allclose(adjusted, plain, rtol=1e-9)
-
-
-def test_a_difference_varies_as_its_two_conditions_do_together() -> None:
-    counts, fit = counted(study())
-    covariance = cluster_covariance(counts, fit)
-    first, second = members(5)
-    contrast = np.zeros((10, 5))
-    contrast[np.arange(10), first], contrast[np.arange(10), second] = 1, -1
-
-    expected = np.sqrt(np.diagonal(contrast @ covariance.matrix @ contrast.T))
-
-    np.testing.assert_allclose(covariance.standard_error_of_differences, expected)
-    np.testing.assert_allclose(covariance.matrix.sum(0), 0, atol=1e-12)
-
-
-def test_a_comparison_that_one_participant_alone_made_needs_the_plain_correction() -> None:
-    counts = PairCounts(3, 3, np.array([0, 1, 2]), np.array([0, 0, 2]), np.array([[5.0, 3, 0], [4, 4, 0], [6, 2, 0]]))
-    covariance = cluster_covariance(counts, fit_counts(counts.total(), "ABC"))
-
-    assert covariance.correction == "CR1"
-    assert np.isfinite(covariance.matrix).all()
-
-
-def test_one_participant_has_no_interval_by_participant() -> None:
-    counts, fit = counted(study(1))
-    covariance = cluster_covariance(counts, fit)
-
-    assert np.isnan(covariance.matrix).all()
-    assert np.isnan(wald_p_values(fit, covariance)).all()
-    assert {(r.best, r.worst) for r in rank_sets(tuple("ABCDE"), fit, covariance)} == {(1, 5)}
-
-
-@pytest.mark.parametrize("resampling", ["iid", "participant", "two-way"])
-def test_replicates_are_those_of_votes_drawn_one_by_one(resampling: Resampling) -> None:
-    votes = study(10, votes_each=60, tie_share=0.1)
-    _, fit = counted(votes)
-    rng, spread = np.random.default_rng(5), []
-    for _ in range(400):
-        if resampling == "iid":
-            weight = np.bincount(rng.integers(0, len(votes), len(votes)), minlength=len(votes))
-        else:
-            weight = np.bincount(rng.integers(0, 10, 10), minlength=10)[votes.participant]
-        if resampling == "two-way":
-            weight = weight * np.bincount(rng.integers(0, 18, 18), minlength=18)[votes.prompt]
-        drawn = PairCounts.of(votes, np.arange(len(votes)), len(votes))
-        total = np.zeros((10, 3))
-        np.add.at(total, drawn.pair, drawn.count * weight[:, None])
-        spread.append(to_elo(fit_replicates(total[None], 5)[0])[0])
-
-    found = bootstrap(votes, fit, resampling, replicates=4000)
-
-    np.testing.assert_allclose(found.elo.std(0), np.std(spread, 0), rtol=0.17)
-    assert (np.abs(found.elo.mean(0) - np.mean(spread, 0)) < 4 * np.std(spread, 0) / np.sqrt(400)).all()
-
-
-def test_a_bootstrap_is_seeded_and_does_not_depend_on_the_order_of_votes() -> None:
-    votes = study()
-    order = np.random.default_rng(1).permutation(len(votes))
-    turned = Votes(
-        participants=votes.participants, prompts=votes.prompts, conditions=votes.conditions,
-        participant=votes.participant[order], prompt=votes.prompt[order], left=votes.left[order],
-        right=votes.right[order], outcome=votes.outcome[order], repeat=votes.repeat[order],
-    )  # fmt: skip
-    _, fit = counted(votes)
-    for resampling in ("iid", "participant", "two-way"):
-        first, again, other = (
-            bootstrap(v, fit, resampling, replicates=50, seed=s).elo for v, s in ((votes, 1), (turned, 1), (votes, 2))
-        )
-        np.testing.assert_allclose(first, again, atol=1e-6)
-        assert not np.allclose(first, other)
-
-
-def test_replicates_without_a_fit_widen_the_interval_and_are_never_left_out() -> None:
-    values = np.arange(1000.0)[:, None]
-    few, many = values.copy(), values.copy()
-    few[500:510], many[500:550] = np.nan, np.nan
-
-    whole, widened, opened = (Replicates(elo=v).interval(v) for v in (values, few, many))
-
-    assert widened[0][0] < whole[0][0]
-    assert widened[1][0] > whole[1][0]
-    assert (opened[0][0], opened[1][0]) == (-np.inf, np.inf)
-    assert Replicates(elo=many).without_fit == 50
-
-
-def test_fewer_than_two_replicates_are_refused() -> None:
-    votes = study(3)
-    with pytest.raises(ValueError, match="replicates must be 2 or more, got 1"):
-        bootstrap(votes, counted(votes)[1], "iid", replicates=1)
+from studies.elo.bradley_terry import to_elo
+from studies.elo.diagnostics.side_bias import side_bias
+from studies.elo.inference.clustered import Clusters, clustered_logistic, clustered_ratio, clustered_share
+from studies.elo.inference.generalisation import GENERALISATIONS
+from studies.elo.inference.ranks import holm, rank_sets, simultaneous_level
+from tests.studies.elo.test_covariance import fitted
+from tests.studies.elo.voters import Population, even_votes
 
 
 def test_holm_is_that_of_the_textbook() -> None:
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
 
 
-def test_the_critical_value_of_one_pair_is_that_of_t() -> None:
-    votes = Population(elo=(1020.0, 980.0)).study(12, np.random.default_rng(0))
-    covariance = cluster_covariance(*counted(votes))
+@pytest.mark.parametrize("conditions", [2, 3, 5, 20, 316])
+def test_the_level_of_all_pairs_at_once_is_that_of_tukeys_range(conditions: int) -> None:
+    q = studentized_range.ppf(0.95, conditions, 100_000)
 
-    assert critical_value(covariance) == pytest.approx(t_quantile(12), rel=0.03)
+    assert simultaneous_level(conditions) == pytest.approx(2 * t.sf(q / np.sqrt(2), 100_000), rel=0.01)
 
 
-def test_a_share_has_the_interval_of_its_clusters_means_where_they_are_of_one_size() -> None:
+def test_two_conditions_are_told_apart_at_the_plain_level() -> None:
+    assert simultaneous_level(2) == pytest.approx(0.05)
+
+
+def test_a_rank_is_excluded_only_by_conditions_that_are_surely_better_or_worse() -> None:
+    strength, p = np.array([1.0, 0.9, 0.0]), np.array([0.4, 1e-6, 1e-6])
+
+    assert [(r.best, r.worst) for r in rank_sets("abc", strength, p)] == [(1, 2), (1, 2), (3, 3)]
+    assert {(r.best, r.worst) for r in rank_sets("abc", strength, np.full(3, np.nan))} == {(1, 3)}
+
+
+def test_a_share_for_other_people_has_the_interval_of_their_means_where_all_answer_equally_often() -> None:
     hits = np.random.default_rng(2).random((9, 40)) < np.linspace(0.3, 0.7, 9)[:, None]
-    found = clustered_share(np.repeat(np.arange(9), 40), hits.ravel().astype(float))
-    half = t_quantile(9) * hits.mean(1).std(ddof=1) / 3
+    person, prompt = np.divmod(np.arange(360), 40)
+    found = clustered_share(Clusters.of(person, prompt), hits.ravel().astype(float), "people")
+    half = t.ppf(0.975, 8) * hits.mean(1).std(ddof=1) / 3
 
     assert found.value == pytest.approx(hits.mean())
-    assert found.ci_high - found.value == pytest.approx(half)
+    assert found.ci_high - found.value == pytest.approx(half, rel=1e-4)
+
+
+@pytest.mark.parametrize(("to", "least"), [("people+prompts", 0.93), ("people", 0.0)])
+def test_a_share_that_differs_by_person_and_by_prompt_is_held_for_both(to, least: float) -> None:
+    rng, held = np.random.default_rng(3), []
+    person, prompt = np.divmod(np.arange(60 * 18), 18)
+    for _ in range(400):
+        odds = rng.normal(0, 0.3, 60)[person] + rng.normal(0, 0.5, 18)[prompt]
+        hit = (rng.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(float)
+        found = clustered_share(Clusters.of(person, prompt), hit, to)
+        held.append(found.ci_low <= 0.5 <= found.ci_high)
+
+    assert np.mean(held) >= least - 0.03
+    assert (np.mean(held) < 0.8) == (to == "people")
+
+
+def test_no_votes_have_no_share() -> None:
+    none = np.zeros(0, np.int64)
+
+    assert np.isnan(clustered_share(Clusters.of(none, none), np.zeros(0), "people+prompts").value)
+
+
+def test_agreement_of_pairs_varies_as_without_whole_participants() -> None:
+    rng = np.random.default_rng(4)
+    answer = (rng.random((40, 12)) < np.linspace(0.1, 0.9, 12)).astype(int)
+    person, prompt = np.divmod(np.arange(480), 12)
+
+    def alike(rows: np.ndarray) -> np.ndarray:
+        count = np.stack([(answer[rows] == k).sum(0) for k in (0, 1)])
+        return np.take_along_axis(count, answer[rows], 0) - 1
+
+    found = clustered_ratio(
+        Clusters.of(person, prompt),
+        alike(np.arange(40)).ravel().astype(float),
+        np.full(480, 39.0),
+        "people",
+        twice=True,
+    )
+    without = [alike(np.delete(np.arange(40), n)).mean() / 38 for n in range(40)]
+    half = t.ppf(0.975, 39) * np.sqrt(39 / 40 * ((np.array(without) - found.value) ** 2).sum())
+
+    assert found.ci_high - found.value == pytest.approx(half, rel=0.06)
+
+
+def test_the_side_term_is_that_of_statsmodels() -> None:
+    # its GLM on the decided votes: coefficient of the left, and its errors by participant, prompt and both, in Elo
+    value, people, prompts, cells = -123.180722, 11.2375098, 8.43805717, 11.9552763
+    votes = even_votes(40, 12, 1600)
+    decided = votes.select(votes.outcome != 2)
+    found = {to: side_bias(votes, to).left_elo for to in GENERALISATIONS}
+    freedom = {to: 2 * len(decided) for to in GENERALISATIONS} | {"people": 38.9, "prompts": 10.9}
+
+    for to, error in (("people", people), ("prompts", prompts)):
+        interval = found[to]
+        assert interval is not None
+        assert interval.value == pytest.approx(value)
+        half = t.ppf(0.975, freedom[to]) * error
+        assert interval.ci_high - value == pytest.approx(half, rel=0.12)  # CR3, and a correction for few groups
+    both = found["people+prompts"]
+    assert both is not None
+    assert both.ci_high - value >= t.ppf(0.975, 39) * cells
 
 
 def test_a_logistic_regression_without_a_finite_maximum_gives_none() -> None:
-    x = np.array([-1.0, -2, 1, 2])
+    x, clusters = np.array([-1.0, -2, 1, 2]), Clusters.of(np.arange(4), np.arange(4))
+    one, two = np.zeros((4, 1), np.int64), np.tile([0, 1], (4, 1))
 
-    assert clustered_logistic(x[:, None], np.arange(4), (x > 0).astype(float)) is None
-    assert clustered_logistic(np.stack([x, x], 1), np.arange(4), np.array([0.0, 1, 0, 1])) is None
+    assert clustered_logistic(one, x[:, None], (x > 0).astype(float), clusters, 1, "people") is None
+    twice = np.stack([x, x], 1)
+    assert clustered_logistic(two, twice, np.array([0.0, 1, 0, 1]), clusters, 2, "people") is None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unequal", [False, True])
-@pytest.mark.parametrize("participants", [20, 60, 200])
-def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_studies(participants: int, unequal: bool) -> None:
-    population = Population(unequal=unequal)
-    truth, rng, studies = population.pooled_strength(), np.random.default_rng(participants), 2000
+@pytest.mark.parametrize("prompts_each", [None, 6])
+@pytest.mark.parametrize("spread", [0.0, 35.0, 70.0])
+@pytest.mark.parametrize("participants", [20, 60])
+def test_95_percent_intervals_hold_the_truth_of_other_people_and_prompts(
+    participants: int, spread: float, prompts_each: int | None
+) -> None:
+    population = Population(unequal=True, prompt_spread_elo=spread, prompts_each=prompts_each)
+    truth, rng, studies = to_elo(population.pooled_strength()), np.random.default_rng(participants), 500
     held = []
     for _ in range(studies):
-        counts, fit = counted(population.study(participants, rng))
-        half = t_quantile(participants) * cluster_covariance(counts, fit).standard_error
-        held.append(np.abs(fit.log_strength - truth) <= half)
+        fit, covariance = fitted(population.study(participants, rng))
+        held.append(np.abs(fit.elo - truth) <= covariance.of_conditions("people+prompts").half_width())
 
-    assert 0.93 <= np.mean(held) <= 0.97
-    assert (np.abs(np.mean(held, 0) - 0.95) <= 0.02 + 2 * np.sqrt(0.05 * 0.95 / studies)).all()
-
-
-def test_the_plan_is_that_of_the_normal_approximation_where_votes_are_independent() -> None:
-    two, five = (plan_study(27, conditions=c, votes_each=1, spread_elo=0) for c in (2, 5))
-
-    assert two.independent_votes == pytest.approx(1300, rel=0.01)
-    assert five.independent_votes == pytest.approx(5200, rel=0.01)
-    assert two.participants == pytest.approx(two.independent_votes, rel=0.005)
-    assert two.design_effect == 1
+    assert 0.93 - 0.01 <= np.mean(held) <= 0.975 + 0.01  # the benchmark has the table; here with room for chance
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("conditions, votes_each", [(2, 60), (5, 100)])
-def test_a_study_as_planned_finds_the_difference_as_often_as_promised(conditions: int, votes_each: int) -> None:
-    plan = plan_study(40, conditions=conditions, votes_each=votes_each)
-    population = Population(elo=(1020.0, 980.0, *[1000.0] * (conditions - 2)), votes_each=votes_each)
-    rng, found = np.random.default_rng(9), []
-    for _ in range(1000):
-        counts, fit = counted(population.study(plan.participants, rng))
-        found.append(wald_p_values(fit, cluster_covariance(counts, fit))[0] < 0.05)
+def test_more_people_do_not_make_a_claim_of_prompts_that_differ() -> None:
+    population = Population(elo=(1000.0,) * 5, prompt_spread_elo=35)
+    rng, claims = np.random.default_rng(7), {"people+prompts": [], "people": []}
+    for _ in range(200):
+        fit, covariance = fitted(population.study(200, rng))
+        first, second = np.triu_indices(5, 1)
+        for to, found in claims.items():
+            p = covariance.of_differences(to).p_values(fit.elo[first] - fit.elo[second])
+            found.append(holm(p).min() < 0.05)
 
-    assert np.mean(found) == pytest.approx(0.8, abs=0.045)
-
-
-def test_more_people_never_have_less_power_and_one_fewer_than_planned_is_too_few() -> None:
-    plan = plan_study(27, conditions=5, votes_each=100)
-
-    def power(participants: int) -> float:
-        return power_of(27, participants=participants, conditions=5, votes_each=100)
-
-    assert power(plan.participants) >= 0.8 > power(plan.participants - 1)
-    assert plan.votes == 100 * plan.participants
-    assert np.all(np.diff([power(n) for n in (2, 5, 20, 100, 1000, 20_000)]) > -1e-12)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"difference_elo": 0}, {"conditions": 1}, {"votes_each": 0}, {"spread_elo": -1}, {"power": 1.0}],
-)
-def test_a_plan_that_makes_no_sense_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="got"):
-        plan_study(**({"difference_elo": 27.0, "conditions": 5, "votes_each": 100} | wrong))
+    assert np.mean(claims["people+prompts"]) <= 0.06 + 0.03
+    assert np.mean(claims["people"]) > 0.4
