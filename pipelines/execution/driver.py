@@ -38,8 +38,8 @@ What fails:
     a candidate   that is refused is recorded with the reason; the search goes on without it
     a round       in which nothing at all could be rendered and scored is not recorded; its cohort is listed as failed,
                   and `--resume` tries it again
-    a call        that is disturbed (a time-out, a busy service, a lost actor or node) is made again by its pool, and its
-                  cohort waits for it: what passes leaves no trace in the records
+    a call        that is disturbed (a time-out, a busy service, a lost actor or node) is made again by its pool, and
+                  its cohort waits for it: what passes leaves no trace in the records
     the run       ends where nothing of a role is answered any more, or the disk is full
 
 Invariant: a round is in the journal only after all its images are on the disk, and in the history only after it is in
