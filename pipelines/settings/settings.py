@@ -129,7 +129,7 @@ def protocol_names() -> list[str]:
 
 
 def reproducibility_key(settings: Settings) -> dict[str, Any]:
-    """The settings that decide the records, as plain values: not placement, patience with services, the page's title."""
+    """The settings that decide the records, as plain values: not placement, patience with services, the title."""
     values = settings.model_dump(
         mode="json",
         exclude={

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.simulation.cielab import cielab
+
 ATTRIBUTES = ("luminance", "contrast", "saturation", "warmth", "sharpness", "vignetting", "subject_scale")
 """The order of the columns of every attribute array."""
 
 _SIDE = 256
 """Side in pixels at which every image is measured, so that sharpness and scale are comparable."""
-
-_STEPS = np.arange(256, dtype=np.float32) / 255
-_LINEAR = np.where(_STEPS > 0.04045, ((_STEPS + 0.055) / 1.055) ** 2.4, _STEPS / 12.92)
-"""Linear light of each of the 256 steps of sRGB (IEC 61966-2-1)."""
 
 _WINDOW = np.outer(np.hanning(_SIDE), np.hanning(_SIDE))
 _FREQUENCY = np.hypot(np.fft.fftfreq(_SIDE)[:, None], np.fft.rfftfreq(_SIDE)[None, :]) * _SIDE
@@ -41,7 +39,7 @@ def measure(image: Image.Image) -> NDArray[np.float64]:
     """
     from skimage.filters import laplace
 
-    lab = _lab(np.asarray(image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))  # (256, 256, 3)
+    lab = cielab(np.asarray(image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))  # (256, 256, 3)
     lightness = lab[..., 0]
     quarter = _SIDE // 4
     central = np.zeros(lightness.shape, bool)
@@ -58,14 +56,6 @@ def measure(image: Image.Image) -> NDArray[np.float64]:
         ],
         np.float64,
     )
-
-
-def _lab(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """CIELAB of sRGB (H, W, 3): `skimage.color.rgb2lab` to the last bit, with a table in place of a power a pixel."""
-    from skimage.color import xyz2lab
-    from skimage.color.colorconv import xyz_from_rgb
-
-    return xyz2lab(_LINEAR[pixels] @ xyz_from_rgb.T.astype(np.float32))
 
 
 def _mean_wavelength(lightness: NDArray[np.floating]) -> float:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 from skimage import color, exposure
 
+from predictor.simulation.cielab import cielab
+
 Plane = NDArray[np.floating]
 """float32 throughout: twice as fast, and finer than any print."""
 
@@ -131,7 +133,7 @@ def develop(
     print_ = _lens(framed, controls, subject)
     if not controls.asks_for(*_TONES, *_COLOURS, *_FINISH):
         return print_
-    lab = color.rgb2lab(np.asarray(print_, np.float32) / 255)  # (H, W, 3)
+    lab = cielab(np.asarray(print_))  # (H, W, 3)
     lightness = _light(lab[..., 0] / 100, controls, subject)
     a, b = _colour(lightness, lab[..., 1], lab[..., 2], controls)
     lightness = _contrast(lightness, controls)

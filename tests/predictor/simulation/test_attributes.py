@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from skimage import data
-from skimage.color import rgb2lab
 
-from predictor.simulation import attributes
 from predictor.simulation.attributes import ATTRIBUTES, measure
 
 SPREAD: dict[str, float] = {
@@ -96,12 +94,3 @@ def test_bigger_shapes_mean_a_larger_subject_scale() -> None:
 def test_any_mode_is_measured_as_the_rgb_image_that_it_shows(photograph: Image.Image, mode: str) -> None:
     converted = photograph.convert(mode)
     assert np.array_equal(measure(converted), measure(converted.convert("RGB")))
-
-
-def test_colours_are_those_of_scikit_image_to_the_last_bit() -> None:
-    every_step = np.repeat(np.arange(256, dtype=np.uint8), 3 * 256).reshape(256, 256, 3)
-    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-
-    for pixels in (every_step, noise, data.astronaut()):
-        expected = rgb2lab(np.asarray(pixels, np.float32) / 255)
-        assert attributes._lab(pixels).tobytes() == expected.tobytes()
