@@ -49,6 +49,7 @@ the journal. The driver is the only writer of the run folder.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Protocol
 
 from actors.pool.actor_pool import ActorPool, CallRefusedError
@@ -156,7 +157,8 @@ class Driver:
             settings, self._renders, scoring, self._waits, previews=preview_identity is not None
         )
         self._proposing = Proposing(settings, proposer, embeddings, self._waits, first_rounds)
-        self._under_way = 0
+        self._under_way: dict[str, int] = {}
+        """Of each cohort under way, the users who search in its round."""
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}
         """Cohort id -> why a round of it is none, so that none of its trajectories goes on."""
@@ -184,21 +186,22 @@ class Driver:
         try:
             async with asyncio.TaskGroup() as group:
                 for cohort in cohorts:
-                    while self._under_way >= self._most_under_way(len(cohort)):
+                    while len(self._under_way) >= self._most_under_way(cohort):
                         self._room.clear()
                         await self._room.wait()
-                    self._under_way += 1
+                    self._under_way[cohort.id] = len(cohort)
                     history = History(cohort, recorded.pop(cohort.id, ()))
                     group.create_task(self._bring_to_its_end(history))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first_error(errors) from None
 
-    def _most_under_way(self, members: int) -> int:
+    def _most_under_way(self, following: Cohort) -> int:
+        """Counting rounds of the mean size: few of a cohort's users may still search, and give the renderers little."""
         renderers, proposers = self._renderer.renderers, self._proposer.role
-        rendered = min(self._settings.screen or self._settings.candidates, self._settings.candidates)
+        searching = fmean([*self._under_way.values(), len(following)])
         return in_flight(
-            candidates=members * rendered,
+            candidates=round(self._settings.images_of_round(2, searching)),
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
@@ -219,7 +222,7 @@ class Driver:
                 self._observer.failed(member, str(error))
             return
         finally:
-            self._under_way -= 1
+            del self._under_way[cohort.id]
             self._room.set()
             self._observer.over(cohort)
         logger.info("cohort %s: finished, %d rounds recorded", cohort.id, len(history.rounds))
@@ -234,7 +237,6 @@ class Driver:
         """Round by round, to the end; for each user, why it ended."""
         while not isinstance(step := next_step(history, self._settings), Stop):
             finished = await self._round(history, step)
-            self._room.set()  # with the durations measured meanwhile, another cohort may begin
             with self._waits.during("disk"):
                 async with self._journal_turn:
                     await asyncio.to_thread(self._journal.append, history.cohort.id, finished)
@@ -242,6 +244,8 @@ class Driver:
             following = next_step(history, self._settings)
             searching = len(following.users) if isinstance(following, Propose) else 0
             self._observer.round_done(history.cohort, len(history.rounds), searching)
+            self._under_way[history.cohort.id] = searching
+            self._room.set()  # with fewer who search, and the durations measured meanwhile, another cohort may begin
         return step.reasons
 
     async def _round(self, history: History, step: Step) -> Round:

@@ -53,15 +53,9 @@ class RemainingWork:
 
     def _left(self, name: str, rates: Sequence[float]) -> float:
         done, size, searching = self._rounds[name], self._sizes[name], self._searching[name]
-        images = self._images(done, searching)
+        images = self._settings.images_of_round(done, searching)
         for number in range(done + 1, self._settings.iterations + 1):
-            images += self._images(number, searching * min(1.0, rates[number] / max(rates[done], 1e-9)))
+            images += self._settings.images_of_round(
+                number, searching * min(1.0, rates[number] / max(rates[done], 1e-9))
+            )
         return images if size else 0.0
-
-    def _images(self, number: int, searching: float) -> float:
-        settings = self._settings
-        if number == 0:
-            return 1.0
-        if number == 1 and settings.shares_first_round:
-            return float(settings.candidates)
-        return searching * min(settings.candidates, settings.screen or settings.candidates)

@@ -170,10 +170,11 @@ def trends(
     -------
     None where fewer than two audiences have a finished prompt.
     """
-    by_prompt = _by_prompt(cases, attributes)
-    present = [audience for audience in audiences if audience.name in by_prompt]
+    steered = {case.user for case in cases}
+    present = [audience for audience in audiences if audience.name in steered]
     if len(present) < 2:
         return None
+    by_prompt = _by_prompt(cases, attributes)
     groups = [audience.name for audience in present if audience.is_group]
     changes = {a.name: np.mean([change for _, change in by_prompt[a.name].values()], 0) for a in present}
     known = {user: demographics[user] for user in sorted(changes.keys() - set(groups)) if user in demographics}

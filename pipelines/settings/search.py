@@ -80,3 +80,11 @@ class SearchSettings(Closed):
     @property
     def shares_first_round(self) -> bool:
         return self.share != "base"
+
+    def images_of_round(self, number: int, searching: float) -> float:
+        """The images of a cohort's round in which so many users search, if none is there already."""
+        if number == 0:
+            return 1
+        if number == 1 and self.shares_first_round:
+            return self.candidates
+        return searching * min(self.candidates, self.screen or self.candidates)

@@ -59,6 +59,7 @@ from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 PROTOCOL = SearchSettings()
 POOLED = SearchSettings(share="pool", screen=8)
 """As protocols/frugal.yaml, without the guards, which call no renderer."""
+PROTOCOLS = {"base": PROTOCOL, "pool": POOLED}
 RENDER_S, PROPOSE_S, SCORE_S, EMBED_S = 0.2, 1.0, 0.001, 0.002
 _AT_ONCE = 64
 
@@ -250,11 +251,12 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--renderers", type=int, default=8)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--share", choices=PROTOCOLS, nargs="+", default=list(PROTOCOLS), help="of the model alone")
     parser.add_argument("--scaling", type=int, nargs="+", metavar="RENDERERS", help="the model alone, of so many")
     said = parser.parse_args()
     if said.scaling:
         work = trajectories(said.users, said.prompts, said.runs)
-        for settings in (PROTOCOL, POOLED):
+        for settings in (PROTOCOLS[share] for share in said.share):
             for renderers in said.scaling:
                 model = on_virtual_cluster(work, renderers, 9.0, 5.0, settings, own_work=True)
                 report("scaling", {"share": settings.share} | model | {"hours": round(model["wall_s"] / 3600, 2)})
