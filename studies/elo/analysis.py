@@ -132,7 +132,12 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     p = errors.p_values(_differences(fit))
     ranks = rank_sets(names, fit.log_strength, p)
     side, retested = side_bias(counted, to), retest(shown, to)
-    intervals = {each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS}
+    intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
+        each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS
+    }
+    by_condition: dict[Generalisation, dict[str, tuple[float, float]]] = {
+        each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
+    }
     return Report(
         options=options,
         conditions=_conditions(names, order, fit, intervals[to], total),
@@ -156,9 +161,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         prompts=counted.prompts,
         sample=covariance.sample,
         ranks=tuple(ranks[n] for n in order),
-        intervals={
-            each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
-        },
+        intervals=by_condition,
         wins=_matrix(names, order, square(total, len(names))),
         ties=_matrix(names, order, square(np.repeat(total[:, TIED, None], 2, 1), len(names))),
         tie_parameter=math.exp(fit.log_tie) if options.ties == "davidson" else None,
