@@ -83,6 +83,8 @@ class Report:
     votes: int
     participants: tuple[str, ...]
     prompts: tuple[str, ...]
+    participant_known: bool
+    prompt_known: bool
     sample: Sample
     ranks: tuple[RankSet, ...]
     intervals: Mapping[Generalisation, Mapping[str, tuple[float, float]]]
@@ -125,7 +127,8 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     total = people.total()
     fit = fit_counts(total, counted.conditions, ties=options.ties, prior=options.prior)
     covariance = covariance_of(counted, fit, people, prompts)
-    by_participant, by_prompt = elo_by_group(people, fit), elo_by_group(prompts, fit)
+    by_participant = elo_by_group(people, fit) if counted.participant_known else None
+    by_prompt = elo_by_group(prompts, fit) if counted.prompt_known else None
     order = sorted(range(len(counted.conditions)), key=lambda n: (-fit.elo[n], n))
     names = counted.conditions
     errors = covariance.of_differences(to)
@@ -159,6 +162,8 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         votes=len(counted),
         participants=counted.participants,
         prompts=counted.prompts,
+        participant_known=counted.participant_known,
+        prompt_known=counted.prompt_known,
         sample=covariance.sample,
         ranks=tuple(ranks[n] for n in order),
         intervals=by_condition,
