@@ -108,6 +108,9 @@ class Votes:
         conditions, (left, right) = _coded(text["left"], text["right"])
         images = [text[name] for name in ("left_image", "right_image") if name in text]
         left_image, right_image = _coded(*images)[1] if len(images) == 2 else (None, None)
+        numbers: dict[str, Any] = {
+            name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names
+        }
         return cls(
             participants=participants,
             prompts=prompts,
@@ -123,7 +126,7 @@ class Votes:
             trial=_coded(text["trial_id"])[1][0] if "trial_id" in text else None,
             left_image=left_image,
             right_image=right_image,
-            **{name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names},
+            **numbers,
         )
 
     def select(self, rows: NDArray[np.bool_]) -> "Votes":
