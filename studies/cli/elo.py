@@ -14,6 +14,16 @@ def elo(
     columns: Annotated[
         str, typer.Option(help="Columns of the file by ours: left=model_x,right=model_y,…", show_default=False)
     ] = "",
+    values: Annotated[
+        str,
+        typer.Option(
+            help="What the file writes for a winner: model_a=left,model_b=right,'tie (bothbad)'=tie; out leaves out.",
+            show_default=False,
+        ),
+    ] = "",
+    leave_out: Annotated[
+        Path | None, typer.Option(help="File of participants to leave out, one a line; the report says how many.")
+    ] = None,
     ties: Annotated[str, typer.Option(help="half (a tie is half a win to each) or davidson.")] = "half",
     generalise_to: Annotated[
         str,
@@ -40,7 +50,8 @@ def elo(
 ) -> None:
     """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.
 
-    A file has one vote a row: participant, prompt_id, left, right, winner (left, right or tie). A study may be
+    A file has one vote a row: participant, prompt_id, left, right, winner (left, right, tie, or the condition's name);
+    or counts: left, right, left_wins, right_wins, ties. Who voted, and on which prompt, may be missing. A study may be
     running meanwhile.
 
         steer-study elo my_study --out report
@@ -53,6 +64,7 @@ def elo(
     from studies.elo.reporting.records import write_json
     from studies.elo.reporting.report import write_report
     from studies.elo.reporting.text import table_of
+    from studies.elo.vote_files import participants_named_in
 
     options = Options(
         ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
@@ -61,8 +73,9 @@ def elo(
         largest_part=largest_part,
         conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
     )
-    given = _study_votes(source, columns, drop_failed=drop_failed, predictor=predictor)
-    report = analyse(given.votes, options)
+    given = _study_votes(source, columns, values, drop_failed=drop_failed, predictor=predictor)
+    votes = given.votes if leave_out is None else given.votes.without(participants_named_in(leave_out))
+    report = analyse(votes, options)
     report = replace(report, warnings=(*report.warnings, *given.caveats))
     typer.echo(table_of(report))
     if out is not None:
@@ -72,16 +85,16 @@ def elo(
         write_json(report, json_file)
 
 
-def _study_votes(source: Path, columns: str, *, drop_failed: bool, predictor: str | None) -> "StudyVotes":
+def _study_votes(source: Path, columns: str, values: str, *, drop_failed: bool, predictor: str | None) -> "StudyVotes":
     """The votes of a study folder or of a file."""
-    from studies.elo.vote_files import column_mapping, read_votes
+    from studies.elo.vote_files import column_mapping, read_votes, value_mapping
     from studies.results.votes import StudyVotes, study_votes
     from studies.study import read_study
 
     if source.is_dir():
-        if columns:
-            raise ValueError(f"--columns {columns}: is for files; a study has names of its own")
+        if columns or values:
+            raise ValueError("--columns and --values are for files; a study has names of its own")
         return study_votes(read_study(source), drop_failed=drop_failed, predictor=predictor)
     if drop_failed or predictor is not None:
         raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
-    return StudyVotes(votes=read_votes(source, column_mapping(columns)))
+    return StudyVotes(votes=read_votes(source, column_mapping(columns), values=value_mapping(values)))

@@ -83,6 +83,8 @@ class Report:
     votes: int
     participants: tuple[str, ...]
     prompts: tuple[str, ...]
+    participant_known: bool
+    prompt_known: bool
     sample: Sample
     ranks: tuple[RankSet, ...]
     intervals: Mapping[Generalisation, Mapping[str, tuple[float, float]]]
@@ -125,14 +127,20 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     total = people.total()
     fit = fit_counts(total, counted.conditions, ties=options.ties, prior=options.prior)
     covariance = covariance_of(counted, fit, people, prompts)
-    by_participant, by_prompt = elo_by_group(people, fit), elo_by_group(prompts, fit)
+    by_participant = elo_by_group(people, fit) if counted.participant_known else None
+    by_prompt = elo_by_group(prompts, fit) if counted.prompt_known else None
     order = sorted(range(len(counted.conditions)), key=lambda n: (-fit.elo[n], n))
     names = counted.conditions
     errors = covariance.of_differences(to)
     p = errors.p_values(_differences(fit))
     ranks = rank_sets(names, fit.log_strength, p)
     side, retested = side_bias(counted, to), retest(shown, to)
-    intervals = {each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS}
+    intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
+        each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS
+    }
+    by_condition: dict[Generalisation, dict[str, tuple[float, float]]] = {
+        each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
+    }
     return Report(
         options=options,
         conditions=_conditions(names, order, fit, intervals[to], total),
@@ -154,11 +162,11 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         votes=len(counted),
         participants=counted.participants,
         prompts=counted.prompts,
+        participant_known=counted.participant_known,
+        prompt_known=counted.prompt_known,
         sample=covariance.sample,
         ranks=tuple(ranks[n] for n in order),
-        intervals={
-            each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
-        },
+        intervals=by_condition,
         wins=_matrix(names, order, square(total, len(names))),
         ties=_matrix(names, order, square(np.repeat(total[:, TIED, None], 2, 1), len(names))),
         tie_parameter=math.exp(fit.log_tie) if options.ties == "davidson" else None,

@@ -111,7 +111,7 @@ def groups_that_join(counts: PairCounts, prior: float = 0.0) -> tuple[int, ...]:
     """Groups of votes without which the comparisons would fall into parts; none with a prior, which joins them."""
     own, total = counts.count.sum(1), counts.total().sum(1)
     only = np.flatnonzero(own == total[counts.pair])
-    if prior > 0 or not len(only):
+    if prior > 0 or counts.groups < 2 or not len(only):
         return ()
     first, second = members(counts.conditions)
     adjacent = _edges(total[None], counts.conditions, both=True)[0].astype(np.float32)

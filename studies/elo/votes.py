@@ -23,7 +23,9 @@ OUTCOMES = ("left", "right", "tie")
 LEFT, RIGHT, TIE = range(3)
 
 NAMES = ("participant", "prompt_id", "left", "right", "winner")
-"""The columns that a table of votes must have."""
+"""The columns of a table of votes."""
+NEEDED = NAMES[2:]
+"""Those that it must have; without the others every vote is its own participant's, or on the one prompt."""
 OPTIONAL_NAMES = ("trial_id", "left_image", "right_image")
 OPTIONAL_NUMBERS = ("response_ms", "left_score", "right_score")
 COLUMNS = (*NAMES, *OPTIONAL_NAMES, *OPTIONAL_NUMBERS, "repeat")
@@ -62,13 +64,19 @@ class Votes:
     left_score: Numbers | None = None
     """The reward model's score of the left image for this voter; nan where there is none."""
     right_score: Numbers | None = None
+    participant_known: bool = True
+    """False where the table does not say who voted, so that every vote counts as its own participant's."""
+    prompt_known: bool = True
+    """False where the table does not say on which prompt a vote was; all are then coded as one."""
+    notes: tuple[str, ...] = ()
+    """What was done to the table before it was read, in words for the report."""
 
     def __len__(self) -> int:
         return len(self.outcome)
 
     @classmethod
     def from_table(cls, table: pa.Table, *, place: Callable[[int], str] | None = None) -> "Votes":
-        """Votes of a table with the columns `NAMES`, and any of the optional ones.
+        """Votes of a table with the columns `NEEDED`, and any of the other ones.
 
         Parameters
         ----------
@@ -81,7 +89,13 @@ class Votes:
             A column is missing, a value is missing or unknown, or both sides show the same condition; the
             message has the rows.
         """
-        missing = [name for name in NAMES if name not in table.column_names]
+        missing = [name for name in NEEDED if name not in table.column_names]
+        known = {name: name in table.column_names for name in ("participant", "prompt_id")}
+        if not known["participant"]:
+            rows = pa.array([str(row) for row in range(1, len(table) + 1)], pa.string())
+            table = table.append_column("participant", rows)
+        if not known["prompt_id"]:
+            table = table.append_column("prompt_id", pa.array(["unknown"] * len(table), pa.string()))
         if missing:
             raise ValueError(
                 f"votes: no column {', '.join(missing)}; the table has {', '.join(table.column_names)}; "
@@ -94,6 +108,9 @@ class Votes:
         conditions, (left, right) = _coded(text["left"], text["right"])
         images = [text[name] for name in ("left_image", "right_image") if name in text]
         left_image, right_image = _coded(*images)[1] if len(images) == 2 else (None, None)
+        numbers: dict[str, Any] = {
+            name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names
+        }
         return cls(
             participants=participants,
             prompts=prompts,
@@ -104,10 +121,12 @@ class Votes:
             right=right,
             outcome=_positions(text["winner"]),
             repeat=_truths(table, len(participant)),
+            participant_known=known["participant"],
+            prompt_known=known["prompt_id"],
             trial=_coded(text["trial_id"])[1][0] if "trial_id" in text else None,
             left_image=left_image,
             right_image=right_image,
-            **{name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names},
+            **numbers,
         )
 
     def select(self, rows: NDArray[np.bool_]) -> "Votes":
@@ -122,6 +141,22 @@ class Votes:
         conditions, (left, right) = _compact(self.conditions, arrays["left"], arrays["right"])
         arrays |= {"participant": participant, "prompt": prompt, "left": left, "right": right}
         return replace(self, participants=participants, prompts=prompts, conditions=conditions, **arrays)
+
+    def without(self, participants: Sequence[str]) -> "Votes":
+        """The votes of all others, with a note of how many participants were left out.
+
+        Raises
+        ------
+        ValueError
+            One of them gave no vote.
+        """
+        unknown = [name for name in participants if name not in self.participants]
+        if unknown:
+            raise ValueError(f"participant {unknown[0]!r} gave no vote, as did {len(unknown) - 1} more that are named")
+        gone = np.isin(self.participants, participants)[self.participant]
+        people = "1 participant is" if len(set(participants)) == 1 else f"{len(set(participants)):,} participants are"
+        note = f"{people} left out on request, with {int(gone.sum()):,} votes."
+        return replace(self.select(~gone), notes=(*self.notes, note))
 
     def among(self, conditions: Sequence[str]) -> "Votes":
         """The votes between these conditions.

@@ -51,6 +51,7 @@ class Evidence:
 def caveats(evidence: Evidence) -> tuple[str, ...]:
     """All caveats, the gravest first."""
     return (
+        *evidence.votes.notes,
         *_of_fit(evidence),
         *_of_generalisation(evidence),
         *_of_votes(evidence.votes),
@@ -94,7 +95,12 @@ def _of_generalisation(evidence: Evidence) -> Iterator[str]:
     votes, to = evidence.votes, evidence.to
     people, prompts = len(votes.participants), len(votes.prompts)
     errors = evidence.covariance.of_conditions(to)
-    if people == 1:
+    if not votes.participant_known:
+        yield (
+            "The table does not say who voted, so every vote counts as another person's: the intervals are too narrow "
+            "if people voted more than once."
+        )
+    elif people == 1:
         yield (
             "All votes come from one participant: they say what this person prefers, and nothing about others; "
             + (
@@ -106,7 +112,12 @@ def _of_generalisation(evidence: Evidence) -> Iterator[str]:
     elif people < LEAST_PARTICIPANTS:
         known = f"Only {people} participants voted, fewer than {LEAST_PARTICIPANTS}: how people differ is hardly known"
         yield f"{known}, which is why the intervals are so wide." if "people" in to else f"{known}."
-    if prompts == 1:
+    if not votes.prompt_known:
+        yield (
+            "The table does not say on which prompt a vote was, so nothing is known about how prompts differ: the "
+            "intervals hold for other people on these prompts at best."
+        )
+    elif prompts == 1:
         yield (
             "All votes are on one prompt: nothing is known about other prompts"
             + (", and the intervals are for other people on this very prompt." if to == "people+prompts" else "")
@@ -116,7 +127,7 @@ def _of_generalisation(evidence: Evidence) -> Iterator[str]:
     elif prompts < LEAST_PROMPTS:
         yield _few_prompts(evidence, prompts)
     cells = evidence.covariance.cell_count
-    if people > 1 and prompts > 1 and cells in (people, prompts):
+    if votes.participant_known and people > 1 and prompts > 1 and cells in (people, prompts):
         who = "Every prompt was shown to one participant" if cells == prompts else "Every participant saw one prompt"
         yield (
             f"{who} only: how prompts differ cannot be told from how people differ"
@@ -168,8 +179,10 @@ def _too_narrow(evidence: Evidence, errors: Errors) -> Iterator[str]:
 
 def _of_votes(votes: Votes) -> Iterator[str]:
     people = len(votes.participants)
-    yield from _few(np.bincount(votes.participant), "participant", "gave", votes.participants)
-    yield from _few(np.bincount(votes.prompt), "prompt", "got", votes.prompts)
+    if votes.participant_known:
+        yield from _few(np.bincount(votes.participant), "participant", "gave", votes.participants)
+    if votes.prompt_known:
+        yield from _few(np.bincount(votes.prompt), "prompt", "got", votes.prompts)
     most = np.bincount(votes.participant)
     if people >= LEAST_PARTICIPANTS and most.max() > MOST_SHARE * len(votes):
         name = votes.participants[int(most.argmax())]

@@ -65,11 +65,11 @@ def jackknife(rows: Rows, group: Codes, groups: int, information: Numbers) -> Nu
     size = len(information)
     if groups < 2:
         return np.full((size, size), np.nan)
-    inverse = np.linalg.inv(information)
+    inverse = np.asarray(np.linalg.inv(information), np.float64)
     matrix, step = np.zeros_like(inverse), max(1, _CHUNK // size)
     if groups <= step:
         influence = _influence(rows, group, groups, information, inverse)
-        return (groups - 1) / groups * influence.T @ influence
+        return np.asarray((groups - 1) / groups * influence.T @ influence, np.float64)
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         rows, group = rows.select(order), group[order]
@@ -78,7 +78,7 @@ def jackknife(rows: Rows, group: Codes, groups: int, information: Numbers) -> Nu
         part = rows.select(np.s_[begin:end])  # pyright: ignore[reportArgumentType]
         influence = _influence(part, group[begin:end] - low, min(step, groups - low), information, inverse)
         matrix += influence.T @ influence
-    return (groups - 1) / groups * matrix
+    return np.asarray((groups - 1) / groups * matrix, np.float64)
 
 
 def plain(rows: Rows, group: Codes, groups: int, information: Numbers) -> Numbers:
@@ -88,7 +88,7 @@ def plain(rows: Rows, group: Codes, groups: int, information: Numbers) -> Number
         return np.full((size, size), np.nan)
     if groups * size <= _CHUNK // 4:
         cell = group[:, None] * size + rows.columns
-        score = np.bincount(cell.ravel(), rows.score.ravel(), groups * size).reshape(groups, size)
+        score = _totals(cell, rows.score, groups * size).reshape(groups, size)
         square = score.T @ score
     else:
         from scipy.sparse import coo_array
@@ -97,14 +97,14 @@ def plain(rows: Rows, group: Codes, groups: int, information: Numbers) -> Number
         sparse = coo_array((rows.score.ravel(), at), shape=(groups, size)).tocsr()
         square = (sparse.T @ sparse).toarray()
     half = np.linalg.solve(information, square)
-    return groups / (groups - 1) * np.linalg.solve(information, half.T)
+    return np.asarray(groups / (groups - 1) * np.linalg.solve(information, half.T), np.float64)
 
 
 def information_of(columns: Codes, root: Numbers, size: int) -> Numbers:
     """Observed information (K, K) of rows together; arguments as the fields of `Rows`."""
     outer = np.einsum("rqi,rqj->rij", root, root)
     cell = columns[:, :, None] * size + columns[:, None, :]
-    return np.bincount(cell.ravel(), outer.ravel(), size**2).reshape(size, size)
+    return _totals(cell, outer, size**2).reshape(size, size)
 
 
 def _influence(rows: Rows, group: Codes, groups: int, information: Numbers, inverse: Numbers) -> Numbers:
@@ -117,7 +117,7 @@ def _influence(rows: Rows, group: Codes, groups: int, information: Numbers, inve
     cell = group[:, None] * size + rows.columns
 
     def summed(values: Numbers) -> Numbers:
-        return np.bincount(cell.ravel(), values.ravel(), groups * size).reshape(groups, size)
+        return _totals(cell, values, groups * size).reshape(groups, size)
 
     def without_own(moved: Numbers) -> Numbers:
         along = np.einsum("rqw,rw->rq", rows.root, moved.ravel()[cell])
@@ -127,8 +127,8 @@ def _influence(rows: Rows, group: Codes, groups: int, information: Numbers, inve
     found, direction = np.zeros_like(residual), residual @ inverse
     square = (residual * direction).sum(1)
     enough = np.maximum(_TOLERANCE * square, _NOTHING * square.max(initial=0))
+    open_ = square > enough
     for _ in range(_MOST_STEPS):
-        open_ = square > enough
         if not open_.any():
             return found
         image = without_own(direction)
@@ -140,6 +140,12 @@ def _influence(rows: Rows, group: Codes, groups: int, information: Numbers, inve
         after = (residual * next_).sum(1)
         direction = next_ + np.where(open_, after, 0)[:, None] / np.where(open_, square, 1)[:, None] * direction
         square = np.where(open_, after, square)
+        open_ = square > enough
     raise RuntimeError(
         f"the influence of {int(open_.sum())} of {groups} groups of votes has not converged in {_MOST_STEPS} steps"
     )
+
+
+def _totals(cell: Codes, values: Numbers, count: int) -> Numbers:
+    """Sums of values by cell, (count,)."""
+    return np.bincount(cell.ravel(), values.ravel(), count).astype(np.float64, copy=False)

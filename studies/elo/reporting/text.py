@@ -12,9 +12,11 @@ def table_of(report: Report) -> str:
     """The report in a few lines of plain text, caveats first."""
     lines = [f"! {warning}" for warning in report.warnings]
     lines += [""] * bool(lines)
+    people = f"{len(report.participants):,}" if report.participant_known else "unknown"
+    prompts = f"{len(report.prompts):,}" if report.prompt_known else "unknown"
     lines.append(
-        f"Elo (mean 1000) of {report.votes:,} votes by {len(report.participants):,} participants on "
-        f"{len(report.prompts):,} prompts, 95% intervals for {MEANINGS[report.options.generalise_to]}"
+        f"Elo (mean 1000) of {report.votes:,} votes by {people} participants on {prompts} prompts, "
+        f"95% intervals for {MEANINGS[report.options.generalise_to]}"
     )
     width = max(len(c.condition) for c in report.conditions)
     ranks = {r.condition: str(r.best) if r.best == r.worst else f"{r.best}–{r.worst}" for r in report.ranks}

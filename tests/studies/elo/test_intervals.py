@@ -7,7 +7,7 @@ from scipy.stats import studentized_range, t
 from studies.elo.bradley_terry import to_elo
 from studies.elo.diagnostics.side_bias import side_bias
 from studies.elo.inference.clustered import Clusters, clustered_logistic, clustered_ratio, clustered_share
-from studies.elo.inference.generalisation import GENERALISATIONS
+from studies.elo.inference.generalisation import GENERALISATIONS, Generalisation
 from studies.elo.inference.ranks import holm, rank_sets, simultaneous_level
 from tests.studies.elo.test_covariance import fitted
 from tests.studies.elo.voters import Population, even_votes
@@ -135,7 +135,8 @@ def test_95_percent_intervals_hold_the_truth_of_other_people_and_prompts(
 @pytest.mark.slow
 def test_more_people_do_not_make_a_claim_of_prompts_that_differ() -> None:
     population = Population(elo=(1000.0,) * 5, prompt_spread_elo=35)
-    rng, claims = np.random.default_rng(7), {"people+prompts": [], "people": []}
+    rng = np.random.default_rng(7)
+    claims: dict[Generalisation, list[bool]] = {"people+prompts": [], "people": []}
     for _ in range(200):
         fit, covariance = fitted(population.study(200, rng))
         first, second = np.triu_indices(5, 1)
