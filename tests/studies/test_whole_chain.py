@@ -26,7 +26,7 @@ def run(name: str, *arguments: object) -> str:
 
 def test_simulated_people_prefer_own_over_other_over_initial_as_the_truth_does(demo: Path, tmp_path: Path) -> None:
     study, report = tmp_path / "study", tmp_path / "report"
-    run("steer-study", "pairs", demo, "--out", study, "--others", 11)
+    run("steer-study", "pairs", demo, "--out", study, "--others", 11, "--seed", 0)
     run("steer-study", "simulate", study)
     run("steer-study", "elo", study, "--out", report, "--predictor", embedded_checkpoint(Darkroom()))
     elo = json.loads((report / "elo.json").read_text())

@@ -40,7 +40,9 @@ def test_the_same_seed_gives_the_same_answers(run_folder: Build, tmp_path: Path)
     raters = list(read_truth(run / "truth.parquet").values())
     said = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        study = make_pairs(read_steered_images([run]), [run], tmp_path / name, others=1, choices={"practice": 1})
+        study = make_pairs(
+            read_steered_images([run]), [run], tmp_path / name, others=1, choices={"practice": 1, "seed": 0}
+        )
         rehearse(study, raters, seed=seed)
         columns = ("user", "position", "prompt_id", "left_image", "right_image", "winner", "response_ms")
         said.append([tuple(row[c] for c in columns) for row in votes_table(study).to_pylist()])
