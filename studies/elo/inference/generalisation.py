@@ -6,7 +6,7 @@ count) and by single votes, the variance for other people *and* other prompts is
 
     A = max(a, e),   B = max(b, e),   V = A + B − e    (Cameron, Gelbach and Miller 2011, J. Bus. Econ. Stat. 29),
 
-where the maxima keep V above either way alone (MacKinnon, Nielsen and Webb 2024, J. Econometrics), with
+where the maxima keep V above either way alone (MacKinnon, Nielsen and Webb 2024, arXiv:2406.08880), with
 
     max{ V² / (A²/(G* − 1) + B²/(P* − 1)),  min(G*, P*) − 1,  1 }                        (Satterthwaite 1946)
 
