@@ -296,7 +296,9 @@ class ServiceClient:
         try:
             return response.json()
         except ValueError as error:
-            raise ServiceError(f"{url}: {self._no_endpoint(response)}") from error
+            is_json = "json" in response.headers.get("content-type", "")
+            said = "the answer is empty or cut off; ask again" if is_json else self._no_endpoint(response)
+            raise ServiceError(f"{url}: {said}") from error
 
     def _error(self, url: str, response: httpx2.Response) -> RefusedError | DisturbedError:
         """What an answer of another status than 2xx means."""
