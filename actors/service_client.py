@@ -43,6 +43,8 @@ _TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 that waiting may cure; the same as in the clients that services publish themselves."""
 _OF_THE_REQUEST = frozenset({400, 413, 414, 422, 451})
 """Statuses that depend on what the request says."""
+_OF_THE_MOMENT = (TimeoutError, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
+"""What becomes of a request where somebody listens. That nobody does is, at the start, the fault of the address."""
 _CONTENT_POLICY = (
     *("content_policy", "content_filter", "moderation", "responsibleaipolicy", "safety_system", "prohibited_content"),
     "flagged_input",
@@ -217,14 +219,17 @@ class ServiceClient:
         Raises
         ------
         RefusedError
-            Nobody answers, or the key is missing or not accepted.
+            Nobody listens, or the key is missing or not accepted.
+        ServiceError
+            Somebody listens, and hangs up or says nothing.
         """
         url = f"{self._base_url}/{path}"
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._http.get(url)
         except (TimeoutError, httpx2.RequestError) as error:
-            raise RefusedError(f"{url}: {_unreachable(error)}") from error
+            kind = ServiceError if isinstance(error, _OF_THE_MOMENT) else RefusedError
+            raise kind(f"{url}: {_unreachable(error)}") from error
         if response.status_code in (401, 403):
             raise RefusedError(f"{url}: {self._refusal(response)}")
 
@@ -291,7 +296,9 @@ class ServiceClient:
         try:
             return response.json()
         except ValueError as error:
-            raise ServiceError(f"{url}: {self._no_endpoint(response)}") from error
+            is_json = "json" in response.headers.get("content-type", "")
+            said = "the answer is empty or cut off; ask again" if is_json else self._no_endpoint(response)
+            raise ServiceError(f"{url}: {said}") from error
 
     def _error(self, url: str, response: httpx2.Response) -> RefusedError | DisturbedError:
         """What an answer of another status than 2xx means."""

@@ -168,6 +168,8 @@ def test_what_another_server_would_answer_is_the_moments(scripted: Scripted) -> 
             Scripted(body="<html>", headers={"content-type": "text/html"}),
             "has no such service (answered 200 with text/html)",
         ),
+        (Scripted(body='{"choices": [{"mess'), "chat/completions: the answer is empty or cut off; ask again"),
+        (Scripted(body=""), "chat/completions: the answer is empty or cut off; ask again"),
         (Scripted(status=302, headers={"location": "/login"}), "(answered 302 with application/json)"),
     ],
 )

@@ -21,6 +21,7 @@ COMMANDS = [
     ("bench_scheduling.py",),
     ("bench_scheduling.py", "--scaling"),
     ("bench_kills.py", "--runs", "30"),
+    ("bench_chaos.py", "--runs", "30"),
     ("bench_protocols.py",),
     ("bench_guards.py", "--seed", "3"),
     ("bench_reports.py",),

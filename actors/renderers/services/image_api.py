@@ -166,10 +166,18 @@ def _fitted(encoded: bytes, *, size: tuple[int, int]) -> Rendering:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
-    except UnidentifiedImageError as error:
-        raise UnusableAnswerError("the service answered with what is no image") from error
     except (OSError, SyntaxError) as error:  # so Pillow says that a file is cut off
+        if isinstance(error, UnidentifiedImageError) and not _begins_as_image(encoded):
+            raise UnusableAnswerError("the service answered with what is no image") from error
         raise ServiceError("the service's image is cut off; ask again") from error
     png = io.BytesIO()
     fitted.save(png, "PNG", compress_level=1)
     return Rendering(png=png.getvalue())
+
+
+def _begins_as_image(encoded: bytes) -> bool:
+    """Whether these are the first bytes of an image, perhaps too few for Pillow to know it by."""
+    return any(encoded.startswith(sign) or (encoded and sign.startswith(encoded)) for sign in _SIGNATURES)
+
+
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8")

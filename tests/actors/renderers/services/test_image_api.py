@@ -1,5 +1,6 @@
 """Image services played by a real HTTP server: what they answer, how often they are asked, what becomes of refusals."""
 
+import asyncio
 import base64
 import io
 import json
@@ -14,6 +15,7 @@ from PIL import Image
 
 from actors.messages import DeniedError, DisturbedError, RefusedError, Rendering, RenderRequest
 from actors.renderers.services.image_api import ImageApi
+from actors.service_client import ServiceClient
 
 KEY = "sk-secret-0815"
 
@@ -180,6 +182,8 @@ def test_an_answer_that_holds_no_image_is_a_refusal_the_second_time(service: Ser
         ((200, {}, openai_answer(picture()[:400])), "cut off"),
         ((200, {}, openai_answer(picture(kind="PNG")[:120])), "cut off"),
         ((200, {}, {"data": [{"b64_json": openai_answer(picture())["data"][0]["b64_json"][:401]}]}), "cut off"),
+        ((200, {}, openai_answer(picture()[:5])), "cut off"),
+        ((200, {}, openai_answer(picture(kind="PNG")[:12])), "cut off"),
         ((404, {}, {"error": "no such model"}), "404 no such model"),
         ((402, {}, {"error": "no credit"}), "used up"),
     ],
@@ -222,6 +226,25 @@ def test_a_missing_or_wrong_key_or_address_is_refused_at_the_start(
     monkeypatch.delenv("IMAGE_KEY")
     with pytest.raises(ValueError, match="api_key_env: IMAGE_KEY is not set"):
         make(service).setup()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nhalf", None])
+def test_a_service_that_hangs_up_or_says_nothing_at_the_start_is_a_disturbance(answer: bytes | None) -> None:
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await asyncio.sleep(1)
+        writer.write(answer or b"")
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, ServiceClient(url) as client:
+            await client.check_access("models/painter-1", timeout_s=0.5)
+
+    with pytest.raises(DisturbedError, match="models/painter-1: cannot be reached: "):
+        asyncio.run(main())
 
 
 def test_the_identity_says_that_images_differ_and_holds_no_key(service: Service) -> None:
