@@ -36,6 +36,7 @@ settings.load_profile("tests")
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
+    "--host-resolver-rules=MAP study.test 127.0.0.1",  # a host whose pages are no secure context
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

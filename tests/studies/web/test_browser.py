@@ -87,6 +87,19 @@ rating = pytest.mark.parametrize("address", ["rating_study"], indirect=True)
 
 
 @pairs
+def test_people_can_take_part_over_plain_http_by_any_host_name(
+    address: str, context: BrowserContext, pair_study: Study
+) -> None:
+    visit = Visit(context, address.replace("127.0.0.1", "study.test").replace("localhost", "study.test"))
+    visit.agree()
+    visit.ready()
+    before = visit.position()
+    visit.page.keyboard.press("ArrowLeft")
+    expect(visit.page.locator(f"input[name=position][value='{before}']")).to_have_count(0)
+    assert [line for line in visit.trouble if "origin was untrustworthy" not in line] == []
+
+
+@pairs
 def test_pairs_by_click_and_by_arrow_keys_from_consent_to_the_code(
     address: str, context: BrowserContext, pair_study: Study
 ) -> None:

@@ -104,7 +104,7 @@ def test_every_answer_carries_a_strict_policy(pair_study: Study, serve: Serve) -
         assert "unsafe" not in policy
         assert "http" not in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
     assert client.get("/").headers["cache-control"] == "no-store"
 
 
