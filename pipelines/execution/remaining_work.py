@@ -4,6 +4,7 @@ How many users still search in a round is known for the cohorts that have come s
 others. Of rounds that no cohort has come to, each is taken to have `_CONTINUE` times the users of the one before.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.search.cohort import Cohort
@@ -17,31 +18,40 @@ class RemainingWork:
 
     def __init__(self, cohorts: Sequence[Cohort], settings: SearchSettings) -> None:
         self._settings = settings
-        self._rounds = {cohort.id: 0 for cohort in cohorts}
         self._sizes = {cohort.id: len(cohort) for cohort in cohorts}
-        self._searching = {cohort.id: len(cohort) for cohort in cohorts}
-        """Users who search in the cohort's next round."""
+        self._where = {cohort.id: (0, len(cohort)) for cohort in cohorts}
+        """Of each cohort, the rounds that are done, and the users who search in the next."""
+        self._cohorts = Counter(self._where.values())
+        """How many cohorts are there; few numbers for many cohorts."""
         self._came = [0] * (settings.iterations + 2)
         self._went_on = [0] * (settings.iterations + 2)
         """By round: users of the cohorts that have come to it, and those of them who search in it."""
 
     def round_done(self, cohort_id: str, rounds: int, searching: int) -> None:
         """So many rounds of a cohort are done, and so many of its users search in the next."""
-        self._rounds[cohort_id] = rounds
-        self._searching[cohort_id] = searching
+        self._move(cohort_id, rounds, searching)
         if rounds < len(self._came):
             self._came[rounds] += self._sizes[cohort_id]
             self._went_on[rounds] += searching
 
     def over(self, cohort_id: str) -> None:
-        """A cohort has failed."""
-        self._searching[cohort_id] = 0
+        """A cohort has come to its end, or failed."""
+        self._move(cohort_id, self._where[cohort_id][0], 0)
 
     @property
     def images(self) -> float:
         """Images left."""
         rates = self._rates()
-        return sum(self._left(name, rates) for name, searching in self._searching.items() if searching)
+        return sum(
+            count * self._left(done, searching, rates)
+            for (done, searching), count in self._cohorts.items()
+            if searching and count
+        )
+
+    def _move(self, cohort_id: str, rounds: int, searching: int) -> None:
+        self._cohorts[self._where[cohort_id]] -= 1
+        self._where[cohort_id] = rounds, searching
+        self._cohorts[rounds, searching] += 1
 
     def _rates(self) -> list[float]:
         """The part of all users who search, by round."""
@@ -51,11 +61,10 @@ class RemainingWork:
             rates.append(went_on / came if came else guess)
         return rates
 
-    def _left(self, name: str, rates: Sequence[float]) -> float:
-        done, size, searching = self._rounds[name], self._sizes[name], self._searching[name]
+    def _left(self, done: int, searching: int, rates: Sequence[float]) -> float:
+        """Of a cohort of whose users so many search in the round after those that are done."""
         images = self._settings.images_of_round(done, searching)
         for number in range(done + 1, self._settings.iterations + 1):
-            images += self._settings.images_of_round(
-                number, searching * min(1.0, rates[number] / max(rates[done], 1e-9))
-            )
-        return images if size else 0.0
+            part = min(1.0, rates[number] / max(rates[done], 1e-9))
+            images += self._settings.images_of_round(number, searching * part)
+        return images
