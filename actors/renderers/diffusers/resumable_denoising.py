@@ -19,19 +19,19 @@ RESUMABLE_PIPELINES = frozenset({"Flux2Pipeline", "Flux2KleinPipeline"})
 class PreviewCallback:
     """A pipeline's `callback_on_step_end` that ends denoising early, so that the pipeline decodes the predicted x0.
 
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-        One of `RESUMABLE_PIPELINES`.
-    after : int
-        Denoising steps until the preview.
-
     Example:
 
         callback = PreviewCallback(pipeline, after=10)
         with callback.recording_velocity():
             preview = pipeline(..., callback_on_step_end=callback).images[0]
         checkpoint = callback.checkpoint()
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+        One of `RESUMABLE_PIPELINES`.
+    after : int
+        Denoising steps until the preview.
     """
 
     def __init__(self, pipeline: Any, *, after: int) -> None:
