@@ -369,9 +369,7 @@ class ActorPool:
             self._unavailable = f"{self.role.name}: {self.availability.description}"
             logger.error("%s", self._unavailable)
             self._over.set()
-            for call in self._dispatch.drain():
-                if not call.turn.done():
-                    call.turn.set_exception(RoleUnavailableError(self._unavailable))
+            self._tell_those_who_wait(RoleUnavailableError, self._unavailable)
         return RoleUnavailableError(self._unavailable)
 
     async def _pause(self, tries: _Tries, asked_s: float | None) -> None:
@@ -537,9 +535,12 @@ class ActorPool:
         self.accounting.change(replicas=-1)
         if all(other.given_up for other in self._replicas):
             self._broken = reason
-            for call in self._dispatch.drain():
-                if not call.turn.done():
-                    call.turn.set_exception(PoolBrokenError(reason))
+            self._tell_those_who_wait(PoolBrokenError, reason)
+
+    def _tell_those_who_wait(self, kind: type[Exception], reason: str) -> None:
+        for call in self._dispatch.drain():
+            if not call.turn.done():
+                call.turn.set_exception(kind(reason))
 
 
 class _NotUp:

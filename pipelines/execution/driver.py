@@ -235,14 +235,15 @@ class Driver:
 
     async def _steer(self, history: History) -> tuple[StopReason, ...]:
         """Round by round, to the end; for each user, why it ended."""
-        while not isinstance(step := next_step(history, self._settings), Stop):
+        step = next_step(history, self._settings)
+        while not isinstance(step, Stop):
             finished = await self._round(history, step)
             with self._waits.during("disk"):
                 async with self._journal_turn:
                     await asyncio.to_thread(self._journal.append, history.cohort.id, finished)
             history.append(finished)
-            following = next_step(history, self._settings)
-            searching = len(following.users) if isinstance(following, Propose) else 0
+            step = next_step(history, self._settings)
+            searching = len(step.users) if isinstance(step, Propose) else 0
             self._observer.round_done(history.cohort, len(history.rounds), searching)
             self._under_way[history.cohort.id] = searching
             self._room.set()  # with fewer who search, and the durations measured meanwhile, another cohort may begin
@@ -270,7 +271,7 @@ class Driver:
                 proposed = await asyncio.gather(*(for_user(user) for user in step.users))
             case _:
                 raise AssertionError(step)
-        scores = await gathered.matrix(proposed)
+        scores = gathered.matrix(proposed)
         verdicts = await self._evaluation.verdicts(history, proposed, scores)
         finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
         if (reason := _nothing_came_of(finished, history)) is not None:

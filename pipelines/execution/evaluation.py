@@ -11,7 +11,7 @@ out as the run goes: a user's first round is finished whole, and from then on th
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +38,10 @@ class RoundScores:
     def __init__(self, scoring: ScoringService, history: History) -> None:
         self._scoring = scoring
         self._history = history
-        self._found = SingleFlightCache[str, Scores | str](capacity=None)
-        """By image: the scores (M,), or why there are none."""
+        self._scores: dict[str, Scores] = {}
+        """Shape (M,), by image."""
+        self._errors = SingleFlightCache[str, str | None](capacity=None)
+        """By image, once it was asked about: why it has no scores, where it has none."""
 
     async def of(self, candidate: Candidate, request: RenderRequest, reference: Any) -> Candidate:
         """The candidate once its image has scores; with an error where it can have none."""
@@ -48,27 +50,25 @@ class RoundScores:
             return candidate
         if (reason := self._history.refused.get(key)) is not None:
             return replace(candidate, error=reason)
-        found = await self._found.get(key, lambda: self._ask(request, reference))
-        return replace(candidate, error=found) if isinstance(found, str) else candidate
+        error = await self._errors.get(key, lambda: self._ask(key, request, reference))
+        return candidate if error is None else replace(candidate, error=error)
 
-    async def matrix(self, proposed: Sequence[Proposed]) -> Scores:
+    def matrix(self, proposed: Sequence[Proposed]) -> Scores:
         """Shape (M, N) of the N new images, in their order."""
-        keys = [str(candidate.image) for candidate, _ in new_images(proposed, self._history.place.keys())]
-        found = await self._found.get_many(keys, _all_are_there)
-        columns = [column for key in keys if not isinstance(column := found[key], str)]
+        new = new_images(proposed, self._history.place.keys())
+        columns = [self._scores[str(candidate.image)] for candidate, _ in new]
         return np.stack(columns, 1) if columns else np.empty((len(self._history.cohort), 0), np.float32)
 
-    async def _ask(self, request: RenderRequest, reference: Any) -> Scores | str:
+    async def _ask(self, key: str, request: RenderRequest, reference: Any) -> str | None:
         cohort = self._history.cohort
         try:
             scores = await self._scoring.scores(cohort, cohort.members, request, reference)
         except CallRefusedError as error:
             return str(error)
-        return "its scores are not numbers" if np.isnan(scores).all() else scores
-
-
-async def _all_are_there(missing: Sequence[str]) -> Mapping[str, Scores | str]:
-    raise AssertionError(f"images without scores: {missing}")
+        if np.isnan(scores).all():
+            return "its scores are not numbers"
+        self._scores[key] = scores
+        return None
 
 
 class Evaluation:

@@ -38,7 +38,8 @@ class RoundScreen:
         self._history = history
         self._embeddings = embeddings
         self._settings = settings
-        self._predictor: asyncio.Task[ScorePredictor] | None = None
+        self._predictor = SingleFlightCache[str, ScorePredictor](capacity=None)
+        """By cohort, of which there is one."""
 
     async def of(self, user: str, proposed: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """A user's proposals, those outside the screen rejected; none is where there are too few scores to rank by."""
@@ -48,9 +49,8 @@ class RoundScreen:
             return tuple(proposed)
         assert self._embeddings is not None
         proposals = await self._embeddings.of([proposed[place].prompt for place in places])
-        if self._predictor is None:
-            self._predictor = asyncio.create_task(self._fitted(self._embeddings))
-        predictor = await asyncio.shield(self._predictor)
+        embeddings = self._embeddings
+        predictor = await self._predictor.get(history.cohort.id, lambda: self._fitted(embeddings))
         member, novelty = history.cohort.places[user], self._settings.novelty
         screened = await asyncio.to_thread(
             lambda: screen(

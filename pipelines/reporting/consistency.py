@@ -101,7 +101,7 @@ class _Final:
             scorer=t.scorer,
             run=t.run,
             user=t.user,
-            image=str(best.image),
+            image=best.image,
             added=_word_set(best.prompt) - _word_set(t.base_prompt),
         )
 

@@ -97,7 +97,7 @@ def write_results(
             outcomes += found
     failures = {o.trajectory.id: o.failure for o in outcomes if o.failure is not None}
     complete = _complete(folder, outcomes)
-    cases = _steered(complete)
+    cases = cases_of(complete)
     compared = cases if len(plan.audiences) > 1 else ()  # one audience has nothing to be compared with
     attributes = measured(folder.images, (key for case in compared for key in (case.initial, case.final)))
     _compare_runs(plan, folder, complete, attributes)
@@ -141,18 +141,19 @@ def _complete(folder: RunFolder, outcomes: Sequence[Outcome]) -> list[Outcome]:
         for o in outcomes
         if o.bests
         and o.finished
-        and all(folder.images.path(str(best.image)).is_file() for best in (o.bests[0], o.bests[-1]))
+        and all(folder.images.path(best.image).is_file() for best in (o.bests[0], o.bests[-1]))
     ]
 
 
-def _steered(outcomes: Sequence[Outcome]) -> list[Steered]:
+def cases_of(outcomes: Sequence[Outcome]) -> list[Steered]:
+    """Initial and final images of what was steered for users."""
     return [
         Steered(
             user=o.trajectory.user,
             prompt_id=o.trajectory.prompt_id,
             run=o.trajectory.run,
-            initial=str(o.bests[0].image),
-            final=str(o.bests[-1].image),
+            initial=o.bests[0].image,
+            final=o.bests[-1].image,
         )
         for o in outcomes
         if o.trajectory.scorer == PERSONAL

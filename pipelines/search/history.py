@@ -4,7 +4,7 @@ Invariant: everything here is a function of the rounds alone, so that a history 
 the one that was searched.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,13 @@ class History:
         self._blocks: list[Scores] = []
         self._best = np.full(len(cohort), NONE)
         self._best_score = np.full(len(cohort), -np.inf, np.float32)
-        self._bests: list[NDArray[np.int_]] = []
+        self.bests: NDArray[np.int_] = np.empty((0, len(cohort)), int)
+        """The place of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
+
+        The best has the highest score; of equal scores, the image that was proposed first. A best that the reseed guard
+        has rejected gives way to the one before it.
+        """
+        self._proposed: dict[str, list[tuple[Round, Proposed]]] = {user: [] for user in cohort.users}
         self._improved = np.zeros(len(cohort), int)
         for each in rounds:
             self.append(each)
@@ -86,6 +92,8 @@ class History:
             )
         for proposals in finished.proposed:
             self.refused |= {str(c.image): c.error for c in proposals.candidates if c.image and c.error}
+            for user in proposals.users:
+                self._proposed[user].append((finished, proposals))
         self.verdicts |= finished.verdicts
         self.rounds.append(finished)
         if new:
@@ -94,7 +102,7 @@ class History:
         for user, again in finished.reseeded.items():
             if again.rejected is not None:
                 self._go_back(self.cohort.places[user])
-        self._bests.append(self._best.copy())
+        self.bests = np.vstack([self.bests, self._best])
 
     @property
     def scores(self) -> Scores:
@@ -114,15 +122,6 @@ class History:
         return self.searched - 1 - self._improved
 
     @property
-    def bests(self) -> NDArray[np.int_]:
-        """The place of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
-
-        The best has the highest score; of equal scores, the image that was proposed first. A best that the reseed guard
-        has rejected gives way to the one before it.
-        """
-        return np.stack(self._bests) if self._bests else np.empty((0, len(self.cohort)), int)
-
-    @property
     def best(self) -> NDArray[np.int_]:
         """The place of each user's best image, shape (M,)."""
         return self._best
@@ -137,10 +136,9 @@ class History:
         barred = [key in verdicts and not verdicts[key].passed for key in keys]
         return np.where(np.isnan(scores) | np.array(barred, bool), -np.inf, scores)
 
-    def proposed_for(self, user: str) -> Iterator[tuple[Round, Proposed]]:
+    def proposed_for(self, user: str) -> Sequence[tuple[Round, Proposed]]:
         """What was proposed for a user, round by round."""
-        for each in self.rounds:
-            yield from ((each, proposals) for proposals in each.proposed if user in proposals.users)
+        return self._proposed[user]
 
     def score(self, user: str, candidate: Candidate) -> float | None:
         """The user's score of a candidate's image, where there is one."""
@@ -181,7 +179,7 @@ class History:
         first = eligible.argmax(1)
         highest = eligible[np.arange(len(first)), first]
         better = highest > self._best_score
-        if self._bests:
+        if len(self.bests):
             better &= self._best != NONE  # without a score of the base image there is no search
         self._best = np.where(better, offset + first, self._best)
         self._best_score = np.where(better, highest, self._best_score)
@@ -190,6 +188,6 @@ class History:
     def _go_back(self, member: int) -> None:
         """Give a user the best before the one that the reseed guard has rejected."""
         rejected = {again.prompt for again in self.reseeded(self.cohort.users[member]) if again.rejected is not None}
-        kept = [places[member] for places in self._bests if self.images[places[member]].prompt not in rejected]
+        kept = [places[member] for places in self.bests if self.images[places[member]].prompt not in rejected]
         self._best[member] = kept[-1]
         self._best_score[member] = self.scores[member, kept[-1]]

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from pipelines.records.tables import Outcome, RecordsWriter, outcomes
 from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
-from tests.benchmarks.simulated_roles import report, scores_of, trajectories
+from tests.benchmarks.simulated_roles import report, scores_of, trajectories, vectors_of
 
 PROTOCOLS = {"pool": SearchSettings(share="pool", screen=8, patience=5), "base": SearchSettings(patience=5)}
 
@@ -67,8 +66,7 @@ class NoFeatureExtractor:
     def setup(self) -> None: ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return vectors_of(texts)
 
 
 class Nobody:

@@ -29,11 +29,11 @@ from pipelines.records.tables import Outcome
 from pipelines.reporting.consistency import PERMUTATIONS, consistency
 from pipelines.reporting.forest_plot import Finding
 from pipelines.reporting.gallery import Page, write_gallery
-from pipelines.reporting.results import Attributes, measured
+from pipelines.reporting.results import Attributes, cases_of, measured
 from pipelines.reporting.trends import trends
 from pipelines.search.trajectory import Trajectory
 from predictor.simulation.raters import sample_raters
-from predictor.simulation.verdict import Steered, judge
+from predictor.simulation.verdict import judge
 from tests.benchmarks.simulated_roles import report
 from tests.histories import best, outcome_of
 
@@ -111,9 +111,9 @@ def timed(what: str, **figures: Any) -> Iterator[dict[str, Any]]:
 
 def by_definition(outcomes: Sequence[Outcome], attributes: Attributes, prompts: int) -> tuple[dict[str, float], float]:
     """Means of the images of one prompt from all pairs of its finals, and the seconds that all prompts would take."""
-    spread = np.std([attributes[str(o.bests[-1].image)] for o in outcomes], axis=0) + 1e-9
+    spread = np.std([attributes[o.bests[-1].image] for o in outcomes], axis=0) + 1e-9
     began = time.perf_counter()
-    looks = [attributes[str(o.bests[-1].image)] / spread for o in outcomes]
+    looks = [attributes[o.bests[-1].image] / spread for o in outcomes]
     users = np.array([o.trajectory.user for o in outcomes])
     runs = [o.trajectory.run for o in outcomes]
     pairs = np.array([(m, n) for m, n in combinations(range(len(outcomes)), 2) if runs[m] != runs[n]])
@@ -130,16 +130,7 @@ def measure(folder: Path, raters: int, prompts: int, runs: int) -> None:
     people = {rater.user_id: rater for rater in sample_raters(raters, seed=0)}
     outcomes = list(steered(list(people), prompts, runs))
     began, cpu, held = time.perf_counter(), time.process_time(), round(peak_mb())
-    cases = [
-        Steered(
-            user=o.trajectory.user,
-            prompt_id=o.trajectory.prompt_id,
-            run=o.trajectory.run,
-            initial=str(o.bests[0].image),
-            final=str(o.bests[-1].image),
-        )
-        for o in outcomes
-    ]
+    cases = cases_of(outcomes)
     with timed("attributes") as figures:
         attributes = measured(ImageStore(folder), (key for case in cases for key in (case.initial, case.final)))
         figures["images"] = len(attributes)

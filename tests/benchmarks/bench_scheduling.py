@@ -16,7 +16,6 @@ import asyncio
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,6 +52,7 @@ from tests.benchmarks.simulated_roles import (
     scores_of,
     seconds_of,
     trajectories,
+    vectors_of,
 )
 from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 
@@ -169,8 +169,7 @@ def drive_virtually(
         return scores_of(request, rendering), score_s
 
     def embed(method: str, texts: Sequence[str]) -> tuple[Any, float]:
-        vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), EMBED_S * len(texts)
+        return vectors_of(texts), EMBED_S * len(texts)
 
     async def main() -> list[VirtualPool]:
         pools = [

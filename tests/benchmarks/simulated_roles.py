@@ -5,6 +5,8 @@ import hashlib
 import json
 import random
 import time
+import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -34,6 +36,12 @@ def scores_of(request: ScoreRequest, rendering: Rendering) -> list[float]:
 def _numbers(audiences: tuple[tuple[str, ...], ...]) -> NDArray[np.uint64]:
     digests = (hashlib.sha256(repr(users).encode()).digest() for users in audiences)
     return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.uint64)
+
+
+def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Of unit length, in MiniLM's 384 dimensions; at random, but the same for the same text."""
+    vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def proposals_of(request: ProposalRequest) -> Proposals:
