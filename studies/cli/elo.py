@@ -1,12 +1,9 @@
 """`steer-study elo`: votes in, a table on the terminal and a report folder out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from studies.results.votes import StudyVotes
 
 
 def elo(
@@ -17,7 +14,7 @@ def elo(
     values: Annotated[
         str,
         typer.Option(
-            help="What the file writes for a winner: model_a=left,model_b=right,'tie (bothbad)'=tie; out leaves out.",
+            help="What the file writes for a winner: model_a=left,model_b=right,'tie (bothbad)'=both_bad,skip=out.",
             show_default=False,
         ),
     ] = "",
@@ -50,21 +47,20 @@ def elo(
 ) -> None:
     """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.
 
-    A file has one vote a row: participant, prompt_id, left, right, winner (left, right, tie, or the condition's name);
-    or counts: left, right, left_wins, right_wins, ties. Who voted, and on which prompt, may be missing. A study may be
-    running meanwhile.
+    A file has one vote a row: participant, prompt_id, left, right, winner (left, right, tie, both_bad, or the
+    condition's name); or counts, single responses, rankings, or the best of several, also as others publish them. Who
+    voted, and on which prompt, may be missing. A study may be running meanwhile.
 
         steer-study elo my_study --out report
 
         steer-study elo votes.csv --columns left=model_x,right=model_y --out report
     """
-    from dataclasses import replace
-
-    from studies.elo.analysis import Options, analyse
+    from studies.elo.analysis import Options
     from studies.elo.reporting.records import write_json
     from studies.elo.reporting.report import write_report
     from studies.elo.reporting.text import table_of
-    from studies.elo.vote_files import participants_named_in
+    from studies.elo.vote_files import column_mapping, participants_named_in, value_mapping
+    from studies.fitting import report_on, votes_from
 
     options = Options(
         ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
@@ -73,28 +69,17 @@ def elo(
         largest_part=largest_part,
         conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
     )
-    given = _study_votes(source, columns, values, drop_failed=drop_failed, predictor=predictor)
-    votes = given.votes if leave_out is None else given.votes.without(participants_named_in(leave_out))
-    report = analyse(votes, options)
-    report = replace(report, warnings=(*report.warnings, *given.caveats))
+    given = votes_from(
+        source,
+        columns=column_mapping(columns),
+        values=value_mapping(values),
+        drop_failed=drop_failed,
+        predictor=predictor,
+    )
+    report = report_on(given, options, leave_out=participants_named_in(leave_out) if leave_out else ())
     typer.echo(table_of(report))
     if out is not None:
         typer.echo(f"\n{write_report(report, out, given.examples, title=given.title)}")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, json_file)
-
-
-def _study_votes(source: Path, columns: str, values: str, *, drop_failed: bool, predictor: str | None) -> "StudyVotes":
-    """The votes of a study folder or of a file."""
-    from studies.elo.vote_files import column_mapping, read_votes, value_mapping
-    from studies.results.votes import StudyVotes, study_votes
-    from studies.study import read_study
-
-    if source.is_dir():
-        if columns or values:
-            raise ValueError("--columns and --values are for files; a study has names of its own")
-        return study_votes(read_study(source), drop_failed=drop_failed, predictor=predictor)
-    if drop_failed or predictor is not None:
-        raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
-    return StudyVotes(votes=read_votes(source, column_mapping(columns), values=value_mapping(values)))

@@ -23,7 +23,7 @@ from studies.elo.inference.generalisation import GENERALISATIONS, Errors, Genera
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
 from studies.elo.inference.ranks import RankSet, holm, rank_sets
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
-from studies.elo.votes import Votes
+from studies.elo.votes import BOTH_BAD, Votes
 
 Numbers = NDArray[np.float64]
 
@@ -94,7 +94,10 @@ class Report:
     ties: Mapping[str, Mapping[str, int]]
     tie_parameter: float | None
     """Davidson's ν; None where ties are half wins."""
-    side: SideBias
+    both_bad: Mapping[str, int]
+    """In how many votes each condition was found as bad as the other; empty where nobody said so."""
+    side: SideBias | None
+    """None where nobody knows what stood on which side."""
     retest: Retest | None
     agreement: Agreement | None
     alignment: Alignment | None
@@ -134,7 +137,9 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     errors = covariance.of_differences(to)
     p = errors.p_values(_differences(fit))
     ranks = rank_sets(names, fit.log_strength, p)
-    side, retested = side_bias(counted, to), retest(shown, to)
+    side = side_bias(counted, to) if counted.sides_known else None
+    retested = retest(shown.select(shown.outcome != BOTH_BAD), to)
+    both_bad = shown.select((shown.outcome == BOTH_BAD) & ~shown.repeat)
     intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
         each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS
     }
@@ -157,6 +162,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
                 left_out=left_out,
                 side=side,
                 retest=retested,
+                both_bad=both_bad,
             )
         ),
         votes=len(counted),
@@ -170,6 +176,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         wins=_matrix(names, order, square(total, len(names))),
         ties=_matrix(names, order, square(np.repeat(total[:, TIED, None], 2, 1), len(names))),
         tie_parameter=math.exp(fit.log_tie) if options.ties == "davidson" else None,
+        both_bad=_both_bad(both_bad),
         side=side,
         retest=retested,
         agreement=agreement(counted, to),
@@ -189,6 +196,11 @@ def _shown(votes: Votes, options: Options) -> tuple[Votes, tuple[str, ...]]:
     kept = {shown.conditions[n] for n in largest_part(total, len(shown.conditions))}
     left_out = tuple(name for name in shown.conditions if name not in kept)
     return (shown.among(sorted(kept)) if left_out else shown), left_out
+
+
+def _both_bad(votes: Votes) -> dict[str, int]:
+    sides = np.concatenate([votes.left, votes.right])
+    return {name: int(number) for name, number in zip(votes.conditions, np.bincount(sides), strict=True)}
 
 
 def _interval(fit: Fit, errors: Errors) -> tuple[Numbers, Numbers]:

@@ -67,7 +67,7 @@ class PairCounts:
 
 
 def outcomes_of(votes: Votes) -> tuple[Codes, Codes]:
-    """The pair of each vote, and its outcome: FIRST, SECOND or TIED; both of shape (n,)."""
+    """The pair of each vote, none of which found both bad, and its outcome: FIRST, SECOND or TIED; both (n,)."""
     first, second = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
     pair = first * (2 * len(votes.conditions) - first - 1) // 2 + second - first - 1
     won_by_first = (votes.left == first) == (votes.outcome == LEFT)

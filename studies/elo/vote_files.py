@@ -1,61 +1,75 @@
-"""Vote files of any origin: CSV, TSV, Parquet or JSON lines, with columns under any names."""
+"""Votes out of files and tables of any origin, with columns and words under any names."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from predictor.data.tables import read_table
-from studies.elo.vote_layouts import COUNTS, OUT, TEXT, bring, layout_of
-from studies.elo.votes import COLUMNS, NAMES, NEEDED, OPTIONAL_NAMES, OUTCOMES, Votes
-
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+from studies.elo.layouts.known import NAMES
+from studies.elo.layouts.raw_tables import place_in, raw_table
+from studies.elo.layouts.shapes import bring
+from studies.elo.layouts.winners import OUT
+from studies.elo.votes import OUTCOMES, Votes
 
 
 def read_votes(
-    path: Path, columns: Mapping[str, str] | None = None, *, values: Mapping[str, str] | None = None
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    values: Mapping[str, str] | None = None,
+    controls: Sequence[str] = (),
 ) -> Votes:
-    """Votes from a file: one a row, or counts of them.
-
-    Parameters
-    ----------
-    columns
-        Which column of the file stands for which of ours, where the names differ:
-        {"left": "model_x", "right": "model_y"}.
-    values
-        What stands for left, right and tie in the column winner, and what is to be left out:
-        {"model_a": "left", "model_b": "right", "tie (bothbad)": "out"}.
+    """Votes from a file, in any layout that `studies.elo.layouts` knows; the parameters are those of `votes_of`.
 
     Raises
     ------
     ValueError
         The file can't be read, lacks a column, or has rows that are no votes; the message has their lines.
     """
-    columns = dict(columns or {})
-    every = (*COLUMNS, *COUNTS, "kind")
-    names = [columns.get(name, name) for name in (*NAMES, *OPTIONAL_NAMES)]
-    table = read_table(path, text=[*names, *TEXT])
-    absent = [f"{name}={source}" for name, source in columns.items() if source not in table.column_names]
-    if absent:
-        raise ValueError(f"{path}: --columns {','.join(absent)}: the file has {', '.join(table.column_names)}")
-    layout = None if {"left", "right"} & columns.keys() else layout_of(table.column_names)
-    sources = {name: columns.get(name, (layout.columns if layout else {}).get(name, name)) for name in every}
-    found = {name: table.column(source) for name, source in sources.items() if source in table.column_names}
-    counted = set(COUNTS[:2]) <= found.keys()
-    missing = [name for name in NEEDED if name not in found and not (name == "winner" and counted)]
-    if missing:
-        raise ValueError(
-            f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}; "
-            f"say which stands for it: --columns {missing[0]}=…"
-        )
+    table = raw_table(path)
     try:
-        brought = bring(pa.table(found), values or {}, layout)
-        votes = Votes.from_table(brought.table, place=lambda row: _place(path, int(brought.row[row])))
+        return votes_of(table, columns, values=values, controls=controls, place=lambda row: place_in(path, row))
     except ValueError as error:
-        raise ValueError(f"{path}: {str(error).removeprefix('votes: ')}") from error
-    return replace(votes, notes=brought.notes)
+        raise ValueError(f"{path}: {error}") from error
+
+
+def votes_of(
+    table: pa.Table,
+    columns: Mapping[str, str] | None = None,
+    *,
+    values: Mapping[str, str] | None = None,
+    controls: Sequence[str] = (),
+    place: Callable[[int], str] | None = None,
+) -> Votes:
+    """Votes of a table, in any layout that `studies.elo.layouts` knows.
+
+    Parameters
+    ----------
+    columns
+        Which column stands for which of ours, where the names differ and are not known:
+        {"left": "model_x", "right": "model_y"}.
+    values
+        What stands for left, right, tie and both_bad in the column winner, and what is to be left out:
+        {"model_a": "left", "model_b": "right", "tie (bothbad)": "out"}.
+    controls
+        Covariates, of which the table has a column for each side, such as length_left and length_right.
+    place
+        Says where a row (from 0) of the table stands, for messages.
+
+    Raises
+    ------
+    ValueError
+        A column is missing, or rows are no votes.
+    """
+    at = place or (lambda row: f"row {row + 1}")
+    try:
+        brought = bring(table, columns or {}, values or {}, controls)
+        votes = Votes.from_table(brought.table, controls=controls, place=lambda row: at(int(brought.row[row])))
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("votes: ")) from error
+    return replace(votes, notes=brought.notes, sides_known=brought.sides_known)
 
 
 def value_mapping(text: str) -> dict[str, str]:
@@ -64,7 +78,7 @@ def value_mapping(text: str) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A part is no VALUE=WORD, or the word is none of left, right, tie and out.
+        A part is no VALUE=WORD, or the word is none of left, right, tie, both_bad and out.
     """
     mapping: dict[str, str] = {}
     for part in filter(None, next(csv.reader([text.replace("'", '"')], skipinitialspace=True), [])):
@@ -106,26 +120,8 @@ def column_mapping(text: str) -> dict[str, str]:
         name, equals, source = (piece.strip() for piece in part.partition("="))
         if not (name and equals and source):
             raise ValueError(f"--columns {part!r}: write NAME=COLUMN, such as left=model_x")
-        if name not in (*COLUMNS, *COUNTS):
-            known = ", ".join((*COLUMNS, *COUNTS))
+        if name not in NAMES:
+            known = ", ".join(NAMES)
             raise ValueError(f"--columns {part!r}: no column of votes is called {name!r}; use {known}")
         mapping[name] = source
     return mapping
-
-
-def _place(path: Path, row: int) -> str:
-    """Where a row stands in its file, as an editor counts; a quoted field may run over several lines."""
-    suffix = path.suffix.lower()
-    if suffix in (".jsonl", ".ndjson"):
-        return f"line {row + 1}"
-    if suffix not in _DELIMITERS:
-        return f"row {row + 1}"
-    with path.open(encoding="utf-8", newline="", errors="replace") as file:
-        lines = csv.reader(file, delimiter=_DELIMITERS[suffix])
-        seen, first = -1, 1
-        for record in lines:
-            if record and seen == row:
-                return f"line {first}"
-            seen += bool(record)
-            first = lines.line_num + 1
-    return f"row {row + 1}"

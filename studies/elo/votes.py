@@ -18,15 +18,15 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported, so type
 Codes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
-OUTCOMES = ("left", "right", "tie")
+OUTCOMES = ("left", "right", "tie", "both_bad")
 """What `winner` may say; `Votes.outcome` is the position in it."""
-LEFT, RIGHT, TIE = range(3)
+LEFT, RIGHT, TIE, BOTH_BAD = range(4)
 
 NAMES = ("participant", "prompt_id", "left", "right", "winner")
 """The columns of a table of votes."""
 NEEDED = NAMES[2:]
 """Those that it must have; without the others every vote is its own participant's, or on the one prompt."""
-OPTIONAL_NAMES = ("trial_id", "left_image", "right_image")
+OPTIONAL_NAMES = ("trial_id", "left_image", "right_image", "ballot")
 OPTIONAL_NUMBERS = ("response_ms", "left_score", "right_score")
 COLUMNS = (*NAMES, *OPTIONAL_NAMES, *OPTIONAL_NUMBERS, "repeat")
 
@@ -52,7 +52,7 @@ class Votes:
     """Condition on the left, as its position in `conditions`."""
     right: Codes
     outcome: Codes
-    """LEFT, RIGHT or TIE."""
+    """LEFT, RIGHT, TIE or BOTH_BAD."""
     repeat: NDArray[np.bool_]
     """The trial was shown to this participant before: for test–retest, never for a fit."""
     trial: Codes | None = None
@@ -60,12 +60,19 @@ class Votes:
     left_image: Codes | None = None
     """Equal numbers, also on the other side, are the same image."""
     right_image: Codes | None = None
+    ballot: Codes | None = None
+    """Equal numbers are one answer, such as a ranking of several: its votes are not independent."""
     response_ms: Numbers | None = None
     left_score: Numbers | None = None
     """The reward model's score of the left image for this voter; nan where there is none."""
     right_score: Numbers | None = None
+    controls: Numbers | None = None
+    """(n, M): each covariate of the left image minus that of the right one."""
+    control_names: tuple[str, ...] = ()
+    sides_known: bool = True
+    """False where nobody knows what stood on which side, as in rankings."""
     participant_known: bool = True
-    """False where the table does not say who voted, so that every vote counts as its own participant's."""
+    """False where the table does not say who voted, so that every vote, or ballot, counts as its own participant's."""
     prompt_known: bool = True
     """False where the table does not say on which prompt a vote was; all are then coded as one."""
     notes: tuple[str, ...] = ()
@@ -75,11 +82,15 @@ class Votes:
         return len(self.outcome)
 
     @classmethod
-    def from_table(cls, table: pa.Table, *, place: Callable[[int], str] | None = None) -> "Votes":
+    def from_table(
+        cls, table: pa.Table, *, controls: Sequence[str] = (), place: Callable[[int], str] | None = None
+    ) -> "Votes":
         """Votes of a table with the columns `NEEDED`, and any of the other ones.
 
         Parameters
         ----------
+        controls
+            Covariates, each in columns `left:NAME` and `right:NAME`.
         place
             Says where a row (from 0) stands, for messages; default: "row N", from 1.
 
@@ -92,24 +103,25 @@ class Votes:
         missing = [name for name in NEEDED if name not in table.column_names]
         known = {name: name in table.column_names for name in ("participant", "prompt_id")}
         if not known["participant"]:
-            rows = pa.array([str(row) for row in range(1, len(table) + 1)], pa.string())
-            table = table.append_column("participant", rows)
+            alone = pc.cast(pa.array(np.arange(1, len(table) + 1)), pa.string())
+            table = table.append_column("participant", table["ballot"] if "ballot" in table.column_names else alone)
         if not known["prompt_id"]:
-            table = table.append_column("prompt_id", pa.array(["unknown"] * len(table), pa.string()))
+            table = table.append_column("prompt_id", pa.repeat("unknown", len(table)))
         if missing:
             raise ValueError(
                 f"votes: no column {', '.join(missing)}; the table has {', '.join(table.column_names)}; "
                 f"name the columns that stand for them with --columns {missing[0]}=…"
             )
         text = {name: _text(table, name) for name in (*NAMES, *OPTIONAL_NAMES) if name in table.column_names}
-        _refuse_bad_rows(text, place or (lambda row: f"row {row + 1}"))
+        place = place or (lambda row: f"row {row + 1}")
+        _refuse_bad_rows(text, place)
         participants, (participant,) = _coded(text["participant"])
         prompts, (prompt,) = _coded(text["prompt_id"])
         conditions, (left, right) = _coded(text["left"], text["right"])
         images = [text[name] for name in ("left_image", "right_image") if name in text]
         left_image, right_image = _coded(*images)[1] if len(images) == 2 else (None, None)
         numbers: dict[str, Any] = {
-            name: _numbers(table, name) for name in OPTIONAL_NUMBERS if name in table.column_names
+            name: numbers_of(table.column(name), name) for name in OPTIONAL_NUMBERS if name in table.column_names
         }
         return cls(
             participants=participants,
@@ -126,6 +138,9 @@ class Votes:
             trial=_coded(text["trial_id"])[1][0] if "trial_id" in text else None,
             left_image=left_image,
             right_image=right_image,
+            ballot=_coded(text["ballot"])[1][0] if "ballot" in text else None,
+            controls=_controls(table, controls, place) if controls else None,
+            control_names=tuple(controls),
             **numbers,
         )
 
@@ -175,8 +190,9 @@ class Votes:
         return self.select(wanted[self.left] & wanted[self.right])
 
     def counted(self) -> "Votes":
-        """The votes that a fit may use: repeated trials are left out."""
-        return self.select(~self.repeat) if self.repeat.any() else self
+        """The votes that a fit may use: without repeated trials, and without those that found both bad."""
+        out = self.repeat | (self.outcome == BOTH_BAD)
+        return self.select(~out) if out.any() else self
 
 
 def _text(table: pa.Table, name: str) -> pa.Array:
@@ -248,9 +264,32 @@ def _truths(table: pa.Table, count: int) -> NDArray[np.bool_]:
     return pc.fill_null(column, False).to_numpy(zero_copy_only=False).astype(bool)
 
 
-def _numbers(table: pa.Table, name: str) -> Numbers:
+def numbers_of(column: pa.ChunkedArray, name: str) -> Numbers:
+    """A column as numbers (n,); nan where there is none. Text may have a decimal comma.
+
+    Raises
+    ------
+    ValueError
+        Something else is in it.
+    """
     try:
-        column = table.column(name).cast(pa.float64())
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = pc.utf8_trim_whitespace(column)
+            nothing = pc.is_in(pc.utf8_lower(column), pa.array(["", "null", "nan", "na", "none"], column.type))
+            column = pc.replace_substring(pc.if_else(nothing, None, column), ",", ".")
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"votes: {name} must be a number: {error}") from error
-    return column.to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _controls(table: pa.Table, names: Sequence[str], place: Callable[[int], str]) -> Numbers:
+    """Differences (n, M) between left and right."""
+    found = []
+    for name in names:
+        left, right = (
+            numbers_of(table.column(f"{side}:{name}"), f"{name} on the {side}") for side in ("left", "right")
+        )
+        missing = pa.array(~np.isfinite(left - right))
+        _refuse(missing, place, lambda _, name=name: f"{name} is missing", "fill it in, or leave the row out")
+        found.append(left - right)
+    return np.stack(found, 1)

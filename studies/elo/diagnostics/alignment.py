@@ -51,7 +51,7 @@ def alignment(votes: Votes, to: Generalisation) -> Alignment | None:
     usable = np.isfinite(margin) & (margin != 0) & (votes.outcome != TIE)
     if not usable.any():
         return None
-    margin, clusters = margin[usable], Clusters.of(votes.participant[usable], votes.prompt[usable])
+    margin, clusters = margin[usable], Clusters.among(votes, usable)
     won = ((votes.outcome[usable] == LEFT) == (margin > 0)).astype(float)
     size = np.abs(margin)
     scale = float(size.max())

@@ -44,14 +44,17 @@ class Evidence:
     prompt_spread: float | None
     left_out: tuple[str, ...]
     """Conditions that no chain of votes joins with those that are reported."""
-    side: SideBias
+    side: SideBias | None
     retest: Retest | None
+    both_bad: Votes
+    """Votes that found both bad, which are not among `votes`."""
 
 
 def caveats(evidence: Evidence) -> tuple[str, ...]:
     """All caveats, the gravest first."""
     return (
         *evidence.votes.notes,
+        *_of_both_bad(evidence),
         *_of_fit(evidence),
         *_of_generalisation(evidence),
         *_of_votes(evidence.votes),
@@ -96,9 +99,10 @@ def _of_generalisation(evidence: Evidence) -> Iterator[str]:
     people, prompts = len(votes.participants), len(votes.prompts)
     errors = evidence.covariance.of_conditions(to)
     if not votes.participant_known:
+        each = "vote" if votes.ballot is None else "answer"
         yield (
-            "The table does not say who voted, so every vote counts as another person's: the intervals are too narrow "
-            "if people voted more than once."
+            f"The table does not say who voted, so every {each} counts as another person's: the intervals are too "
+            "narrow if people voted more than once."
         )
     elif people == 1:
         yield (
@@ -209,7 +213,23 @@ def _few(count: np.ndarray, what: str, verb: str, names: tuple[str, ...]) -> Ite
         )
 
 
-def _of_balance(votes: Votes, side: SideBias) -> Iterator[str]:
+def _of_both_bad(evidence: Evidence) -> Iterator[str]:
+    votes = evidence.both_bad
+    if not len(votes):
+        return
+    share = len(votes) / (len(votes) + len(evidence.votes))
+    yield (
+        f"{len(votes):,} votes ({share:.1%}) found both bad: that is no tie, so they are counted apart and are not in "
+        "the Elo; --values 'tie (bothbad)'=tie, or whatever the table writes for it, counts them as ties."
+    )
+    only = [name for name in votes.conditions if name not in evidence.votes.conditions]
+    if only:
+        yield f"Only in votes that found both bad, and therefore without an Elo: {_named(only)}."
+
+
+def _of_balance(votes: Votes, side: SideBias | None) -> Iterator[str]:
+    if side is None:
+        return
     count = len(votes.conditions)
     left, both = np.bincount(votes.left, minlength=count), np.bincount(votes.right, minlength=count)
     both = both + left

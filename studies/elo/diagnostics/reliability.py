@@ -53,7 +53,7 @@ def retest(votes: Votes, to: Generalisation) -> Retest | None:
     at = np.searchsorted(keys, key[again]).clip(0, max(0, len(keys) - 1))
     matched = keys[at] == key[again] if len(keys) else np.zeros(len(again), bool)
     before, after = answer[first[position[at[matched]]]] if len(keys) else answer[:0], answer[again[matched]]
-    clusters = Clusters.of(votes.participant[again[matched]], votes.prompt[again[matched]])
+    clusters = Clusters.among(votes, again[matched])
     return Retest(
         repeats=int(matched.sum()),
         unmatched=int((~matched).sum()),
@@ -78,7 +78,7 @@ def agreement(votes: Votes, to: Generalisation) -> Agreement | None:
     if not shared.any():
         return None
     others = answers.sum(1)[unit] - 1
-    clusters = Clusters.of(votes.participant[rows[shared]], votes.prompt[rows[shared]])
+    clusters = Clusters.among(votes, rows[shared])
     alike = (answers[unit, answer] - 1)[shared]
     return Agreement(
         unit=name,

@@ -32,7 +32,7 @@ def side_bias(votes: Votes, to: Generalisation) -> SideBias:
     """Share of left wins with its interval, and Bradley–Terry with a term for the left side."""
     decided = votes.select(votes.outcome != TIE)
     left_won = (decided.outcome == LEFT).astype(float)
-    clusters = Clusters.of(decided.participant, decided.prompt)
+    clusters = Clusters.among(decided, np.arange(len(decided)))
     term = _left_term(decided, left_won, clusters, to)
     return SideBias(
         decided=len(decided),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from predictor.metrics import Interval
 from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Rows, information_of, jackknife, plain
+from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -33,20 +34,28 @@ class Clusters:
 
     Example:
 
-        Clusters.of(votes)
+        Clusters.among(votes, votes.outcome != TIE)
     """
 
     participant: Codes
     prompt: Codes
+    ballot: Codes
+    """Which votes are one answer."""
 
     @classmethod
-    def of(cls, participant: Codes, prompt: Codes) -> "Clusters":
-        """Of codes (n,) that may leave out numbers."""
-        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt))
+    def of(cls, participant: Codes, prompt: Codes, ballot: Codes | None = None) -> "Clusters":
+        """Of codes (n,) that may leave out numbers; without ballots every vote is an answer of its own."""
+        alone = np.arange(len(participant)) if ballot is None else without_gaps(ballot)
+        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt), ballot=alone)
+
+    @classmethod
+    def among(cls, votes: Votes, rows: NDArray[np.bool_] | Codes) -> "Clusters":
+        """Of some of the votes."""
+        return cls.of(votes.participant[rows], votes.prompt[rows], None if votes.ballot is None else votes.ballot[rows])
 
     def select(self, rows: NDArray[np.bool_]) -> "Clusters":
         """Those of some of the votes."""
-        return Clusters.of(self.participant[rows], self.prompt[rows])
+        return Clusters.of(self.participant[rows], self.prompt[rows], self.ballot[rows])
 
     @property
     def cell(self) -> Codes:
@@ -68,8 +77,8 @@ class Clusters:
             people=known(self.participant, "people+prompts", "people", jackknifed=True),
             prompts=known(self.prompt, "people+prompts", "prompts", jackknifed=True),
             cells=known(self.cell, "people+prompts"),
-            votes=known(np.arange(len(self.participant)), "these"),
-            sample=Sample.of(self.participant, self.prompt),
+            votes=known(self.ballot, "these"),
+            sample=Sample.of(self.participant, self.prompt, self.ballot),
         )
 
 

@@ -76,8 +76,8 @@ def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCount
         people=by_people,
         prompts=by_prompts,
         cells=plain(rows_of(cells, fit), cells.group, cells.groups, information),
-        votes=_by_vote(total, fit, information),
-        sample=Sample.of(votes.participant, votes.prompt),
+        votes=_by_vote(total, fit, information) if votes.ballot is None else _by_ballot(votes, fit, information),
+        sample=Sample.of(votes.participant, votes.prompt, votes.ballot),
         cell_count=cells.groups,
         alone=(groups_that_join(people, fit.prior), groups_that_join(prompts, fit.prior)),
     )
@@ -111,6 +111,13 @@ def rows_of(counts: PairCounts, fit: Fit) -> Rows:
         score=np.stack([terms.gradient, -terms.gradient, terms.gradient_tie], 1),
         root=np.stack([np.stack([root, -root, mixed], 1), np.stack([none, none, rest], 1)], 1),
     )
+
+
+def _by_ballot(votes: Votes, fit: Fit, information: Numbers) -> Numbers:
+    """Covariance CR1 (K, K) by answers that are several votes each."""
+    ballot = np.arange(len(votes)) if votes.ballot is None else without_gaps(votes.ballot)
+    counts = PairCounts.of(votes, ballot, int(ballot.max()) + 1)
+    return plain(rows_of(counts, fit), counts.group, counts.groups, information)
 
 
 def _by_vote(total: Counts, fit: Fit, information: Numbers) -> Numbers:

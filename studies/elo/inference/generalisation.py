@@ -53,11 +53,13 @@ class Sample:
     """G*; 1 for one participant."""
     prompts: float
     votes: int
+    """Those of one ballot count once."""
 
     @classmethod
-    def of(cls, participant: Codes, prompt: Codes) -> "Sample":
-        """Of votes that are coded by participant and prompt, both (n,)."""
-        return cls(people=_equal_groups(participant), prompts=_equal_groups(prompt), votes=len(participant))
+    def of(cls, participant: Codes, prompt: Codes, ballot: Codes | None = None) -> "Sample":
+        """Of votes that are coded by participant and prompt, and by ballot where some are one answer; each (n,)."""
+        votes = len(participant) if ballot is None else len(np.unique(ballot))
+        return cls(people=_equal_groups(participant), prompts=_equal_groups(prompt), votes=votes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -149,7 +149,8 @@ def _range(values: Sequence[float]) -> tuple[float, float, float]:
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite), max(finite)
     step = _step(max((high - low) / 5, 4))
-    return step * math.floor(low / step), step * math.ceil(high / step), step
+    bottom, top = step * math.floor(low / step), step * math.ceil(high / step)
+    return (bottom, top, step) if top > bottom else (bottom - step, top + step, step)
 
 
 def _step(least: float) -> float:

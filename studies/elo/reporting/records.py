@@ -26,6 +26,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "intervals": {to: _plain(ends) for to, ends in report.intervals.items()},
         "wins": report.wins,
         "ties": report.ties,
+        "both_bad": {"votes": sum(report.both_bad.values()) // 2, "by_condition": dict(report.both_bad)},
         "tie_parameter": report.tie_parameter,
         "side_bias": _plain(report.side),
         "test_retest": _plain(report.retest),

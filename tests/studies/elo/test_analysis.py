@@ -229,6 +229,16 @@ def test_people_who_all_voted_alike_are_said_to_show_no_spread() -> None:
     assert "All participants voted in the same proportions" in told(votes)
 
 
+def test_ties_alone_make_a_report_of_equals(tmp_path: Path) -> None:
+    votes = few(*["a=b", "b=c", "c=a"] * 4, participant=["u1", "u2", "u3", "u4"] * 3)
+    report = analyse(votes)
+
+    assert {c.elo for c in report.conditions} == {1000}
+    assert "NaN" not in write_report(report, tmp_path).with_name("elo.svg").read_text("utf-8")
+    with pytest.raises(ValueError, match="no finite tie parameter"):
+        analyse(votes, Options(ties="davidson"))
+
+
 @pytest.mark.parametrize("to", GENERALISATIONS)
 def test_votes_that_tell_little_still_make_a_report(tmp_path: Path, to) -> None:
     votes = few("a>b", "a>b", "b>c", "b<c", "a=b")

@@ -6,7 +6,7 @@ import pytest
 
 from studies.elo.analysis import Options, analyse
 from studies.elo.vote_files import participants_named_in, read_votes, value_mapping
-from studies.elo.votes import LEFT, RIGHT, TIE, Votes
+from studies.elo.votes import BOTH_BAD, LEFT, RIGHT, TIE, Votes
 
 
 def written(path: Path, text: str) -> Path:
@@ -28,9 +28,8 @@ def test_an_arenas_table_is_recognised_and_said(tmp_path: Path) -> None:
 
     assert votes.conditions == ("claude", "gpt")
     assert votes.participants == ("ann", "bob")
-    assert votes.outcome.tolist() == [LEFT, RIGHT, TIE, TIE]
+    assert votes.outcome.tolist() == [LEFT, RIGHT, TIE, BOTH_BAD]
     assert votes.notes[0].startswith("Read as an arena's table: left is model_a, right is model_b")
-    assert "1 votes that found both bad count as ties" in votes.notes[1]
 
 
 def test_both_bad_can_be_left_out(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_participants_that_are_named_are_left_out_and_counted(tmp_path: Path) ->
 
 def test_values_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     assert value_mapping("a=left, 'b, c'=right,'x=y'=tie") == {"a": "left", "b, c": "right", "x=y": "tie"}
-    with pytest.raises(ValueError, match="write VALUE=WORD with one of left, right, tie, out"):
+    with pytest.raises(ValueError, match="write VALUE=WORD with one of left, right, tie, both_bad, out"):
         value_mapping("a=first")
     with pytest.raises(ValueError, match=r"--values c=…: no row has this winner; there are 'model_a'"):
         read_votes(written(tmp_path / "arena.csv", ARENA), values={"c": "left"})

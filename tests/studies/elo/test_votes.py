@@ -142,10 +142,10 @@ def test_lines_are_those_of_the_file_where_a_field_runs_over_several(tmp_path: P
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     path = csv(tmp_path / "votes.csv", head="participant,prompt_id,left,right,choice")
 
-    with pytest.raises(ValueError, match=r"no column winner; the file has .*choice; say which .* --columns winner=…"):
+    with pytest.raises(ValueError, match=r"no column winner; there are .*choice; say which .* --columns winner=…"):
         read_votes(path)
     assert len(read_votes(path, {"winner": "choice"})) == 4
-    with pytest.raises(ValueError, match="--columns winner=chosen: the file has"):
+    with pytest.raises(ValueError, match="--columns winner=chosen: there are"):
         read_votes(path, {"winner": "chosen"})
 
 

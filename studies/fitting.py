@@ -1,0 +1,129 @@
+"""What `steer-study elo` does, as a call: votes of any origin in, a report out."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from studies.elo.analysis import Options, Report, analyse
+from studies.elo.bradley_terry import Ties
+from studies.elo.inference.generalisation import Generalisation
+from studies.elo.vote_files import read_votes, votes_of
+from studies.results.votes import StudyVotes, study_votes
+from studies.study import read_study
+
+
+class ArrowStream(Protocol):
+    """A table of any library that hands it over as Arrow: pandas, DuckDB, Polars, PyArrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+Source = str | os.PathLike[str] | ArrowStream | Sequence[Mapping[str, Any]]
+"""A study folder, a file of votes, a table, or a list of records."""
+
+
+def fit(
+    votes: Source,
+    *,
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    leave_out: Sequence[str] = (),
+    ties: Ties = "half",
+    generalise_to: Generalisation = "people+prompts",
+    prior: float = 0.0,
+    conditions: Sequence[str] | None = None,
+    largest_part: bool = False,
+    drop_failed: bool = False,
+    predictor: str | None = None,
+) -> Report:
+    """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.
+
+    Parameters
+    ----------
+    votes
+        A study folder or a file, by its path; or a table (PyArrow, pandas, DuckDB, Polars) or a list of records, in
+        the columns and layouts that `steer-study elo` reads.
+    columns
+        What our columns are called there, where that is not known: {"left": "model_x", "right": "model_y"}.
+    values
+        What stands for left, right, tie and both_bad as a winner, and what is to be left out: {"draw": "tie"}.
+    leave_out
+        Participants whose votes are not to count.
+    ties
+        "half": a tie is half a win to each; "davidson": an outcome of its own (Davidson 1970).
+    generalise_to
+        For whom intervals and tests hold; `studies.elo.inference.generalisation` defines it.
+    prior
+        Wins that are added to each side of every compared pair; 0 for plain maximum likelihood.
+    conditions
+        Only votes between these.
+    largest_part
+        Leave out conditions that no vote connects with most others, instead of refusing.
+    drop_failed, predictor
+        For study folders: leave out who failed an attention check; compare the votes with this checkpoint's score.
+
+    Raises
+    ------
+    ValueError
+        The input is wrong, with the line that the command prints.
+
+    Example:
+
+        report = studies.fit("votes.csv", columns={"left": "model_x", "right": "model_y"})
+        print(report.conditions[0].condition, report.conditions[0].elo, *report.warnings)
+    """
+    options = Options(
+        ties=ties,
+        generalise_to=generalise_to,
+        prior=prior,
+        largest_part=largest_part,
+        conditions=tuple(conditions) if conditions else None,
+    )
+    given = votes_from(votes, columns=columns, values=values, drop_failed=drop_failed, predictor=predictor)
+    return report_on(given, options, leave_out=leave_out)
+
+
+def votes_from(
+    source: Source,
+    *,
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    drop_failed: bool = False,
+    predictor: str | None = None,
+) -> StudyVotes:
+    """The votes of any source, with the caveats and pictures that a study has; parameters as those of `fit`."""
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None and path.is_dir():
+        if columns or values:
+            raise ValueError("--columns and --values are for files; a study has names of its own")
+        return study_votes(read_study(path), drop_failed=drop_failed, predictor=predictor)
+    if drop_failed or predictor is not None:
+        raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
+    if path is not None:
+        return StudyVotes(votes=read_votes(path, columns, values=values))
+    return StudyVotes(votes=votes_of(_table(source), columns, values=values))
+
+
+def report_on(given: StudyVotes, options: Options, *, leave_out: Sequence[str] = ()) -> Report:
+    """The analysis of votes with all their caveats."""
+    report = analyse(given.votes.without(leave_out) if leave_out else given.votes, options)
+    return replace(report, warnings=(*report.warnings, *given.caveats))
+
+
+def _table(source: Any) -> pa.Table:
+    if hasattr(source, "__arrow_c_stream__"):
+        return pa.table(source)
+    if isinstance(source, Sequence) and all(isinstance(record, Mapping) for record in source):
+        names = dict.fromkeys(name for record in source for name in record)
+        try:
+            return pa.table({name: pa.array([record.get(name) for record in source]) for name in names})
+        except pa.ArrowException as error:
+            raise ValueError(f"votes: these records are no table: {error}") from error
+    raise ValueError(
+        f"votes must be a path, a table or a list of records, got {type(source).__name__}; pandas, DuckDB, Polars and "
+        "PyArrow have tables"
+    )

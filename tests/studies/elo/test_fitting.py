@@ -1,0 +1,88 @@
+"""`studies.fit`: what the command does, as a call, on every kind of table."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from typer.testing import CliRunner
+
+import studies
+from studies.cli.elo import elo
+from studies.cli.main import app
+from studies.elo.reporting.records import as_dict
+from tests.studies.elo.test_analysis import as_table, study
+
+COLUMNS = {"left": "model_x", "right": "model_y"}
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    return as_table(study(6, votes_each=40, tie_share=0.1))
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "pyarrow", "pandas", "duckdb", "records"])
+def test_every_kind_of_table_gives_the_report_of_the_command(tmp_path: Path, table: pa.Table, kind: str) -> None:
+    path = tmp_path / "votes.csv"
+    pyarrow.csv.write_csv(table, path)
+    said = CliRunner().invoke(
+        app, ["elo", str(path), "--columns", "left=model_x,right=model_y", "--json", str(tmp_path / "elo.json")]
+    )
+    assert said.exit_code == 0
+    with duckdb.connect() as connection:
+        source = {
+            "path": path,
+            "text": str(path),
+            "pyarrow": table,
+            "pandas": table.to_pandas().astype({"participant": "category"}),
+            "duckdb": connection.from_arrow(table),
+            "records": table.to_pylist(),
+        }[kind]
+        report = studies.fit(source, columns=COLUMNS)
+
+    assert json.loads(json.dumps(as_dict(report))) == json.loads((tmp_path / "elo.json").read_text())
+
+
+def test_wrong_input_is_refused_with_the_commands_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text("participant,prompt_id,left,right,winner\nann,p,a,b,first\n")
+    said = CliRunner().invoke(app, ["elo", str(path)])
+
+    with pytest.raises(ValueError, match="line 2: winner is 'first'") as error:
+        studies.fit(path)
+    assert str(said.exception) == str(error.value)
+    with pytest.raises(ValueError, match="row 1: winner is 'first'"):
+        studies.fit(pd.read_csv(path))
+    with pytest.raises(ValueError, match="votes must be a path, a table or a list of records, got int"):
+        studies.fit(7)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="no such file"):
+        studies.fit(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="these records are no table"):
+        studies.fit([{"left": "a"}, {"left": 1}])
+    with pytest.raises(ValueError, match="ties 'none': unknown; use"):
+        studies.fit([{"left": "a", "right": "b", "winner": "a"}], ties="none")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="--columns and --values are for files"):
+        studies.fit(tmp_path, columns=COLUMNS)
+
+
+def test_whatever_the_command_can_be_asked_the_call_can_be(table: pa.Table) -> None:
+    of_call, of_command = (set(inspect.signature(call).parameters) for call in (studies.fit, elo))
+
+    assert of_call - {"votes"} == of_command - {"source", "out", "json_file"}
+    left_out = studies.fit(table, columns=COLUMNS, leave_out=["u001"])
+    assert "u001" not in left_out.participants
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    code = (
+        "import sys; import studies; assert not {'numpy', 'pyarrow', 'studies.fitting'} & set(sys.modules);"
+        "studies.fit;"
+        "assert 'torch' not in sys.modules and 'studies.fitting' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
