@@ -31,6 +31,7 @@ def fit(
     *,
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
+    control: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     ties: Ties = "half",
     generalise_to: Generalisation = "people+prompts",
@@ -51,6 +52,8 @@ def fit(
         What our columns are called there, where that is not known: {"left": "model_x", "right": "model_y"}.
     values
         What stands for left, right, tie and both_bad as a winner, and what is to be left out: {"draw": "tie"}.
+    control
+        Covariates to hold equal, of which the table has a column for each side: "length" for length_left, length_right.
     leave_out
         Participants whose votes are not to count.
     ties
@@ -83,7 +86,9 @@ def fit(
         largest_part=largest_part,
         conditions=tuple(conditions) if conditions else None,
     )
-    given = votes_from(votes, columns=columns, values=values, drop_failed=drop_failed, predictor=predictor)
+    given = votes_from(
+        votes, columns=columns, values=values, control=control, drop_failed=drop_failed, predictor=predictor
+    )
     return report_on(given, options, leave_out=leave_out)
 
 
@@ -92,20 +97,21 @@ def votes_from(
     *,
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
+    control: Sequence[str] = (),
     drop_failed: bool = False,
     predictor: str | None = None,
 ) -> StudyVotes:
     """The votes of any source, with the caveats and pictures that a study has; parameters as those of `fit`."""
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if path is not None and path.is_dir():
-        if columns or values:
-            raise ValueError("--columns and --values are for files; a study has names of its own")
+        if columns or values or control:
+            raise ValueError("--columns, --values and --control are for files; a study has names of its own")
         return study_votes(read_study(path), drop_failed=drop_failed, predictor=predictor)
     if drop_failed or predictor is not None:
         raise ValueError("--drop-failed and --predictor are for study folders; a file may have left_score, right_score")
     if path is not None:
-        return StudyVotes(votes=read_votes(path, columns, values=values))
-    return StudyVotes(votes=votes_of(_table(source), columns, values=values))
+        return StudyVotes(votes=read_votes(path, columns, values=values, controls=control))
+    return StudyVotes(votes=votes_of(_table(source), columns, values=values, controls=control))
 
 
 def report_on(given: StudyVotes, options: Options, *, leave_out: Sequence[str] = ()) -> Report:

@@ -18,6 +18,13 @@ def elo(
             show_default=False,
         ),
     ] = "",
+    control: Annotated[
+        str,
+        typer.Option(
+            help="Covariates to hold equal: length,brightness, of columns length_left, length_right and so on.",
+            show_default=False,
+        ),
+    ] = "",
     leave_out: Annotated[
         Path | None, typer.Option(help="File of participants to leave out, one a line; the report says how many.")
     ] = None,
@@ -67,12 +74,13 @@ def elo(
         generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]
         prior=prior,
         largest_part=largest_part,
-        conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()) if conditions else None,
+        conditions=_names(conditions or "") or None,
     )
     given = votes_from(
         source,
         columns=column_mapping(columns),
         values=value_mapping(values),
+        control=_names(control),
         drop_failed=drop_failed,
         predictor=predictor,
     )
@@ -83,3 +91,7 @@ def elo(
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, json_file)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

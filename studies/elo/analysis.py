@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.bradley_terry import Fit, Ties, fit_counts
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts, prior_share
 from studies.elo.comparison_graph import largest_part
+from studies.elo.controls import fit_controlled
 from studies.elo.diagnostics.alignment import Alignment, alignment
 from studies.elo.diagnostics.caveats import Evidence, caveats
 from studies.elo.diagnostics.reliability import Agreement, Retest, agreement, retest
 from studies.elo.diagnostics.side_bias import SideBias, side_bias
-from studies.elo.inference.covariance import covariance_of
+from studies.elo.inference.covariance import Covariance, controlled_covariance_of, covariance_of
 from studies.elo.inference.generalisation import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
 from studies.elo.inference.ranks import RankSet, holm, rank_sets
@@ -72,6 +73,20 @@ class PairTest:
     p_holm: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlEffect:
+    """What a covariate is worth, with its 95% interval, in Elo by one standard deviation of its difference."""
+
+    control: str
+    sd: float
+    """That standard deviation, in the covariate's own unit."""
+    elo: float
+    ci_low: float
+    ci_high: float
+    p: float
+    """Wald test of no effect, by t."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
     """All that is known from the votes; conditions and pairs in the order of Elo, best first."""
@@ -101,8 +116,12 @@ class Report:
     retest: Retest | None
     agreement: Agreement | None
     alignment: Alignment | None
+    controls: tuple[ControlEffect, ...]
+    """Of the covariates that are held equal."""
     by_participant: GroupElo | None
     by_prompt: GroupElo | None
+    prior_share: float
+    """Of all that the fit rests on, votes and prior together."""
     names: tuple[str, ...] = field(repr=False)
     """Conditions in the order of the columns of `by_participant` and `by_prompt`."""
 
@@ -128,10 +147,9 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     people = PairCounts.of(counted, counted.participant, len(counted.participants))
     prompts = PairCounts.of(counted, counted.prompt, len(counted.prompts))
     total = people.total()
-    fit = fit_counts(total, counted.conditions, ties=options.ties, prior=options.prior)
-    covariance = covariance_of(counted, fit, people, prompts)
-    by_participant = elo_by_group(people, fit) if counted.participant_known else None
-    by_prompt = elo_by_group(prompts, fit) if counted.prompt_known else None
+    fit, covariance, controls = _fitted(counted, people, prompts, options)
+    by_participant = elo_by_group(people, fit) if counted.participant_known and not controls else None
+    by_prompt = elo_by_group(prompts, fit) if counted.prompt_known and not controls else None
     order = sorted(range(len(counted.conditions)), key=lambda n: (-fit.elo[n], n))
     names = counted.conditions
     errors = covariance.of_differences(to)
@@ -181,10 +199,39 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         retest=retested,
         agreement=agreement(counted, to),
         alignment=alignment(counted, to),
+        controls=controls,
         by_participant=by_participant,
         by_prompt=by_prompt,
+        prior_share=prior_share(total, fit.prior),
         names=names,
     )
+
+
+def _fitted(
+    votes: Votes, people: PairCounts, prompts: PairCounts, options: Options
+) -> tuple[Fit, Covariance, tuple[ControlEffect, ...]]:
+    """The fit with its covariance, and the effects of covariates where the votes have some."""
+    if votes.controls is None:
+        fit = fit_counts(people.total(), votes.conditions, ties=options.ties, prior=options.prior)
+        return fit, covariance_of(votes, fit, people, prompts), ()
+    if options.ties != "half":
+        raise ValueError(f"--control takes a tie as half a win to each; leave out --ties {options.ties}")
+    controlled = fit_controlled(votes, people, prior=options.prior)
+    covariance = controlled_covariance_of(votes, controlled, people, prompts)
+    errors, elo = covariance.of_controls(options.generalise_to), ELO_PER_LOG_STRENGTH * controlled.coefficient
+    half, p = errors.half_width(), errors.p_values(elo)
+    effects = tuple(
+        ControlEffect(
+            control=name,
+            sd=float(controlled.scale[n]),
+            elo=float(elo[n]),
+            ci_low=float(elo[n] - half[n]),
+            ci_high=float(elo[n] + half[n]),
+            p=float(p[n]),
+        )
+        for n, name in enumerate(controlled.names)
+    )
+    return controlled.fit, covariance, effects
 
 
 def _shown(votes: Votes, options: Options) -> tuple[Votes, tuple[str, ...]]:

@@ -145,6 +145,12 @@ def with_prior(counts: Counts, prior: float) -> Counts:
     return counts + (counts.sum(-1, keepdims=True) > 0) * np.array([prior, prior, 0.0])
 
 
+def prior_share(counts: Counts, prior: float) -> float:
+    """Share of the prior in all that a fit to counts (P, 3) rests on."""
+    added = 2 * prior * float((counts.sum(-1) > 0).sum())
+    return added / (added + float(counts.sum())) if added else 0.0
+
+
 def as_outcomes(counts: Counts, ties: Ties) -> Counts:
     """Counts as the likelihood takes them: ties stay, or become half a win to each side."""
     if ties == "davidson":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.elo.bradley_terry import Fit
+from studies.elo.bradley_terry import Fit, prior_share
 from studies.elo.comparison_graph import dominances
 from studies.elo.diagnostics.reliability import Retest
 from studies.elo.diagnostics.side_bias import SideBias
@@ -73,10 +73,9 @@ def _of_fit(evidence: Evidence) -> Iterator[str]:
     prior = evidence.fit.prior
     if prior > 0:
         compared = int((evidence.total.sum(-1) > 0).sum())
-        share = 2 * prior * compared / (2 * prior * compared + len(evidence.votes))
         yield (
             f"A prior of {prior:g} wins to each side of each of {compared:,} compared pairs is part of the fit, "
-            f"{share:.1%} of all it rests on; it evens out all Elo."
+            f"{prior_share(evidence.total, prior):.1%} of all it rests on; it evens out all Elo."
         )
     if evidence.left_out:
         yield (

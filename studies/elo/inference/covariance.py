@@ -16,6 +16,7 @@ from studies.elo.bradley_terry import (
     with_prior,
 )
 from studies.elo.comparison_graph import groups_that_join
+from studies.elo.controls import ControlledFit
 from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Rows, jackknife, plain
 from studies.elo.pair_counts import Counts, PairCounts, members
@@ -26,7 +27,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Covariance:
-    """Covariances (K, K) of log strengths that sum to 0, and last of ln ν where it is fitted."""
+    """Covariances (K, K) of log strengths that sum to 0, and last of ln ν, or of covariates, where these are fitted."""
 
     conditions: int
     people: Numbers
@@ -52,6 +53,10 @@ class Covariance:
             return variance[first] + variance[second] - 2 * matrix[first, second]
 
         return self._errors(to, difference)
+
+    def of_controls(self, to: Generalisation) -> Errors:
+        """Of what each covariate adds by one standard deviation, in Elo (M,)."""
+        return self._errors(to, lambda matrix: np.diagonal(matrix)[self.conditions :])
 
     def _errors(self, to: Generalisation, variance: Callable[[Numbers], Numbers]) -> Errors:
         people, prompts, cells, votes = (
@@ -79,8 +84,32 @@ def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCount
         votes=_by_vote(total, fit, information) if votes.ballot is None else _by_ballot(votes, fit, information),
         sample=Sample.of(votes.participant, votes.prompt, votes.ballot),
         cell_count=cells.groups,
-        alone=(groups_that_join(people, fit.prior), groups_that_join(prompts, fit.prior)),
+        alone=_alone(people, prompts, fit),
     )
+
+
+def controlled_covariance_of(
+    votes: Votes, controlled: ControlledFit, people: PairCounts, prompts: PairCounts
+) -> Covariance:
+    """Covariance of a fit with covariates."""
+    rows, information = controlled.rows, controlled.information
+    cell = without_gaps(votes.participant * len(votes.prompts) + votes.prompt)
+    answer = np.arange(len(votes)) if votes.ballot is None else without_gaps(votes.ballot)
+    cells, answers = (int(group.max()) + 1 for group in (cell, answer))
+    return Covariance(
+        conditions=people.conditions,
+        people=jackknife(rows, votes.participant, people.groups, information),
+        prompts=jackknife(rows, votes.prompt, prompts.groups, information),
+        cells=plain(rows, cell, cells, information),
+        votes=plain(rows, answer, answers, information),
+        sample=Sample.of(votes.participant, votes.prompt, votes.ballot),
+        cell_count=cells,
+        alone=_alone(people, prompts, controlled.fit),
+    )
+
+
+def _alone(people: PairCounts, prompts: PairCounts, fit: Fit) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return groups_that_join(people, fit.prior), groups_that_join(prompts, fit.prior)
 
 
 def information_at(total: Counts, fit: Fit) -> Numbers:

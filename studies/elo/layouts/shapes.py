@@ -89,7 +89,7 @@ def bring(
         A column is missing, no shape fits, or rows cannot be read as what they should be.
     """
     known = recognise(table, columns)
-    sources = {**known.sources, **control_columns(table.column_names, controls)}
+    sources = {**known.sources, **control_columns(table, controls)}
     own = pa.table({ours: column_of(table, theirs) for ours, theirs in sources.items()})
     found = _without_other_rows(_Found(table=own, row=np.arange(len(table)), notes=list(known.notes)))
     found = _SHAPES[known.shape](found)
@@ -290,6 +290,8 @@ def _as_pairs(
     found: _Found, shown: list[list[str]], places: Sequence[Sequence[float]], note: str, base: int | None
 ) -> _Found:
     """Ballots as pairs; their number is the column `ballot`."""
+    if any(":" in name for name in found.table.column_names):
+        raise ValueError("--control needs a row a vote, with a column of the covariate for each side")
     table, notes = found.table, list(found.notes)
     by_folder = folders_of(shown)
     if by_folder is not None:

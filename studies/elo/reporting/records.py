@@ -32,6 +32,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "test_retest": _plain(report.retest),
         "agreement": _plain(report.agreement),
         "alignment": _plain(report.alignment),
+        "controls": _plain(report.controls),
         "per_participant": _by_group(report.by_participant, report.participants, report.names),
         "per_prompt": _by_group(report.by_prompt, report.prompts, report.names),
     }
@@ -46,6 +47,8 @@ def settings_of(report: Report) -> dict[str, Any]:
         "intervals_and_tests_hold_for": MEANINGS[to],
         "level": 0.95,
         "prior": report.options.prior,
+        "prior_share": round(report.prior_share, 4),
+        "controls": [effect.control for effect in report.controls],
         "only_conditions": list(report.options.conditions) if report.options.conditions else None,
         "votes": report.votes,
         "participants": len(report.participants) if report.participant_known else None,

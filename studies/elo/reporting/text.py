@@ -27,6 +27,11 @@ def table_of(report: Report) -> str:
             f"  {c.condition:{width}}  {c.elo:5.0f}  {interval:14}  {ranks[c.condition]:>5}"
             f"  {c.wins:7,}  {c.losses:7,}  {c.ties:7,}"
         )
+    for effect in report.controls:
+        lines.append(
+            f"Held equal: {effect.control}, of which one standard deviation ({effect.sd:.3g}) is worth "
+            f"{effect.elo:+.0f} Elo [{_end(effect.ci_low)}, {_end(effect.ci_high)}], {p_value(effect.p)}"
+        )
     lines.append("Differences (p by Holm)")
     pairs = [(f"{p.a} − {p.b}", p) for p in report.pairs[:_MOST_PAIRS_TOLD]]
     width = max(len(name) for name, _ in pairs)

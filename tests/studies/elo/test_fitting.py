@@ -67,7 +67,7 @@ def test_wrong_input_is_refused_with_the_commands_own_line(tmp_path: Path) -> No
         studies.fit([{"left": "a"}, {"left": 1}])
     with pytest.raises(ValueError, match="ties 'none': unknown; use"):
         studies.fit([{"left": "a", "right": "b", "winner": "a"}], ties="none")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="--columns and --values are for files"):
+    with pytest.raises(ValueError, match="--columns, --values and --control are for files"):
         studies.fit(tmp_path, columns=COLUMNS)
 
 
