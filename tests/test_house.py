@@ -49,7 +49,7 @@ ROOMS = {
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
         *("settings", "search", "records", "execution", "planning", "reporting"),
-        *("progress", "steering", "run", "cli"),
+        *("progress", "steering", "run", "events", "background_run", "cli"),
     ),
     "studies": (
         *("elo", "folders", "study", "design", "sequence", "store", "results", "session"),
