@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.background_run import BackgroundRun
+    from pipelines.planning.prompts import Prompt
 
 __all__ = ["steer"]
 
@@ -66,14 +67,12 @@ def steer(
     from rich.console import Console
 
     from pipelines.background_run import BackgroundRun
-    from pipelines.planning.prompts import prompts_of
     from pipelines.planning.request import RunRequest, plan_continuation, plan_run, setting_options
     from pipelines.records.run_folder import RunFolder, folder_by_date
 
-    is_file = prompts is None or isinstance(prompts, str | PathLike)
     request = RunRequest(
         users=_specifications(users),
-        prompts=(prompts and Path(prompts)) if is_file else prompts_of(prompts),
+        prompts=_given(prompts),
         preset=preset,
         overrides=(),
         options=dict(settings or {})
@@ -103,6 +102,14 @@ def steer(
         folder.release()
         raise
     return BackgroundRun(plan, folder, path, address)
+
+
+def _given(prompts: Sequence[str] | str | PathLike[str] | None) -> "Path | Sequence[Prompt] | None":
+    from pipelines.planning.prompts import prompts_of
+
+    if isinstance(prompts, str | PathLike):
+        return Path(prompts)
+    return None if prompts is None else prompts_of(prompts)
 
 
 def _specifications(users: Sequence[str] | str | None) -> tuple[str, ...] | None:

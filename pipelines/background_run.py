@@ -107,7 +107,7 @@ class BackgroundRun:
                 observer=EventObserver(self._events.put),
                 stop=self._stop,
             )
-        except BaseException as error:  # raised again where somebody waits for the result
+        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for the result
             self._error = error
         self._end()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.planning.plan import Plan
-    from pipelines.planning.request import RunRequest, setting_options
+    from pipelines.planning.request import RunRequest
     from pipelines.records.run_folder import RunFolder
     from pipelines.records.run_log import RunLog
     from pipelines.reporting.results import Result

@@ -73,7 +73,7 @@ class StopRequest:
         """Cancel this task of the running loop on request, at once where the request came before."""
         loop = asyncio.get_running_loop()
         with self._turn:
-            self._stop = partial(loop.call_soon_threadsafe, task.cancel)
+            self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
             if self._requested:
                 task.cancel()
         if threading.current_thread() is threading.main_thread():
