@@ -24,7 +24,8 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto --fresh-env docs docs/_build/html
 	@echo $(CURDIR)/docs/_build/html/index.html
 
-# Two at a time; of the slow ones last, by themselves, those of which timing is a part.
+# Two at a time: of the slow ones, those that wait for the same thing to be made one after the other, and last, by
+# themselves, those of which timing is a part.
 ALONE := tests/actors/pool tests/faults
 test: $(VENV)/.installed-dev
 ifdef TESTS
@@ -34,7 +35,7 @@ else
 endif
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -m slow -n 2 --dist worksteal $(ALONE:%=--ignore %)
+	$(BIN)/pytest -m slow -n 2 --dist loadgroup $(ALONE:%=--ignore %)
 	$(BIN)/pytest -m slow $(ALONE)
 
 test-all: test test-slow

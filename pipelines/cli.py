@@ -11,9 +11,8 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -104,32 +103,32 @@ def steer_batch(
 
         steer-batch --resume --out runs/2026-11-23-101500
     """
-    from pipelines.planning.request import RunRequest
+    from pipelines.planning.request import RunRequest, setting_options
+    from pipelines.records.run_folder import folder_by_date
     from pipelines.records.run_log import RunLog
     from predictor.progress import stderr_console
 
-    options: dict[str, Any] = {
-        "scorers": tuple(scorer) if scorer else None,
-        "predictor": predictor,
-        "title": title,
-        "runs": runs,
-        "seed": seed,
-        "protocol.name": protocol,
-        "protocol.share": share,
-        "protocol.candidates": candidates,
-        "protocol.iterations": iterations,
-        "protocol.patience": patience,
-    }
     request = RunRequest(
         users=tuple(users) if users else None,
         prompts=prompts,
         preset=preset,
         overrides=tuple(set_ or ()),
-        options={key: value for key, value in options.items() if value is not None},
+        options=setting_options(
+            scorers=scorer,
+            predictor=predictor,
+            title=title,
+            runs=runs,
+            seed=seed,
+            protocol=protocol,
+            share=share,
+            candidates=candidates,
+            iterations=iterations,
+            patience=patience,
+        ),
         dry_run=dry_run,
     )
     if out is None and not resume:
-        out = Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+        out = folder_by_date()
     console = stderr_console()
     log = RunLog()
     with _unexpected_in_one_line(console, log):

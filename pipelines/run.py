@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import SCORERS
+from pipelines.execution.observer import Observer
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
@@ -19,7 +20,7 @@ from pipelines.records.run_folder import RunFolder
 from pipelines.records.run_log import RunLog
 from pipelines.reporting.results import Result, timestamp, write_results
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import ActorsNeverUpError, steer
+from pipelines.steering import ActorsNeverUpError, StopRequest, steer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,8 @@ def start_or_continue(
     *,
     address: str | None,
     on_lost: Callable[[str], None],
+    observer: Observer | None = None,
+    stop: StopRequest | None = None,
 ) -> Result:
     """Run what is left of a plan, then write the records of all of it.
 
@@ -72,6 +75,10 @@ def start_or_continue(
     on_lost
         Called with the reason where the cluster is lost, from another thread. It has to end the process, because
         calls to Ray may block.
+    observer
+        Told what happens, beside the progress display.
+    stop
+        By which another thread stops the run, as Ctrl-C does.
 
     Raises
     ------
@@ -86,21 +93,30 @@ def start_or_continue(
     OSError
         The disk is full or broken.
     """
-    with log:
-        if folder is not None:
-            log.open(folder.path)
-        return _run(console, plan, folder, out, log, address, on_lost)
+    held = [] if folder is None else [folder]
+    try:
+        with log:
+            if folder is not None:
+                log.open(folder.path)
+            return _run(console, plan, held, out, log, address, on_lost, observer, stop or StopRequest())
+    finally:
+        for taken in held:
+            taken.release()
 
 
 def _run(
     console: "Console",
     plan: Plan,
-    folder: RunFolder | None,
+    held: list[RunFolder],
     out: Path,
     log: RunLog,
     address: str | None,
     on_lost: Callable[[str], None],
+    observer: Observer | None,
+    stop: StopRequest,
 ) -> Result:
+    """`held` has the folder of a run that is resumed; that of a new one is put there once it is made."""
+    folder = held[0] if held else None
     recorded = _unfinished(plan, folder)
     logger.info(
         "run %s: steer-batch %s, preset %s, settings %s, %d of %d trajectories left",
@@ -116,7 +132,7 @@ def _run(
     roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
-    existed, made = out.exists(), list[RunFolder]()
+    existed = out.exists()
 
     def lost(reason: str) -> None:
         logger.error("the cluster is lost: %s", reason)
@@ -125,17 +141,18 @@ def _run(
     def open_folder() -> RunFolder:
         if folder is not None:
             return folder
-        made.append(_new_folder(plan, out))
-        log.open(made[0].path)
-        return made[0]
+        new = _new_folder(plan, out)
+        held.append(new)
+        log.open(new.path)
+        return new
 
     connect(address)
     try:
         watch(lost)
-        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded))
+        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded, observer, stop))
     except ActorsNeverUpError:
-        if made:
-            _remove(made[0].path, keep=existed)
+        if folder is None and held:
+            _remove(out, keep=existed)
         raise
     finally:
         disconnect()

@@ -8,6 +8,7 @@ terminal and exported to Prometheus.
 import asyncio
 import logging
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from actors.pool.reservation import Reservation
 from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.driver import Driver
+from pipelines.execution.observer import Observer, Observers
 from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import RunRoles
@@ -59,21 +61,51 @@ class SteeringResult:
     """Which role answers nobody any more; None unless that ended the run."""
 
 
+class StopRequest:
+    """How a run is told to stop. In the main thread SIGINT and SIGTERM do so as well."""
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], object] | None = None
+        self._requested = False
+        self._turn = threading.Lock()
+
+    def stops(self, task: asyncio.Task[Any]) -> None:
+        """Cancel this task of the running loop on request, at once where the request came before."""
+        loop = asyncio.get_running_loop()
+        with self._turn:
+            self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
+            if self._requested:
+                task.cancel()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, task.cancel)
+
+    def set(self) -> None:
+        """Ask the run to stop; safe from any thread. Nothing happens where it has ended."""
+        with self._turn:
+            self._requested = True
+            if self._stop is not None:
+                with suppress(RuntimeError):  # the loop is closed: it has ended
+                    self._stop()
+
+
 async def steer(
     console: "Console",
     plan: Plan,
     open_folder: Callable[[], RunFolder],
     roles: RunRoles,
     recorded: Unfinished,
+    observer: Observer | None,
+    stop: StopRequest,
 ) -> SteeringResult:
-    """Bring up the pools, then steer what is left, until the end or a signal.
+    """Bring up the pools, then steer what is left, until the end or until it is to stop.
 
     The folder is opened once the actors that render are up: from then on there are images to keep.
 
     Raises
     ------
     KeyboardInterrupt
-        A signal came before there was a folder.
+        It was to stop before there was a folder.
     ClusterError
         The cluster lacks what the roles need.
     ActorsNeverUpError
@@ -90,10 +122,8 @@ async def steer(
         for role in roles.all
     }
     reservation = Reservation()
-    task = asyncio.create_task(_drive(console, plan, open_folder, roles, reservation, pools, recorded))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+    task = asyncio.create_task(_drive(console, plan, open_folder, roles, reservation, pools, recorded, observer))
+    stop.stops(task)
     try:
         return await task
     except asyncio.CancelledError:
@@ -112,6 +142,7 @@ async def _drive(
     reservation: Reservation,
     pools: Mapping[str, ActorPool],
     recorded: Unfinished,
+    observer: Observer | None,
 ) -> SteeringResult:
     renderer = pools[roles.renderer.name]
     predictor = pools[roles.predictor.name] if roles.predictor else None
@@ -146,7 +177,7 @@ async def _drive(
         scorers={name: pools[role.name] for name, role in roles.scorers.items()},
         images=folder.images,
         journal=journal,
-        observer=progress,
+        observer=progress if observer is None else Observers(progress, observer),
         preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
         feature_extractor=pools[roles.feature_extractor.name] if roles.feature_extractor else None,
         embeddings=embeddings,

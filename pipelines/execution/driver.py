@@ -50,7 +50,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
@@ -58,6 +58,7 @@ from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.admission import in_flight
 from pipelines.execution.costs import ImageCounts
 from pipelines.execution.evaluation import Evaluation
+from pipelines.execution.observer import Observer
 from pipelines.execution.proposing import Proposing
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.scoring import ScoringService
@@ -68,22 +69,9 @@ from pipelines.search.cohort import Cohort
 from pipelines.search.history import NONE, History
 from pipelines.search.rounds import Proposed, Round
 from pipelines.search.state_machine import Propose, RenderBase, Reseed, Step, Stop, StopReason, next_step
-from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 
 logger = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """What the driver tells of a run while it goes on; the progress display is one."""
-
-    def begun(self, cohort: Cohort, rounds: int) -> None: ...
-    def rendered(self) -> None: ...
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
-    def over(self, cohort: Cohort) -> None: ...
-    def finished(self, trajectory: Trajectory, gain: float) -> None: ...
-    def failed(self, trajectory: Trajectory, reason: str) -> None: ...
-    def warned(self, warning: str) -> None: ...
 
 
 class RoundFailedError(RuntimeError):

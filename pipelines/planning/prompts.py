@@ -1,6 +1,6 @@
 """Prompts files: text with a prompt a line, or a table with ids and metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,14 +42,32 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
+def numbered(texts: Sequence[str]) -> list[Prompt]:
+    """Prompts with the ids p01, p02, …, in the order of their texts."""
+    return [Prompt(id=f"p{number:02d}", text=text) for number, text in enumerate(texts, start=1)]
+
+
+def prompts_of(texts: Sequence[str]) -> list[Prompt]:
+    """Prompts that are given as texts instead of in a file.
+
+    Raises
+    ------
+    ValueError
+        There is none, or one is empty.
+    """
+    folded = [" ".join(text.split()) for text in texts]
+    if not folded or not all(folded):
+        raise ValueError(f"prompts must be texts that say what to draw, got {list(texts)!r}")
+    return numbered(folded)
+
+
 def _from_text(path: Path) -> list[Prompt]:
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     texts = [" ".join(line.split()) for line in lines]
-    kept = [text for text in texts if text and not text.startswith("#")]
-    return [Prompt(id=f"p{number:02d}", text=text) for number, text in enumerate(kept, start=1)]
+    return numbered([text for text in texts if text and not text.startswith("#")])
 
 
 def _from_table(path: Path) -> list[Prompt]:

@@ -36,13 +36,53 @@ class RunRequest:
 
     users: tuple[str, ...] | None
     """Each `--users`, in order."""
-    prompts: Path | None
+    prompts: Path | Sequence[Prompt] | None
+    """A prompts file, or what would be in one."""
     preset: str | None
     overrides: tuple[str, ...]
     """`--set KEY=VALUE`."""
     options: Mapping[str, Any]
     """Options that are settings, by the dotted key of the setting."""
-    dry_run: bool
+    dry_run: bool = False
+
+    def read_prompts(self) -> Sequence[Prompt] | None:
+        """The prompts; None where none were given.
+
+        Raises
+        ------
+        ValueError
+            As `read_prompts`.
+        """
+        return read_prompts(self.prompts) if isinstance(self.prompts, Path) else self.prompts
+
+
+def setting_options(
+    *,
+    scorers: Sequence[str] | None,
+    predictor: str | None,
+    title: str | None,
+    runs: int | None,
+    seed: int | None,
+    protocol: str | None,
+    share: str | None,
+    candidates: int | None,
+    iterations: int | None,
+    patience: int | None,
+) -> dict[str, Any]:
+    """The options that are settings, by the dotted key of the setting; without those that are None."""
+    options = {
+        "scorers": tuple(scorers) if scorers else None,
+        "predictor": predictor,
+        "title": title,
+        "runs": runs,
+        "seed": seed,
+        "protocol.name": protocol,
+        "protocol.share": share,
+        "protocol.candidates": candidates,
+        "protocol.iterations": iterations,
+        "protocol.patience": patience,
+    }
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
@@ -59,8 +99,8 @@ def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
         del needed["--users"]
     if missing := [name for name, value in needed.items() if value is None]:
         raise ValueError(f"{' and '.join(missing)} is missing; try: steer-batch --users all --prompts prompts.txt")
-    assert request.prompts is not None
-    prompts = read_prompts(request.prompts)
+    prompts = request.read_prompts()
+    assert prompts is not None
     check_free(out)
     plan = _plan(
         console, settings, prompts, lambda users: resolve_users(request.users or ("all",), users), request.dry_run
@@ -86,9 +126,8 @@ def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder
     )
     if settings.predictor is None:
         settings = settings.model_copy(update={"predictor": about["checkpoint"]})
-    if request.prompts is not None:
-        prompts = read_prompts(request.prompts)
-    else:
+    prompts = request.read_prompts()
+    if prompts is None:
         prompts = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
     audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
     said = request.users

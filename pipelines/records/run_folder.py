@@ -6,6 +6,7 @@ modules beside.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -102,7 +103,13 @@ class RunFolder:
         return self.path / "truth.parquet"
 
     def release(self) -> None:
+        """Let others have the folder."""
         self._lock.release()
+
+
+def folder_by_date() -> Path:
+    """Where a run goes that nobody has named a folder for."""
+    return Path("runs") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
 
 
 def check_free(path: Path) -> None:

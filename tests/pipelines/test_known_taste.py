@@ -10,7 +10,7 @@ from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.planning.embedded_predictor import embedded_checkpoint
 from tests.pipelines.console import command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("embedded checkpoint")]
 
 
 def test_the_embedded_predictor_has_learnt_each_persons_taste_from_ratings() -> None:

@@ -21,7 +21,7 @@ from predictor.simulation.attributes import measure
 from predictor.simulation.dataset import simulate
 from predictor.transformer.training import RECIPES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulated raters")]
 
 PRINTS = EmbeddedRecipe(raters=24, images=700, ratings_per_image=20)
 

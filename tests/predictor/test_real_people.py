@@ -17,6 +17,7 @@ OASIS = Path(__file__).parents[3] / "shared" / "data" / "oasis"
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("real people"),
     pytest.mark.skipif(not OASIS.is_dir(), reason=f"the ratings are not there: {OASIS}"),
 ]
 

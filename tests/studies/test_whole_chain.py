@@ -13,7 +13,7 @@ from pipelines.planning.embedded_predictor import embedded_checkpoint
 from predictor.checkpoint import checkpoint_users
 from predictor.data.dataset import read_dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("embedded checkpoint")]
 
 BIN = Path(sys.executable).parent
 

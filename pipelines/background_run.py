@@ -1,0 +1,122 @@
+"""A run in a thread of its own, which tells what happens in it: what `pipelines.steer` gives."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pipelines.events import Event, EventObserver
+
+if TYPE_CHECKING:
+    from pipelines.planning.plan import Plan
+    from pipelines.records.run_folder import RunFolder
+    from pipelines.reporting.results import Result
+
+
+class BackgroundRun:
+    """A run under way. Iterate over its events as they come, or wait for its `result`; leaving `with` stops it.
+
+    Whatever ends it, what is finished is in the run folder `out`, and `steer(resume=True, out=…)` goes on with it.
+    """
+
+    def __init__(self, plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> None:
+        from pipelines.steering import StopRequest
+
+        self.plan = plan
+        self.out = out
+        self._folder = folder
+        self._address = address
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        """None: it has ended."""
+        self._stop = StopRequest()
+        self._ended = threading.Event()
+        self._result: Result | None = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._run, name="steer", daemon=True).start()
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events that nobody has read yet, until the run ends.
+
+        Raises
+        ------
+        Exception
+            As `result`, after the last event.
+        """
+        try:
+            while (event := self._events.get()) is not None:
+                yield event
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        self._events.put(None)  # whoever iterates again finds that it has ended
+        self.result()
+
+    def result(self, timeout_s: float | None = None) -> "Result":
+        """Wait for the end; the outcome of each trajectory, the verdict where truth is known, and the gallery.
+
+        Raises
+        ------
+        TimeoutError
+            It has not ended after `timeout_s`.
+        ClusterError
+            The cluster cannot be reached, lacks what the run needs, or is lost; ClusterErrors are ValueErrors.
+        PoolBrokenError
+            A model does not load.
+        RoleUnavailableError
+            A service that the run needs answers nobody any more.
+        KeyboardInterrupt
+            It was stopped before anything was recorded.
+        """
+        if not self._ended.wait(timeout_s):
+            raise TimeoutError(f"the run in {self.out} has not ended after {timeout_s:g} s")
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    def stop(self) -> None:
+        """Stop as Ctrl-C does, and wait until the records are written."""
+        self._stop.set()
+        self._ended.wait()
+
+    def __enter__(self) -> "BackgroundRun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        from rich.console import Console
+
+        from pipelines.records.run_log import RunLog
+        from pipelines.run import start_or_continue
+
+        try:
+            self._result = start_or_continue(
+                Console(quiet=True),
+                self.plan,
+                self._folder,
+                self.out,
+                RunLog(),
+                address=self._address,
+                on_lost=self._lost,
+                observer=EventObserver(self._events.put),
+                stop=self._stop,
+            )
+        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for the result
+            self._error = error
+        self._end()
+
+    def _lost(self, reason: str) -> None:
+        from actors.pool.cluster import ClusterError
+
+        self._error = ClusterError(f"{reason}; mend it, then steer(resume=True, out={str(self.out)!r})")
+        self._end()  # the thread of the run may be blocked in Ray
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._events.put(None)
