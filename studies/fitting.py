@@ -38,6 +38,8 @@ def fit(
     prior: float = 0.0,
     conditions: Sequence[str] | None = None,
     largest_part: bool = False,
+    stop_at_width: float | None = None,
+    looks: int | None = None,
     drop_failed: bool = False,
     predictor: str | None = None,
 ) -> Report:
@@ -66,6 +68,10 @@ def fit(
         Only votes between these.
     largest_part
         Leave out conditions that no vote connects with most others, instead of refusing.
+    stop_at_width
+        Say whether every interval is so many Elo wide at most, from end to end, and what else it is expected to take.
+    looks
+        How many looks were fixed before the first vote; says at each whether there is a best (Pocock 1977).
     drop_failed, predictor
         For study folders: leave out who failed an attention check; compare the votes with this checkpoint's score.
 
@@ -84,6 +90,8 @@ def fit(
         generalise_to=generalise_to,
         prior=prior,
         largest_part=largest_part,
+        stop_at_width=stop_at_width,
+        looks=looks,
         conditions=tuple(conditions) if conditions else None,
     )
     given = votes_from(
@@ -117,7 +125,24 @@ def votes_from(
 def report_on(given: StudyVotes, options: Options, *, leave_out: Sequence[str] = ()) -> Report:
     """The analysis of votes with all their caveats."""
     report = analyse(given.votes.without(leave_out) if leave_out else given.votes, options)
-    return replace(report, warnings=(*report.warnings, *given.caveats))
+    running = _running(given, options) if given.unfinished else ()
+    return replace(report, warnings=(*running, *report.warnings, *given.caveats))
+
+
+def _running(given: StudyVotes, options: Options) -> tuple[str]:
+    """That the study still runs, and what looking at it does."""
+    people = "1 participant has" if given.unfinished == 1 else f"{given.unfinished:,} participants have"
+    if options.looks is not None:
+        does = f"This look counts as one of the {options.looks} that were fixed before the first vote."
+    elif options.stop_at_width is not None:
+        does = "Stopping as soon as every interval is narrow enough leaves intervals as they are."
+    else:
+        does = (
+            "Looking does no harm, but stopping because of what is seen does: whoever stops at the first significant "
+            "difference finds one in many studies that have none. Fix the looks before the first vote (--looks 5), or "
+            "stop on width (--stop-at-width 40)."
+        )
+    return (f"The study is running: {people} not finished. {does}",)
 
 
 def _table(source: Any) -> pa.Table:

@@ -43,6 +43,14 @@ def elo(
     largest_part: Annotated[
         bool, typer.Option("--largest-part", help="Leave out conditions that no vote connects with most others.")
     ] = False,
+    stop_at_width: Annotated[
+        float | None,
+        typer.Option(help="Is every interval so many Elo wide at most, and what else does it take?", min=0.1),
+    ] = None,
+    looks: Annotated[
+        int | None,
+        typer.Option(help="Looks fixed before the first vote: is there a best, at the level of one of them?", min=1),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
     predictor: Annotated[
@@ -74,6 +82,8 @@ def elo(
         generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]
         prior=prior,
         largest_part=largest_part,
+        stop_at_width=stop_at_width,
+        looks=looks,
         conditions=_names(conditions or "") or None,
     )
     given = votes_from(

@@ -23,6 +23,7 @@ from studies.elo.inference.covariance import Covariance, controlled_covariance_o
 from studies.elo.inference.generalisation import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
 from studies.elo.inference.ranks import RankSet, holm, rank_sets
+from studies.elo.inference.stopping import BestClaim, WidthGoal, best_claim, width_goal
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
 from studies.elo.votes import BOTH_BAD, Votes
 
@@ -40,6 +41,10 @@ class Options:
     """Wins added to each side of every compared pair."""
     conditions: tuple[str, ...] | None = None
     """Only votes between these."""
+    stop_at_width: float | None = None
+    """Say whether every interval is so many Elo wide at most, from end to end, and what else it takes."""
+    looks: int | None = None
+    """How many looks were fixed before the first vote, to say at each whether there is a best."""
     largest_part: bool = False
     """Where no vote connects some conditions with the others: only those of the largest part."""
 
@@ -120,6 +125,8 @@ class Report:
     """Of the covariates that are held equal."""
     by_participant: GroupElo | None
     by_prompt: GroupElo | None
+    width_goal: WidthGoal | None
+    best_claim: BestClaim | None
     prior_share: float
     """Of all that the fit rests on, votes and prior together."""
     names: tuple[str, ...] = field(repr=False)
@@ -158,8 +165,9 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     side = side_bias(counted, to) if counted.sides_known else None
     retested = retest(shown.select(shown.outcome != BOTH_BAD), to)
     both_bad = shown.select((shown.outcome == BOTH_BAD) & ~shown.repeat)
+    errors_by: dict[Generalisation, Errors] = {each: covariance.of_conditions(each) for each in GENERALISATIONS}
     intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
-        each: _interval(fit, covariance.of_conditions(each)) for each in GENERALISATIONS
+        each: _interval(fit, own) for each, own in errors_by.items()
     }
     by_condition: dict[Generalisation, dict[str, tuple[float, float]]] = {
         each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
@@ -202,6 +210,10 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         controls=controls,
         by_participant=by_participant,
         by_prompt=by_prompt,
+        width_goal=_width_goal(names, covariance, errors_by[to], options),
+        best_claim=None
+        if options.looks is None
+        else best_claim(names, fit.log_strength, _square(p, len(names)), options.looks),
         prior_share=prior_share(total, fit.prior),
         names=names,
     )
@@ -243,6 +255,21 @@ def _shown(votes: Votes, options: Options) -> tuple[Votes, tuple[str, ...]]:
     kept = {shown.conditions[n] for n in largest_part(total, len(shown.conditions))}
     left_out = tuple(name for name in shown.conditions if name not in kept)
     return (shown.among(sorted(kept)) if left_out else shown), left_out
+
+
+def _width_goal(names: tuple[str, ...], covariance: Covariance, errors: Errors, options: Options) -> WidthGoal | None:
+    if options.stop_at_width is None:
+        return None
+    variances, to = covariance.variances_of_conditions(), options.generalise_to
+    return width_goal(names, variances, errors, to, options.stop_at_width)
+
+
+def _square(pairs: Numbers, conditions: int) -> Numbers:
+    """Values of pairs (P,) as (C, C)."""
+    first, second = members(conditions)
+    found = np.full((conditions, conditions), math.nan)
+    found[first, second] = found[second, first] = pairs
+    return found
 
 
 def _both_bad(votes: Votes) -> dict[str, int]:

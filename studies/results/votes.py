@@ -13,11 +13,17 @@ import pyarrow as pa
 from studies.elo.reporting.report import Example
 from studies.elo.votes import Votes
 from studies.results.answers import attention_checks, participants_table, votes_table
+from studies.store.database import read_rows
 from studies.study import INITIAL, PRACTICE, STEERED, Item, Study
 
 if TYPE_CHECKING:
     from predictor.predictor import PamelaPredictor
 
+_UNFINISHED = (
+    "SELECT count(*) AS people FROM participants p WHERE withdrawn_at IS NULL AND (consented_at IS NULL OR EXISTS ("
+    "SELECT 1 FROM assignments a LEFT JOIN votes v USING (participant, position) "
+    "WHERE a.participant = p.participant AND NOT a.dropped AND v.participant IS NULL))"
+)
 MOST_EXAMPLE_PROMPTS = 6
 MOST_EXAMPLE_USERS = 3
 
@@ -30,6 +36,8 @@ class StudyVotes:
     caveats: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     title: str = ""
+    unfinished: int = 0
+    """Participants who have been invited or have begun, and may still vote."""
 
 
 def study_votes(study: Study, *, drop_failed: bool = False, predictor: str | None = None) -> StudyVotes:
@@ -62,6 +70,7 @@ def study_votes(study: Study, *, drop_failed: bool = False, predictor: str | Non
         caveats=tuple(_caveats(study, {row["participant"] for row in kept}, failed, drop_failed)),
         examples=tuple(_examples(study)),
         title=study.settings.title,
+        unfinished=int(read_rows(study.database, _UNFINISHED)[0]["people"]),
     )
 
 

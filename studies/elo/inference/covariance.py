@@ -40,9 +40,13 @@ class Covariance:
     alone: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     """Participants, and prompts, without which the comparisons would fall apart."""
 
+    def variances_of_conditions(self) -> Variances:
+        """Of each condition's Elo (C,)."""
+        return self._variances(lambda matrix: np.diagonal(matrix)[: self.conditions])
+
     def of_conditions(self, to: Generalisation) -> Errors:
         """Of each condition's Elo (C,)."""
-        return self._errors(to, lambda matrix: np.diagonal(matrix)[: self.conditions])
+        return errors_for(self.variances_of_conditions(), to)
 
     def of_differences(self, to: Generalisation) -> Errors:
         """Of each pair's first Elo minus its second (P,)."""
@@ -52,19 +56,18 @@ class Covariance:
             variance = np.diagonal(matrix)
             return variance[first] + variance[second] - 2 * matrix[first, second]
 
-        return self._errors(to, difference)
+        return errors_for(self._variances(difference), to)
 
     def of_controls(self, to: Generalisation) -> Errors:
         """Of what each covariate adds by one standard deviation, in Elo (M,)."""
-        return self._errors(to, lambda matrix: np.diagonal(matrix)[self.conditions :])
+        return errors_for(self._variances(lambda matrix: np.diagonal(matrix)[self.conditions :]), to)
 
-    def _errors(self, to: Generalisation, variance: Callable[[Numbers], Numbers]) -> Errors:
+    def _variances(self, variance: Callable[[Numbers], Numbers]) -> Variances:
         people, prompts, cells, votes = (
             ELO_PER_LOG_STRENGTH**2 * variance(matrix).clip(0)
             for matrix in (self.people, self.prompts, self.cells, self.votes)
         )
-        found = Variances(people=people, prompts=prompts, cells=cells, votes=votes, sample=self.sample)
-        return errors_for(found, to)
+        return Variances(people=people, prompts=prompts, cells=cells, votes=votes, sample=self.sample)
 
 
 def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCounts) -> Covariance:

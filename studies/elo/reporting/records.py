@@ -33,6 +33,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "agreement": _plain(report.agreement),
         "alignment": _plain(report.alignment),
         "controls": _plain(report.controls),
+        "stopping": {"width": _plain(report.width_goal), "best": _plain(report.best_claim)},
         "per_participant": _by_group(report.by_participant, report.participants, report.names),
         "per_prompt": _by_group(report.by_prompt, report.prompts, report.names),
     }

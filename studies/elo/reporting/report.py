@@ -20,7 +20,7 @@ from studies.elo.inference.generalisation import CLUSTERED, MEANINGS, Generalisa
 from studies.elo.inference.group_elo import GroupElo
 from studies.elo.reporting.figure import MINUS, calibration_figure, elo_figure
 from studies.elo.reporting.records import settings_of, write_json, write_parquet
-from studies.elo.reporting.text import p_value
+from studies.elo.reporting.text import p_value, stopping_of
 
 THUMBNAIL_PX = 320
 MOST_PAIRS_SHOWN = 200
@@ -114,6 +114,7 @@ def render(report: Report, figure: str, examples: Sequence[Example] = (), *, tit
         matrix=len(report.conditions) <= MOST_MATRIX,
         groups=list(_groups(report)),
         examples=[(prompt, list(own)) for prompt, own in groupby(map(_shown, examples), key=lambda one: one[0])],
+        stopping=stopping_of(report),
         settings=settings_of(report),
     )
 
