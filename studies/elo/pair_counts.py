@@ -48,10 +48,12 @@ class PairCounts:
             cells = np.flatnonzero(dense.any(1))
             count = dense[cells]
         else:
-            keys, number = np.unique(cell, return_counts=True)
-            cells, inverse = np.unique(keys // 3, return_inverse=True)
-            count = np.zeros((len(cells), 3))
-            count[inverse, keys % 3] = number
+            cell.sort()
+            first = np.flatnonzero(np.diff(cell, prepend=-1))
+            number, cell = np.diff(first, append=len(cell)), cell[first]
+            new = np.diff(cell // 3, prepend=-1) > 0
+            cells, count = cell[new] // 3, np.zeros((int(new.sum()), 3))
+            count[np.cumsum(new) - 1, cell % 3] = number
         return cls(conditions, groups, cells // max(1, pairs), cells % max(1, pairs), count.astype(float))
 
     def total(self) -> Counts:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from studies.elo.text_columns import Codes, coded, encoded
+
 pc: Any = pyarrow.compute  # its functions are made when it is imported, so type checkers don't know them
-Codes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 OUTCOMES = ("left", "right", "tie", "both_bad")
@@ -112,14 +113,17 @@ class Votes:
                 f"votes: no column {', '.join(missing)}; the table has {', '.join(table.column_names)}; "
                 f"name the columns that stand for them with --columns {missing[0]}=…"
             )
-        text = {name: _text(table, name) for name in (*NAMES, *OPTIONAL_NAMES) if name in table.column_names}
+        text = {name: encoded(table.column(name)) for name in (*NAMES, *OPTIONAL_NAMES) if name in table.column_names}
+        participants, (participant,) = coded(text["participant"])
+        prompts, (prompt,) = coded(text["prompt_id"])
+        conditions, (left, right) = coded(text["left"], text["right"])
+        words, (winner,) = coded(text["winner"])
         place = place or (lambda row: f"row {row + 1}")
-        _refuse_bad_rows(text, place)
-        participants, (participant,) = _coded(text["participant"])
-        prompts, (prompt,) = _coded(text["prompt_id"])
-        conditions, (left, right) = _coded(text["left"], text["right"])
+        found = {"participant": (participants, participant), "prompt_id": (prompts, prompt), "winner": (words, winner)}
+        _refuse_blank(found | {"left": (conditions, left), "right": (conditions, right)}, place)
+        _refuse_no_votes(conditions, left, right, words, winner, place)
         images = [text[name] for name in ("left_image", "right_image") if name in text]
-        left_image, right_image = _coded(*images)[1] if len(images) == 2 else (None, None)
+        left_image, right_image = coded(*images)[1] if len(images) == 2 else (None, None)
         numbers: dict[str, Any] = {
             name: numbers_of(table.column(name), name) for name in OPTIONAL_NUMBERS if name in table.column_names
         }
@@ -131,14 +135,14 @@ class Votes:
             prompt=prompt,
             left=left,
             right=right,
-            outcome=_positions(text["winner"]),
+            outcome=np.array([*map(OUTCOMES.index, words)], np.int64)[winner],
             repeat=_truths(table, len(participant)),
             participant_known=known["participant"],
             prompt_known=known["prompt_id"],
-            trial=_coded(text["trial_id"])[1][0] if "trial_id" in text else None,
+            trial=coded(text["trial_id"])[1][0] if "trial_id" in text else None,
             left_image=left_image,
             right_image=right_image,
-            ballot=_coded(text["ballot"])[1][0] if "ballot" in text else None,
+            ballot=coded(text["ballot"])[1][0] if "ballot" in text else None,
             controls=_controls(table, controls, place) if controls else None,
             control_names=tuple(controls),
             **numbers,
@@ -195,51 +199,37 @@ class Votes:
         return self.select(~out) if out.any() else self
 
 
-def _text(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return (
-        pa.concat_arrays(column.cast(pa.large_string()).chunks)
-        if column.num_chunks
-        else pa.array([], pa.large_string())
-    )
-
-
-def _refuse_bad_rows(text: dict[str, pa.Array], place: Callable[[int], str]) -> None:
+def _refuse_blank(columns: dict[str, tuple[tuple[str, ...], Codes]], place: Callable[[int], str]) -> None:
     for name in NAMES:
-        blank = pc.or_kleene(pc.is_null(text[name]), pc.equal(pc.utf8_trim_whitespace(text[name]), ""))
+        names, codes = columns[name]
+        blank = np.array([*(not own.strip() for own in names), True], bool)[codes]  # nothing is −1, the last
         _refuse(blank, place, lambda _, name=name: f"{name} is missing", "fill it in, or leave the row out")
-    winner = text["winner"]
-    unknown = pc.invert(pc.is_in(winner, pa.array(OUTCOMES, winner.type)))
-    _refuse(unknown, place, lambda row: f"winner is {winner[row].as_py()!r}", f"use {', '.join(OUTCOMES)}")
-    left, right = text["left"], text["right"]
+
+
+def _refuse_no_votes(
+    conditions: tuple[str, ...],
+    left: Codes,
+    right: Codes,
+    words: tuple[str, ...],
+    winner: Codes,
+    place: Callable[[int], str],
+) -> None:
+    unknown = np.array([word not in OUTCOMES for word in words], bool)[winner]
+    _refuse(unknown, place, lambda row: f"winner is {words[winner[row]]!r}", f"use {', '.join(OUTCOMES)}")
     _refuse(
-        pc.equal(left, right),
+        left == right,
         place,
-        lambda row: f"left and right are both {left[row].as_py()!r}",
+        lambda row: f"left and right are both {conditions[left[row]]!r}",
         "a condition can't be compared with itself; leave such rows out",
     )
 
 
-def _refuse(bad: pa.Array, place: Callable[[int], str], what: Callable[[int], str], remedy: str) -> None:
-    rows = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
+def _refuse(bad: NDArray[np.bool_], place: Callable[[int], str], what: Callable[[int], str], remedy: str) -> None:
+    rows = np.flatnonzero(bad)
     if len(rows):
         told = "; ".join(f"{place(int(row))}: {what(int(row))}" for row in rows[:_MOST_ROWS_TOLD])
         rest = f"; and {len(rows) - _MOST_ROWS_TOLD:,} rows more" if len(rows) > _MOST_ROWS_TOLD else ""
         raise ValueError(f"votes: {told}{rest}; {remedy}")
-
-
-def _coded(*columns: pa.Array) -> tuple[tuple[str, ...], list[Codes]]:
-    """The sorted names of all the columns together, and each column as positions in them; null is −1."""
-    coded = pa.chunked_array(columns).dictionary_encode().unify_dictionaries()
-    names = coded.chunk(0).dictionary.to_pylist() if coded.num_chunks else []
-    order = sorted(range(len(names)), key=names.__getitem__)
-    position = np.empty(len(names) + 1, np.int64)
-    position[order] = np.arange(len(names))
-    position[-1] = -1
-    codes = [position[pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)] for chunk in coded.chunks]
-    return tuple(names[n] for n in order), codes or [np.empty(0, np.int64) for _ in columns]
 
 
 def _compact(names: tuple[str, ...], *columns: Codes) -> tuple[tuple[str, ...], list[Codes]]:
@@ -248,10 +238,6 @@ def _compact(names: tuple[str, ...], *columns: Codes) -> tuple[tuple[str, ...], 
         used[column] = True
     position = np.cumsum(used) - 1
     return tuple(name for name, kept in zip(names, used, strict=True) if kept), [position[column] for column in columns]
-
-
-def _positions(winner: pa.Array) -> Codes:
-    return pc.index_in(winner, pa.array(OUTCOMES, winner.type)).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _truths(table: pa.Table, count: int) -> NDArray[np.bool_]:
@@ -289,7 +275,7 @@ def _controls(table: pa.Table, names: Sequence[str], place: Callable[[int], str]
         left, right = (
             numbers_of(table.column(f"{side}:{name}"), f"{name} on the {side}") for side in ("left", "right")
         )
-        missing = pa.array(~np.isfinite(left - right))
+        missing = ~np.isfinite(left - right)
         _refuse(missing, place, lambda _, name=name: f"{name} is missing", "fill it in, or leave the row out")
         found.append(left - right)
     return np.stack(found, 1)

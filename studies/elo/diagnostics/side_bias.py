@@ -50,8 +50,10 @@ def _left_term(votes: Votes, left_won: Numbers, clusters: Clusters, to: Generali
     conditions = len(votes.conditions)
     if conditions < 2 or not 0 < left_won.mean() < 1:
         return None
-    cells, inverse = np.unique(votes.left * conditions + votes.right, return_inverse=True)
-    weight, wins = np.bincount(inverse), np.bincount(inverse, left_won)
+    cell = votes.left * conditions + votes.right
+    weight, wins = np.bincount(cell), np.bincount(cell, left_won)
+    cells = np.flatnonzero(weight)
+    weight, wins = weight[cells], wins[cells]
     fit = fit_logistic(
         *_design(*np.divmod(cells, conditions), conditions), wins / weight, weight.astype(float), conditions
     )

@@ -39,14 +39,14 @@ class Clusters:
 
     participant: Codes
     prompt: Codes
-    ballot: Codes
-    """Which votes are one answer."""
+    ballot: Codes | None
+    """Which votes are one answer; None where each is one of its own."""
 
     @classmethod
     def of(cls, participant: Codes, prompt: Codes, ballot: Codes | None = None) -> "Clusters":
         """Of codes (n,) that may leave out numbers; without ballots every vote is an answer of its own."""
-        alone = np.arange(len(participant)) if ballot is None else without_gaps(ballot)
-        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt), ballot=alone)
+        answer = None if ballot is None else without_gaps(ballot)
+        return cls(participant=without_gaps(participant), prompt=without_gaps(prompt), ballot=answer)
 
     @classmethod
     def among(cls, votes: Votes, rows: NDArray[np.bool_] | Codes) -> "Clusters":
@@ -55,7 +55,8 @@ class Clusters:
 
     def select(self, rows: NDArray[np.bool_]) -> "Clusters":
         """Those of some of the votes."""
-        return Clusters.of(self.participant[rows], self.prompt[rows], self.ballot[rows])
+        ballot = None if self.ballot is None else self.ballot[rows]
+        return Clusters.of(self.participant[rows], self.prompt[rows], ballot)
 
     @property
     def cell(self) -> Codes:
@@ -77,7 +78,7 @@ class Clusters:
             people=known(self.participant, "people+prompts", "people", jackknifed=True),
             prompts=known(self.prompt, "people+prompts", "prompts", jackknifed=True),
             cells=known(self.cell, "people+prompts"),
-            votes=known(self.ballot, "these"),
+            votes=known(np.arange(len(self.participant)) if self.ballot is None else self.ballot, "these"),
             sample=Sample.of(self.participant, self.prompt, self.ballot),
         )
 

@@ -86,16 +86,17 @@ def plain(rows: Rows, group: Codes, groups: int, information: Numbers) -> Number
     size = len(information)
     if groups < 2:
         return np.full((size, size), np.nan)
-    if groups * size <= _CHUNK // 4:
-        cell = group[:, None] * size + rows.columns
-        score = _totals(cell, rows.score, groups * size).reshape(groups, size)
-        square = score.T @ score
-    else:
-        from scipy.sparse import coo_array
-
-        at = np.repeat(group, rows.columns.shape[1]), rows.columns.ravel()
-        sparse = coo_array((rows.score.ravel(), at), shape=(groups, size)).tocsr()
-        square = (sparse.T @ sparse).toarray()
+    square, step = np.zeros((size, size)), max(1, _CHUNK // size)
+    columns, scores = rows.columns, rows.score
+    if groups > step and np.any(group[1:] < group[:-1]):
+        order = np.argsort(group, kind="stable")
+        columns, scores, group = columns[order], scores[order], group[order]
+    for low in range(0, groups, step):
+        begin, end = np.searchsorted(group, [low, low + step]) if groups > step else (0, len(group))
+        own = min(step, groups - low)
+        cell = (group[begin:end, None] - low) * size + columns[begin:end]
+        score = _totals(cell, scores[begin:end], own * size).reshape(own, size)
+        square += score.T @ score
     half = np.linalg.solve(information, square)
     return np.asarray(groups / (groups - 1) * np.linalg.solve(information, half.T), np.float64)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from studies.elo.layouts.ballots import Ballot, as_name, folders_of, listed, numbers_from, pairs_of
 from studies.elo.layouts.known import COUNTS, LABELS, PEOPLE, Recognised, Shape, column_of, control_columns, recognise
 from studies.elo.layouts.winners import OUT, nearly_equal, with_outcomes
+from studies.elo.text_columns import coded, encoded, positions, trimmed
 from studies.elo.votes import COLUMNS, OUTCOMES, numbers_of
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, so type checkers don't know them
@@ -120,11 +121,12 @@ def _finished(found: _Found, values: Mapping[str, str], known: Recognised) -> Br
     plain = known.shape in ("votes", "counts") and known.name is None
     table, said = with_outcomes(table, values, known=not plain)
     notes += said
-    keep = ~_true(pc.equal(table.column("winner"), OUT))
+    winner = table.column("winner").chunk(0)
+    keep = np.array([*(word != OUT for word in winner.dictionary.to_pylist()), True])[positions(winner)]
     if not keep.all():
         notes.append(f"{int((~keep).sum()):,} votes are left out, as --values says.")
         table = table.filter(pa.array(keep))
-    names = {name for side in ("left", "right") for name in pc.unique(table.column(side)).to_pylist()}
+    names, _ = coded(*(encoded(table.column(side)) for side in ("left", "right")))
     notes += [
         f"Nearly equal names are taken for different conditions: {', '.join(map(repr, own))}."
         for own in nearly_equal(names)
@@ -136,8 +138,7 @@ def _finished(found: _Found, values: Mapping[str, str], known: Recognised) -> Br
 def _trimmed(found: _Found) -> _Found:
     table = found.table
     for name in _NAMES:
-        trimmed = pc.utf8_trim_whitespace(_text(table.column(name)))
-        table = table.set_column(table.column_names.index(name), name, trimmed)
+        table = _with(table, name, trimmed(encoded(table.column(name))))
     return _Found(table=table, row=found.row, notes=found.notes, sides_known=found.sides_known)
 
 

@@ -3,14 +3,12 @@
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
+from studies.elo.text_columns import Codes, coded, positions
 from studies.elo.votes import OUTCOMES
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported, so type checkers don't know them
 
 OUT = "out"
 """What `--values` maps a winner to whose votes are to be left out."""
@@ -39,7 +37,7 @@ def with_outcomes(table: pa.Table, asked: Mapping[str, str], *, known: bool) -> 
     Parameters
     ----------
     table
-        With text in `left`, `right` and `winner`.
+        With `left`, `right` and `winner` as `text_columns.encoded` makes them.
     asked
         What `--values` says.
     known
@@ -50,27 +48,28 @@ def with_outcomes(table: pa.Table, asked: Mapping[str, str], *, known: bool) -> 
     ValueError
         `asked` has a word that no row has.
     """
-    left, right = (pc.cast(table.column(side), pa.large_string()) for side in ("left", "right"))
-    coded = pc.cast(table.column("winner"), pa.large_string()).combine_chunks().dictionary_encode()
-    words = coded.dictionary.to_pylist()
-    unknown = [word for word in asked if word not in words]
+    left, right, winner = (table.column(name).chunk(0) for name in ("left", "right", "winner"))
+    words, at = winner.dictionary.to_pylist(), positions(winner)
+    used = [words[n] for n in np.flatnonzero(np.bincount(at + 1, minlength=1)[1:])]
+    unknown = [word for word in asked if word not in used]
     if unknown:
-        raise ValueError(f"--values {unknown[0]}=…: no row has this winner; there are {_told(words)}")
-    if not asked and set(words) <= set(OUTCOMES):
+        raise ValueError(f"--values {unknown[0]}=…: no row has this winner; there are {_told(used)}")
+    if not asked and set(used) <= set(OUTCOMES):
         return table, []
-    meaning = _meanings(words, {*pc.unique(left).to_pylist(), *pc.unique(right).to_pylist()}, asked, known=known)
-    mapped = pa.array([meaning.get(word) for word in words], pa.large_string()).take(coded.indices)
-    said = coded.cast(pa.large_string())
-    left, right = left.combine_chunks(), right.combine_chunks()
-    by_name = pc.case_when(
-        pc.make_struct(pc.fill_null(pc.equal(said, left), False), pc.fill_null(pc.equal(said, right), False)),
-        pa.scalar("left", pa.large_string()), pa.scalar("right", pa.large_string()), said,
-    )  # fmt: skip
-    found, notes = _by_near_names(pc.coalesce(mapped, by_name), left, right)
+    names, sides = coded(left, right)
+    meaning = _meanings(used, {*names}, asked, known=known)
+    said = [*OUTCOMES, OUT, *words]
+    mapped = np.array([*(said.index(meaning[word]) if word in meaning else -1 for word in words), -1])[at]
+    place = {name: n for n, name in enumerate(names)}
+    named = np.array([*(place.get(word, -2) for word in words), -3])[at]
+    by_name = np.where(named == sides[0], 0, np.where(named == sides[1], 1, len(OUTCOMES) + 1 + at))
+    found = np.where(mapped >= 0, mapped, by_name)
+    notes = _by_near_names(found, said, names, sides)
     others = {word: told for word, told in meaning.items() if word != told and word not in asked}
     if others:
         notes.insert(0, f"Winners: {', '.join(f'{word!r} is {told}' for word, told in sorted(others.items()))}.")
-    return table.set_column(table.column_names.index("winner"), "winner", found), notes
+    made = pa.DictionaryArray.from_arrays(pa.array(found, mask=at < 0), pa.array(said, pa.large_string()))
+    return table.set_column(table.column_names.index("winner"), "winner", made), notes
 
 
 def nearly_equal(names: Iterable[str | None]) -> list[list[str]]:
@@ -97,23 +96,18 @@ def _meanings(words: list[str | None], names: set[str], asked: Mapping[str, str]
     return meaning
 
 
-def _by_near_names(found: pa.Array, left: pa.Array, right: pa.Array) -> tuple[pa.Array, list[str]]:
-    """Winners that are nearly the name of one side, and not of the other."""
-    open_ = pc.invert(pc.is_in(found, pa.array([*OUTCOMES, OUT, "", None], pa.large_string())))
-    rows = pc.indices_nonzero(open_).to_pylist()
-    if not rows:
-        return found, []
-    outcome, taken = found.to_pylist(), {}
-    for row in rows:
-        name, sides = outcome[row], (left[row].as_py(), right[row].as_py())
-        near = [side is not None and _plain(side) == _plain(name) != "" for side in sides]
+def _by_near_names(found: Codes, said: list[str], names: tuple[str, ...], sides: list[Codes]) -> list[str]:
+    """Take winners that are nearly the name of one side, and not of the other, for it; changes `found`."""
+    taken: dict[str, str] = {}
+    for row in np.flatnonzero(found > len(OUTCOMES)):
+        word, own = said[found[row]], [names[side[row]] if side[row] >= 0 else "" for side in sides]
+        near = [_plain(name) == _plain(word) != "" for name in own]
         if sum(near) == 1:
-            outcome[row] = "left" if near[0] else "right"
-            taken[name] = sides[0] if near[0] else sides[1]
-    told = ", ".join(f"{name!r} for {side!r}" for name, side in sorted(taken.items())[:3])
+            found[row] = near.index(True)
+            taken[word] = own[near.index(True)]
+    told = ", ".join(f"{word!r} for {name!r}" for word, name in sorted(taken.items())[:3])
     more = f" and {len(taken) - 3:,} more" if len(taken) > 3 else ""
-    notes = [f"Winners that are nearly the name of one side are taken for it: {told}{more}."] if taken else []
-    return pa.array(outcome, pa.large_string()), notes
+    return [f"Winners that are nearly the name of one side are taken for it: {told}{more}."] if taken else []
 
 
 def _plain(name: str) -> str:

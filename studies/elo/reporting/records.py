@@ -1,9 +1,10 @@
 """An analysis as elo.json and elo.parquet. JSON has no nan and no infinity: such ends are null."""
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from math import isfinite
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from studies.elo.inference.group_elo import GroupElo
 def as_dict(report: Report) -> dict[str, Any]:
     """What elo.json holds; conditions and pairs in the order of Elo, best first."""
     return {
-        "conditions": _plain(report.conditions),
-        "pairs": _plain(report.pairs),
+        "conditions": _flat(report.conditions),
+        "pairs": _flat(report.pairs),
         "settings": settings_of(report),
         "warnings": list(report.warnings),
         "rank_sets": {r.condition: [r.best, r.worst] for r in report.ranks},
@@ -97,10 +98,23 @@ def _by_group(groups: GroupElo | None, labels: tuple[str, ...], names: tuple[str
     }
 
 
+def _flat(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Dataclasses of words and numbers; there may be 50,000 of them."""
+    if not rows:
+        return []
+    names = tuple(field.name for field in fields(rows[0]))
+    values = map(attrgetter(*names), rows)
+    return [
+        {name: None if isinstance(value, float) and not isfinite(value) else value
+         for name, value in zip(names, own, strict=True)}
+        for own in values
+    ]  # fmt: skip
+
+
 def _plain(value: Any) -> Any:
     """As JSON has it: no dataclasses, tuples, nan or infinity."""
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        return float(value) if isfinite(value) else None
     if isinstance(value, str | int):
         return value
     if is_dataclass(value) and not isinstance(value, type):
