@@ -317,19 +317,19 @@ def _pairs(names: tuple[str, ...], order: list[int], fit: Fit, errors: Errors, p
     sign = np.where(turned, -1.0, 1.0)
     low, high = np.where(turned, -high, low), np.where(turned, -low, high)
     a, b = np.where(turned, second, first), np.where(turned, first, second)
+    rows = np.lexsort((place[b], place[a]))
+    numbers = (values[rows].tolist() for values in (sign * difference, low, high, p, adjusted))
     return tuple(
-        PairTest(
-            a=names[a[n]],
-            b=names[b[n]],
-            difference=float(sign[n] * difference[n]),
-            ci_low=float(low[n]),
-            ci_high=float(high[n]),
-            p=float(p[n]),
-            p_holm=float(adjusted[n]),
+        PairTest(a=names[better], b=names[worse], difference=gap, ci_low=below, ci_high=above, p=alone, p_holm=of_all)
+        for better, worse, gap, below, above, alone, of_all in zip(
+            a[rows].tolist(), b[rows].tolist(), *numbers, strict=True
         )
-        for n in np.lexsort((place[b], place[a]))
     )
 
 
 def _matrix(names: tuple[str, ...], order: list[int], values: Numbers) -> dict[str, dict[str, int]]:
-    return {names[a]: {names[b]: int(values[a, b]) for b in order if b != a} for a in order}
+    ordered, numbers = [names[n] for n in order], values[np.ix_(order, order)].astype(np.int64).tolist()
+    return {
+        a: {b: number for b, number in zip(ordered, row, strict=True) if b != a}
+        for a, row in zip(ordered, numbers, strict=True)
+    }

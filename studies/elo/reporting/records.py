@@ -68,6 +68,9 @@ def write_json(report: Report, path: Path) -> Path:
     line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def lines(value: Any) -> str:
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            key = line(next(iter(value[0])))  # after a row's end and beginning: no string can hold all three
+            return "[\n    " + line(value)[1:-1].replace(f"}}, {{{key}: ", f"}},\n    {{{key}: ") + "\n  ]"
         if isinstance(value, list) and value:
             return "[\n    " + ",\n    ".join(map(line, value)) + "\n  ]"
         if isinstance(value, dict) and value:
@@ -99,16 +102,17 @@ def _by_group(groups: GroupElo | None, labels: tuple[str, ...], names: tuple[str
 
 
 def _flat(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Dataclasses of words and numbers; there may be 50,000 of them."""
+    """Dataclasses of words and numbers, of which there may be 50,000."""
     if not rows:
         return []
     names = tuple(field.name for field in fields(rows[0]))
-    values = map(attrgetter(*names), rows)
-    return [
-        {name: None if isinstance(value, float) and not isfinite(value) else value
-         for name, value in zip(names, own, strict=True)}
-        for own in values
-    ]  # fmt: skip
+    numbers = [name for name in names if isinstance(getattr(rows[0], name), float)]
+    found = [dict(zip(names, values, strict=True)) for values in map(attrgetter(*names), rows)]
+    for row in found:
+        for name in numbers:
+            if not isfinite(row[name]):
+                row[name] = None
+    return found
 
 
 def _plain(value: Any) -> Any:
