@@ -163,8 +163,9 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     p = errors.p_values(_differences(fit))
     ranks = rank_sets(names, fit.log_strength, p)
     side = side_bias(counted, to) if counted.sides_known else None
-    retested = retest(shown.select(shown.outcome != BOTH_BAD), to)
-    both_bad = shown.select((shown.outcome == BOTH_BAD) & ~shown.repeat)
+    bad = shown.outcome == BOTH_BAD
+    retested = retest(shown.select(~bad) if bad.any() else shown, to)
+    both_bad = shown.select(bad & ~shown.repeat)
     errors_by: dict[Generalisation, Errors] = {each: covariance.of_conditions(each) for each in GENERALISATIONS}
     intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
         each: _interval(fit, own) for each, own in errors_by.items()

@@ -150,16 +150,23 @@ class Votes:
 
     def select(self, rows: NDArray[np.bool_]) -> "Votes":
         """Some of the votes; names that no vote has any more are dropped."""
+        kept = self.part(np.flatnonzero(rows))
+        participants, (participant,) = _compact(self.participants, kept.participant)
+        prompts, (prompt,) = _compact(self.prompts, kept.prompt)
+        conditions, (left, right) = _compact(self.conditions, kept.left, kept.right)
+        return replace(
+            kept, participants=participants, prompts=prompts, conditions=conditions, participant=participant,
+            prompt=prompt, left=left, right=right,
+        )  # fmt: skip
+
+    def part(self, rows: slice | Codes) -> "Votes":
+        """Some of the votes, with all the names and codes as they are."""
         arrays = {
             field.name: value[rows]
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), np.ndarray)
         }
-        participants, (participant,) = _compact(self.participants, arrays["participant"])
-        prompts, (prompt,) = _compact(self.prompts, arrays["prompt"])
-        conditions, (left, right) = _compact(self.conditions, arrays["left"], arrays["right"])
-        arrays |= {"participant": participant, "prompt": prompt, "left": left, "right": right}
-        return replace(self, participants=participants, prompts=prompts, conditions=conditions, **arrays)
+        return replace(self, **arrays)
 
     def without(self, participants: Sequence[str]) -> "Votes":
         """The votes of all others, with a note of how many participants were left out.

@@ -255,7 +255,8 @@ def _of_reliability(votes: Votes, retested: Retest | None) -> Iterator[str]:
             )
     if votes.trial is not None:
         key = votes.participant * (int(votes.trial.max(initial=0)) + 1) + votes.trial
-        twice = len(key) - len(np.unique(key))
+        key.sort()
+        twice = int((key[1:] == key[:-1]).sum())
         if twice:
             yield (
                 f"{twice:,} votes are a participant's second or later one on the same trial and not marked as repeats; "

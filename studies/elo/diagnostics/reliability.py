@@ -69,8 +69,13 @@ def agreement(votes: Votes, to: Generalisation) -> Agreement | None:
     the same two conditions. A participant's first vote on each counts.
     """
     unit, name = _units(votes)
-    keys, rows = np.unique(unit * len(votes.participants) + votes.participant, return_index=True)
-    _, unit = np.unique(keys // max(1, len(votes.participants)), return_inverse=True)
+    people = max(1, len(votes.participants))
+    key = unit * people + votes.participant
+    rows = np.argsort(key, kind="stable")
+    key = key[rows]
+    first = np.diff(key, prepend=-1) > 0
+    rows, unit = rows[first], key[first] // people
+    unit = np.cumsum(np.diff(unit, prepend=-1) > 0) - 1
     answer = _answers(votes)[rows]
     units = int(unit.max(initial=-1)) + 1
     answers = np.bincount(3 * unit + answer, minlength=3 * units).reshape(units, 3).astype(float)

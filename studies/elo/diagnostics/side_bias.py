@@ -9,6 +9,7 @@ from predictor.metrics import Interval
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
 from studies.elo.inference.clustered import Clusters, Coefficient, clustered_share, fit_logistic, logistic_rows
 from studies.elo.inference.generalisation import Generalisation, errors_for
+from studies.elo.inference.sandwich import Rows
 from studies.elo.votes import LEFT, TIE, Codes, Votes
 
 Numbers = NDArray[np.float64]
@@ -30,7 +31,8 @@ class SideBias:
 
 def side_bias(votes: Votes, to: Generalisation) -> SideBias:
     """Share of left wins with its interval, and Bradley–Terry with a term for the left side."""
-    decided = votes.select(votes.outcome != TIE)
+    tied = votes.outcome == TIE
+    decided = votes.select(~tied) if tied.any() else votes
     left_won = (decided.outcome == LEFT).astype(float)
     clusters = Clusters.among(decided, np.arange(len(decided)))
     term = _left_term(decided, left_won, clusters, to)
@@ -59,8 +61,11 @@ def _left_term(votes: Votes, left_won: Numbers, clusters: Clusters, to: Generali
     )
     if fit is None:
         return None
-    rows = logistic_rows(fit, *_design(votes.left, votes.right, conditions), left_won)
-    return fit.tested(errors_for(clusters.variances(rows, fit.information, to), to))[0]
+
+    def rows_of(rows: slice | Codes) -> Rows:
+        return logistic_rows(fit, *_design(votes.left[rows], votes.right[rows], conditions), left_won[rows])
+
+    return fit.tested(errors_for(clusters.variances(rows_of, fit.information, to), to))[0]
 
 
 def _design(left: Codes, right: Codes, conditions: int) -> tuple[Codes, Numbers]:

@@ -4,6 +4,7 @@ Shares and logistic regressions, with the errors that `studies.elo.inference.gen
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from predictor.metrics import Interval
 from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
-from studies.elo.inference.sandwich import Rows, information_of, jackknife, plain
+from studies.elo.inference.sandwich import Block, Rows, blocks_of, information_of, jackknife_of, plain_of
 from studies.elo.votes import Votes
 
 Numbers = NDArray[np.float64]
@@ -58,27 +59,38 @@ class Clusters:
         ballot = None if self.ballot is None else self.ballot[rows]
         return Clusters.of(self.participant[rows], self.prompt[rows], ballot)
 
-    @property
-    def cell(self) -> Codes:
-        """The participant's votes on the prompt, (n,)."""
-        return without_gaps(self.participant * (int(self.prompt.max(initial=0)) + 1) + self.prompt)
+    def variances(self, make: Callable[[slice | Codes], Rows], information: Numbers, to: Generalisation) -> Variances:
+        """Of all K parameters, as far as `to` needs them.
 
-    def variances(self, rows: Rows, information: Numbers, to: Generalisation) -> Variances:
-        """Of all K parameters, as far as `to` needs them; `rows` are one a vote, `information` is (K, K)."""
+        Parameters
+        ----------
+        make
+            The rows of some of the votes, one a vote.
+        information
+            (K, K)
+        """
+        nothing = np.full(len(information), math.nan)
 
-        def known(group: Codes, *needed: Generalisation, jackknifed: bool = False) -> Numbers:
-            if to not in needed:
-                return np.full(len(information), math.nan)
-            groups = int(group.max(initial=-1)) + 1
-            if jackknifed:
-                return np.diagonal(jackknife(rows, group, groups, information)).clip(0)
-            return np.diagonal(plain(rows, group, groups, information)).clip(0)
+        def blocks(group: Codes, whole: Codes) -> Iterator[Block]:
+            for rows in blocks_of(whole):
+                own = without_gaps(group[rows] - group[rows].min(initial=0))
+                yield Block(rows=make(rows), group=own, groups=int(own.max(initial=-1)) + 1)
 
+        def clustered(group: Codes, *needed: Generalisation) -> Numbers:
+            if to not in needed or group.max(initial=0) == 0:
+                return nothing
+            return np.diagonal(jackknife_of(blocks(group, group), information)).clip(0)
+
+        def alone(group: Codes, whole: Codes, *needed: Generalisation) -> Numbers:
+            return np.diagonal(plain_of(blocks(group, whole), information)).clip(0) if to in needed else nothing
+
+        cell = self.participant * (int(self.prompt.max(initial=0)) + 1) + self.prompt
+        answer = np.arange(len(self.participant)) if self.ballot is None else self.ballot
         return Variances(
-            people=known(self.participant, "people+prompts", "people", jackknifed=True),
-            prompts=known(self.prompt, "people+prompts", "prompts", jackknifed=True),
-            cells=known(self.cell, "people+prompts"),
-            votes=known(np.arange(len(self.participant)) if self.ballot is None else self.ballot, "these"),
+            people=clustered(self.participant, "people+prompts", "people"),
+            prompts=clustered(self.prompt, "people+prompts", "prompts"),
+            cells=alone(cell, self.participant, "people+prompts"),
+            votes=alone(answer, answer, "these"),
             sample=Sample.of(self.participant, self.prompt, self.ballot),
         )
 
@@ -110,7 +122,7 @@ def clustered_ratio(
         score=(above - value * below)[:, None],
         root=weight[:, None, None],
     )
-    found = clusters.variances(rows, np.array([[below.sum()]]), to)
+    found = clusters.variances(rows.select, np.array([[below.sum()]]), to)
     if twice:
         found = Variances(
             people=4 * found.people, prompts=found.prompts, cells=4 * found.cells, votes=4 * found.votes,
@@ -185,4 +197,4 @@ def clustered_logistic(
     if fit is None:
         return None
     rows = logistic_rows(fit, columns, values, hit)
-    return fit.tested(errors_for(clusters.variances(rows, fit.information, to), to))
+    return fit.tested(errors_for(clusters.variances(rows.select, fit.information, to), to))

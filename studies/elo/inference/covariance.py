@@ -1,6 +1,6 @@
 """The covariance of a Bradley–Terry fit by participant, by prompt, by both and by single votes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from studies.elo.bradley_terry import (
 from studies.elo.comparison_graph import groups_that_join
 from studies.elo.controls import ControlledFit
 from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
-from studies.elo.inference.sandwich import Rows, jackknife, plain
+from studies.elo.inference.sandwich import Block, Rows, blocks_of, jackknife, plain, plain_of
 from studies.elo.pair_counts import Counts, PairCounts, members
 from studies.elo.votes import Votes
 
@@ -77,16 +77,15 @@ def covariance_of(votes: Votes, fit: Fit, people: PairCounts, prompts: PairCount
     by_people, by_prompts = (
         jackknife(rows_of(counts, fit), counts.group, counts.groups, information) for counts in (people, prompts)
     )
-    cell = without_gaps(votes.participant * len(votes.prompts) + votes.prompt)
-    cells = PairCounts.of(votes, cell, int(cell.max()) + 1)
+    cells: list[int] = []
     return Covariance(
         conditions=people.conditions,
         people=by_people,
         prompts=by_prompts,
-        cells=plain(rows_of(cells, fit), cells.group, cells.groups, information),
+        cells=plain_of(_by_cell(votes, fit, cells), information),
         votes=_by_vote(total, fit, information) if votes.ballot is None else _by_ballot(votes, fit, information),
         sample=Sample.of(votes.participant, votes.prompt, votes.ballot),
-        cell_count=cells.groups,
+        cell_count=sum(cells),
         alone=_alone(people, prompts, fit),
     )
 
@@ -143,6 +142,16 @@ def rows_of(counts: PairCounts, fit: Fit) -> Rows:
         score=np.stack([terms.gradient, -terms.gradient, terms.gradient_tie], 1),
         root=np.stack([np.stack([root, -root, mixed], 1), np.stack([none, none, rest], 1)], 1),
     )
+
+
+def _by_cell(votes: Votes, fit: Fit, cells: list[int]) -> Iterator[Block]:
+    """The likelihood's rows by participant and prompt; how many of these each block has is put down in `cells`."""
+    for rows in blocks_of(votes.participant):
+        part = votes.part(rows)
+        cell = without_gaps((part.participant - part.participant.min()) * len(votes.prompts) + part.prompt)
+        counts = PairCounts.of(part, cell, int(cell.max()) + 1)
+        cells.append(counts.groups)
+        yield Block(rows=rows_of(counts, fit), group=counts.group, groups=counts.groups)
 
 
 def _by_ballot(votes: Votes, fit: Fit, information: Numbers) -> Numbers:

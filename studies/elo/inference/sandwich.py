@@ -6,6 +6,7 @@ are a few arrays. `jackknife` takes each group's influence with its own leverage
 vote far more than others; `plain` does not (CR1: Liang and Zeger 1986, Biometrika 73).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
+MOST_ROWS = 1 << 20
+"""Votes of which the rows are made at once."""
 _TOLERANCE = 1e-12
 """Of the squared error of an influence, against its own square."""
 _NOTHING = 1e-18
@@ -41,9 +44,19 @@ class Rows:
     root: Numbers
     """(R, Q, W): the row's observed information is the sum over q of its outer products with itself."""
 
-    def select(self, rows: Codes) -> "Rows":
+    def select(self, rows: Codes | slice) -> "Rows":
         """Some of the rows."""
         return Rows(columns=self.columns[rows], score=self.score[rows], root=self.root[rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """Rows of whole groups."""
+
+    rows: Rows
+    group: Codes
+    """(R,), from 0 to `groups` − 1."""
+    groups: int
 
 
 def jackknife(rows: Rows, group: Codes, groups: int, information: Numbers) -> Numbers:
@@ -64,43 +77,73 @@ def jackknife(rows: Rows, group: Codes, groups: int, information: Numbers) -> Nu
     RuntimeError
         The influences have not converged.
     """
-    size = len(information)
     if groups < 2:
-        return np.full((size, size), np.nan)
+        return np.full_like(information, np.nan)
+    return jackknife_of([Block(rows=rows, group=group, groups=groups)], information)
+
+
+def jackknife_of(blocks: Iterable[Block], information: Numbers) -> Numbers:
+    """Covariance CR3 (K, K) of rows that come a block after the other, of two groups or more; see `jackknife`."""
     inverse = np.asarray(np.linalg.inv(information), np.float64)
-    matrix, step = np.zeros_like(inverse), max(1, _CHUNK // size)
-    if groups <= step:
-        influence = _influence(rows, group, groups, information, inverse)
-        return np.asarray((groups - 1) / groups * influence.T @ influence, np.float64)
-    if np.any(group[1:] < group[:-1]):
-        order = np.argsort(group, kind="stable")
-        rows, group = rows.select(order), group[order]
-    for low in range(0, groups, step):
-        begin, end = np.searchsorted(group, [low, low + step])
-        part = rows.select(np.s_[begin:end])  # pyright: ignore[reportArgumentType]
-        influence = _influence(part, group[begin:end] - low, min(step, groups - low), information, inverse)
-        matrix += influence.T @ influence
-    return np.asarray((groups - 1) / groups * matrix, np.float64)
+    matrix, groups = np.zeros_like(inverse), 0
+    for block in blocks:
+        for part in _parts(block, max(1, _CHUNK // len(information))):
+            influence = _influence(part.rows, part.group, part.groups, information, inverse)
+            matrix += influence.T @ influence
+        groups += block.groups
+    return (groups - 1) / groups * matrix
 
 
 def plain(rows: Rows, group: Codes, groups: int, information: Numbers) -> Numbers:
-    """Covariance CR1 (K, K) of parameters by groups of rows; nan for fewer than two groups."""
+    """Covariance CR1 (K, K) by groups of rows; nan for fewer than two groups."""
+    return plain_of([Block(rows=rows, group=group, groups=groups)], information)
+
+
+def plain_of(blocks: Iterable[Block], information: Numbers) -> Numbers:
+    """Covariance CR1 (K, K) of rows that come a block after the other."""
     size = len(information)
+    square, groups = np.zeros((size, size)), 0
+    for block in blocks:
+        for part in _parts(block, max(1, _IN_CACHE // size)):
+            cell = part.group[:, None] * size + part.rows.columns
+            score = _totals(cell, part.rows.score, part.groups * size).reshape(part.groups, size)
+            square += score.T @ score
+        groups += block.groups
     if groups < 2:
         return np.full((size, size), np.nan)
-    square, step = np.zeros((size, size)), max(1, _IN_CACHE // size)
-    columns, scores = rows.columns, rows.score
-    if groups > step and np.any(group[1:] < group[:-1]):
-        order = np.argsort(group, kind="stable")
-        columns, scores, group = columns[order], scores[order], group[order]
-    for low in range(0, groups, step):
-        begin, end = np.searchsorted(group, [low, low + step]) if groups > step else (0, len(group))
-        own = min(step, groups - low)
-        cell = (group[begin:end, None] - low) * size + columns[begin:end]
-        score = _totals(cell, scores[begin:end], own * size).reshape(own, size)
-        square += score.T @ score
     half = np.linalg.solve(information, square)
     return np.asarray(groups / (groups - 1) * np.linalg.solve(information, half.T), np.float64)
+
+
+def blocks_of(group: Codes) -> Iterator[slice | Codes]:
+    """Rows in blocks of whole groups, no more of them at once than memory should hold."""
+    if len(group) <= MOST_ROWS:
+        yield slice(None)
+        return
+    order = np.argsort(group, kind="stable") if np.any(group[1:] < group[:-1]) else None
+    own, low = (group if order is None else group[order]), 0
+    while low < len(own):
+        high = len(own)
+        if low + MOST_ROWS < high:
+            high = int(np.searchsorted(own, own[low + MOST_ROWS]))
+            high = high if high > low else int(np.searchsorted(own, own[low], "right"))
+        yield slice(low, high) if order is None else order[low:high]
+        low = high
+
+
+def _parts(block: Block, most: int) -> Iterator[Block]:
+    """A block in parts of no more groups than that, each numbered from 0."""
+    if block.groups <= most:
+        yield block
+        return
+    rows, group = block.rows, block.group
+    if np.any(group[1:] < group[:-1]):
+        order = np.argsort(group, kind="stable")
+        rows, group = rows.select(order), group[order]
+    for low in range(0, block.groups, most):
+        begin, end = np.searchsorted(group, [low, low + most])
+        part = rows.select(slice(begin, end))
+        yield Block(rows=part, group=group[begin:end] - low, groups=min(most, block.groups - low))
 
 
 def information_of(columns: Codes, root: Numbers, size: int) -> Numbers:

@@ -5,6 +5,7 @@ import pytest
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts, fit_replicates
 from studies.elo.comparison_graph import groups_that_join
+from studies.elo.diagnostics.side_bias import side_bias
 from studies.elo.inference.covariance import Covariance, covariance_of, information_at, rows_of
 from studies.elo.inference.generalisation import GENERALISATIONS, Sample, Variances, errors_for
 from studies.elo.inference.sandwich import jackknife, plain
@@ -221,3 +222,23 @@ def test_neither_the_order_of_votes_nor_the_size_of_batches_changes_an_error(mon
     monkeypatch.setattr("studies.elo.inference.sandwich._CHUNK", 40)
 
     np.testing.assert_allclose(fitted(turned)[1].of_conditions("people+prompts").half_width(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_errors_do_not_depend_on_how_many_votes_are_worked_on_at_once(monkeypatch, shuffled: bool) -> None:
+    votes = study(12, votes_each=60, unequal=True, tie_share=0.1)
+    rows = np.random.default_rng(3).permutation(len(votes)) if shuffled else np.arange(len(votes))
+    votes = votes.part(rows)
+    _, whole = fitted(votes)
+    side = side_bias(votes, "people+prompts")
+    monkeypatch.setattr("studies.elo.inference.sandwich.MOST_ROWS", 97)
+    _, in_blocks = fitted(votes)
+    again = side_bias(votes, "people+prompts")
+
+    for name in ("people", "prompts", "cells", "votes"):
+        np.testing.assert_allclose(getattr(in_blocks, name), getattr(whole, name), rtol=1e-9, atol=1e-12)
+    assert in_blocks.cell_count == whole.cell_count == len({*zip(votes.participant, votes.prompt, strict=True)})
+    assert side.left_elo is not None
+    assert again.left_elo is not None
+    assert again.left_elo.ci_high == pytest.approx(side.left_elo.ci_high)
+    assert again.left_share.ci_high == pytest.approx(side.left_share.ci_high)
