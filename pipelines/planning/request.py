@@ -30,6 +30,10 @@ _NO_PREDICTOR = (
 )
 
 
+_MOST_SKIPPED = 10
+"""Photographs that are named on the screen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """The options of a command; None where one was not given."""
@@ -156,8 +160,10 @@ def _plan(
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = with_resolved_revision(settings)
     renderer = make_renderer(settings)
-    for line in renderer.skipped:
+    for line in renderer.skipped[:_MOST_SKIPPED]:
         console.print(f"skipped: {line}", style="yellow", markup=False)
+    if (more := len(renderer.skipped) - _MOST_SKIPPED) > 0:
+        console.print(f"skipped: {more} more, which run.json will name", style="yellow", markup=False)
     if not settings.wants_predictor:
         return _plan_without_users(settings, prompts, renderer)
     if settings.predictor is None:
