@@ -121,7 +121,7 @@ def test_eye_renderer_and_encoder_get_the_same_pixels(kind: str, tmp_path: Path)
 def test_what_is_hidden_by_transparency_changes_nothing() -> None:
     shown = [np.asarray(as_shown(with_alpha(hidden))) for hidden in ("magenta", "black")]
 
-    assert np.array_equal(*shown)
+    assert np.array_equal(shown[0], shown[1])
     assert (shown[0][:, SIDE:] == 255).all()
 
 
