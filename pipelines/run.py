@@ -203,7 +203,5 @@ def _check_scorers(plan: Plan) -> None:
 
 def _new_folder(plan: Plan, out: Path) -> RunFolder:
     """Make the folder, with a copy of simulated raters' true taste, by which a run can be judged anywhere."""
-    folder = RunFolder.create(out, describe_run(plan))
-    if plan.checkpoint is not None and (truth := plan.checkpoint / "truth.parquet").is_file():
-        shutil.copyfile(truth, folder.truth)
-    return folder
+    truth = plan.checkpoint / "truth.parquet" if plan.checkpoint is not None else None
+    return RunFolder.create(out, describe_run(plan), truth if truth is not None and truth.is_file() else None)

@@ -6,15 +6,17 @@ because no record depends on it.
 """
 
 import copy
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
+from pydantic.fields import FieldInfo
 
 from actors.scorers.scales import SCORERS
 from pipelines.settings.placement import Closed, Placement
@@ -219,8 +221,38 @@ def _explain(error: ValidationError) -> str:
         return f"setting {key}: {said}" if key else f"setting {said}"
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    known = [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
-    return f"unknown setting {key!r}; there are {', '.join(known)}"
+    nearest = _nearest(key)
+    guess = f"; did you mean {nearest}?" if nearest else ""
+    return f"unknown setting {key!r}; there are {', '.join(_keys_of(model))}{guess}"
+
+
+def _nearest(key: str) -> str | None:
+    """The known setting that is spelt most like an unknown one, or that has its name elsewhere."""
+    known = list(_dotted(Settings))
+    if key in known:  # of another kind of renderer or proposer
+        return None
+    last = key.rpartition(".")[2]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == last]
+    alike = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+    return next(iter([*elsewhere, *alike]), None)
+
+
+def _dotted(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a model and of the models in it."""
+    for name, field in zip(_keys_of(model), _fields_of(model), strict=True):
+        yield prefix + name
+        kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _dotted(kind, f"{prefix}{name}.")
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
+
+
+def _fields_of(model: type[BaseModel]) -> list[FieldInfo]:
+    return [field for name, field in model.model_fields.items() if name != "preset"]
 
 
 def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
