@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
 from pydantic.fields import FieldInfo
 
+from actors.scorers.own import is_own
 from actors.scorers.scales import SCORERS
 from pipelines.settings.placement import Closed, Placement
 from pipelines.settings.proposer import LexiconSettings, ProposerSettings
@@ -75,7 +76,9 @@ class Settings(Closed):
     def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
         guards = self.protocol.guards
         used = {*self.scorers, *([] if guards.held_out == "off" else [guards.held_out_scorer])}
-        return {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
+        values = {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
+        own = {name: values.pop(name) for name in list(values) if name not in SCORERS}
+        return values | ({"own": own} if own else {})
 
 
 def load_settings(
@@ -114,9 +117,11 @@ def load_settings(
         settings = Settings.model_validate({**values, "preset": preset})
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
-    unknown = [name for name in (*settings.scorers, settings.protocol.guards.held_out_scorer) if name not in SCORERS]
-    if unknown:
-        raise ValueError(f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}")
+    named = (*settings.scorers, settings.protocol.guards.held_out_scorer)
+    if unknown := [name for name in named if name not in SCORERS and not is_own(name)]:
+        raise ValueError(
+            f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}, or one of your own: mypackage:MyScorer"
+        )
     if len(set(settings.scorers)) < len(settings.scorers) or not settings.scorers:
         raise ValueError(f"--scorer: name each scorer once, got {', '.join(settings.scorers) or 'none'}")
     return settings
@@ -142,8 +147,10 @@ def reproducibility_key(settings: Settings) -> dict[str, Any]:
         where = {*Placement.model_fields, *getattr(settings, role).where}
         values[role] = {key: value for key, value in values[role].items() if key not in where}
     places = GenericScorer.model_fields  # of which `python` is one more
-    for name, value in values["generic"].items():
-        values["generic"][name] = {key: value[key] for key in value if key not in places}
+    of_scorers = values["generic"] | values["generic"].pop("own", {})
+    values["generic"] = {
+        name: {key: value[key] for key in value if key not in places} for name, value in of_scorers.items()
+    }
     return values
 
 
