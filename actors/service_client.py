@@ -187,9 +187,12 @@ class ServiceClient:
         url = f"{self._base_url}/{path}"
 
         def accept(response: httpx2.Response) -> T:
-            if response.is_success:
-                return read(self._json(url, response))
-            raise self._error(url, response)
+            if not response.is_success:
+                raise self._error(url, response)
+            answer = self._json(url, response)
+            if isinstance(answer, dict) and answer.get("error"):  # some gateways tell of failures with status 200
+                raise self._error(url, response)
+            return read(answer)
 
         return await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
 

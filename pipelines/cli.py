@@ -6,6 +6,7 @@ screen; the traceback of an unexpected one is in run.log.
 
 import errno
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -140,7 +141,7 @@ def steer_batch(
         result = _run(console, plan, folder, out, log, address)
         _print_result(console, result, out)
         if result.interrupted:
-            console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
+            console.print(f"Stopped. Go on with: steer-batch --resume --out {shlex.quote(str(out))}", markup=False)
             raise typer.Exit(INTERRUPTED)
         if result.failures:
             raise typer.Exit(SOME_FAILED)
@@ -203,7 +204,7 @@ def _run(
     from pipelines.run import start_or_continue
 
     def how_to_resume() -> str:
-        return f"go on with --resume --out {out}" if is_run(out) else "start again"
+        return f"go on with --resume --out {shlex.quote(str(out))}" if is_run(out) else "start again"
 
     def on_lost(reason: str) -> None:
         _refusal(console, f"{reason}; mend it, then {how_to_resume()}")
@@ -215,7 +216,7 @@ def _run(
         return start_or_continue(console, plan, folder, out, log, address=address, on_lost=on_lost)
     except KeyboardInterrupt:
         if is_run(out):
-            console.print(f"Stopped. Go on with: steer-batch --resume --out {out}", markup=False)
+            console.print(f"Stopped. Go on with: steer-batch --resume --out {shlex.quote(str(out))}", markup=False)
         raise
     except (ClusterError, FolderError, JournalError) as error:
         raise _refusal(console, str(error)) from error
@@ -227,7 +228,7 @@ def _run(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror}; what is finished is kept: free some space, then --resume --out {out}"
+        message = f"{where}{error.strerror}; what is finished is kept: free some space, then {how_to_resume()}"
         raise _refusal(console, message) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
-from actors.scorers.scales import SCORERS
+from actors.scorers.scales import scale_of
 from pipelines.execution.observer import Observer
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
@@ -38,7 +38,7 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "settings": plan.settings.model_dump(mode="json"),
         "reproducibility_key": key,
         "checkpoint": None if plan.checkpoint is None else str(plan.checkpoint),
-        "scorers": {name: asdict(SCORERS[name]) for name in plan.settings.scorers},
+        "scorers": {name: asdict(scale_of(name)) for name in plan.settings.scorers},
         "users": [{"user": audience.name, "members": list(audience.members)} for audience in plan.audiences],
         "prompts": [{"prompt_id": p.id, "text": p.text, "metadata": dict(p.metadata)} for p in plan.prompts],
         "seeds": {"seed": plan.settings.seed, "images": {t.prompt_id: t.image_seed for t in plan.trajectories}},
@@ -203,7 +203,5 @@ def _check_scorers(plan: Plan) -> None:
 
 def _new_folder(plan: Plan, out: Path) -> RunFolder:
     """Make the folder, with a copy of simulated raters' true taste, by which a run can be judged anywhere."""
-    folder = RunFolder.create(out, describe_run(plan))
-    if plan.checkpoint is not None and (truth := plan.checkpoint / "truth.parquet").is_file():
-        shutil.copyfile(truth, folder.truth)
-    return folder
+    truth = plan.checkpoint / "truth.parquet" if plan.checkpoint is not None else None
+    return RunFolder.create(out, describe_run(plan), truth if truth is not None and truth.is_file() else None)

@@ -160,6 +160,8 @@ async def _drive(
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
+    if plan.checkpoint is not None:
+        console.print(f"Predictor: {plan.checkpoint}", markup=False)
     total = len(plan.trajectories)
     progress = RunProgress(
         console, total, recorded.cohorts, plan.protocol, busy=lambda: renderer.accounting.utilisation

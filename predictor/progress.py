@@ -1,10 +1,15 @@
 """Progress of a command's stages on standard error: bars on a terminal, plain lines in a log."""
 
+import re
 import sys
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Of C0 and C1 all but tab and line feed, and those that turn the direction of writing."""
 
 
 class StageProgress:
@@ -41,4 +46,15 @@ class StageProgress:
 
 def stderr_console() -> Console:
     """Standard error, for everything but results; without line breaks in a log."""
-    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    return _PlainConsole(file=sys.stderr, soft_wrap=True, highlight=False)
+
+
+class _PlainConsole(Console):
+    """Shows control characters of prompts, file names and services as codes: none reaches the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_visible(what) if isinstance(what, str) else what for what in objects), **options)
+
+
+def _visible(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -54,3 +54,8 @@ SCORERS: Mapping[str, Scale] = {
         install="name a CLIP checkpoint that can be had by --set generic.pickscore.model=FOLDER",
     ),
 }
+
+
+def scale_of(name: str) -> Scale:
+    """Of a scorer that this project has, or of one's own, of which only its class knows more."""
+    return SCORERS.get(name, Scale(of=f"what {name} measures", values="its own"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import Renderer
-from actors.scorers.scales import SCORERS
+from actors.scorers.scales import scale_of
 from pipelines.planning.licences import licence_lines
 from pipelines.planning.preflight import shortage
 from pipelines.planning.prompts import Prompt
@@ -167,7 +167,9 @@ class Plan:
         ]
         models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))
         lines += [f"licence       {line}" for line in licence_lines(models)]
-        lines += [f"scorer        {name}: {SCORERS[name].of}, {SCORERS[name].values}" for name in self.settings.scorers]
+        lines += [
+            f"scorer        {name}: {scale_of(name).of}, {scale_of(name).values}" for name in self.settings.scorers
+        ]
         if not self.settings.wants_predictor:
             return "\n".join(lines)
         if self.checkpoint is None and not isinstance(renderer, DarkroomSettings):

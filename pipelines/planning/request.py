@@ -11,11 +11,11 @@ from actors.messages import Renderer
 from pipelines.planning.description import check_guards
 from pipelines.planning.plan import Plan, check_disk
 from pipelines.planning.prompts import Prompt, read_prompts
-from pipelines.planning.roles import make_renderer, with_resolved_revision
+from pipelines.planning.roles import generic_scorer, make_renderer, with_resolved_revision
 from pipelines.planning.users import NOBODY, Audience, resolve_users
 from pipelines.records.run_folder import RunFolder, check_free
 from pipelines.settings.renderer import DarkroomSettings
-from pipelines.settings.scorer import PERSONAL
+from pipelines.settings.scorer import PERSONAL, generic
 from pipelines.settings.settings import Settings, load_settings
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
 from predictor.progress import StageProgress
@@ -28,6 +28,10 @@ _NO_PREDICTOR = (
     "preset {} has no predictor of its own; name a checkpoint by --predictor DIR "
     "(steer-predictor train makes one from ratings)"
 )
+
+
+_MOST_SKIPPED = 10
+"""Photographs that are named on the screen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +155,17 @@ def _plan(
 ) -> Plan:
     """The plan. The embedded preset's checkpoint is made here where there is none yet, but not for a dry run."""
     embedded = isinstance(settings.renderer, DarkroomSettings)
+    for name in generic(settings.scorers):
+        generic_scorer(name)
     if not dry_run:
         if settings.predictor is None and not embedded and settings.wants_predictor:
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = with_resolved_revision(settings)
     renderer = make_renderer(settings)
-    for line in renderer.skipped:
+    for line in renderer.skipped[:_MOST_SKIPPED]:
         console.print(f"skipped: {line}", style="yellow", markup=False)
+    if (more := len(renderer.skipped) - _MOST_SKIPPED) > 0:
+        console.print(f"skipped: {more} more, which run.json will name", style="yellow", markup=False)
     if not settings.wants_predictor:
         return _plan_without_users(settings, prompts, renderer)
     if settings.predictor is None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from actors.messages import Proposer, Renderer
 from actors.pool.role import Role
-from actors.scorers.scales import SCORERS
+from actors.scorers.own import own_scorer
+from actors.scorers.scales import SCORERS, scale_of
 from pipelines.settings.placement import Placement
 from pipelines.settings.proposer import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
 from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, ImageApiSettings
@@ -223,7 +224,7 @@ def check_scorers(settings: Settings) -> None:
         The Python of a scorer's own environment is missing, or its library is not in this one.
     """
     for name in generic(scorers_at_work(settings, has_predictor=True)):
-        python, scale = settings.generic.of(name).python, SCORERS[name]
+        python, scale = settings.generic.of(name).python, scale_of(name)
         if python is not None and not Path(python).expanduser().is_file():
             raise ValueError(f"generic.{name}.python: no such file {python!r}; name the Python of an environment")
         if python is None and scale.library and find_spec(scale.library) is None:
@@ -243,7 +244,9 @@ def scorer_role(settings: ScorerSettings, checkpoint: Path) -> Role:
 def _generic_role(name: str, settings: GenericSettings) -> Role:
     own = settings.of(name)
     arguments = own.model_dump(exclude=set(GenericScorer.model_fields))
-    role = _role(f"scorer {name}", _generic_scorer(name), arguments | _ROUTE.get(name, {}), own)
+    if name not in SCORERS:
+        arguments = arguments["arguments"]
+    role = _role(f"scorer {name}", generic_scorer(name), arguments | _ROUTE.get(name, {}), own)
     return role if own.python is None else replace(role, python=str(Path(own.python).expanduser()))
 
 
@@ -254,7 +257,16 @@ _ROUTE: dict[str, dict[str, object]] = {
 """One class, two scorers."""
 
 
-def _generic_scorer(name: str) -> type:
+def generic_scorer(name: str) -> type:
+    """The class of a scorer that knows no user; nothing is loaded yet.
+
+    Raises
+    ------
+    ValueError
+        It is one of one's own that cannot be imported, or is no scorer.
+    """
+    if name not in SCORERS:
+        return own_scorer(name)
     from actors.scorers.deqa import DeQAScorer
     from actors.scorers.hps import HPSv3Scorer
     from actors.scorers.image_reward import ImageRewardScorer

@@ -5,6 +5,8 @@ modules beside.
 """
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from pipelines.records.image_store import ImageStore
 from pipelines.settings.settings import differences
 from predictor.data.folders import FolderLock, FolderLockedError, write_atomically
 
-_SCRATCH = frozenset({".lock", ".run.json.tmp"})
+_SCRATCH = frozenset({".lock", ".run.json.tmp", "truth.parquet"})
 """What a process that was killed before it wrote run.json may leave: no run yet."""
 
 
@@ -34,8 +36,8 @@ class RunFolder:
         self._turn = Lock()
 
     @classmethod
-    def create(cls, path: Path, about: dict[str, Any]) -> "RunFolder":
-        """Take an empty or new folder for a new run.
+    def create(cls, path: Path, about: dict[str, Any], truth: Path | None = None) -> "RunFolder":
+        """Take an empty or new folder for a new run; `truth` is copied there before run.json says that it is one.
 
         Raises
         ------
@@ -47,6 +49,8 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, about, _acquire(path))
             try:
+                if truth is not None:
+                    shutil.copyfile(truth, folder.truth)
                 folder.save()
             except OSError:
                 folder._lock.release(remove=True)
@@ -118,13 +122,18 @@ def check_free(path: Path) -> None:
     Raises
     ------
     FolderError
-        It is a file, or holds something.
+        It is a file, holds something, or cannot be written to.
     """
     if path.exists() and not path.is_dir():
         raise FolderError(f"--out {path}: is a file; name a folder")
     if path.exists() and any(entry.name not in _SCRATCH for entry in path.iterdir()):
         what = "holds another run; continue it with --resume, or" if is_run(path) else "is not empty;"
         raise FolderError(f"--out {path}: {what} name another folder")
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=".steer-", dir=nearest).cleanup()
+    except OSError as error:
+        raise FolderError(f"--out {path}: cannot be written: {error.strerror}; name another folder") from error
 
 
 def is_run(path: Path) -> bool:

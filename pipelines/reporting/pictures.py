@@ -17,6 +17,7 @@ from typing import Literal
 from PIL import Image
 
 from pipelines.records.image_store import ImageStore
+from predictor.data.image_files import read_image
 from predictor.threads import thread_map
 
 MOST_EMBEDDED = 24_000_000
@@ -102,9 +103,8 @@ def _data_url(side: int, path: Path) -> str:
     """The picture as WebP, no larger than `side` and than it is; empty where the file is gone or broken."""
     encoded = io.BytesIO()
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except OSError:  # must not cost the whole page
+        small = read_image(path)
+    except ValueError:  # must not cost the whole page
         return ""
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small.save(encoded, "WEBP", **_WEBP)

@@ -4,7 +4,7 @@ The scorers `pamela` and `population` are the predictor, and share one pool and 
 are generic: they know no user, steer once a prompt, and have a pool and settings of their own, under `generic.NAME`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -58,6 +58,10 @@ class PickScoreSettings(GenericScorer):
     processor: str = Field(default="laion/CLIP-ViT-H-14-laion2B-s32B-b79K", description="folder or Hugging Face name")
 
 
+class OwnScorer(GenericScorer):
+    arguments: dict[str, Any] = Field(default={}, description="what the class is made with")
+
+
 class GenericSettings(Closed):
     """Settings of each generic scorer, by its name."""
 
@@ -70,9 +74,12 @@ class GenericSettings(Closed):
     deqa: DeQASettings = DeQASettings()
     hpsv3: HPSv3Settings = HPSv3Settings()
     pickscore: PickScoreSettings = PickScoreSettings()
+    own: dict[str, OwnScorer] = Field(default={}, description="scorers of one's own, by import path or entry point")
 
     def of(self, name: str) -> GenericScorer:
         """The settings of one scorer."""
+        if name not in SCORERS:
+            return self.own.get(name, OwnScorer())
         return getattr(self, name.replace("-", "_"))
 
 
@@ -82,4 +89,4 @@ def needs_predictor(scorers: tuple[str, ...]) -> bool:
 
 def generic(scorers: tuple[str, ...]) -> list[str]:
     """The scorers that have a pool of their own."""
-    return [name for name in scorers if name in SCORERS and name not in PREDICTOR_SCORERS]
+    return [name for name in scorers if name not in PREDICTOR_SCORERS]

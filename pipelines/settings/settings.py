@@ -6,16 +6,19 @@ because no record depends on it.
 """
 
 import copy
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
+from pydantic.fields import FieldInfo
 
+from actors.scorers.own import is_own
 from actors.scorers.scales import SCORERS
 from pipelines.settings.placement import Closed, Placement
 from pipelines.settings.proposer import LexiconSettings, ProposerSettings
@@ -73,7 +76,9 @@ class Settings(Closed):
     def _only_those_in_use(self, settings: GenericSettings) -> dict[str, Any]:
         guards = self.protocol.guards
         used = {*self.scorers, *([] if guards.held_out == "off" else [guards.held_out_scorer])}
-        return {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
+        values = {name: settings.of(name).model_dump(mode="json") for name in generic(tuple(sorted(used)))}
+        own = {name: values.pop(name) for name in list(values) if name not in SCORERS}
+        return values | ({"own": own} if own else {})
 
 
 def load_settings(
@@ -112,9 +117,11 @@ def load_settings(
         settings = Settings.model_validate({**values, "preset": preset})
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
-    unknown = [name for name in (*settings.scorers, settings.protocol.guards.held_out_scorer) if name not in SCORERS]
-    if unknown:
-        raise ValueError(f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}")
+    named = (*settings.scorers, settings.protocol.guards.held_out_scorer)
+    if unknown := [name for name in named if name not in SCORERS and not is_own(name)]:
+        raise ValueError(
+            f"unknown scorer {unknown[0]!r}; known are {', '.join(SCORERS)}, or one of your own: mypackage:MyScorer"
+        )
     if len(set(settings.scorers)) < len(settings.scorers) or not settings.scorers:
         raise ValueError(f"--scorer: name each scorer once, got {', '.join(settings.scorers) or 'none'}")
     return settings
@@ -140,8 +147,10 @@ def reproducibility_key(settings: Settings) -> dict[str, Any]:
         where = {*Placement.model_fields, *getattr(settings, role).where}
         values[role] = {key: value for key, value in values[role].items() if key not in where}
     places = GenericScorer.model_fields  # of which `python` is one more
-    for name, value in values["generic"].items():
-        values["generic"][name] = {key: value[key] for key in value if key not in places}
+    of_scorers = values["generic"] | values["generic"].pop("own", {})
+    values["generic"] = {
+        name: {key: value[key] for key in value if key not in places} for name, value in of_scorers.items()
+    }
     return values
 
 
@@ -219,8 +228,38 @@ def _explain(error: ValidationError) -> str:
         return f"setting {key}: {said}" if key else f"setting {said}"
     if first["type"] != "extra_forbidden":
         return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    known = [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
-    return f"unknown setting {key!r}; there are {', '.join(known)}"
+    nearest = _nearest(key)
+    guess = f"; did you mean {nearest}?" if nearest else ""
+    return f"unknown setting {key!r}; there are {', '.join(_keys_of(model))}{guess}"
+
+
+def _nearest(key: str) -> str | None:
+    """The known setting that is spelt most like an unknown one, or that has its name elsewhere."""
+    known = list(_dotted(Settings))
+    if key in known:  # of another kind of renderer or proposer
+        return None
+    last = key.rpartition(".")[2]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == last]
+    alike = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+    return next(iter([*elsewhere, *alike]), None)
+
+
+def _dotted(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a model and of the models in it."""
+    for name, field in zip(_keys_of(model), _fields_of(model), strict=True):
+        yield prefix + name
+        kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _dotted(kind, f"{prefix}{name}.")
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items() if name != "preset"]
+
+
+def _fields_of(model: type[BaseModel]) -> list[FieldInfo]:
+    return [field for name, field in model.model_fields.items() if name != "preset"]
 
 
 def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:

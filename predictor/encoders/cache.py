@@ -20,6 +20,8 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.data.image_files import as_shown, file_bytes, read_image
+
 _MAP_SIZE = 32 * 2**30
 """An upper limit of the address space, not of the disk: the file grows with what it holds."""
 
@@ -29,7 +31,7 @@ _ENVIRONMENTS: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary
 _COMMIT_S = 2.0
 """A commit costs milliseconds, a vector of a large encoder seconds: this is how much work a killed process loses."""
 
-_FILES = b"file 1 "
+_FILES = b"file 2 "
 """Before the digest of a file's bytes; raise the number when `read_image` would make other pixels of them."""
 
 Item = TypeVar("Item", contravariant=True)
@@ -60,8 +62,8 @@ def cache_folder() -> Path:
 
 
 def image_content(image: Image.Image) -> bytes:
-    """A digest of the pixels; the same for the same picture in another lossless file."""
-    rgb = image.convert("RGB")
+    """A digest of the pixels as they are shown; the same for the same picture in another lossless file."""
+    rgb = as_shown(image)
     return hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).digest()
 
 
@@ -161,8 +163,6 @@ def encode_files(
     ValueError
         A file cannot be read as an image.
     """
-    from predictor.data.image_files import file_bytes, read_image
-
     rows = _Rows(encoder, len(paths), cache, commit_every, progress)
     with rows.committing():
         for row, path in enumerate(paths):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.data.image_files import as_shown
 from predictor.threads import one_thread
 
 
@@ -44,7 +45,7 @@ class EfficientNetLite0:
     def _pixels(self, image: Image.Image) -> Any:
         import torch
 
-        resized = image.convert("RGB").resize((self.side, self.side), Image.Resampling.BICUBIC)
+        resized = as_shown(image).resize((self.side, self.side), Image.Resampling.BICUBIC)
         unit = np.asarray(resized, np.float32) / 255
         normalised = (unit - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
         tensor = torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, 224, 224)

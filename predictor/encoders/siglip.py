@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.data.image_files import as_shown
 from predictor.encoders.loading import device, loading
 from predictor.encoders.source import Source
 
@@ -67,7 +68,7 @@ class SiglipImages:
             # Siglip2Processor would override these by 16 and 256, whatever the checkpoint says.
             settings["patch_size"] = self._config.vision_config.patch_size
             settings["max_num_patches"] = processor.max_num_patches
-        return processor([image.convert("RGB")], **settings).to(model.device, model.dtype)
+        return processor([as_shown(image)], **settings).to(model.device, model.dtype)
 
     @cached_property
     def _config(self) -> Any:

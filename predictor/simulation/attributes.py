@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from predictor.data.image_files import as_shown
 from predictor.simulation.cielab import cielab
 
 ATTRIBUTES = ("luminance", "contrast", "saturation", "warmth", "sharpness", "vignetting", "subject_scale")
@@ -27,7 +28,7 @@ def measure(image: Image.Image) -> NDArray[np.float64]:
     Parameters
     ----------
     image
-        Any mode and size; converted to RGB and resized to 256 x 256.
+        Any mode and size; resized to 256 x 256.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def measure(image: Image.Image) -> NDArray[np.float64]:
     """
     from skimage.filters import laplace
 
-    lab = cielab(np.asarray(image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))  # (256, 256, 3)
+    lab = cielab(np.asarray(as_shown(image).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))  # (256, 256, 3)
     lightness = lab[..., 0]
     quarter = _SIDE // 4
     central = np.zeros(lightness.shape, bool)

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import yaml
 from numpy.typing import NDArray
-from PIL import Image
 
 from predictor.data.dataset import image_paths
+from predictor.data.image_files import read_image
 from predictor.data.splits import split_by_image
 from predictor.data.tables import find_table, read_table
 from predictor.simulation.attributes import measure
@@ -73,11 +73,7 @@ def simulate(
 
 
 def _attributes(file: Path) -> NDArray[np.float64]:
-    try:
-        with Image.open(file) as image:
-            return measure(image)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file}: not an image that can be read: {error}") from error
+    return measure(read_image(file))
 
 
 def _refuse_real_ratings(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Runs meet where they started from the very same image: only then does a comparison between them tell of the steering.
 """
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,9 +91,8 @@ def read_steered_images(folders: Sequence[Path]) -> SteeredImages:
         rows = _trajectories(folder)
         done = [row for row in rows if row["stop_reason"] in ("iterations", "patience")]
         if not done:
-            raise ValueError(
-                f"{folder}: holds no finished trajectory; finish it by `steer-batch --resume --out {folder}`"
-            )
+            command = shlex.join(["steer-batch", "--resume", "--out", str(folder)])
+            raise ValueError(f"{folder}: holds no finished trajectory; finish it by `{command}`")
         unfinished += len(rows) - len(done)
         for row in done:
             key = (row["initial_prompt"], row["initial_image"])

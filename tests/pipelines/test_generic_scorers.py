@@ -136,7 +136,8 @@ def test_every_scorer_there_is_has_settings_a_class_and_a_pool_of_its_own(tmp_pa
     assert (roles["q-align"].num_gpus, roles["q-align-iqa"].num_gpus) == (0.5, 0)
     for role in roles.values():
         assert role.make(**role.arguments)
-    assert {field.alias or name for name, field in GenericSettings.model_fields.items()} == {*generic(tuple(SCORERS))}
+    names = {field.alias or name for name, field in GenericSettings.model_fields.items()}
+    assert names == {*generic(tuple(SCORERS)), "own"}
 
 
 def test_where_a_generic_scorer_runs_decides_nothing_and_its_model_does() -> None:
@@ -158,3 +159,43 @@ def test_settings_of_scorers_are_closed_and_read_back(tmp_path: Path) -> None:
         load_settings("embedded", ["generic.q-align.size=3"])
     with pytest.raises(ValueError, match=r"unknown setting 'generic.laoin'; there are laion, q-align, .*pickscore"):
         load_settings("embedded", ["generic.laoin.actors=3"])
+
+
+def test_a_scorer_of_ones_own_steers_by_its_import_path(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    name = "tests.pipelines.toys:Brightness"
+    own = ("--scorer", name, "--set", f'generic.own={{"{name}": {{arguments: {{darker: true}}, timeout_s: 60}}}}')
+
+    done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--iterations", 1, *own)
+
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "run" / "trajectories.parquet").to_pylist()
+    assert {(row["user"], row["scorer"]) for row in rows} == {("*", name)}
+    assert all(-1 <= row["initial_score"] <= row["final_score"] <= 0 for row in rows)
+    resumed = steer("--resume", "--out", tmp_path / "run")
+    assert resumed.returncode == 0, resumed.stderr
+    other = steer("--resume", "--out", tmp_path / "run", "--set", "generic.own={}")
+    assert "darker was true, is" in " ".join(other.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        (
+            "nowhere:Scorer",
+            "cannot be imported (ModuleNotFoundError: No module named 'nowhere')",
+        ),
+        ("tests.pipelines.toys:Nobody", "cannot be imported (AttributeError"),
+        ("json:dumps", "has no setup and no score"),
+        ("nobody", "unknown scorer 'nobody'; known are pamela, "),
+    ],
+)
+def test_what_is_no_scorer_is_refused_before_anything_starts(
+    name: str, words: str, steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--scorer", name)
+
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()

@@ -1,12 +1,14 @@
 """Roles that do as their prompts say, for tests that must drive what goes wrong and when."""
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from actors.messages import Preview, ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
 
@@ -127,3 +129,17 @@ class ToyFeatureExtractor:
         with self._log.open("a") as log:
             log.writelines(f"{prompt}\n" for prompt in prompts)
         return np.array([[len(prompt)] for prompt in prompts], np.float32)
+
+
+class Brightness:
+    """A scorer of one's own: mean brightness, 0 to 1, or how dark it is."""
+
+    def __init__(self, darker: bool = False) -> None:
+        self._sign = -1 if darker else 1
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+        with Image.open(io.BytesIO(rendering.png)) as image:
+            return self._sign * float(np.asarray(image.convert("L")).mean()) / 255

@@ -41,3 +41,9 @@ def test_progress_never_mixes_with_results(capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "looking: 1/1\n"
+
+
+def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stderr_console().print("a cat \x1b[31mred\x07, \u202etac a two\nlines", markup=False)
+
+    assert capsys.readouterr().err == "a cat \\u001b[31mred\\u0007, \\u202etac a two\nlines\n"

@@ -110,14 +110,36 @@ class OpenAIProposer:
     def _read(self, reply: Any) -> Answer:
         try:
             choice = reply["choices"][0]
-            content, reason = choice["message"]["content"], choice.get("finish_reason")
-            refusal = choice["message"].get("refusal")
+            message, reason = choice["message"], choice.get("finish_reason")
+            content, refusal = _said(message.get("content")), message.get("refusal") or _refusal(message.get("content"))
+            thought = message.get("reasoning_content") or message.get("reasoning")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ServiceError(
                 f"{self._base_url}: the answer holds no choices[0].message.content; "
                 "base_url must be that of an OpenAI-compatible service"
             ) from error
-        if not content and (refusal or reason == "content_filter"):
+        if reason == "content_filter" or (refusal and not content):
             said = " ".join(str(refusal or reason).split())[:300]
             raise RefusedError(f"{self._base_url}: the model refuses to answer ({said}); change the prompt")
-        return Answer(text=content if isinstance(content, str) else "", finished=reason != "length")
+        if not content and isinstance(thought, str):
+            content = f"<think>{thought}</think>"  # so that it is counted
+        return Answer(text=content, finished=reason != "length")
+
+
+def _said(content: Any) -> str:
+    """The text of a message: services send a text, parts of one, or none."""
+    match content:
+        case str():
+            return content
+        case list():
+            return "".join(part["text"] for part in content if part.get("type") in ("text", "output_text"))
+        case None:
+            return ""
+        case _:
+            raise TypeError(content)
+
+
+def _refusal(content: Any) -> str | None:
+    """A refusal among the parts of a message."""
+    parts = content if isinstance(content, list) else []
+    return next((part["refusal"] for part in parts if part.get("type") == "refusal"), None)

@@ -1,5 +1,8 @@
 r"""Reads the numbered list that a language model was asked for, strictly.
 
+Where there is no number, another form will do (`actors.proposers.chat.reply_forms`); JSON comes before numbers, because
+the texts in it may begin with them.
+
     1. A cat, soft light          a number begins a proposal: "1.", "2)", "3:", "(4)", "**5.**", "Prompt 6:", "⑦"
        and a wide lens            a line without one joins it
                                   a blank line, a heading, a fence, a rule or a score ends it
@@ -8,7 +11,8 @@ r"""Reads the numbered list that a language model was asked for, strictly.
     3- A dog in the ra            and the last one of a reply that was cut off: "unfinished"
 
 "1-", "#1" and "**1**" are weaker: they begin a proposal only if they count on from the one before, since "35- to 50mm"
-may as well stand at the start of a wrapped line. What a model thinks aloud up to "</think>" is refused: "reasoning".
+may as well stand at the start of a wrapped line. What a model thinks aloud, in <think>, [THINK], <reasoning> or the
+like, is refused: "reasoning". A title above a proposal, emphasised or with a colon at its end, is no part of it.
 
 Around a proposal, quotes, bullets and markdown are stripped; emphasis is also taken off the words within. No word of
 it is cut, with one exception. Models copy the score of their context (see `instruction`), so that an item may
@@ -24,6 +28,7 @@ import re
 from collections import Counter
 
 from actors.messages import Proposals
+from actors.proposers.chat.reply_forms import Found, in_json, in_list, in_table
 
 # Marks come as ASCII and as the full-width forms of East Asian type: \uFF0E . \uFF0C , \uFF1A : \uFF08 ( \uFF09 )
 _UNSEEN = r"\u200B-\u200F\u202A-\u202E\u2060\u2066-\u2069\uFEFF"
@@ -76,6 +81,12 @@ _QUOTES = {
 }
 """Opening quote -> the marks that close it."""
 _MARKS = "*_`"
+_THOUGHT = r"(?:[\w-]+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad)"
+_THOUGHT_BEGINS = re.compile(rf"(?:<{_THOUGHT}>|\[{_THOUGHT}\])", re.IGNORECASE)
+_THOUGHT_ENDS = re.compile(rf"(?:</{_THOUGHT}>|\[/{_THOUGHT}\]|<\|channel\|>final<\|message\|>)", re.IGNORECASE)
+_TITLE = re.compile(r"\s*+(?:([*_]{2,3})(?!\s)[^*_]++\1:?|[^:\uFF1A]++[:\uFF1A])\s*+$")
+_LONGEST_TITLE = 8
+"""Words."""
 _LAYERS = 4
 """As many layers of quotes and emphasis are taken off; models write two at most, and each takes a pass."""
 
@@ -92,7 +103,27 @@ def parse_reply(text: str, *, finished: bool = True) -> Proposals:
 
         parse_reply('Sure:\\n1. "A cat, soft light"').prompts == ("A cat, soft light",)
     """
-    text, refused = _without_reasoning(text, finished=finished)
+    text, refused = _without_reasoning(text)
+    if (found := in_json(text)) is not None:
+        return _proposals(found, refused)
+    listed = _numbered(text, Counter(refused), finished=finished)
+    if not listed.prompts and "empty" not in listed.refused and "unfinished" not in listed.refused:
+        other = in_table(text) or in_list(text)
+        if other is not None:
+            return _proposals(other, refused, finished=finished or text.endswith("\n"))
+    return listed
+
+
+def _proposals(found: Found, refused: Counter[str], *, finished: bool = True) -> Proposals:
+    """The proposals of a reply of another form; the last one is left out where the reply was cut off within it."""
+    texts = found.texts if finished else found.texts[:-1]
+    prompts = tuple(filter(None, map(_joined, texts)))
+    counts = {"not numbered": found.other_lines, "empty": len(texts) - len(prompts)}
+    counts["unfinished"] = int(found.cut_off or not finished)
+    return Proposals(prompts=prompts, refused=dict(+(refused + Counter(counts))))
+
+
+def _numbered(text: str, refused: Counter[str], *, finished: bool) -> Proposals:
     items: list[list[str]] = []
     joins = False
     for line in text.splitlines():
@@ -129,7 +160,7 @@ def parse_sample(text: str, *, finished: bool = True) -> Proposals:
     if listed.prompts or not set(listed.refused) <= {"not numbered", "reasoning"}:
         surplus = {"surplus": len(listed.prompts) - 1} if len(listed.prompts) > 1 else {}
         return Proposals(prompts=listed.prompts[:1], refused={**listed.refused, **surplus})
-    text, refused = _without_reasoning(text, finished=finished)
+    text, refused = _without_reasoning(text)
     paragraphs = _paragraphs(text)
     while len(paragraphs) > 1 and paragraphs[0][-1].rstrip().endswith((":", "\uff1a")):
         refused["not numbered"] += len(paragraphs.pop(0))
@@ -144,11 +175,12 @@ def parse_sample(text: str, *, finished: bool = True) -> Proposals:
     return Proposals(prompts=(), refused=dict(refused))
 
 
-def _without_reasoning(text: str, *, finished: bool) -> tuple[str, Counter[str]]:
-    """The answer proper, and how many lines of thought were before it. One cut off within them has no answer."""
-    thought, end, answer = text.rpartition("</think>")
-    if not end and not finished and text.lstrip().startswith("<think>"):
-        thought, answer = text, ""
+def _without_reasoning(text: str) -> tuple[str, Counter[str]]:
+    """The answer proper, and how many lines of thought were in the reply. A thought without an end has no answer."""
+    ends = list(_THOUGHT_ENDS.finditer(text))
+    thought, answer = (text[: ends[-1].start()], text[ends[-1].end() :]) if ends else ("", text)
+    if (begun := _THOUGHT_BEGINS.search(answer)) is not None:
+        thought, answer = thought + answer[begun.start() :], answer[: begun.start()]
     lines = sum(bool(line.strip()) for line in thought.splitlines())
     return answer, Counter({"reasoning": lines} if lines else {})
 
@@ -176,7 +208,14 @@ def _first_line(item: re.Match[str]) -> str:
 
 
 def _joined(lines: list[str]) -> str:
-    return _clean(" ".join(filter(None, lines)))
+    text = lines[1:] if _is_title(lines) else lines
+    return _clean(" ".join(filter(None, text)))
+
+
+def _is_title(lines: list[str]) -> bool:
+    """Whether the first line names the proposal that the others make."""
+    words = [len(line.split()) for line in lines]
+    return len(lines) > 1 and 0 < words[0] <= min(_LONGEST_TITLE, sum(words[1:])) and bool(_TITLE.match(lines[0]))
 
 
 def _clean(text: str) -> str:

@@ -20,7 +20,7 @@ from actors.renderers.darkroom.development import develop
 from actors.renderers.darkroom.photographs import PhotographLibrary
 from actors.renderers.darkroom.vocabulary import development_of, find_terms, subject_of
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change to vocabulary or development that changes pixels."""
 
 FITTING_SIMILARITY = 0.5

@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -18,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from predictor.data.image_files import IMAGE_SUFFIXES, file_bytes, read_image
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
+from predictor.error_messages import readable
 
-_UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-"""What Pillow raises for files that are broken, cut off, or no images."""
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+_NO_IMAGE = f"of no kind that is read ({', '.join(sorted(IMAGE_SUFFIXES))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Photograph:
         data = self.file.read_bytes()
         if hashlib.sha256(data).digest() != self.digest:
             raise ValueError(f"{self.file} has changed since the run began; put it back, or start another run")
-        return _decode(data, self.longest)
+        return _decode(self.file, data, self.longest)
 
 
 # Not by skimage.data: that may download, and imports pooch. The other files of these folders are no photographs of
@@ -108,11 +107,11 @@ class PhotographLibrary:
         content = hashlib.sha256()
         for shot in _shots(folder, skipped):
             try:
-                data = shot.file.read_bytes()
+                data = file_bytes(shot.file)
                 if folder is not None:  # those that ship are known to be whole
-                    _decode(data, longest)
-            except _UNUSABLE as error:
-                skipped.append(f"{shot.file.name}: {_reason(error)}")
+                    _decode(shot.file, data, longest)
+            except ValueError as error:
+                skipped.append(f"{readable(shot.file.name)}: {str(error).partition(': ')[2]}")
                 continue
             digest = hashlib.sha256(data).digest()
             photographs.append(Photograph(shot.caption, shot.file, shot.focus, digest, longest))
@@ -123,7 +122,7 @@ class PhotographLibrary:
             raise ValueError(
                 f"no usable photograph in {folder or 'the installed packages'} ({len(skipped)} skipped"
                 + (f", first: {skipped[0]}" if skipped else "")
-                + f"); put {', '.join(sorted(SUFFIXES))} files there"
+                + f"); put {', '.join(sorted(IMAGE_SUFFIXES))} files there"
             )
         self.photographs = tuple(photographs)
         self.skipped: tuple[str, ...] = tuple(skipped)
@@ -160,7 +159,7 @@ def caption_from_name(file: Path) -> str:
 
         caption_from_name(Path("red_boat-2.jpg")) == "red boat"
     """
-    words = re.sub(r"[\s_\-.]+", " ", file.stem).strip()
+    words = re.sub(r"[\s_\-.]+", " ", readable(file.stem)).strip()
     return re.sub(r"(?:\s*\(?\d+\)?)+$", "", words).strip() or words
 
 
@@ -178,9 +177,11 @@ def _shots(folder: Path | None, skipped: list[str]) -> Iterator[Shot]:
     elif (folder / "captions.csv").is_file():
         yield from _captioned(folder, skipped)
     else:
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in SUFFIXES:
+        for file in _visible(folder):
+            if file.suffix.lower() in IMAGE_SUFFIXES:
                 yield Shot(file, caption_from_name(file))
+            else:
+                skipped.append(f"{readable(file.name)}: {_NO_IMAGE}")
 
 
 def _shipped() -> Iterator[Shot]:
@@ -198,40 +199,28 @@ def _captioned(folder: Path, skipped: list[str]) -> Iterator[Shot]:
         raise ValueError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     if rows and not {"file", "caption"} <= rows[0].keys():
         raise ValueError(f"{table} must have the columns file and caption, got {', '.join(map(str, rows[0]))}")
+    named: set[str] = set()
     for row in rows:
         name, caption = (row["file"] or "").strip(), (row["caption"] or "").strip()
+        named.add(name)
         if not caption:
             skipped.append(f"{name}: no caption in captions.csv")
         elif not (folder / name).is_file():
             skipped.append(f"{name}: in captions.csv, but not in the folder")
         else:
             yield Shot(folder / name, caption)
+    images = (file for file in _visible(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
+    skipped += [f"{readable(file.name)}: not in captions.csv" for file in images if file.name not in named]
 
 
-def _decode(data: bytes, longest: int) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning)  # of odd metadata; the pixels count
-        image = Image.open(io.BytesIO(data))
-        image.draft("RGB", (longest, longest))  # lets JPEG decode at a fraction of its size
-        image = ImageOps.exif_transpose(image)
-        image = _opaque(image)
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _decode(file: Path, data: bytes, longest: int) -> Image.Image:
+    """Raise ValueError where it is no image, or a very small one."""
+    image = read_image(file, data)
     if min(image.size) < 16:
-        raise ValueError(f"only {image.width}×{image.height} pixels")
+        raise ValueError(f"{file}: only {image.width}×{image.height} pixels")
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return image
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith("I"):  # 16 bits, which convert would clip at 255
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
-    return image.convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow can read"
-    return " ".join(str(error).split()) or type(error).__name__

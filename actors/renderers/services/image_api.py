@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from actors.messages import Preview, Rendering, RenderRequest
 from actors.renderers.services.image_services import SERVICES, ImageService
 from actors.service_client import RateLimit, ServiceClient, ServiceError, UnusableAnswerError
+from predictor.data.image_files import as_shown
 
 
 class ImageApi:
@@ -165,7 +166,7 @@ def _fitted(encoded: bytes, *, size: tuple[int, int]) -> Rendering:
     """The service's image as PNG of the size that is wanted."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+            fitted = ImageOps.fit(as_shown(image), size, Image.Resampling.LANCZOS)
     except (OSError, SyntaxError) as error:  # so Pillow says that a file is cut off
         if isinstance(error, UnidentifiedImageError) and not _begins_as_image(encoded):
             raise UnusableAnswerError("the service answered with what is no image") from error

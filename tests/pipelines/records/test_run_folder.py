@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.records.run_folder import RunFolder, check_free, is_run, read_about
+from pipelines.records.run_folder import FolderError, RunFolder, check_free, is_run, read_about
 
 ABOUT: dict[str, Any] = {
     "reproducibility_key": {"seed": 0},
@@ -184,3 +184,25 @@ def running(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/deeper/run"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_begins(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(FolderError, match="cannot be written: Not a directory; name another folder"):
+        check_free(tmp_path / place)
+
+
+def test_the_true_taste_is_there_before_the_run_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = tmp_path / "truth.parquet"
+    truth.write_bytes(b"taste")
+
+    def die(_: RunFolder) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "save", die)
+    with pytest.raises(FolderError, match="No space left"):
+        RunFolder.create(tmp_path / "run", {}, truth)
+    assert (tmp_path / "run" / "truth.parquet").read_bytes() == b"taste"
+    check_free(tmp_path / "run")  # it is no run yet, and can become one

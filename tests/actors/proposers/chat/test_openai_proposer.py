@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors.messages import ProposalRequest, Proposals, RefusedError
+from actors.messages import DeniedError, ProposalRequest, Proposals, RefusedError
 from actors.pool.actor_pool import ActorPool, CallRefusedError, PoolBrokenError, RoleUnavailableError
 from actors.pool.role import Role
 from actors.proposers.chat.conversation import answer_seeds
@@ -103,7 +103,9 @@ def test_an_answer_of_another_kind_is_refused_at_setup(body: object) -> None:
     "choice",
     [
         {"message": {"content": None}, "finish_reason": "content_filter"},
+        {"message": {"content": "1. a c"}, "finish_reason": "content_filter"},
         {"message": {"content": None, "refusal": "I cannot\nhelp with that."}, "finish_reason": "stop"},
+        {"message": {"content": [{"type": "refusal", "refusal": "I cannot help with that."}]}},
     ],
 )
 def test_a_model_that_refuses_to_answer_is_a_refusal_in_its_own_words(choice: dict[str, Any]) -> None:
@@ -115,6 +117,44 @@ def test_a_model_that_refuses_to_answer_is_a_refusal_in_its_own_words(choice: di
         pytest.raises(RefusedError, match=r"refuses to answer \((content_filter|I cannot help with that.)\)"),
     ):
         propose(service.url, request())
+
+
+@pytest.mark.parametrize(
+    ("message", "proposals"),
+    [
+        ({"content": [{"type": "text", "text": "1. a cat"}]}, Proposals(prompts=("a cat",))),
+        (
+            {"content": [{"type": "reasoning", "text": "1. hm"}, {"type": "output_text", "text": "1. a cat"}]},
+            Proposals(prompts=("a cat",)),
+        ),
+        ({"content": None, "reasoning_content": "1. hm\n2. so"}, Proposals(prompts=(), refused={"reasoning": 2})),
+        ({"reasoning": "hm"}, Proposals(prompts=(), refused={"reasoning": 1})),
+    ],
+)
+def test_a_message_may_come_in_parts_or_as_thought_alone(message: dict[str, Any], proposals: Proposals) -> None:
+    def answer(asked: Asked, _number: int) -> Scripted:
+        return completion("yes") if asked.greeting else Scripted(body={"choices": [{"message": message}]})
+
+    with serve(answer) as service:
+        assert propose(service.url, request()) == [proposals]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        ({"code": "content_policy_violation", "message": "no blood"}, RefusedError, "no blood"),
+        ({"code": "invalid_api_key", "message": "who are you"}, DeniedError, "who are you"),
+        ({"message": "the engine is restarting"}, ServiceError, "the engine is restarting"),
+    ],
+)
+def test_an_error_with_status_200_is_told_in_the_services_own_words(
+    error: dict[str, str], kind: type[Exception], words: str
+) -> None:
+    with (
+        serve(lambda asked, _n: completion("yes") if asked.greeting else Scripted(body={"error": error})) as service,
+        pytest.raises(kind, match=words),
+    ):
+        propose(service.url, request(), retries=0)
 
 
 @pytest.mark.parametrize(
