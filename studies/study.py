@@ -80,6 +80,10 @@ class StudySettings(BaseModel):
     images_each: int | None = None
     """Rating studies: how many images one participant is asked to rate."""
     ratings_per_image: int | None = None
+    invitation_days: int = Field(default=90, ge=1)
+    """How long an invitation lets its holder in."""
+    session_days: int = Field(default=30, ge=1)
+    """How long a device stays signed in; the same invitation signs it in again."""
     completion_code: str
     completion_url: str | None = Field(default=None, pattern=r"^https?://")
     sources: tuple[str, ...] = ()
@@ -168,20 +172,27 @@ class Study:
                 blocks[trial.block].append(trial)
         return blocks
 
-    def blocks_of(self, user: str | None) -> list[int]:
+    @cached_property
+    def _blocks_by_user(self) -> Mapping[str | None, Sequence[int]]:
+        blocks: dict[str | None, list[int]] = defaultdict(list)
+        for number, trials in self.blocks.items():
+            blocks[trials[0].user].append(number)
+        return blocks
+
+    def blocks_of(self, user: str | None) -> Sequence[int]:
         """The blocks that were made for a user (None: for anybody), in order."""
-        return [number for number, trials in self.blocks.items() if trials[0].user == user]
+        return self._blocks_by_user.get(user, ())
 
     def blocks_expected(self, user: str | None) -> int:
         """How many blocks a participant takes, as far as there is something left to ask."""
         settings = self.settings
         if settings.kind == "rating":
             return -(-(settings.images_each or len(self.of_kind("trial"))) // settings.block)
-        if user in self.users:
+        if self.steered_for(user):
             return len(self.blocks_of(user))
         return min(settings.blocks_each, len(self.blocks_of(None)))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Tells this study from others, and nothing else of it."""
         told = f"{self.settings.created}/{self.settings.completion_code}/{next(iter(self.items), '')}"
@@ -191,9 +202,17 @@ class Study:
         return [trial for trial in self.trials.values() if trial.kind == kind]
 
     @cached_property
-    def users(self) -> list[str]:
-        """Users who have blocks of their own."""
-        return sorted({trials[0].user for trials in self.blocks.values() if trials[0].user is not None})
+    def users(self) -> Sequence[str]:
+        """Users who have blocks of their own, in order."""
+        return sorted(self._users)
+
+    @cached_property
+    def _users(self) -> frozenset[str]:
+        return frozenset(user for user in self._blocks_by_user if user is not None)
+
+    def steered_for(self, user: str | None) -> bool:
+        """Whether blocks were made for this user."""
+        return user in self._users
 
     def asset(self, item_id: str) -> Path:
         return self.folder / "assets" / f"{item_id}.png"

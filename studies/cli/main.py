@@ -11,6 +11,7 @@ import typer
 from predictor.cli import run
 from studies.cli.design import pairs, rating
 from studies.cli.elo import elo
+from studies.cli.upkeep import backup, close, remove, reopen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -111,6 +112,8 @@ def serve(
         study_session = StudySession(made, Store(made.database), approve_all=approve_all)
         address = f"http://{host}:{port}"
         typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
+        if not made.settings.contact:
+            typer.echo("Participants are told nobody to write to: put a contact into study.json, and start again.")
         typer.echo(f"Researcher's page: {address}/researcher?token={token}")
         if study_session.unreviewed:
             typer.echo(f"{len(study_session.unreviewed)} images wait to be approved there before anybody can begin.")
@@ -193,6 +196,8 @@ def export(
 
 
 app.command()(elo)
+for _command in (backup, remove, close, reopen):
+    app.command()(_command)
 
 
 @app.command()

@@ -1,21 +1,27 @@
 """How a study goes: by block and participant, with what should make a researcher look twice.
 
-Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly.
+Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly. Sums
+are made by SQLite, on a connection of their own, so that a server goes on answering while a large study is summed up.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
-from studies.results.answers import Checks, attention_checks, ratings_table, votes_table
-from studies.store.database import read_rows
-from studies.study import Study
+from studies.results.answers import SLACK, Checks
+from studies.store.database import open_for_reading
+from studies.study import ANCHORS, Study, Trial
 
 FAST = 0.4
 """A participant whose median response takes less than this share of the study's median is flagged as fast."""
+
+FASTEST_S = 1.0
+"""So is one whose median is less than this, whatever the others': nobody looks and decides so fast for long."""
 
 ONE_SIDED = 0.85
 """Share of answers on one side from which on a participant is flagged (with at least 20 answers)."""
@@ -41,6 +47,8 @@ class ParticipantProgress:
     source: str
     user: str | None
     state: str
+    last_seen_at: str | None
+    """When they last did something, as ISO 8601 in UTC."""
     answered: int
     assigned: int
     median_s: float | None
@@ -75,87 +83,190 @@ def progress(study: Study) -> StudyProgress:
     ValueError
         The study's store does not read.
     """
-    pairs = study.settings.kind == "pairs"
-    rows = (votes_table if pairs else ratings_table)(study).to_pylist()
-    people = read_rows(study.database, "SELECT * FROM participants ORDER BY number")
-    handed = read_rows(
-        study.database, "SELECT participant, trial_id, block FROM assignments WHERE NOT dropped AND block > 0"
-    )
-    answered = [row for row in rows if row["kind"] != "practice"]
-    usual = _median_s(answered)
-    by_participant = _grouped(answered, "participant")
-    assigned = Counter(row["participant"] for row in handed)
-    blocks = {name: len({row["block"] for row in rows}) for name, rows in _grouped(handed, "participant").items()}
-    lacking = None if pairs else _lacking(study, answered)
-    checks = attention_checks(rows)
-    return StudyProgress(
-        participants=tuple(
-            _participant(
-                person,
-                by_participant.get(person["participant"], []),
-                assigned[person["participant"]],
-                checks,
-                usual,
-                more=lacking != 0 and blocks.get(person["participant"], 0) < study.blocks_expected(person["user"]),
-            )
-            for person in people
-        ),
-        blocks=_blocks(study, handed, answered),
-        answers=len(answered),
-        median_s=usual,
-        agreement=agreement(answered) if pairs else None,
-        lacking=lacking,
-    )
+    with closing(ProgressReader(study)) as reader:
+        return reader.read()
 
 
-def agreement(votes: Sequence[Mapping[str, Any]]) -> float | None:
-    """How often two participants who saw the same two images chose the same one; None where no two did.
+class ProgressReader:
+    """Reads how a study goes, again and again, for one thread at a time.
 
-    Pairs of participants are averaged within each pair of images, then over pairs of images. Chance is 0.5 without
-    ties.
+    Raises
+    ------
+    ValueError
+        The study's store does not read.
     """
-    chosen: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for vote in votes:
-        if vote["kind"] == "trial" and not vote["repeat"]:
-            one, two = sorted((vote["left_image"], vote["right_image"]))
-            winner = vote["winner"] if vote["winner"] == "tie" else vote[f"{vote['winner']}_image"]
-            chosen[vote["prompt_id"], one, two].append(winner)
-    shared = [mean(a == b for a, b in combinations(winners, 2)) for winners in chosen.values() if len(winners) > 1]
-    return mean(shared) if shared else None
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._db = open_for_reading(study.database)
+        _bring_key(study, self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def read(self) -> StudyProgress:
+        self._db.execute("BEGIN")  # one state of the store for all sums
+        try:
+            return self._sum_up()
+        finally:
+            self._db.execute("COMMIT")
+
+    def _sum_up(self) -> StudyProgress:
+        study, pairs = self._study, self._study.settings.kind == "pairs"
+        sums = [_Sums.of(row) for row in self._db.execute(_SUMS[study.settings.kind])]
+        by_participant, by_block = _grouped(sums, "participant"), _grouped(sums, "block")
+        repeats = dict(self._db.execute(_REPEATS[study.settings.kind]).fetchall())
+        lacking = None if pairs else self._lacking()
+        usual = _median_s(sums)
+        participants = []
+        for person in self._db.execute("SELECT * FROM participants ORDER BY number"):
+            own = by_participant.get(person["participant"], [])
+            more = lacking != 0 and len(own) < study.blocks_expected(person["user"])
+            participants.append(_participant(person, own, repeats.get(person["participant"]), usual, more=more))
+        return StudyProgress(
+            participants=tuple(participants),
+            blocks=_blocks(study, by_block),
+            answers=sum(s.answered for s in sums),
+            median_s=usual,
+            agreement=self._db.execute(_AGREEMENT).fetchone()[0] if pairs else None,
+            lacking=lacking,
+        )
+
+    def _lacking(self) -> int:
+        wanted = self._study.settings.ratings_per_image or 1
+        enough = self._db.execute("SELECT count(*) FROM rated WHERE ratings >= ?", (wanted,)).fetchone()[0]
+        return len(self._study.of_kind("trial")) - enough
+
+
+# The key, beside the answers for as long as the connection is open: SQLite sums up what it can join.
+
+_KEY = """
+CREATE TEMP TABLE checks (trial_id TEXT PRIMARY KEY, expected TEXT NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE compared (trial_id TEXT PRIMARY KEY, images INTEGER NOT NULL, first TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def _bring_key(study: Study, db: sqlite3.Connection) -> None:
+    """Tables of attention checks, and of which trials compare the same two images (`first` names one of them)."""
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.executescript(_KEY)
+    checks = [(trial.trial_id, trial.expected) for trial in study.of_kind("attention")]
+    db.executemany("INSERT INTO checks VALUES (?, ?)", checks)
+    if study.settings.kind == "pairs":
+        db.executemany("INSERT INTO compared VALUES (?, ?, ?)", _compared(study, study.of_kind("trial")))
+
+
+def _compared(study: Study, trials: Iterable[Trial]) -> Iterable[tuple[str, int, str]]:
+    numbers: dict[tuple[str, str, str], int] = {}
+    for trial in trials:
+        (one, first), (two, _) = sorted((study.items[item].image, item) for item in trial.items)
+        yield trial.trial_id, numbers.setdefault((trial.prompt_id, one, two), len(numbers)), first
+
+
+_SUMS_BY_PARTICIPANT_AND_BLOCK = """
+SELECT a.participant, a.block,
+       count(*) FILTER (WHERE NOT a.dropped) AS assigned,
+       count(x.participant) AS answered,
+       count(x.participant) FILTER (WHERE c.trial_id IS NOT NULL) AS checks,
+       count(x.participant) FILTER (WHERE {passed}) AS passed,
+       json_group_array(x.response_ms) FILTER (WHERE x.response_ms IS NOT NULL) AS response_ms,
+       {sides}
+FROM assignments a LEFT JOIN {table} x USING (participant, position) LEFT JOIN checks c ON c.trial_id = a.trial_id
+WHERE a.block > 0 GROUP BY a.participant, a.block
+"""
+
+_SUMS = {
+    "pairs": _SUMS_BY_PARTICIPANT_AND_BLOCK.format(
+        table="votes",
+        passed="x.winner = c.expected",
+        sides="count(*) FILTER (WHERE x.winner = 'left') AS lefts,count(*) FILTER (WHERE x.winner = 'right') AS rights",
+    ),
+    "rating": _SUMS_BY_PARTICIPANT_AND_BLOCK.format(
+        table="ratings",
+        passed=f"iif(c.expected = '{ANCHORS[-1]}', x.rating >= {100 - SLACK}, x.rating <= {SLACK}) "
+        "AND c.trial_id IS NOT NULL",
+        sides="0 AS lefts, 0 AS rights",
+    ),
+}
+
+_REPEATED = """
+SELECT a.participant, {alike} FROM assignments a
+JOIN {table} again USING (participant, position)
+JOIN assignments b ON b.trial_id = a.trial_id AND b.participant = a.participant AND NOT b.repeat
+JOIN {table} first ON first.participant = b.participant AND first.position = b.position
+WHERE a.repeat GROUP BY a.participant
+"""
+
+_CHOSEN = "iif({x}.winner = 'left', {x}.left, iif({x}.winner = 'right', {x}.right, 'tie'))"
+
+_REPEATS = {
+    "pairs": _REPEATED.format(table="votes", alike=f"avg({_CHOSEN.format(x='first')} = {_CHOSEN.format(x='again')})"),
+    "rating": _REPEATED.format(table="ratings", alike="avg(abs(first.rating - again.rating))"),
+}
+
+_AGREEMENT = f"""
+WITH choices AS (
+    SELECT k.images, iif(v.winner = 'tie', 2, {_CHOSEN.format(x="v")} = k.first) AS chosen, count(*) AS n
+    FROM compared k JOIN assignments a ON a.trial_id = k.trial_id AND NOT a.repeat
+    JOIN votes v USING (participant, position) GROUP BY 1, 2),
+pairs AS (
+    SELECT 1.0 * sum(n * (n - 1)) / (sum(n) * (sum(n) - 1)) AS alike FROM choices GROUP BY images HAVING sum(n) > 1)
+SELECT avg(alike) FROM pairs
+"""
+"""Pairs of participants are averaged within each pair of images, then over pairs of images; chance is 0.5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """One participant's answers in one block."""
+
+    participant: str
+    block: int
+    assigned: int
+    answered: int
+    checks: int
+    passed: int
+    lefts: int
+    rights: int
+    response_ms: list[int]
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> "_Sums":
+        told = dict(row)
+        return cls(**{**told, "response_ms": json.loads(told["response_ms"])})
 
 
 def _participant(
-    person: Mapping[str, Any],
-    answers: Sequence[Mapping[str, Any]],
-    assigned: int,
-    checks: Mapping[str, Checks],
-    usual: float | None,
-    *,
-    more: bool,
+    person: Mapping[str, Any], own: Sequence[_Sums], repeats_same: float | None, usual: float | None, *, more: bool
 ) -> ParticipantProgress:
-    name = person["participant"]
-    own = checks.get(name, Checks(attention_passed=0, attention=0))
-    took = _median_s(answers)
-    flags = []
-    if took is not None and usual is not None and len(answers) >= 5 and took < FAST * usual:
-        flags.append("fast")
-    if own.attention_passed < own.attention:
-        flags.append("failed attention check")
-    sides = [vote["winner"] for vote in answers if vote.get("winner") in ("left", "right")]
-    if len(sides) >= 20 and max(Counter(sides).values()) >= ONE_SIDED * len(sides):
-        flags.append("one side only")
+    answered, assigned = sum(s.answered for s in own), sum(s.assigned for s in own)
+    took = _median_s(own)
+    checks = Checks(attention_passed=sum(s.passed for s in own), attention=sum(s.checks for s in own))
     return ParticipantProgress(
-        participant=name,
+        participant=person["participant"],
         source=person["source"],
         user=person["user"],
-        state=_state(person, more or len(answers) < assigned),
-        answered=len(answers),
+        state=_state(person, more or answered < assigned),
+        last_seen_at=person["last_seen_at"],
+        answered=answered,
         assigned=assigned,
         median_s=took,
-        checks=own,
-        repeats_same=_repeats(answers),
-        flags=tuple(flags),
+        checks=checks,
+        repeats_same=repeats_same,
+        flags=tuple(_flags(own, checks, answered, took, usual)),
     )
+
+
+def _flags(
+    own: Sequence[_Sums], checks: Checks, answered: int, took: float | None, usual: float | None
+) -> Iterable[str]:
+    if took is not None and usual is not None and answered >= 5 and took < max(FASTEST_S, FAST * usual):
+        yield "fast"
+    if checks.attention_passed < checks.attention:
+        yield "failed attention check"
+    lefts, rights = sum(s.lefts for s in own), sum(s.rights for s in own)
+    if lefts + rights >= 20 and max(lefts, rights) >= ONE_SIDED * (lefts + rights):
+        yield "one side only"
 
 
 def _state(person: Mapping[str, Any], more: bool) -> str:
@@ -166,52 +277,28 @@ def _state(person: Mapping[str, Any], more: bool) -> str:
     return "begun" if more else "finished"
 
 
-def _repeats(answers: Sequence[Mapping[str, Any]]) -> float | None:
-    first = {row["trial_id"]: row for row in answers if not row["repeat"]}
-    again = [(first[row["trial_id"]], row) for row in answers if row["repeat"] and row["trial_id"] in first]
-    if not again:
-        return None
-    if "rating" in again[0][0]:
-        return mean(abs(a["rating"] - b["rating"]) for a, b in again)
-    return mean(_choice(a) == _choice(b) for a, b in again)
-
-
-def _choice(vote: Mapping[str, Any]) -> str:
-    return vote["winner"] if vote["winner"] == "tie" else vote[f"{vote['winner']}_item"]
-
-
-def _blocks(
-    study: Study, handed: Sequence[Mapping[str, Any]], answered: Sequence[Mapping[str, Any]]
-) -> tuple[BlockProgress, ...]:
-    given, asked = _grouped(answered, "block"), _grouped(handed, "block")
+def _blocks(study: Study, by_block: Mapping[int, Sequence[_Sums]]) -> tuple[BlockProgress, ...]:
     rating = study.settings.kind == "rating"
-    blocks = sorted(asked) if rating else list(study.blocks)
     return tuple(
         BlockProgress(
             block=number,
             user=None if rating else study.blocks[number][0].user,
             trials=study.settings.block if rating else len(study.blocks[number]),
-            begun=len({row["participant"] for row in asked.get(number, [])}),
-            answered=len(given.get(number, [])),
-            assigned=len(asked.get(number, [])),
+            begun=len(by_block.get(number, ())),
+            answered=sum(s.answered for s in by_block.get(number, ())),
+            assigned=sum(s.assigned for s in by_block.get(number, ())),
         )
-        for number in blocks
+        for number in (sorted(by_block) if rating else study.blocks)
     )
 
 
-def _lacking(study: Study, answered: Sequence[Mapping[str, Any]]) -> int:
-    counts = Counter(row["trial_id"] for row in answered if row["kind"] == "trial" and not row["repeat"])
-    wanted = study.settings.ratings_per_image or 1
-    return sum(counts[trial.trial_id] < wanted for trial in study.of_kind("trial"))
-
-
-def _median_s(answers: Sequence[Mapping[str, Any]]) -> float | None:
-    times = [row["response_ms"] for row in answers if row["response_ms"] is not None]
+def _median_s(sums: Iterable[_Sums]) -> float | None:
+    times = [ms for s in sums for ms in s.response_ms]
     return median(times) / 1000 if times else None
 
 
-def _grouped(rows: Sequence[Mapping[str, Any]], name: str) -> dict[Any, list[Mapping[str, Any]]]:
-    groups: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row[name]].append(row)
+def _grouped(sums: Iterable[_Sums], name: str) -> Mapping[Any, list[_Sums]]:
+    groups: dict[Any, list[_Sums]] = defaultdict(list)
+    for own in sums:
+        groups[getattr(own, name)].append(own)
     return groups

@@ -7,16 +7,19 @@
 /researcher …         behind the researcher's token
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -36,13 +39,21 @@ class ServedStudy:
 
     study_session: StudySession
     templates: Jinja2Templates
+    overview: researcher.Overview
     researcher_token: str
     prolific: bool
+    report_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One report is made at a time."""
 
     @property
     def cookie(self) -> str:
         """Of participants' sessions; named after the study, because cookies don't know ports."""
         return f"study-{self.study_session.study.fingerprint}"
+
+    @property
+    def arrival_cookie(self) -> str:
+        """Who somebody is to a recruiting platform, until they agree to take part."""
+        return f"arrival-{self.study_session.study.fingerprint}"
 
     @property
     def researcher_cookie(self) -> str:
@@ -68,13 +79,18 @@ def create_app(study_session: StudySession, *, researcher_token: str, prolific: 
     served = ServedStudy(
         study_session=study_session,
         templates=Jinja2Templates(env=environment),
+        overview=researcher.Overview(
+            study_session.study, partial(researcher.render_overview, environment, study_session)
+        ),
         researcher_token=researcher_token,
         prolific=prolific,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await run_in_threadpool(served.overview.open)
         yield
+        served.overview.close()
         study_session.store.close()
 
     app = Starlette(
@@ -89,18 +105,29 @@ def create_app(study_session: StudySession, *, researcher_token: str, prolific: 
             Route("/assets/{name}.png", participant.asset),
             Route("/researcher", researcher.overview),
             Route("/researcher/login", researcher.login, methods=["POST"]),
+            Route("/researcher/close", researcher.close, methods=["POST"]),
+            Route("/researcher/reopen", researcher.reopen, methods=["POST"]),
+            Route("/researcher/report", researcher.report),
             Route("/researcher/images", researcher.images, methods=["GET", "POST"]),
             Route("/researcher/{table}.csv", researcher.export),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
-        middleware=[Middleware(RateLimit, cookie=served.cookie), Middleware(CSRFMiddleware)],
-        exception_handlers={HTTPException: _refusal, Exception: _refusal},
+        middleware=[
+            Middleware(RateLimit, cookie=served.cookie, researcher=researcher.signed_in_cookie(served)),
+            Middleware(CSRFMiddleware),
+        ],
+        exception_handlers={HTTPException: _refusal, ClientDisconnect: _gone, Exception: _refusal},
         max_body_size=MOST_BODY,
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.served = served
     return SecurityHeaders(app)  # outside, so that refusals and failures carry them too
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Who asked is gone, or took so long that the server has hung up; nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

@@ -13,13 +13,26 @@ from studies.session import ParticipantState
 from studies.store.store import Participant
 from studies.study import ANCHORS
 
-_MONTH_S = 30 * 24 * 3600
+_DAY_S = 24 * 3600
+_WITHDRAWN = "withdrawn"
+"""What is left of a session in the browser of somebody who has withdrawn: their device can tell, and nothing else."""
 _PROLIFIC_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _MOST_WORDS = 80
 """Characters of a demographic answer."""
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?")
 _LAYOUTS = ("side", "stacked")
 _MOST_MS = 24 * 3600 * 1000
+
+_JOINED = "joined"
+
+_SIGNED_OUT = "You are not signed in on this device; please open your link again."
+_OTHER_DEVICE = "Answers can be withdrawn on the device where you began; or write to the people behind this study."
+_NO_PROLIFIC_ID = "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again."
+_NOT_LET_IN = {
+    "unknown": "This invitation is not known; please copy the whole link.",
+    "expired": "This invitation has expired; please ask whoever sent it for a new one.",
+    "withdrawn": "You have withdrawn from this study, and nothing of you is kept. Thank you all the same.",
+}
 
 GENDERS = ("woman", "man", "non-binary")
 EDUCATION = (
@@ -37,30 +50,53 @@ async def home(request: Request) -> Response:
     """The page of the stage at which the participant stands."""
     served = request.app.state.served
     if "PROLIFIC_PID" in request.query_params:
-        return await _join_from_prolific(request)
+        return await _arrive_from_prolific(request)
     participant = await _who(request)
     if participant is None:
-        return _page(request, "invitation.html", {})
+        return await _stranger(request)
+    if request.url.query:
+        return _onward()
     state = await run_in_threadpool(served.study_session.state, participant)
     return _stage_page(request, state)
 
 
 async def join(request: Request) -> Response:
     """An invitation's link: begins a session on this device, and leaves the address bar without the secret."""
-    session = await run_in_threadpool(request.app.state.served.study_session.store.join, request.path_params["token"])
+    study_session, token = request.app.state.served.study_session, request.path_params["token"]
+    session = await run_in_threadpool(study_session.join, token)
     if session is None:
-        raise HTTPException(403, "This invitation is not known; please copy the whole link.")
-    return _with_session(request, session)
+        why = await run_in_threadpool(study_session.invitation, token)
+        raise HTTPException(403, _NOT_LET_IN[why])
+    return _arrived(request, request.app.state.served.cookie, session, study_session.study.settings.session_days)
 
 
 async def consent(request: Request) -> Response:
-    """Consent was given."""
-    participant = await _participant(request)
+    """Consent was given; only now is anything kept of somebody who came from a recruiting platform."""
+    served = request.app.state.served
+    participant = await _who(request)
+    arrival = request.cookies.get(served.arrival_cookie) if served.prolific else None
+    if participant is None and not arrival:
+        raise HTTPException(403, _SIGNED_OUT)
     form = await request.form()
     if form.get("agreed") != "yes":
         raise HTTPException(400, "Please tick the box if you agree to take part; otherwise just close this page.")
-    await run_in_threadpool(request.app.state.served.study_session.store.consent, participant.participant)
-    return _onward()
+    study_session = served.study_session
+    if participant is not None and participant.consented:
+        return _onward()
+    if await run_in_threadpool(study_session.arrival, participant) != "consent":
+        return _onward()
+    if participant is not None:
+        await run_in_threadpool(study_session.store.consent, participant.participant)
+        return _onward()
+    if _PROLIFIC_ID.fullmatch(arrival) is None:
+        raise HTTPException(400, _NO_PROLIFIC_ID)
+    session = await run_in_threadpool(study_session.store.join_from_prolific, arrival)
+    if session is None:
+        raise HTTPException(403, _NOT_LET_IN["withdrawn"])
+    response = _onward()
+    _keep(request, response, served.cookie, session, study_session.study.settings.session_days)
+    response.delete_cookie(served.arrival_cookie)
+    return response
 
 
 async def about(request: Request) -> Response:
@@ -102,16 +138,15 @@ async def answer(request: Request) -> Response:
 
 async def withdraw(request: Request) -> Response:
     """Asks whether all answers are to be deleted, and does it."""
+    served = request.app.state.served
     participant = await _participant(request)
     if not participant.may_withdraw:
-        raise HTTPException(
-            403, "Answers can be withdrawn on the device where you began; or write to the people behind this study."
-        )
+        raise HTTPException(403, _OTHER_DEVICE)
     if request.method == "GET":
         return _page(request, "withdraw.html", {})
-    await run_in_threadpool(request.app.state.served.study_session.store.withdraw, participant.participant)
+    await run_in_threadpool(served.study_session.store.withdraw, participant.participant)
     page = _page(request, "withdrawn.html", {})
-    page.delete_cookie(request.app.state.served.cookie)
+    _keep(request, page, served.cookie, _WITHDRAWN, 1)
     return page
 
 
@@ -133,30 +168,51 @@ async def asset(request: Request) -> Response:
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
-async def _join_from_prolific(request: Request) -> Response:
+async def _arrive_from_prolific(request: Request) -> Response:
+    """The id waits in the visitor's own browser until they agree to take part."""
     served = request.app.state.served
     name = request.query_params["PROLIFIC_PID"]
     if not served.prolific:
         raise HTTPException(403, "This study is open by invitation only.")
     if _PROLIFIC_ID.fullmatch(name) is None:
-        raise HTTPException(400, "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again.")
-    session = await run_in_threadpool(served.study_session.store.join_from_prolific, name)
-    if session is None:
-        raise HTTPException(403, "You have withdrawn from this study. Thank you all the same.")
-    return _with_session(request, session)
+        raise HTTPException(400, _NO_PROLIFIC_ID)
+    study_session = served.study_session
+    session = await run_in_threadpool(study_session.store.rejoin_from_prolific, name)
+    if session is not None:
+        return _arrived(request, served.cookie, session, study_session.study.settings.session_days)
+    if await run_in_threadpool(study_session.store.withdrew_from_prolific, name):
+        raise HTTPException(403, _NOT_LET_IN["withdrawn"])
+    return _arrived(request, served.arrival_cookie, name, 1)
+
+
+async def _stranger(request: Request) -> Response:
+    """Somebody without a session: what to do about it depends on how they came."""
+    served = request.app.state.served
+    known = request.cookies.get(served.cookie)
+    arrival = request.cookies.get(served.arrival_cookie)
+    if arrival and served.prolific:
+        if request.url.query:
+            return _onward()
+        stage = await run_in_threadpool(served.study_session.arrival)
+        return _stage_page(request, ParticipantState(stage=stage))
+    if known == _WITHDRAWN:
+        return _page(request, "withdrawn.html", {})
+    if request.url.query == _JOINED:
+        return _page(request, "no_cookies.html", {}, 403)
+    return _page(request, "invitation.html", {"signed_out": bool(known)})
 
 
 async def _who(request: Request) -> Participant | None:
     session = request.cookies.get(request.app.state.served.cookie)
     if not session:
         return None
-    return await run_in_threadpool(request.app.state.served.study_session.store.participant, session)
+    return await run_in_threadpool(request.app.state.served.study_session.participant, session)
 
 
 async def _participant(request: Request, *, consented: bool = False) -> Participant:
     participant = await _who(request)
     if participant is None:
-        raise HTTPException(403, "You are not signed in on this device; please open your invitation's link again.")
+        raise HTTPException(403, _SIGNED_OUT)
     if consented and not participant.consented:
         raise HTTPException(409, "Please read and agree to the first page before.")
     return participant
@@ -175,16 +231,20 @@ def _choices() -> dict[str, Any]:
     return {"genders": GENDERS, "education": EDUCATION, "art_experience": ART_EXPERIENCE}
 
 
-def _page(request: Request, name: str, context: dict[str, Any]) -> Response:
-    return request.app.state.served.templates.TemplateResponse(request, name, context)
+def _page(request: Request, name: str, context: dict[str, Any], status: int = 200) -> Response:
+    return request.app.state.served.templates.TemplateResponse(request, name, context, status)
 
 
-def _with_session(request: Request, session: str) -> Response:
-    response = _onward()
-    secure = request.url.scheme == "https"
-    cookie = request.app.state.served.cookie
-    response.set_cookie(cookie, session, max_age=_MONTH_S, httponly=True, samesite="lax", secure=secure)
+def _arrived(request: Request, cookie: str, value: str, days: int) -> Response:
+    """On to the study by way of an address that tells whether the browser has kept the cookie."""
+    response = RedirectResponse(f"/?{_JOINED}", 303)
+    _keep(request, response, cookie, value, days)
     return response
+
+
+def _keep(request: Request, response: Response, cookie: str, value: str, days: int) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(cookie, value, max_age=days * _DAY_S, httponly=True, samesite="lax", secure=secure)
 
 
 def _onward() -> Response:

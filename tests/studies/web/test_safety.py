@@ -115,7 +115,7 @@ def test_sessions_are_out_of_reach_of_scripts_and_other_sites(pair_study: Study,
     cookie = joined.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
-    assert joined.headers["location"] == "/"
+    assert joined.headers["location"] == "/?joined"
     secure = TestClient(site.visitor().app, base_url="https://testserver")
     assert "secure" in secure.get(f"/join/{token}", follow_redirects=False).headers["set-cookie"].lower()
 
