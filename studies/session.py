@@ -13,12 +13,17 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Literal
 
-from studies.sequence import AssignedTrial, order_block
+from studies.sequence import AssignedTrial, order_block, repeats_of
 from studies.store.store import Invitation, Participant, Store
 from studies.study import Study, Trial
 
 ABANDONED_AFTER = timedelta(minutes=30)
 """Trials assigned to a participant who has done nothing for so long are assigned to others as well."""
+
+UNDO_WITHIN = timedelta(seconds=5)
+"""How long the last answer can be taken back."""
+_ON_THE_WAY = timedelta(seconds=2)
+"""What a slow connection may add to it."""
 
 Stage = Literal["consent", "about", "trial", "break", "done", "full", "waiting", "closed"]
 
@@ -34,6 +39,7 @@ class Question:
     image: str | None
     done: int
     total: int
+    """Answers, of the whole study as far as it is known."""
     ahead: tuple[str, ...]
     """Images that come next, for the browser to fetch in the meantime."""
 
@@ -47,6 +53,8 @@ class ParticipantState:
     block: int = 0
     blocks: int = 0
     """In the stage break: how many of how many blocks are done."""
+    undo: int | None = None
+    """The position of the last answer, for as long as it can be taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,21 +131,23 @@ class StudySession:
         if participant.about is None:
             return ParticipantState(stage="about")
         place = self.store.place(participant.participant)
+        begun = self._begun(participant)
+        undo = self.store.last_answer(participant.participant, since=_ago(UNDO_WITHIN))
         if place is None:
-            begun = self._begun(participant)
             ahead = self._blocks_ahead(participant, begun)
             if begun:
                 stage: Stage = "break" if ahead else "done"
-                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
+                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead), undo=undo)
             if not self.next_block(participant):
                 return ParticipantState(stage="full")
-            place = self.store.place(participant.participant)
+            place, begun = self.store.place(participant.participant), self._begun(participant)
             if place is None:  # withdrawn meanwhile, by another of their devices
                 return ParticipantState(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
         left, right = self._sides(place.assigned)
         return ParticipantState(
             stage="trial",
+            undo=undo,
             question=Question(
                 position=place.position,
                 trial=trial,
@@ -145,22 +155,22 @@ class StudySession:
                 right=right,
                 image=trial.image,
                 done=place.answered,
-                total=place.total,
+                total=place.total + self._still_to_come(participant, begun),
                 ahead=tuple(item for a in place.ahead for item in self._shown_by(a)),
             ),
         )
 
     def join(self, token: str) -> str | None:
         """A session for whoever holds this invitation; None where it is not open to them (see `invitation`)."""
-        return self.store.join(token, invited_since=_days_ago(self.study.settings.invitation_days))
+        return self.store.join(token, invited_since=_ago(timedelta(days=self.study.settings.invitation_days)))
 
     def invitation(self, token: str) -> Invitation:
         """Whether an invitation lets its holder in, and if not, why."""
-        return self.store.invitation(token, invited_since=_days_ago(self.study.settings.invitation_days))
+        return self.store.invitation(token, invited_since=_ago(timedelta(days=self.study.settings.invitation_days)))
 
     def participant(self, session: str) -> Participant | None:
         """Whose session this is; None where it is not known, or too old."""
-        return self.store.participant(session, started_since=_days_ago(self.study.settings.session_days))
+        return self.store.participant(session, started_since=_ago(timedelta(days=self.study.settings.session_days)))
 
     def arrival(self, participant: Participant | None = None) -> Stage:
         """What meets somebody who has not agreed yet, also before anything is known of them: consent, or why not."""
@@ -236,6 +246,10 @@ class StudySession:
             participant, position, trial_id=assigned.trial_id, image=image, rating=rating, response_ms=response_ms
         )
 
+    def undo(self, participant: str, position: int) -> bool:
+        """Take the answer at a position back; False unless it is the last one, and was given just now."""
+        return self.store.undo(participant, position, since=_ago(UNDO_WITHIN + _ON_THE_WAY))
+
     def _asked(self, participant: str, position: int) -> AssignedTrial:
         """What was asked there, provided that all before it is answered."""
         assigned = self.store.assigned(participant, position)
@@ -277,6 +291,19 @@ class StudySession:
             return free
         return free[: max(0, self.study.blocks_expected(None) - len(begun))]
 
+    def _still_to_come(self, participant: Participant, begun: Sequence[int]) -> int:
+        """How many trials the blocks have that the participant has not begun, if nothing is dropped or runs out."""
+        settings, expected = self.study.settings, self.study.blocks_expected(participant.user)
+        if settings.kind == "rating":
+            each = settings.images_each or len(self._of_kind("trial"))
+            sizes = [min(settings.block, each - settings.block * number) for number in range(len(begun), expected)]
+        else:
+            free = self._free_blocks(participant.user, begun)[: max(0, expected - len(begun))]
+            sizes = [len(self._shown.blocks[block]) for block in free]
+        repeated = sum(repeats_of(size, settings.repeats) for size in sizes)
+        checks = min(settings.attention * expected, len(self._of_kind("attention")))
+        return sum(sizes) + repeated + max(0, checks - settings.attention * len(begun))
+
     def _free_blocks(self, user: str | None, begun: Sequence[int]) -> list[int]:
         """Blocks made for a user, or else for anybody, that are not begun and have something to show."""
         own = user if self.study.steered_for(user) else None
@@ -299,8 +326,7 @@ class StudySession:
         settings = self.study.settings
         lacking = self._lacking_ratings(self.store.met(participant.participant))
         Random(f"{settings.seed}/{participant.number}").shuffle(lacking)
-        since = (datetime.now(UTC) - ABANDONED_AFTER).isoformat(timespec="milliseconds")
-        counts = self.store.trial_counts(since=since)
+        counts = self.store.trial_counts(since=_ago(ABANDONED_AFTER))
         lacking.sort(key=lambda trial: counts.get(trial.trial_id, 0))
         each = settings.images_each or len(lacking)
         size = min(settings.block, each - settings.block * len(begun))
@@ -330,5 +356,5 @@ class StudySession:
         return order_block(trials, checks, block=block, repeats=settings.repeats, swapped=swapped, seed=seed)
 
 
-def _days_ago(days: int) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
+def _ago(time: timedelta) -> str:
+    return (datetime.now(UTC) - time).isoformat(timespec="milliseconds")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predictor.data.tables import read_table
+from studies.wording import ANCHORS, TITLE
 
 Kind = Literal["pairs", "rating"]
 STEERED = "steered"
 INITIAL = "initial"
 PRACTICE = "practice"
-ANCHORS = ("bad", "poor", "fair", "good", "excellent")
-"""At 0, 25, 50, 75 and 100 on the slider of a rating study (paper, B.1)."""
-
 MOST_REPEATS = 1 / 3
 """Repeats come from the first third of a block, again in its last."""
 
@@ -57,8 +55,10 @@ class StudySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    title: str = Field(default="Which images do you like?", min_length=1)
+    title: str = Field(default=TITLE, min_length=1)
     question: str = Field(min_length=1)
+    anchors: tuple[str, str, str, str, str] = ANCHORS
+    """Rating studies: what stands below the slider, from the worst to the best."""
     notice: str
     """Where the images come from; every participant reads it before they agree."""
     about: str = ""
@@ -86,6 +86,8 @@ class StudySettings(BaseModel):
     """How long a device stays signed in; the same invitation signs it in again."""
     completion_code: str
     completion_url: str | None = Field(default=None, pattern=r"^https?://")
+    widths: tuple[int, ...] = ()
+    """In which widths in pixels each image is there for browsers, beside the whole one."""
     sources: tuple[str, ...] = ()
     left_out: Mapping[str, int] = {}
     """What was not made into a trial, and how often."""
@@ -216,6 +218,16 @@ class Study:
 
     def asset(self, item_id: str) -> Path:
         return self.folder / "assets" / f"{item_id}.png"
+
+    def screen(self, item_id: str, width: int) -> Path:
+        """The image in one of the widths of the settings."""
+        return self.folder / "screens" / str(width) / f"{item_id}.webp"
+
+    def files(self) -> Iterator[Path]:
+        """All image files that the study needs to be served."""
+        for item in self.items:
+            yield self.asset(item)
+            yield from (self.screen(item, width) for width in self.settings.widths)
 
     @property
     def database(self) -> Path:

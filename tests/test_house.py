@@ -52,7 +52,7 @@ ROOMS = {
         *("progress", "steering", "run", "cli"),
     ),
     "studies": (
-        *("elo", "folders", "study", "design", "sequence", "store", "results", "session"),
+        *("elo", "folders", "wording", "study", "design", "sequence", "store", "results", "session"),
         *("web", "simulation", "cli"),
     ),
 }

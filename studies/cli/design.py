@@ -117,6 +117,12 @@ def rating(
         Path, typer.Option("--images", help="Folder of images, or dataset folder (images.csv, with prompts).")
     ],
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Take so many of the images, by chance; default: all.", min=1)
+    ] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Five words below the slider, from the worst to the best: ugly,plain,…")
+    ] = None,
     per_image: Annotated[int, typer.Option(help="By how many people each image is to be rated.", min=1)] = 5,
     each: Annotated[int, typer.Option(help="How many images one participant rates at most.", min=1)] = 80,
     hide_prompt: Annotated[bool, typer.Option("--hide-prompt", help="Do not show the prompt above the image.")] = False,
@@ -140,18 +146,21 @@ def rating(
     """Make a rating study: one image at a time, a continuous slider from bad to excellent (paper, B.1).
 
     steer-study rating --images my_images --out my_ratings --per-image 10
+
+    steer-study rating --images my_photographs --out my_ratings --sample 200 --notice "My own photographs."
     """
     from predictor.progress import StageProgress, stderr_console
     from studies.design.making import make_rating, settle
-    from studies.design.rating import read_images
+    from studies.design.rating import read_images, sample_of
 
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
         **{"invitation_days": invitation_days, "session_days": session_days},
         **{"ratings_per_image": per_image, "images_each": each, "show_prompt": not hide_prompt},
+        "anchors": None if anchors is None else _five(anchors),
     }
-    found = read_images(images)
+    found = read_images(images) if sample is None else sample_of(read_images(images), sample, seed)
     if plan:
         from studies.design.planning import plan_rating
 
@@ -164,8 +173,12 @@ def rating(
 
 
 def _warn(study: "Study", seed: int | None) -> None:
+    from studies.wording import CHOSEN
+
     if seed is not None:
         typer.echo(f"  blind only to who does not know --seed {seed}: leave it out for a study of people")
+    if study.settings.notice == CHOSEN:
+        typer.echo("  participants are not told where the images come from: say so by --notice")
     if not study.settings.contact:
         typer.echo("  participants are told nobody to write to: name somebody by --contact")
 
@@ -188,6 +201,13 @@ def _shared(
         "completion_code": completion_code,
         "completion_url": completion_url,
     }
+
+
+def _five(anchors: str) -> list[str]:
+    words = [word.strip() for word in anchors.split(",")]
+    if len(words) != 5 or not all(words):
+        raise ValueError(f"--anchors {anchors}: must be five words with commas between, got {len(words)}")
+    return words
 
 
 def _words(file: Path) -> str:

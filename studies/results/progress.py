@@ -15,7 +15,8 @@ from typing import Any
 
 from studies.results.answers import SLACK, Checks
 from studies.store.database import open_for_reading
-from studies.study import ANCHORS, Study, Trial
+from studies.study import Study, Trial
+from studies.wording import ANCHORS
 
 FAST = 0.4
 """A participant whose median response takes less than this share of the study's median is flagged as fast."""

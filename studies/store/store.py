@@ -30,6 +30,12 @@ _UNANSWERED = (
 
 _SEEN = "UPDATE participants SET last_seen_at = ? WHERE participant = ? AND withdrawn_at IS NULL"
 
+_LAST_ANSWER = (
+    "SELECT position, answered_at FROM votes WHERE participant = ? "
+    "UNION ALL SELECT position, answered_at FROM ratings WHERE participant = ? "
+    "ORDER BY answered_at DESC, position DESC LIMIT 1"
+)
+
 Invitation = Literal["open", "expired", "withdrawn", "unknown"]
 Source = Literal["invitation", "prolific", "simulated"]
 
@@ -178,6 +184,10 @@ class Store:
             )
             self._seen(participant)
 
+    def users(self) -> set[str]:
+        """Whoever was invited by a name, and takes part."""
+        return {row["user"] for row in self._rows("SELECT DISTINCT user FROM participants WHERE user IS NOT NULL")}
+
     def named(self, name: str) -> str | None:
         """The participant of this name, or of this id at a recruiting platform, who has not withdrawn."""
         row = self._row(
@@ -309,6 +319,21 @@ class Store:
             "INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             *(participant, position, trial_id, image, rating, response_ms, _now()),
         )
+
+    def last_answer(self, participant: str, *, since: str) -> int | None:
+        """The position of the participant's last answer, if it was given since a time."""
+        row = self._row(_LAST_ANSWER, participant, participant)
+        return None if row is None or row["answered_at"] < since else row["position"]
+
+    def undo(self, participant: str, position: int, *, since: str) -> bool:
+        """Delete the answer at a position; False unless it is the participant's last, and was given since a time."""
+        with self.transaction() as db:
+            row = db.execute(_LAST_ANSWER, (participant, participant)).fetchone()
+            if row is None or row["position"] != position or row["answered_at"] < since:
+                return False
+            for table in ("votes", "ratings"):
+                self._run(f"DELETE FROM {table} WHERE participant = ? AND position = ?", participant, position)
+            return True
 
     def block_counts(self) -> dict[int, int]:
         """How many participants have begun each block."""

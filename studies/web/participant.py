@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from studies.session import ParticipantState
 from studies.store.store import Participant
-from studies.study import ANCHORS
+from studies.wording import message
 
 _DAY_S = 24 * 3600
 _WITHDRAWN = "withdrawn"
@@ -25,25 +25,29 @@ _MOST_MS = 24 * 3600 * 1000
 
 _JOINED = "joined"
 
-_SIGNED_OUT = "You are not signed in on this device; please open your link again."
-_OTHER_DEVICE = "Answers can be withdrawn on the device where you began; or write to the people behind this study."
-_NO_PROLIFIC_ID = "PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again."
+_SIGNED_OUT = message("You are not signed in on this device; please open your link again.")
+_NOT_AGREED = message("Please tick the box if you agree to take part; otherwise just close this page.")
+_NOT_TAKEN = message("This answer was not taken. Please reload the page.")
+_OTHER_DEVICE = message(
+    "Answers can be withdrawn on the device where you began; or write to the people behind this study."
+)
+_NO_PROLIFIC_ID = message("PROLIFIC_PID must be 1 to 64 letters and digits; please start from Prolific again.")
 _NOT_LET_IN = {
-    "unknown": "This invitation is not known; please copy the whole link.",
-    "expired": "This invitation has expired; please ask whoever sent it for a new one.",
-    "withdrawn": "You have withdrawn from this study, and nothing of you is kept. Thank you all the same.",
+    "unknown": message("This invitation is not known; please copy the whole link."),
+    "expired": message("This invitation has expired; please ask whoever sent it for a new one."),
+    "withdrawn": message("You have withdrawn from this study, and nothing of you is kept. Thank you all the same."),
 }
 
-GENDERS = ("woman", "man", "non-binary")
+GENDERS = (message("woman"), message("man"), message("non-binary"))
 EDUCATION = (
-    "no school certificate",
-    "secondary school",
-    "vocational training",
-    "bachelor’s degree",
-    "master’s degree",
-    "doctorate",
+    message("no school certificate"),
+    message("secondary school"),
+    message("vocational training"),
+    message("bachelor’s degree"),
+    message("master’s degree"),
+    message("doctorate"),
 )
-ART_EXPERIENCE = ("none", "a hobby", "some training", "a profession")
+ART_EXPERIENCE = (message("none"), message("a hobby"), message("some training"), message("a profession"))
 
 
 async def home(request: Request) -> Response:
@@ -79,7 +83,9 @@ async def consent(request: Request) -> Response:
         raise HTTPException(403, _SIGNED_OUT)
     form = await request.form()
     if form.get("agreed") != "yes":
-        raise HTTPException(400, "Please tick the box if you agree to take part; otherwise just close this page.")
+        raise HTTPException(
+            400, message("Please tick the box if you agree to take part; otherwise just close this page.")
+        )
     study_session = served.study_session
     if participant is not None and participant.consented:
         return _onward()
@@ -121,7 +127,7 @@ async def answer(request: Request) -> Response:
     study_session = request.app.state.served.study_session
     position = _whole(form, "position")
     if position is None:
-        raise HTTPException(400, "This answer does not say which trial it is for; please reload the page.")
+        raise HTTPException(400, _NOT_TAKEN)
     response_ms = _whole(form, "response_ms")
     response_ms = None if response_ms is None or response_ms > _MOST_MS else response_ms
     try:
@@ -132,7 +138,17 @@ async def answer(request: Request) -> Response:
         else:
             await run_in_threadpool(study_session.rate, participant.participant, position, _rating(form), response_ms)
     except ValueError as error:
-        raise HTTPException(409, f"This answer could not be taken: {error}. Please reload the page.") from error
+        raise HTTPException(409, _NOT_TAKEN) from error
+    return _onward()
+
+
+async def undo(request: Request) -> Response:
+    """Take the last answer back, for a few seconds after it was given."""
+    participant = await _participant(request, consented=True)
+    position = _whole(await request.form(), "undo")
+    study_session = request.app.state.served.study_session
+    if position is None or not await run_in_threadpool(study_session.undo, participant.participant, position):
+        raise HTTPException(409, message("It is too late to undo this answer. Please go on with the study."))
     return _onward()
 
 
@@ -155,17 +171,19 @@ async def asset(request: Request) -> Response:
     from studies.web.researcher import is_researcher
 
     study_session = request.app.state.served.study_session
-    name = request.path_params["name"]
+    study, name, width = study_session.study, request.path_params["name"], request.path_params.get("width")
     allowed = is_researcher(request)
     if not allowed and not study_session.unreviewed and name not in study_session.rejected:
         allowed = await _who(request) is not None
-    if not allowed or name not in study_session.study.items:
+    if not allowed or name not in study.items or (width is not None and width not in study.settings.widths):
         raise HTTPException(404)
+    file = study.asset(name) if width is None else study.screen(name, width)
     try:
-        content = await run_in_threadpool(study_session.study.asset(name).read_bytes)
+        content = await run_in_threadpool(file.read_bytes)
     except FileNotFoundError as error:
         raise HTTPException(404) from error
-    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
+    kind = "image/png" if width is None else "image/webp"
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
 async def _arrive_from_prolific(request: Request) -> Response:
@@ -173,7 +191,7 @@ async def _arrive_from_prolific(request: Request) -> Response:
     served = request.app.state.served
     name = request.query_params["PROLIFIC_PID"]
     if not served.prolific:
-        raise HTTPException(403, "This study is open by invitation only.")
+        raise HTTPException(403, message("This study is open by invitation only."))
     if _PROLIFIC_ID.fullmatch(name) is None:
         raise HTTPException(400, _NO_PROLIFIC_ID)
     study_session = served.study_session
@@ -214,17 +232,17 @@ async def _participant(request: Request, *, consented: bool = False) -> Particip
     if participant is None:
         raise HTTPException(403, _SIGNED_OUT)
     if consented and not participant.consented:
-        raise HTTPException(409, "Please read and agree to the first page before.")
+        raise HTTPException(409, message("Please read and agree to the first page before."))
     return participant
 
 
 def _stage_page(request: Request, state: ParticipantState) -> Response:
     question = state.question
     if question is None:
-        return _page(request, f"{state.stage}.html", {"state": state, **_choices()})
+        return _page(request, f"{state.stage}.html", {"state": state, "undo": state.undo, **_choices()})
     settings = request.app.state.served.study_session.study.settings
     name = "pair.html" if settings.kind == "pairs" else "rating.html"
-    return _page(request, name, {"question": question, "trial": question.trial, "anchors": ANCHORS})
+    return _page(request, name, {"question": question, "trial": question.trial, "undo": state.undo})
 
 
 def _choices() -> dict[str, Any]:
@@ -232,7 +250,7 @@ def _choices() -> dict[str, Any]:
 
 
 def _page(request: Request, name: str, context: dict[str, Any], status: int = 200) -> Response:
-    return request.app.state.served.templates.TemplateResponse(request, name, context, status)
+    return request.app.state.served.rendering.page(request.scope, name, context, status)
 
 
 def _arrived(request: Request, cookie: str, value: str, days: int) -> Response:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from studies.results.export import csv_of
 from studies.results.progress import ProgressReader, StudyProgress
 from studies.session import StudySession
 from studies.study import Study
+from studies.web.rendering import Rendering
 
 if TYPE_CHECKING:
     from studies.web.app import ServedStudy
@@ -100,25 +100,26 @@ async def overview(request: Request) -> Response:
     if "token" in request.query_params:
         return _sign_in(request, request.query_params["token"])
     if not is_researcher(request):
-        return served.templates.TemplateResponse(request, "login.html", {}, 401)
+        return HTMLResponse(served.rendering.render("login.html", {}), 401)
     return HTMLResponse(await run_in_threadpool(served.overview.page, _number(request)))
 
 
-def render_overview(templates: Environment, study_session: StudySession, report: StudyProgress, number: int) -> str:
+def render_overview(rendering: Rendering, study_session: StudySession, report: StudyProgress, number: int) -> str:
     """One page of participants with all that is said of the study as a whole."""
     pages = max(1, -(-len(report.participants) // PEOPLE_PER_PAGE))
     page = min(number, pages)
-    return templates.get_template("researcher.html").render(
-        report=report,
-        people=report.participants[(page - 1) * PEOPLE_PER_PAGE : page * PEOPLE_PER_PAGE],
-        blocks=[block for block in report.blocks if block.user is None],
-        waiting=len(study_session.unreviewed),
-        rejected=len(study_session.rejected),
-        closed=study_session.store.closed,
-        now=datetime.now(UTC),
-        page=page,
-        pages=pages,
-    )
+    context = {
+        "report": report,
+        "people": report.participants[(page - 1) * PEOPLE_PER_PAGE : page * PEOPLE_PER_PAGE],
+        "blocks": [block for block in report.blocks if block.user is None],
+        "waiting": len(study_session.unreviewed),
+        "rejected": len(study_session.rejected),
+        "closed": study_session.store.closed,
+        "now": datetime.now(UTC),
+        "page": page,
+        "pages": pages,
+    }
+    return rendering.render("researcher.html", context)
 
 
 async def login(request: Request) -> Response:
@@ -155,7 +156,7 @@ async def images(request: Request) -> Response:
         "page": page,
         "pages": pages,
     }
-    return request.app.state.served.templates.TemplateResponse(request, "images.html", context)
+    return HTMLResponse(request.app.state.served.rendering.render("images.html", context))
 
 
 async def close(request: Request) -> Response:
@@ -219,7 +220,7 @@ async def export(request: Request) -> Response:
 def _sign_in(request: Request, token: str) -> Response:
     served = request.app.state.served
     if not hmac.compare_digest(token.encode(), served.researcher_token.encode()):
-        return served.templates.TemplateResponse(request, "login.html", {"wrong": True}, 401)
+        return HTMLResponse(served.rendering.render("login.html", {"wrong": True}), 401)
     response = RedirectResponse("/researcher", 303)
     secure = request.url.scheme == "https"
     response.set_cookie(served.researcher_cookie, _pass(token), httponly=True, samesite="strict", secure=secure)

@@ -128,7 +128,7 @@ def now() -> str:
 
 
 def timed(ask: Callable[[], httpx2.Response], times: int) -> tuple[list[float], int]:
-    """Seconds of each call, and the bytes of the last answer."""
+    """Seconds of each call, after pauses in which nothing stays fresh, and the bytes of the last answer."""
     took, size = [], 0
     for _ in range(times):
         started = time.perf_counter()
@@ -136,6 +136,7 @@ def timed(ask: Callable[[], httpx2.Response], times: int) -> tuple[list[float], 
         took.append(time.perf_counter() - started)
         assert answer.status_code == 200, answer.text[:300]
         size = len(answer.content)
+        time.sleep(5 * took[-1])
     return took, size
 
 
@@ -150,7 +151,7 @@ def pages(study: Study, address: str, times: int) -> dict[str, Any]:
         httpx2.Client(base_url=address, timeout=120, follow_redirects=True) as researcher,
     ):
         participant.get(f"/join/{token}")
-        researcher.post("/researcher/login", data={"token": TOKEN})
+        researcher.post("/researcher/login", data={"token": TOKEN}, follow_redirects=False)
         asked = {
             "researcher": lambda: researcher.get("/researcher"),
             "consent": lambda: participant.get("/"),
@@ -194,7 +195,7 @@ def votes(study: Study, address: str, seconds: float) -> dict[str, Any]:
         for name, took in asyncio.run(voting(part, address, seconds, disturbed=disturbed)).items():
             found[disturbed][name] += took
     peace, noise = ({name: summary(took) for name, took in found[flag].items() if took} for flag in (False, True))
-    ratio = round(noise["vote"]["p95_ms"] / peace["vote"]["p95_ms"], 2)
+    ratio = round(noise["vote"]["p95_ms"] / peace["vote"]["p95_ms"], 2) if "vote" in noise else None
     return {"peace": peace, "reloaded": noise, "p95_reloaded_over_peace": ratio}
 
 
@@ -202,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=500)
     parser.add_argument("--each", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each of the rounds of votes")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each of the rounds of votes; 0: none")
     parser.add_argument("--times", type=int, default=20, help="how often each page is asked for")
     parser.add_argument("--port", type=int, default=8139)
     asked = parser.parse_args()
@@ -212,14 +213,14 @@ def main() -> None:
             fill(study, asked.people, asked.each)
             address = f"http://127.0.0.1:{asked.port}"
             script = str(Path(sys.executable).parent / "steer-study")
-            command = [script, "serve", str(study.folder), "--approve-all", "--token", TOKEN]
+            command = [script, "serve", str(study.folder), "--approve-all", "--token", TOKEN, "--behind-proxy"]
             server = subprocess.Popen([*command, "--port", str(asked.port)], stdout=subprocess.DEVNULL)
             try:
                 wait_for(address)
                 before = resident_mb(server.pid)
                 found = pages(study, address, asked.times)
                 found["server_mb"] = {"before": before, "after": resident_mb(server.pid)}
-                if make is pair_study:
+                if make is pair_study and asked.seconds:
                     found["votes"] = votes(study, address, asked.seconds)
             finally:
                 server.terminate()
