@@ -87,6 +87,11 @@ async function send(form, body) {
   }
 }
 
+// However slow the second half of a double click is, it answers nothing.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("form.pair")) event.preventDefault();
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.matches("form[data-trial]")) return;
