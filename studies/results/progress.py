@@ -1,21 +1,24 @@
 """How a study goes: by block and participant, with what should make a researcher look twice.
 
-Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly. Sums
-are made by SQLite, on a connection of their own, so that a server goes on answering while a large study is summed up.
+Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly. A
+reader that is kept sums up only those anew of whom something has changed, by SQL on a connection of its own: so a
+server goes on answering, however large the study has become.
 """
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from studies.results.answers import SLACK, Checks
 from studies.store.database import open_for_reading
-from studies.study import Study, Trial
+from studies.study import Study
 from studies.wording import ANCHORS
 
 FAST = 0.4
@@ -91,6 +94,8 @@ def progress(study: Study) -> StudyProgress:
 class ProgressReader:
     """Reads how a study goes, again and again, for one thread at a time.
 
+    Invariant: after a reading, what is kept of each participant is what the store held of them when it began.
+
     Raises
     ------
     ValueError
@@ -100,7 +105,15 @@ class ProgressReader:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._db = open_for_reading(study.database)
-        _bring_key(study, self._db)
+        self._db.execute("PRAGMA temp_store = MEMORY")
+        self._db.executescript(_TEMPORARY)
+        checks = [(trial.trial_id, trial.expected) for trial in study.of_kind("attention")]
+        self._db.executemany("INSERT INTO checks VALUES (?, ?)", checks)
+        self._changes: dict[str, int] = {}
+        self._sums: dict[str, list[_Sums]] = {}
+        self._medians: dict[str, float | None] = {}
+        self._repeats: dict[str, float] = {}
+        self._agreement = _Agreement(study) if study.settings.kind == "pairs" else None
 
     def close(self) -> None:
         self._db.close()
@@ -108,61 +121,109 @@ class ProgressReader:
     def read(self) -> StudyProgress:
         self._db.execute("BEGIN")  # one state of the store for all sums
         try:
-            return self._sum_up()
+            people = self._db.execute("SELECT * FROM participants ORDER BY number").fetchall()
+            self._catch_up({person["participant"]: person["changes"] for person in people})
+            lacking = None if self._agreement else self._lacking()
         finally:
             self._db.execute("COMMIT")
+        return self._progress(people, lacking)
 
-    def _sum_up(self) -> StudyProgress:
-        study, pairs = self._study, self._study.settings.kind == "pairs"
-        sums = [_Sums.of(row) for row in self._db.execute(_SUMS[study.settings.kind])]
-        by_participant, by_block = _grouped(sums, "participant"), _grouped(sums, "block")
-        repeats = dict(self._db.execute(_REPEATS[study.settings.kind]).fetchall())
-        lacking = None if pairs else self._lacking()
-        usual = _median_s(sums)
+    def _catch_up(self, changes: Mapping[str, int]) -> None:
+        """Forget whoever has changed or is gone, and read anew whoever has changed."""
+        stale = [name for name, count in changes.items() if self._changes.get(name) != count]
+        for name in [*stale, *(self._changes.keys() - changes.keys())]:
+            self._sums.pop(name, None)
+            self._medians.pop(name, None)
+            self._repeats.pop(name, None)
+            if self._agreement:
+                self._agreement.forget(name)
+        self._db.execute("DELETE FROM changed")
+        self._db.executemany("INSERT INTO changed VALUES (?)", [(name,) for name in stale])
+        kind = self._study.settings.kind
+        for sums in map(_Sums.of, self._db.execute(_SUMS[kind])):
+            self._sums.setdefault(sums.participant, []).append(sums)
+        self._medians.update({name: _median_s(self._sums.get(name, ())) for name in stale})
+        self._repeats.update(self._db.execute(_REPEATS[kind]).fetchall())
+        if self._agreement:
+            self._agreement.learn(self._db.execute(_CHOICES))
+        self._changes = dict(changes)
+
+    def _progress(self, people: Sequence[sqlite3.Row], lacking: int | None) -> StudyProgress:
+        everything = [sums for own in self._sums.values() for sums in own]
+        usual = _median_s(everything)
         participants = []
-        for person in self._db.execute("SELECT * FROM participants ORDER BY number"):
-            own = by_participant.get(person["participant"], [])
-            more = lacking != 0 and len(own) < study.blocks_expected(person["user"])
-            participants.append(_participant(person, own, repeats.get(person["participant"]), usual, more=more))
+        for person in people:
+            name = person["participant"]
+            own = self._sums.get(name, [])
+            more = lacking != 0 and len(own) < self._study.blocks_expected(person["user"])
+            took, repeats = self._medians[name], self._repeats.get(name)
+            participants.append(_participant(person, own, took, repeats, usual, more=more))
         return StudyProgress(
             participants=tuple(participants),
-            blocks=_blocks(study, by_block),
-            answers=sum(s.answered for s in sums),
+            blocks=_blocks(self._study, everything),
+            answers=sum(sums.answered for sums in everything),
             median_s=usual,
-            agreement=self._db.execute(_AGREEMENT).fetchone()[0] if pairs else None,
+            agreement=self._agreement.mean() if self._agreement else None,
             lacking=lacking,
         )
 
     def _lacking(self) -> int:
         wanted = self._study.settings.ratings_per_image or 1
-        enough = self._db.execute("SELECT count(*) FROM rated WHERE ratings >= ?", (wanted,)).fetchone()[0]
-        return len(self._study.of_kind("trial")) - enough
+        given = dict(self._db.execute("SELECT trial_id, ratings FROM rated").fetchall())
+        return sum(given.get(trial.trial_id, 0) < wanted for trial in self._study.of_kind("trial"))
 
 
-# The key, beside the answers for as long as the connection is open: SQLite sums up what it can join.
+class _Agreement:
+    """How often two participants who saw the same two images chose the same one.
 
-_KEY = """
+    Pairs of participants are averaged within each pair of images, then over pairs of images. Chance is 0.5 without
+    ties.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._images: dict[str, int] = {}
+        """Trial -> number of its pair of images, which other trials may share."""
+        self._keys = {item_id: item.image for item_id, item in study.items.items()}
+        numbers: dict[tuple[str, frozenset[str]], int] = {}
+        for trial in study.of_kind("trial"):
+            pair = (trial.prompt_id, frozenset(self._keys[item] for item in trial.items))
+            self._images[trial.trial_id] = numbers.setdefault(pair, len(numbers))
+        self._chosen: dict[int, Counter[str]] = defaultdict(Counter)
+        self._by_participant: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._alike: dict[int, float] = {}
+        """By pair of images that at least two people saw: the share of pairs of people who agree."""
+
+    def forget(self, participant: str) -> None:
+        for images, chosen in self._by_participant.pop(participant, ()):
+            self._chosen[images][chosen] -= 1
+            self._count(images)
+
+    def learn(self, rows: Iterable[sqlite3.Row]) -> None:
+        for participant, trial_id, item in rows:
+            images = self._images.get(trial_id)
+            if images is not None:
+                chosen = self._keys.get(item, item)
+                self._by_participant[participant].append((images, chosen))
+                self._chosen[images][chosen] += 1
+                self._count(images)
+
+    def mean(self) -> float | None:
+        return sum(self._alike.values()) / len(self._alike) if self._alike else None
+
+    def _count(self, images: int) -> None:
+        counts = self._chosen[images].values()
+        people = sum(counts)
+        if people > 1:
+            self._alike[images] = sum(n * (n - 1) for n in counts) / (people * (people - 1))
+        else:
+            self._alike.pop(images, None)
+
+
+# Who is to be summed up anew, and which trials are attention checks: beside the answers, while the connection is open.
+_TEMPORARY = """
+CREATE TEMP TABLE changed (participant TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE checks (trial_id TEXT PRIMARY KEY, expected TEXT NOT NULL) WITHOUT ROWID;
-CREATE TEMP TABLE compared (trial_id TEXT PRIMARY KEY, images INTEGER NOT NULL, first TEXT NOT NULL) WITHOUT ROWID;
 """
-
-
-def _bring_key(study: Study, db: sqlite3.Connection) -> None:
-    """Tables of attention checks, and of which trials compare the same two images (`first` names one of them)."""
-    db.execute("PRAGMA temp_store = MEMORY")
-    db.executescript(_KEY)
-    checks = [(trial.trial_id, trial.expected) for trial in study.of_kind("attention")]
-    db.executemany("INSERT INTO checks VALUES (?, ?)", checks)
-    if study.settings.kind == "pairs":
-        db.executemany("INSERT INTO compared VALUES (?, ?, ?)", _compared(study, study.of_kind("trial")))
-
-
-def _compared(study: Study, trials: Iterable[Trial]) -> Iterable[tuple[str, int, str]]:
-    numbers: dict[tuple[str, str, str], int] = {}
-    for trial in trials:
-        (one, first), (two, _) = sorted((study.items[item].image, item) for item in trial.items)
-        yield trial.trial_id, numbers.setdefault((trial.prompt_id, one, two), len(numbers)), first
-
 
 _SUMS_BY_PARTICIPANT_AND_BLOCK = """
 SELECT a.participant, a.block,
@@ -172,7 +233,8 @@ SELECT a.participant, a.block,
        count(x.participant) FILTER (WHERE {passed}) AS passed,
        json_group_array(x.response_ms) FILTER (WHERE x.response_ms IS NOT NULL) AS response_ms,
        {sides}
-FROM assignments a LEFT JOIN {table} x USING (participant, position) LEFT JOIN checks c ON c.trial_id = a.trial_id
+FROM changed CROSS JOIN assignments a USING (participant)
+LEFT JOIN {table} x USING (participant, position) LEFT JOIN checks c ON c.trial_id = a.trial_id
 WHERE a.block > 0 GROUP BY a.participant, a.block
 """
 
@@ -191,10 +253,10 @@ _SUMS = {
 }
 
 _REPEATED = """
-SELECT a.participant, {alike} FROM assignments a
-JOIN {table} again USING (participant, position)
-JOIN assignments b ON b.trial_id = a.trial_id AND b.participant = a.participant AND NOT b.repeat
-JOIN {table} first ON first.participant = b.participant AND first.position = b.position
+SELECT a.participant, {alike} FROM changed CROSS JOIN assignments a USING (participant)
+CROSS JOIN {table} again USING (participant, position)
+CROSS JOIN assignments b ON b.trial_id = a.trial_id AND b.participant = a.participant AND NOT b.repeat
+CROSS JOIN {table} first ON first.participant = b.participant AND first.position = b.position
 WHERE a.repeat GROUP BY a.participant
 """
 
@@ -205,16 +267,11 @@ _REPEATS = {
     "rating": _REPEATED.format(table="ratings", alike="avg(abs(first.rating - again.rating))"),
 }
 
-_AGREEMENT = f"""
-WITH choices AS (
-    SELECT k.images, iif(v.winner = 'tie', 2, {_CHOSEN.format(x="v")} = k.first) AS chosen, count(*) AS n
-    FROM compared k JOIN assignments a ON a.trial_id = k.trial_id AND NOT a.repeat
-    JOIN votes v USING (participant, position) GROUP BY 1, 2),
-pairs AS (
-    SELECT 1.0 * sum(n * (n - 1)) / (sum(n) * (sum(n) - 1)) AS alike FROM choices GROUP BY images HAVING sum(n) > 1)
-SELECT avg(alike) FROM pairs
+_CHOICES = f"""
+SELECT a.participant, a.trial_id, {_CHOSEN.format(x="v")}
+FROM changed CROSS JOIN assignments a USING (participant) JOIN votes v USING (participant, position)
+WHERE NOT a.repeat
 """
-"""Pairs of participants are averaged within each pair of images, then over pairs of images; chance is 0.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,19 +286,24 @@ class _Sums:
     passed: int
     lefts: int
     rights: int
-    response_ms: list[int]
+    response_ms: NDArray[np.int64]
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> "_Sums":
         told = dict(row)
-        return cls(**{**told, "response_ms": json.loads(told["response_ms"])})
+        return cls(**{**told, "response_ms": np.array(json.loads(told["response_ms"]), np.int64)})
 
 
 def _participant(
-    person: Mapping[str, Any], own: Sequence[_Sums], repeats_same: float | None, usual: float | None, *, more: bool
+    person: Mapping[str, Any],
+    own: Sequence[_Sums],
+    took: float | None,
+    repeats_same: float | None,
+    usual: float | None,
+    *,
+    more: bool,
 ) -> ParticipantProgress:
     answered, assigned = sum(s.answered for s in own), sum(s.assigned for s in own)
-    took = _median_s(own)
     checks = Checks(attention_passed=sum(s.passed for s in own), attention=sum(s.checks for s in own))
     return ParticipantProgress(
         participant=person["participant"],
@@ -278,7 +340,10 @@ def _state(person: Mapping[str, Any], more: bool) -> str:
     return "begun" if more else "finished"
 
 
-def _blocks(study: Study, by_block: Mapping[int, Sequence[_Sums]]) -> tuple[BlockProgress, ...]:
+def _blocks(study: Study, everything: Iterable[_Sums]) -> tuple[BlockProgress, ...]:
+    by_block: dict[int, list[_Sums]] = defaultdict(list)
+    for sums in everything:
+        by_block[sums.block].append(sums)
     rating = study.settings.kind == "rating"
     return tuple(
         BlockProgress(
@@ -286,20 +351,13 @@ def _blocks(study: Study, by_block: Mapping[int, Sequence[_Sums]]) -> tuple[Bloc
             user=None if rating else study.blocks[number][0].user,
             trials=study.settings.block if rating else len(study.blocks[number]),
             begun=len(by_block.get(number, ())),
-            answered=sum(s.answered for s in by_block.get(number, ())),
-            assigned=sum(s.assigned for s in by_block.get(number, ())),
+            answered=sum(sums.answered for sums in by_block.get(number, ())),
+            assigned=sum(sums.assigned for sums in by_block.get(number, ())),
         )
         for number in (sorted(by_block) if rating else study.blocks)
     )
 
 
-def _median_s(sums: Iterable[_Sums]) -> float | None:
-    times = [ms for s in sums for ms in s.response_ms]
-    return median(times) / 1000 if times else None
-
-
-def _grouped(sums: Iterable[_Sums], name: str) -> Mapping[Any, list[_Sums]]:
-    groups: dict[Any, list[_Sums]] = defaultdict(list)
-    for own in sums:
-        groups[getattr(own, name)].append(own)
-    return groups
+def _median_s(everything: Sequence[_Sums]) -> float | None:
+    times = np.concatenate([sums.response_ms for sums in everything]) if everything else np.empty(0)
+    return float(np.median(times)) / 1000 if len(times) else None

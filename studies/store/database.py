@@ -78,6 +78,14 @@ CREATE TABLE IF NOT EXISTS reviews (
 _UPGRADES = (
     (
         "ALTER TABLE participants ADD COLUMN last_seen_at TEXT",
+        # How often something of a participant has changed: by it a reader knows whom to sum up anew.
+        "ALTER TABLE participants ADD COLUMN changes INTEGER NOT NULL DEFAULT 0",
+        *(
+            f"CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table} "
+            f"BEGIN UPDATE participants SET changes = changes + 1 WHERE participant = {row}.participant; END"
+            for table in ("assignments", "votes", "ratings")
+            for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
+        ),
         # Of those who have withdrawn nothing stays; earlier versions kept a hash of who they were.
         "UPDATE participants SET external_id = NULL WHERE withdrawn_at IS NOT NULL",
         "DELETE FROM assignments WHERE participant IN"

@@ -218,7 +218,7 @@ class Store:
             today = datetime.now(UTC).date().isoformat()
             self._run(
                 "UPDATE participants SET participant = ?, invited_at = ?, withdrawn_at = ?, user = NULL, about = NULL, "
-                "external_id = NULL, token_hash = NULL, last_seen_at = NULL, "
+                "external_id = NULL, token_hash = NULL, last_seen_at = NULL, changes = 0, "
                 "consented_at = iif(consented_at IS NULL, NULL, ?) WHERE participant = ?",
                 *(_new_name(), today, today, today, participant),
             )

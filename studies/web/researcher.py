@@ -52,9 +52,11 @@ class Overview:
         self._fresh_until = 0.0
 
     def open(self) -> None:
-        """Bring the key of a large study where it is needed, before anybody waits for it."""
+        """Sum up what is there, before anybody waits for it."""
         with self._lock:
-            self._reader = self._reader or ProgressReader(self._study)
+            if self._reader is None:
+                self._reader = ProgressReader(self._study)
+                self._reader.read()
 
     def close(self) -> None:
         with self._lock:

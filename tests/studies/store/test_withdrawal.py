@@ -61,7 +61,7 @@ def test_of_who_has_left_stays_only_that_somebody_was_there_and_on_which_day(sto
     who = part(store, store.join_from_prolific(PROLIFIC) or "")
     store.withdraw(who)
     (person,) = read_rows(tmp_path / "votes.sqlite", "SELECT * FROM participants")
-    kept = {name for name, value in person.items() if value is not None}
+    kept = {name for name, value in person.items() if value}
     assert kept == {"number", "participant", "source", "invited_at", "consented_at", "withdrawn_at"}
     assert person["participant"] != who
     assert {len(person[name]) for name in ("invited_at", "consented_at", "withdrawn_at")} == {len("2026-11-28")}
