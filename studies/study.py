@@ -204,7 +204,7 @@ class Study:
         return [trial for trial in self.trials.values() if trial.kind == kind]
 
     @cached_property
-    def users(self) -> Sequence[str]:
+    def users(self) -> list[str]:
         """Users who have blocks of their own, in order."""
         return sorted(self._users)
 

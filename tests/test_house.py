@@ -52,7 +52,7 @@ ROOMS = {
         *("progress", "steering", "run", "cli"),
     ),
     "studies": (
-        *("elo", "folders", "wording", "study", "design", "sequence", "store", "results", "session"),
+        *("elo", "folders", "wording", "study", "sequence", "design", "store", "results", "session"),
         *("web", "simulation", "cli"),
     ),
 }

@@ -121,7 +121,7 @@ class ProgressReader:
     def read(self) -> StudyProgress:
         self._db.execute("BEGIN")  # one state of the store for all sums
         try:
-            people = self._db.execute("SELECT * FROM participants ORDER BY number").fetchall()
+            people = [dict(row) for row in self._db.execute("SELECT * FROM participants ORDER BY number")]
             self._catch_up({person["participant"]: person["changes"] for person in people})
             lacking = None if self._agreement else self._lacking()
         finally:
@@ -148,7 +148,7 @@ class ProgressReader:
             self._agreement.learn(self._db.execute(_CHOICES))
         self._changes = dict(changes)
 
-    def _progress(self, people: Sequence[sqlite3.Row], lacking: int | None) -> StudyProgress:
+    def _progress(self, people: Sequence[Mapping[str, Any]], lacking: int | None) -> StudyProgress:
         everything = [sums for own in self._sums.values() for sums in own]
         usual = _median_s(everything)
         participants = []
@@ -198,11 +198,12 @@ class _Agreement:
             self._chosen[images][chosen] -= 1
             self._count(images)
 
-    def learn(self, rows: Iterable[sqlite3.Row]) -> None:
+    def learn(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Take in who chose which item in which trial; `tie` is no item."""
         for participant, trial_id, item in rows:
             images = self._images.get(trial_id)
             if images is not None:
-                chosen = self._keys.get(item, item)
+                chosen: str = self._keys.get(item, item)
                 self._by_participant[participant].append((images, chosen))
                 self._chosen[images][chosen] += 1
                 self._count(images)

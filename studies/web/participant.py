@@ -94,7 +94,7 @@ async def consent(request: Request) -> Response:
     if participant is not None:
         await run_in_threadpool(study_session.store.consent, participant.participant)
         return _onward()
-    if _PROLIFIC_ID.fullmatch(arrival) is None:
+    if arrival is None or _PROLIFIC_ID.fullmatch(arrival) is None:
         raise HTTPException(400, _NO_PROLIFIC_ID)
     session = await run_in_threadpool(study_session.store.join_from_prolific, arrival)
     if session is None:

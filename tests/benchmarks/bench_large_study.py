@@ -188,7 +188,8 @@ def votes(study: Study, address: str, seconds: float) -> dict[str, Any]:
     users = (study.users * CROWD)[: 2 * ROUNDS * CROWD] if study.users else [None] * 2 * ROUNDS * CROWD
     links = [f"{address}/join/{token}" for _, token in store.invite(users)]
     store.close()
-    found: dict[bool, dict[str, list[float]]] = {flag: {"vote": [], "static_file": [], "reload": []} for flag in (0, 1)}
+    names = ("vote", "static_file", "reload")
+    found: dict[bool, dict[str, list[float]]] = {flag: {name: [] for name in names} for flag in (False, True)}
     for number in range(2 * ROUNDS):
         disturbed = bool(number % 2)
         part = links[number * CROWD : (number + 1) * CROWD]
