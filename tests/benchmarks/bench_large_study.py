@@ -140,8 +140,8 @@ def timed(ask: Callable[[], httpx2.Response], times: int) -> tuple[list[float], 
     return took, size
 
 
-def pages(study: Study, address: str, times: int) -> dict[str, Any]:
-    """One after the other, on a server that has nothing else to do."""
+def pages(study: Study, address: str, times: int, server: int) -> dict[str, Any]:
+    """One after the other, on a server that has nothing else to do; with the CPU time that it needs for each."""
     store = Store(study.database)
     (_, token) = store.invite([study.users[0] if study.users else None])[0]
     store.close()
@@ -160,8 +160,15 @@ def pages(study: Study, address: str, times: int) -> dict[str, Any]:
         }
         found = {}
         for name, ask in asked.items():
+            before = cpu_s(server)
             took, size = timed(ask, times)
-            found[name] = {**summary(took), "first_ms": round(1000 * took[0], 1), "kilobytes": round(size / 1000, 1)}
+            used_ms = round(1000 * (cpu_s(server) - before) / times, 1)
+            found[name] = {
+                **summary(took),
+                "cpu_ms": used_ms,
+                "first_ms": round(1000 * took[0], 1),
+                "kilobytes": round(size / 1000, 1),
+            }
             time.sleep(1.5)
         return found
 
@@ -219,7 +226,7 @@ def main() -> None:
             try:
                 wait_for(address)
                 before = resident_mb(server.pid)
-                found = pages(study, address, asked.times)
+                found = pages(study, address, asked.times, server.pid)
                 found["server_mb"] = {"before": before, "after": resident_mb(server.pid)}
                 if make is pair_study and asked.seconds:
                     found["votes"] = votes(study, address, asked.seconds)
@@ -228,6 +235,12 @@ def main() -> None:
                 server.wait()
         answers = {"people": asked.people, "answers": asked.people * asked.each, "cores": os.cpu_count()}
         print(json.dumps({"benchmark": make.__name__, **answers, "load": os.getloadavg()[0], **found}), flush=True)  # noqa: T201
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int) -> int:
