@@ -7,7 +7,7 @@ images' reviews leave to be shown, and changes with them alone.
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -277,13 +277,13 @@ class StudySession:
     def _something_left(self, participant: Participant | None) -> bool:
         """Whether there is anything to ask of somebody who has answered nothing yet."""
         if self.study.settings.kind == "rating":
-            return bool(self._lacking_ratings(set()))
+            return any(self._lacking_ratings(set()))
         return bool(self._free_blocks(participant and participant.user, ()))
 
     def _blocks_ahead(self, participant: Participant, begun: Sequence[int]) -> list[int]:
         """Blocks that the participant may yet take, in the order of the study."""
         if self.study.settings.kind == "rating":
-            if not self._lacking_ratings(self.store.met(participant.participant)):
+            if not any(self._lacking_ratings(self.store.met(participant.participant))):
                 return []
             return list(range(len(begun) + 1, self.study.blocks_expected(None) + 1))
         free = self._free_blocks(participant.user, begun)
@@ -324,7 +324,7 @@ class StudySession:
         When all that lack are in somebody's hands already, they are handed out once more: people leave.
         """
         settings = self.study.settings
-        lacking = self._lacking_ratings(self.store.met(participant.participant))
+        lacking = list(self._lacking_ratings(self.store.met(participant.participant)))
         Random(f"{settings.seed}/{participant.number}").shuffle(lacking)
         counts = self.store.trial_counts(since=_ago(ABANDONED_AFTER))
         lacking.sort(key=lambda trial: counts.get(trial.trial_id, 0))
@@ -332,15 +332,11 @@ class StudySession:
         size = min(settings.block, each - settings.block * len(begun))
         return self._ordered(participant, lacking[:size], len(begun) + 1, begun, swapped=False)
 
-    def _lacking_ratings(self, met: set[str]) -> list[Trial]:
+    def _lacking_ratings(self, met: set[str]) -> Iterator[Trial]:
         """Images that lack ratings, but for those that were met."""
         wanted = self.study.settings.ratings_per_image
-        given = {} if wanted is None else self.store.rating_counts()
-        return [
-            trial
-            for trial in self._of_kind("trial")
-            if trial.trial_id not in met and (wanted is None or given.get(trial.trial_id, 0) < wanted)
-        ]
+        enough = met if wanted is None else met | self.store.fully_rated(wanted)
+        return (trial for trial in self._of_kind("trial") if trial.trial_id not in enough)
 
     def _ordered(
         self, participant: Participant, trials: Sequence[Trial], block: int, begun: Sequence[int], *, swapped: bool

@@ -343,6 +343,10 @@ class Store:
         """How many ratings each trial has, repeats not counted."""
         return {row["trial_id"]: row["ratings"] for row in self._rows("SELECT * FROM rated")}
 
+    def fully_rated(self, wanted: int) -> set[str]:
+        """The trials that have so many ratings, repeats not counted."""
+        return {row["trial_id"] for row in self._rows("SELECT trial_id FROM rated WHERE ratings >= ?", wanted)}
+
     def trial_counts(self, *, since: str) -> dict[str, int]:
         """Ratings by trial: those given, and those that may still come from people who did something since a time."""
         counts = Counter(self.rating_counts())
