@@ -200,8 +200,16 @@ class Study:
         told = f"{self.settings.created}/{self.settings.completion_code}/{next(iter(self.items), '')}"
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Trial]]:
+        kinds: dict[str, list[Trial]] = defaultdict(list)
+        for trial in self.trials.values():
+            kinds[trial.kind].append(trial)
+        return dict(kinds)
+
     def of_kind(self, kind: str) -> list[Trial]:
-        return [trial for trial in self.trials.values() if trial.kind == kind]
+        """The trials of a kind (trial, practice, attention), in the order of the file."""
+        return self._by_kind.get(kind, [])
 
     @cached_property
     def users(self) -> list[str]:
