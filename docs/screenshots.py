@@ -100,7 +100,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        files = sorted((run / "images").rglob("*.png"))[::300]
+        files = sorted((run / "images").rglob("*.png"))
+        files = files[:: max(1, len(files) // 24)]
         images = [ImageToRate(image_id=f.stem, file=f, prompt="a pagoda above a lake", metadata={}) for f in files]
         choices = {"block": 6, "practice": 1, "title": "Which pictures do you like?", "contact": "ada@example.org"}
         pairs = make_pairs(
