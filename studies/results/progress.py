@@ -6,6 +6,7 @@ server goes on answering, however large the study has become.
 """
 
 import json
+import math
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -209,7 +210,7 @@ class _Agreement:
                 self._count(images)
 
     def mean(self) -> float | None:
-        return sum(self._alike.values()) / len(self._alike) if self._alike else None
+        return math.fsum(self._alike.values()) / len(self._alike) if self._alike else None
 
     def _count(self, images: int) -> None:
         counts = self._chosen[images].values()
