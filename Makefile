@@ -1,6 +1,7 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
 # make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver, search and reports
 # make test-slow   statistics by simulation, the whole chain, kills and faults       make test-all  both
+# make messages  collect what participants read into the catalogues of translations, studies/web/catalogues
 # make docs   the documentation as a site, docs/_build/html; a link or anchor that leads nowhere is an error
 # make test-vllm   vLLM itself as proposer, on CPU, in an environment of its own (Python 3.11, 4 GB)
 # make test-cluster   ray up over ssh onto hosts in network namespaces, one of which is lost (Linux, root; gets an sshd, rsync)
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
+.PHONY: demo docs messages test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
@@ -23,6 +24,15 @@ demo: $(VENV)/.installed
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto --fresh-env docs docs/_build/html
 	@echo $(CURDIR)/docs/_build/html/index.html
+
+CATALOGUES := studies/web/catalogues
+MESSAGES := $(CATALOGUES)/messages.pot
+messages: $(VENV)/.installed
+	$(BIN)/pybabel --quiet extract --mapping-file $(CATALOGUES)/babel.cfg --keywords message --no-location \
+		--sort-output --output-file $(MESSAGES) studies
+	for catalogue in $(CATALOGUES)/*.po; do $(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete \
+		--no-wrap --input-file $(MESSAGES) --locale $$(basename $$catalogue .po) --output-file $$catalogue; done
+	rm $(MESSAGES)
 
 # Two at a time: of the slow ones, those that wait for the same thing to be made one after the other, and last, by
 # themselves, those of which timing is a part.

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from predictor.simulation.raters import read_truth
 from studies.design.making import make_pairs, make_rating
-from studies.design.rating import Rateable
+from studies.design.rating import ImageToRate
 from studies.design.steered_images import read_steered_images
 from studies.session import StudySession
 from studies.simulation.rehearsal import rehearse
@@ -100,8 +101,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        files = sorted((run / "images").rglob("*.png"))[::300]
-        images = [Rateable(image_id=f.stem, file=f, prompt="a pagoda above a lake", metadata={}) for f in files]
+        rows = pq.read_table(run / "candidates.parquet", columns=["image", "prompt"]).to_pylist()
+        drawn = {row["image"]: row["prompt"] for row in rows if row["image"]}
+        images = [
+            ImageToRate(image_id=key, file=run / "images" / key[:2] / f"{key}.png", prompt=drawn[key], metadata={})
+            for key in sorted(drawn)[:: max(1, len(drawn) // 24)]
+        ]
         choices = {"block": 6, "practice": 1, "title": "Which pictures do you like?", "contact": "ada@example.org"}
         pairs = make_pairs(
             read_steered_images([run]), [run], Path(folder) / "pairs", others=1, choices={**choices, "tie": True}

@@ -18,6 +18,11 @@ class AssignedTrial:
     repeat: bool = False
 
 
+def repeats_of(trials: int, share: float) -> int:
+    """How many of a block's trials come twice: a share of them, but no more than its first third."""
+    return min(trials // 3, round(share * trials))
+
+
 def order_block(
     trials: Sequence[Trial], checks: Sequence[Trial], *, block: int, repeats: float, swapped: bool, seed: str
 ) -> list[AssignedTrial]:
@@ -36,7 +41,7 @@ def order_block(
         AssignedTrial(trial_id=t.trial_id, block=block, swapped=swapped) for t in rng.sample(list(trials), len(trials))
     ]
     third = len(order) // 3
-    again = rng.sample(order[:third], min(third, round(repeats * len(order))))
+    again = rng.sample(order[:third], repeats_of(len(order), repeats))
     for first in again:
         second = AssignedTrial(trial_id=first.trial_id, block=block, swapped=not first.swapped, repeat=True)
         order.insert(rng.randint(len(trials) - third, len(order)), second)

@@ -1,24 +1,31 @@
 """The session of a study: which page each participant sees next (consent, demographics, trials, breaks, the end).
 
-Invariant: everything is decided from what the study folder holds and nothing is kept in memory, so that after a reload,
-on another day, or after the server was killed, a participant continues at the first trial without an answer.
+Invariant: everything is decided from what the study folder holds, so that after a reload, on another day, or after the
+server was killed, a participant continues at the first trial without an answer. What is kept in memory is what the
+images' reviews leave to be shown, and changes with them alone.
 """
 
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Literal
 
-from studies.sequence import AssignedTrial, order_block
-from studies.store.store import Participant, Store
+from studies.sequence import AssignedTrial, order_block, repeats_of
+from studies.store.store import Invitation, Participant, Store
 from studies.study import Study, Trial
 
 ABANDONED_AFTER = timedelta(minutes=30)
 """Trials assigned to a participant who has done nothing for so long are assigned to others as well."""
 
-Stage = Literal["consent", "about", "trial", "break", "done", "full", "waiting"]
+UNDO_WITHIN = timedelta(seconds=5)
+"""How long the last answer can be taken back."""
+_ON_THE_WAY = timedelta(seconds=2)
+"""What a slow connection may add to it."""
+
+Stage = Literal["consent", "about", "trial", "break", "done", "full", "waiting", "closed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +39,7 @@ class Question:
     image: str | None
     done: int
     total: int
+    """Answers, of the whole study as far as it is known."""
     ahead: tuple[str, ...]
     """Images that come next, for the browser to fetch in the meantime."""
 
@@ -45,6 +53,34 @@ class ParticipantState:
     block: int = 0
     blocks: int = 0
     """In the stage break: how many of how many blocks are done."""
+    undo: int | None = None
+    """The position of the last answer, for as long as it can be taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What may be shown, as the reviews of images stand."""
+
+    unreviewed: tuple[str, ...]
+    """Items that somebody has to approve or reject before the study opens."""
+    rejected: frozenset[str]
+    trials: Mapping[str, Sequence[Trial]]
+    """By kind, without those that have a rejected image."""
+    blocks: Mapping[int, Sequence[Trial]]
+    """The trials of each block, in the order of the study; blocks of which none is left are not there."""
+
+
+def shown_of(study: Study, reviews: Mapping[str, bool], *, approve_all: bool) -> Shown:
+    rejected = frozenset(item for item, approved in reviews.items() if not approved)
+    trials: dict[str, list[Trial]] = defaultdict(list)
+    blocks: dict[int, list[Trial]] = defaultdict(list)
+    for trial in study.trials.values():
+        if rejected.isdisjoint(trial.items):
+            trials[trial.kind].append(trial)
+            if trial.kind == "trial":
+                blocks[trial.block].append(trial)
+    unreviewed = () if approve_all else tuple(item for item in study.items if item not in reviews)
+    return Shown(unreviewed=unreviewed, rejected=rejected, trials=trials, blocks=blocks)
 
 
 class StudySession:
@@ -55,16 +91,16 @@ class StudySession:
         self.store = store
         self._approve_all = approve_all
         self._assignment_lock = threading.Lock()
-        self._reviews = store.reviews()
+        self._shown = shown_of(study, store.reviews(), approve_all=approve_all)
 
     @property
-    def unreviewed(self) -> list[str]:
+    def unreviewed(self) -> Sequence[str]:
         """Items that somebody has to approve or reject before the study opens."""
-        return [] if self._approve_all else [item for item in self.study.items if item not in self._reviews]
+        return self._shown.unreviewed
 
     @property
-    def rejected(self) -> set[str]:
-        return {item for item, approved in self._reviews.items() if not approved}
+    def rejected(self) -> frozenset[str]:
+        return self._shown.rejected
 
     def review(self, item_ids: Sequence[str], *, approved: bool) -> None:
         """Approve or reject images; trials with a rejected one are not asked any more.
@@ -78,39 +114,40 @@ class StudySession:
         if unknown:
             raise ValueError(f"no such image in this study: {unknown[0]!r}")
         self.store.review(item_ids, approved=approved)
-        self._reviews = self.store.reviews()
-        rejected, touched = self.rejected, set(item_ids)
+        self._shown = shown_of(self.study, self.store.reviews(), approve_all=self._approve_all)
+        touched = set(item_ids)
         trials = [trial for trial in self.study.trials.values() if not touched.isdisjoint(trial.items)]
         if approved:
-            self.store.restore(trial.trial_id for trial in trials if rejected.isdisjoint(trial.items))
+            self.store.restore(trial.trial_id for trial in trials if self.rejected.isdisjoint(trial.items))
         else:
             self.store.drop(trial.trial_id for trial in trials)
 
     def state(self, participant: Participant) -> ParticipantState:
         """The participant's state; assigns the first block once they have given their demographics."""
+        if not participant.consented:
+            return ParticipantState(stage=self.arrival(participant))
         if self.unreviewed:
             return ParticipantState(stage="waiting")
-        if not participant.consented:
-            begun = self.store.blocks(participant.participant)
-            return ParticipantState(stage="consent" if self._blocks_ahead(participant, begun) else "full")
         if participant.about is None:
             return ParticipantState(stage="about")
         place = self.store.place(participant.participant)
+        begun = self._begun(participant)
+        undo = self.store.last_answer(participant.participant, since=_ago(UNDO_WITHIN))
         if place is None:
-            begun = [block for block in self.store.blocks(participant.participant) if block]
             ahead = self._blocks_ahead(participant, begun)
             if begun:
                 stage: Stage = "break" if ahead else "done"
-                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead))
+                return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead), undo=undo)
             if not self.next_block(participant):
                 return ParticipantState(stage="full")
-            place = self.store.place(participant.participant)
+            place, begun = self.store.place(participant.participant), self._begun(participant)
             if place is None:  # withdrawn meanwhile, by another of their devices
                 return ParticipantState(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
         left, right = self._sides(place.assigned)
         return ParticipantState(
             stage="trial",
+            undo=undo,
             question=Question(
                 position=place.position,
                 trial=trial,
@@ -118,10 +155,30 @@ class StudySession:
                 right=right,
                 image=trial.image,
                 done=place.answered,
-                total=place.total,
+                total=place.total + self._still_to_come(participant, begun),
                 ahead=tuple(item for a in place.ahead for item in self._shown_by(a)),
             ),
         )
+
+    def join(self, token: str) -> str | None:
+        """A session for whoever holds this invitation; None where it is not open to them (see `invitation`)."""
+        return self.store.join(token, invited_since=_ago(timedelta(days=self.study.settings.invitation_days)))
+
+    def invitation(self, token: str) -> Invitation:
+        """Whether an invitation lets its holder in, and if not, why."""
+        return self.store.invitation(token, invited_since=_ago(timedelta(days=self.study.settings.invitation_days)))
+
+    def participant(self, session: str) -> Participant | None:
+        """Whose session this is; None where it is not known, or too old."""
+        return self.store.participant(session, started_since=_ago(timedelta(days=self.study.settings.session_days)))
+
+    def arrival(self, participant: Participant | None = None) -> Stage:
+        """What meets somebody who has not agreed yet, also before anything is known of them: consent, or why not."""
+        if self.unreviewed:
+            return "waiting"
+        if self.store.closed:
+            return "closed"
+        return "consent" if self._something_left(participant) else "full"
 
     def next_block(self, participant: Participant) -> bool:
         """Assign the participant's next block; False where none is left for them."""
@@ -129,15 +186,15 @@ class StudySession:
         with self._assignment_lock:
             if self.store.place(name) is not None:
                 return True
-            begun = [block for block in self.store.blocks(name) if block]
+            begun = self._begun(participant)
             ahead = self._blocks_ahead(participant, begun)
             if not ahead:
                 return False
-            practice = [] if begun else [AssignedTrial(trial_id=t.trial_id, block=0) for t in self._shown("practice")]
+            practice = [] if begun else [AssignedTrial(trial_id=t.trial_id, block=0) for t in self._of_kind("practice")]
             sequence = (
-                self._images(participant)
+                self._images(participant, begun)
                 if self.study.settings.kind == "rating"
-                else self._pairs(participant, ahead[0])
+                else self._pairs(participant, ahead, begun)
             )
             if sequence:
                 self.store.assign(name, [*practice, *sequence])
@@ -189,6 +246,10 @@ class StudySession:
             participant, position, trial_id=assigned.trial_id, image=image, rating=rating, response_ms=response_ms
         )
 
+    def undo(self, participant: str, position: int) -> bool:
+        """Take the answer at a position back; False unless it is the last one, and was given just now."""
+        return self.store.undo(participant, position, since=_ago(UNDO_WITHIN + _ON_THE_WAY))
+
     def _asked(self, participant: str, position: int) -> AssignedTrial:
         """What was asked there, provided that all before it is answered."""
         assigned = self.store.assigned(participant, position)
@@ -206,63 +267,90 @@ class StudySession:
         trial = self.study.trials[assigned.trial_id]
         return (trial.right, trial.left) if assigned.swapped else (trial.left, trial.right)
 
-    def _shown(self, kind: str) -> list[Trial]:
-        rejected = self.rejected
-        return [trial for trial in self.study.of_kind(kind) if rejected.isdisjoint(trial.items)]
+    def _of_kind(self, kind: str) -> Sequence[Trial]:
+        return self._shown.trials.get(kind, ())
 
-    def _blocks_ahead(self, participant: Participant, begun: list[int]) -> list[int]:
-        """Blocks that the participant has not begun, the next first."""
-        settings = self.study.settings
-        if settings.kind == "rating":
-            expected = self.study.blocks_expected(None)
-            return list(range(len(begun) + 1, expected + 1)) if self._images_lacking_ratings(participant) else []
-        own = participant.user in self.study.users
-        shown = {trial.block for trial in self._shown("trial")}
-        free = [b for b in self.study.blocks_of(participant.user if own else None) if b in shown and b not in begun]
-        if own:
+    def _begun(self, participant: Participant) -> list[int]:
+        """The blocks that the participant has begun, without practice."""
+        return [block for block in self.store.blocks(participant.participant) if block]
+
+    def _something_left(self, participant: Participant | None) -> bool:
+        """Whether there is anything to ask of somebody who has answered nothing yet."""
+        if self.study.settings.kind == "rating":
+            return any(self._lacking_ratings(set()))
+        return bool(self._free_blocks(participant and participant.user, ()))
+
+    def _blocks_ahead(self, participant: Participant, begun: Sequence[int]) -> list[int]:
+        """Blocks that the participant may yet take, in the order of the study."""
+        if self.study.settings.kind == "rating":
+            if not any(self._lacking_ratings(self.store.met(participant.participant))):
+                return []
+            return list(range(len(begun) + 1, self.study.blocks_expected(None) + 1))
+        free = self._free_blocks(participant.user, begun)
+        if self.study.steered_for(participant.user):
             return free
+        return free[: max(0, self.study.blocks_expected(None) - len(begun))]
+
+    def _still_to_come(self, participant: Participant, begun: Sequence[int]) -> int:
+        """How many trials the blocks have that the participant has not begun, if nothing is dropped or runs out."""
+        settings, expected = self.study.settings, self.study.blocks_expected(participant.user)
+        if settings.kind == "rating":
+            each = settings.images_each or len(self._of_kind("trial"))
+            sizes = [min(settings.block, each - settings.block * number) for number in range(len(begun), expected)]
+        else:
+            free = self._free_blocks(participant.user, begun)[: max(0, expected - len(begun))]
+            sizes = [len(self._shown.blocks[block]) for block in free]
+        repeated = sum(repeats_of(size, settings.repeats) for size in sizes)
+        checks = min(settings.attention * expected, len(self._of_kind("attention")))
+        return sum(sizes) + repeated + max(0, checks - settings.attention * len(begun))
+
+    def _free_blocks(self, user: str | None, begun: Sequence[int]) -> list[int]:
+        """Blocks made for a user, or else for anybody, that are not begun and have something to show."""
+        own = user if self.study.steered_for(user) else None
+        return [b for b in self.study.blocks_of(own) if b in self._shown.blocks and b not in begun]
+
+    def _pairs(self, participant: Participant, ahead: Sequence[int], begun: Sequence[int]) -> list[AssignedTrial]:
+        """Their own next block; or of those for anybody the one that fewest have begun."""
         counts = self.store.block_counts()
-        left = max(0, self.study.blocks_expected(None) - len(begun))
-        return sorted(free, key=lambda block: (counts.get(block, 0), block))[:left]
+        block = ahead[0]
+        if not self.study.steered_for(participant.user):
+            block = min(self._free_blocks(None, begun), key=lambda number: (counts.get(number, 0), number))
+        swapped = counts.get(block, 0) % 2 == 1
+        return self._ordered(participant, self._shown.blocks[block], block, begun, swapped=swapped)
 
-    def _pairs(self, participant: Participant, block: int) -> list[AssignedTrial]:
-        settings = self.study.settings
-        shown = {trial.trial_id for trial in self._shown("trial")}
-        trials = [trial for trial in self.study.blocks[block] if trial.trial_id in shown]
-        met_before = self.store.block_counts().get(block, 0)
-        return self._ordered(participant, trials, block, swapped=met_before % 2 == 1, repeats=settings.repeats)
+    def _images(self, participant: Participant, begun: Sequence[int]) -> list[AssignedTrial]:
+        """The images that lack most ratings, those counted that may still come from others who are at it.
 
-    def _images(self, participant: Participant) -> list[AssignedTrial]:
+        When all that lack are in somebody's hands already, they are handed out once more: people leave.
+        """
         settings = self.study.settings
-        lacking = self._images_lacking_ratings(participant)
-        begun = [block for block in self.store.blocks(participant.participant) if block]
+        lacking = list(self._lacking_ratings(self.store.met(participant.participant)))
+        Random(f"{settings.seed}/{participant.number}").shuffle(lacking)
+        counts = self.store.trial_counts(since=_ago(ABANDONED_AFTER))
+        lacking.sort(key=lambda trial: counts.get(trial.trial_id, 0))
         each = settings.images_each or len(lacking)
         size = min(settings.block, each - settings.block * len(begun))
-        return self._ordered(participant, lacking[:size], len(begun) + 1, swapped=False, repeats=settings.repeats)
+        return self._ordered(participant, lacking[:size], len(begun) + 1, begun, swapped=False)
 
-    def _images_lacking_ratings(self, participant: Participant) -> list[Trial]:
-        """Images that lack ratings and that the participant has not seen, those that lack most first."""
+    def _lacking_ratings(self, met: set[str]) -> Iterator[Trial]:
+        """Images that lack ratings, but for those that were met."""
         wanted = self.study.settings.ratings_per_image
-        since = (datetime.now(UTC) - ABANDONED_AFTER).isoformat(timespec="milliseconds")
-        counts = self.store.trial_counts(since=since)
-        met = self.store.met(participant.participant)
-        lacking = [
-            trial
-            for trial in self._shown("trial")
-            if trial.trial_id not in met and (wanted is None or counts.get(trial.trial_id, 0) < wanted)
-        ]
-        Random(f"{self.study.settings.seed}/{participant.number}").shuffle(lacking)
-        return sorted(lacking, key=lambda trial: counts.get(trial.trial_id, 0))
+        enough = met if wanted is None else met | self.store.fully_rated(wanted)
+        return (trial for trial in self._of_kind("trial") if trial.trial_id not in enough)
 
     def _ordered(
-        self, participant: Participant, trials: list[Trial], block: int, *, swapped: bool, repeats: float
+        self, participant: Participant, trials: Sequence[Trial], block: int, begun: Sequence[int], *, swapped: bool
     ) -> list[AssignedTrial]:
         if not trials:
             return []
         settings = self.study.settings
         seed = f"{settings.seed}/{participant.number}/{block}"
-        checks = self._shown("attention")
+        checks = list(self._of_kind("attention"))
         Random(f"{settings.seed}/{participant.number}/checks").shuffle(checks)
-        met = len([b for b in self.store.blocks(participant.participant) if b]) * settings.attention
+        met = len(begun) * settings.attention
         checks = checks[met : met + settings.attention]
-        return order_block(trials, checks, block=block, repeats=repeats, swapped=swapped, seed=seed)
+        return order_block(trials, checks, block=block, repeats=settings.repeats, swapped=swapped, seed=seed)
+
+
+def _ago(time: timedelta) -> str:
+    return (datetime.now(UTC) - time).isoformat(timespec="milliseconds")

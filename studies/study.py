@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predictor.data.tables import read_table
+from studies.wording import ANCHORS, TITLE
 
 Kind = Literal["pairs", "rating"]
 STEERED = "steered"
 INITIAL = "initial"
 PRACTICE = "practice"
-ANCHORS = ("bad", "poor", "fair", "good", "excellent")
-"""At 0, 25, 50, 75 and 100 on the slider of a rating study (paper, B.1)."""
-
 MOST_REPEATS = 1 / 3
 """Repeats come from the first third of a block, again in its last."""
 
@@ -57,8 +55,10 @@ class StudySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    title: str = Field(default="Which images do you like?", min_length=1)
+    title: str = Field(default=TITLE, min_length=1)
     question: str = Field(min_length=1)
+    anchors: tuple[str, str, str, str, str] = ANCHORS
+    """Rating studies: what stands below the slider, from the worst to the best."""
     notice: str
     """Where the images come from; every participant reads it before they agree."""
     about: str = ""
@@ -80,8 +80,14 @@ class StudySettings(BaseModel):
     images_each: int | None = None
     """Rating studies: how many images one participant is asked to rate."""
     ratings_per_image: int | None = None
+    invitation_days: int = Field(default=90, ge=1)
+    """How long an invitation lets its holder in."""
+    session_days: int = Field(default=30, ge=1)
+    """How long a device stays signed in; the same invitation signs it in again."""
     completion_code: str
     completion_url: str | None = Field(default=None, pattern=r"^https?://")
+    widths: tuple[int, ...] = ()
+    """In which widths in pixels each image is there for browsers, beside the whole one."""
     sources: tuple[str, ...] = ()
     left_out: Mapping[str, int] = {}
     """What was not made into a trial, and how often."""
@@ -168,35 +174,68 @@ class Study:
                 blocks[trial.block].append(trial)
         return blocks
 
-    def blocks_of(self, user: str | None) -> list[int]:
+    @cached_property
+    def _blocks_by_user(self) -> Mapping[str | None, Sequence[int]]:
+        blocks: dict[str | None, list[int]] = defaultdict(list)
+        for number, trials in self.blocks.items():
+            blocks[trials[0].user].append(number)
+        return blocks
+
+    def blocks_of(self, user: str | None) -> Sequence[int]:
         """The blocks that were made for a user (None: for anybody), in order."""
-        return [number for number, trials in self.blocks.items() if trials[0].user == user]
+        return self._blocks_by_user.get(user, ())
 
     def blocks_expected(self, user: str | None) -> int:
         """How many blocks a participant takes, as far as there is something left to ask."""
         settings = self.settings
         if settings.kind == "rating":
             return -(-(settings.images_each or len(self.of_kind("trial"))) // settings.block)
-        if user in self.users:
+        if self.steered_for(user):
             return len(self.blocks_of(user))
         return min(settings.blocks_each, len(self.blocks_of(None)))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Tells this study from others, and nothing else of it."""
         told = f"{self.settings.created}/{self.settings.completion_code}/{next(iter(self.items), '')}"
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Trial]]:
+        kinds: dict[str, list[Trial]] = defaultdict(list)
+        for trial in self.trials.values():
+            kinds[trial.kind].append(trial)
+        return dict(kinds)
+
     def of_kind(self, kind: str) -> list[Trial]:
-        return [trial for trial in self.trials.values() if trial.kind == kind]
+        """The trials of a kind (trial, practice, attention), in the order of the file."""
+        return self._by_kind.get(kind, [])
 
     @cached_property
     def users(self) -> list[str]:
-        """Users who have blocks of their own."""
-        return sorted({trials[0].user for trials in self.blocks.values() if trials[0].user is not None})
+        """Users who have blocks of their own, in order."""
+        return sorted(self._users)
+
+    @cached_property
+    def _users(self) -> frozenset[str]:
+        return frozenset(user for user in self._blocks_by_user if user is not None)
+
+    def steered_for(self, user: str | None) -> bool:
+        """Whether blocks were made for this user."""
+        return user in self._users
 
     def asset(self, item_id: str) -> Path:
         return self.folder / "assets" / f"{item_id}.png"
+
+    def screen(self, item_id: str, width: int) -> Path:
+        """The image in one of the widths of the settings."""
+        return self.folder / "screens" / str(width) / f"{item_id}.webp"
+
+    def files(self) -> Iterator[Path]:
+        """All image files that the study needs to be served."""
+        for item in self.items:
+            yield self.asset(item)
+            yield from (self.screen(item, width) for width in self.settings.widths)
 
     @property
     def database(self) -> Path:

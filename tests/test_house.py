@@ -52,7 +52,7 @@ ROOMS = {
         *("progress", "steering", "run", "events", "background_run", "cli"),
     ),
     "studies": (
-        *("elo", "folders", "study", "design", "sequence", "store", "results", "fitting", "session"),
+        *("elo", "folders", "wording", "study", "sequence", "design", "store", "results", "fitting", "session"),
         *("web", "simulation", "cli"),
     ),
 }

@@ -1,9 +1,12 @@
 """`steer-study pairs` and `rating`: the commands that make studies."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from studies.study import Study
 
 _Title = Annotated[str | None, typer.Option(help="What participants read on top.")]
 _Question = Annotated[str | None, typer.Option(help="What is asked in every trial.")]
@@ -25,6 +28,8 @@ _Seed = Annotated[
         show_default=False,
     ),
 ]
+_InvitationDays = Annotated[int, typer.Option(help="Days that an invitation lets its holder in.", min=1)]
+_SessionDays = Annotated[int, typer.Option(help="Days that a device stays signed in.", min=1)]
 _Plan = Annotated[bool, typer.Option("--plan", help="Print what the study asks of people, and write nothing.")]
 _Pace = Annotated[float, typer.Option(help="Seconds a trial takes, for the plan.", min=0.1)]
 
@@ -52,6 +57,8 @@ def pairs(
     contact: _Contact = None,
     completion_code: _Code = None,
     completion_url: _Url = None,
+    invitation_days: _InvitationDays = 90,
+    session_days: _SessionDays = 30,
     seed: _Seed = None,
     plan: _Plan = False,
     difference: Annotated[float, typer.Option(help="Elo to be told apart at 80% power, for the plan.", min=0.1)] = 27.0,
@@ -73,6 +80,7 @@ def pairs(
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
+        **{"invitation_days": invitation_days, "session_days": session_days},
         **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each},
     }
     steered_images = read_steered_images(runs)
@@ -99,7 +107,7 @@ def pairs(
     )
     for what, count in study.settings.left_out.items():
         typer.echo(f"  left out, {count} times: {what}")
-    _warn_of_seed(seed)
+    _warn(study, seed)
     if (practice or attention) and not (study.of_kind("practice") or study.of_kind("attention")):
         typer.echo("  no practice and no attention checks: the runs have no images that are not compared")
 
@@ -109,6 +117,12 @@ def rating(
         Path, typer.Option("--images", help="Folder of images, or dataset folder (images.csv, with prompts).")
     ],
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Take so many of the images, by chance; default: all.", min=1)
+    ] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Five words below the slider, from the worst to the best: ugly,plain,…")
+    ] = None,
     per_image: Annotated[int, typer.Option(help="By how many people each image is to be rated.", min=1)] = 5,
     each: Annotated[int, typer.Option(help="How many images one participant rates at most.", min=1)] = 80,
     hide_prompt: Annotated[bool, typer.Option("--hide-prompt", help="Do not show the prompt above the image.")] = False,
@@ -123,6 +137,8 @@ def rating(
     contact: _Contact = None,
     completion_code: _Code = None,
     completion_url: _Url = None,
+    invitation_days: _InvitationDays = 90,
+    session_days: _SessionDays = 30,
     seed: _Seed = None,
     plan: _Plan = False,
     pace: _Pace = 8.0,
@@ -130,17 +146,21 @@ def rating(
     """Make a rating study: one image at a time, a continuous slider from bad to excellent (paper, B.1).
 
     steer-study rating --images my_images --out my_ratings --per-image 10
+
+    steer-study rating --images my_photographs --out my_ratings --sample 200 --notice "My own photographs."
     """
     from predictor.progress import StageProgress, stderr_console
     from studies.design.making import make_rating, settle
-    from studies.design.rating import read_images
+    from studies.design.rating import read_images, sample_of
 
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
+        **{"invitation_days": invitation_days, "session_days": session_days},
         **{"ratings_per_image": per_image, "images_each": each, "show_prompt": not hide_prompt},
+        "anchors": None if anchors is None else _five(anchors),
     }
-    found = read_images(images)
+    found = read_images(images) if sample is None else sample_of(read_images(images), sample, seed)
     if plan:
         from studies.design.planning import plan_rating
 
@@ -149,12 +169,18 @@ def rating(
     with StageProgress(stderr_console()) as advance:
         study = make_rating(found, images, _named(out), choices=choices, progress=advance)
     typer.echo(f"{out}: {len(study.of_kind('trial'))} images to rate, {per_image} times each, {practice} for practice")
-    _warn_of_seed(seed)
+    _warn(study, seed)
 
 
-def _warn_of_seed(seed: int | None) -> None:
+def _warn(study: "Study", seed: int | None) -> None:
+    from studies.wording import CHOSEN
+
     if seed is not None:
         typer.echo(f"  blind only to who does not know --seed {seed}: leave it out for a study of people")
+    if study.settings.notice == CHOSEN:
+        typer.echo("  participants are not told where the images come from: say so by --notice")
+    if not study.settings.contact:
+        typer.echo("  participants are told nobody to write to: name somebody by --contact")
 
 
 def _shared(
@@ -175,6 +201,13 @@ def _shared(
         "completion_code": completion_code,
         "completion_url": completion_url,
     }
+
+
+def _five(anchors: str) -> list[str]:
+    words = [word.strip() for word in anchors.split(",")]
+    if len(words) != 5 or not all(words):
+        raise ValueError(f"--anchors {anchors}: must be five words with commas between, got {len(words)}")
+    return words
 
 
 def _words(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from predictor.cli import run
 from studies.cli.design import pairs, rating
 from studies.cli.elo import elo
+from studies.cli.upkeep import backup, close, remove, reopen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,12 +40,18 @@ app.command()(rating)
 def invite(
     folder: _StudyFolder,
     users: Annotated[str | None, typer.Option(help="Whom the images were steered for: all, or u01,u07.")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Somebody whose answers are to be known by this name, as `enroll --user` takes it."),
+    ] = None,
     count: Annotated[int, typer.Option(help="Further invitations, for anybody.", min=0)] = 0,
     url: Annotated[str, typer.Option(help="Where the study will be reached.")] = "http://127.0.0.1:8000",
 ) -> None:
     """Print invitation links as CSV: participant,user,link. They are shown once, and kept as hashes only.
 
     steer-study invite my_study --users all --url https://study.example.org
+
+    steer-study invite my_ratings --name ada
 
     steer-study invite my_study --count 50 > links.csv
     """
@@ -53,10 +61,12 @@ def invite(
     made = read_study(folder)
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"--url {url}: must begin with https:// or http://")
-    wanted = [*_users(users, made.users), *[None] * count]
+    wanted = [*_users(users, made.users), *_names(name or []), *[None] * count]
     if not wanted:
-        raise ValueError("nobody to invite: give --users all, or --count 20")
+        raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
     store = Store(made.database)
+    if taken := sorted(store.users() & set(name or [])):
+        raise ValueError(f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back")
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["participant", "user", "link"])
     for (participant, token), user in zip(store.invite(wanted), wanted, strict=True):
@@ -80,6 +90,14 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="STEER_STUDY_TOKEN", help="Of the researcher's page; default: a new one.")
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="Language of everybody's pages: en, de, fr, es, ja, ar, or your own catalogue (a file *.po); default: "
+            "what each browser asks for.",
+            show_default=False,
+        ),
+    ] = None,
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="Believe a proxy on this machine about who asks, and HTTPS.")
     ] = False,
@@ -95,26 +113,28 @@ def serve(
     from studies.store.store import Store
     from studies.study import read_study
     from studies.web.app import create_app
+    from studies.web.languages import language_of
     from studies.web.serving import listen
     from studies.web.serving import serve as serve_app
 
     if token is not None and len(token) < 16:
         raise ValueError(f"--token must have at least 16 characters, got {len(token)}")
+    spoken = None if language is None else language_of(language)
     token = token or secrets.token_urlsafe(24)
     made = read_study(folder)
-    missing = [item for item in made.items if not made.asset(item).is_file()]
+    missing = [file for file in made.files() if not file.is_file()]
     if missing:
-        raise ValueError(
-            f"{made.asset(missing[0])}: missing, as are {len(missing) - 1} more; copy the study folder whole"
-        )
+        raise ValueError(f"{missing[0]}: missing, as are {len(missing) - 1} more; copy the study folder whole")
     with server_lock(folder), listen(host, port) as listening:
         study_session = StudySession(made, Store(made.database), approve_all=approve_all)
         address = f"http://{host}:{port}"
         typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
+        if not made.settings.contact:
+            typer.echo("Participants are told nobody to write to: put a contact into study.json, and start again.")
         typer.echo(f"Researcher's page: {address}/researcher?token={token}")
         if study_session.unreviewed:
             typer.echo(f"{len(study_session.unreviewed)} images wait to be approved there before anybody can begin.")
-        app = create_app(study_session, researcher_token=token, prolific=prolific)
+        app = create_app(study_session, researcher_token=token, prolific=prolific, language=spoken)
         serve_app(app, listening, behind_proxy=behind_proxy)
     typer.echo(f"Stopped; every answer is in {made.database}. Start again to go on.")
 
@@ -193,6 +213,8 @@ def export(
 
 
 app.command()(elo)
+for _command in (backup, remove, close, reopen):
+    app.command()(_command)
 
 
 @app.command()
@@ -230,6 +252,14 @@ def _users(spec: str | None, known: list[str]) -> list[str]:
         raise ValueError(f"--users: unknown user {unknown[0]!r}; the study was made for {', '.join(known[:12])}")
     if len(set(names)) < len(names):
         raise ValueError(f"--users {spec}: names somebody twice; one invitation is enough for a person")
+    return names
+
+
+def _names(names: list[str]) -> list[str]:
+    if wrong := [name for name in names if not re.fullmatch(r"[\w.@-]{1,64}", name)]:
+        raise ValueError(f"--name {wrong[0]!r}: must be 1 to 64 letters, digits or any of . @ _ -")
+    if len(set(names)) < len(names):
+        raise ValueError("--name: names somebody twice; one invitation is enough for a person")
     return names
 
 

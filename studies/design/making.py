@@ -11,20 +11,13 @@ from typing import Any
 from studies.design.assets import write_assets
 from studies.design.pairs import PairDesign, design_pairs
 from studies.design.rating import ImageToRate, design_rating
+from studies.design.screens import write_screens
 from studies.design.steered_images import SteeredImages
 from studies.folders import new_output_folder
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
+from studies.wording import CHOSEN, DEVELOPED, GENERATED, PAIRS_QUESTION, RATING_QUESTION
 
 Progress = Callable[[str, int, int], None]
-
-DEVELOPED = "The images you will see are photographs that a computer program has changed."
-"""What the embedded preset's renderer does."""
-
-GENERATED = (
-    "The images you will see were generated or altered by artificial intelligence. They do not show real events."
-)
-PAIRS_QUESTION = "Which image do you prefer?"
-RATING_QUESTION = "How beautiful is this image – how much do you like it, and how drawn are you to it?"
 
 _SEED_BITS = 63
 """Of the secret seed: more than can be tried out, and few enough for any reader of JSON."""
@@ -60,13 +53,15 @@ def make_pairs(
     groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
     with new_output_folder(out) as temporary:
         resized = write_assets(temporary / "assets", files, groups, progress)
+        widths = write_screens(temporary / "assets", temporary / "screens", groups, progress)
         left_out = {
             **design.left_out,
             "a trajectory that did not reach its end": steered_images.unfinished,
             "an image of a generic scorer's further pass": steered_images.further_passes,
             "pixels of an image that was larger than others of its prompt": resized,
         }
-        settings = settings.model_copy(update={"left_out": {what: n for what, n in left_out.items() if n}})
+        left_out = {what: n for what, n in left_out.items() if n}
+        settings = settings.model_copy(update={"left_out": left_out, "widths": widths})
         write_study(_study(temporary, settings, design.trials, design.items))
     return _study(out, settings, design.trials, design.items)
 
@@ -93,13 +88,17 @@ def make_rating(
     ValueError
         The folder is taken, a choice is out of range, there are too few images, or one cannot be read.
     """
-    settings = settle("rating", choices, sources=[source])
+    notice = GENERATED if all(image.prompt for image in images) else CHOSEN
+    settings = settle("rating", {"notice": notice, **_told(choices)}, sources=[source])
     blocks = -(-(settings.images_each or len(images)) // settings.block)
     design = design_rating(
         images, practice=settings.practice, attention=settings.attention * blocks, seed=settings.seed
     )
     with new_output_folder(out) as temporary:
-        write_assets(temporary / "assets", design.files, {item: item for item in design.files}, progress)
+        alone = {item: item for item in design.files}
+        write_assets(temporary / "assets", design.files, alone, progress)
+        widths = write_screens(temporary / "assets", temporary / "screens", alone, progress)
+        settings = settings.model_copy(update={"widths": widths})
         write_study(_study(temporary, settings, design.trials, design.items))
     return _study(out, settings, design.trials, design.items)
 

@@ -6,6 +6,7 @@ from studies.design.making import design_of
 from studies.design.steered_images import SteeredImages
 from studies.elo.inference.generalisation import Generalisation
 from studies.elo.inference.power import plan_study
+from studies.sequence import repeats_of
 from studies.study import StudySettings
 
 WELCOME_S = 90.0
@@ -90,7 +91,7 @@ def plan_rating(images: int, settings: StudySettings, *, pace_s: float) -> str:
 
 def _sitting(trials: int, blocks: int, practice: int, settings: StudySettings, pace_s: float) -> str:
     sizes = [len(range(number, trials, blocks)) for number in range(blocks)]
-    extra = sum(min(size // 3, round(settings.repeats * size)) + settings.attention for size in sizes)
+    extra = sum(repeats_of(size, settings.repeats) + settings.attention for size in sizes)
     minutes = (WELCOME_S + (trials + extra + practice) * pace_s) / 60
     return (
         f"{trials} trials and {extra + practice} for practice, repeats and attention in {blocks} "

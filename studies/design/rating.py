@@ -8,12 +8,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 from predictor.data.dataset import image_paths, read_about
 from predictor.data.tables import find_table, read_table
-from studies.study import ANCHORS, PRACTICE, Item, Trial
+from studies.study import PRACTICE, Item, Trial
+from studies.wording import ANCHORS
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
@@ -53,6 +54,20 @@ def read_images(folder: Path) -> list[ImageToRate]:
     if not files:
         raise ValueError(f"{folder}: holds no images; known endings are {', '.join(sorted(_SUFFIXES))}")
     return [ImageToRate(image_id=str(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
+
+
+def sample_of(images: Sequence[ImageToRate], count: int, seed: int | None = None) -> list[ImageToRate]:
+    """So many of the images, drawn by chance, in their order; the same seed draws the same.
+
+    Raises
+    ------
+    ValueError
+        There are fewer.
+    """
+    if count > len(images):
+        raise ValueError(f"--sample {count}: there are {len(images)} images; lower it, or leave it out for all of them")
+    rng = SystemRandom() if seed is None else Random(f"{seed}/sample")
+    return [images[number] for number in sorted(rng.sample(range(len(images)), count))]
 
 
 def design_rating(images: Sequence[ImageToRate], *, practice: int, seed: int, attention: int = 0) -> RatingDesign:

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from studies.store.database import read_rows
-from studies.study import ANCHORS, Study, Trial
+from studies.study import Study, Trial
+from studies.wording import ANCHORS
 
 _JOINED = (
     "SELECT x.*, a.block, a.repeat, p.user, p.source FROM {table} x "

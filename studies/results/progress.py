@@ -1,21 +1,32 @@
 """How a study goes: by block and participant, with what should make a researcher look twice.
 
-Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly.
+Nobody is left out here: a flag is a reason to look, and who is left out of an analysis is decided there, openly. A
+reader that is kept sums up only those anew of whom something has changed, by SQL on a connection of its own: so a
+server goes on answering, however large the study has become.
 """
 
+import json
+import math
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import mean, median
 from typing import Any
 
-from studies.results.answers import Checks, attention_checks, ratings_table, votes_table
-from studies.store.database import read_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from studies.results.answers import SLACK, Checks
+from studies.store.database import open_for_reading
 from studies.study import Study
+from studies.wording import ANCHORS
 
 FAST = 0.4
 """A participant whose median response takes less than this share of the study's median is flagged as fast."""
+
+FASTEST_S = 1.0
+"""So is one whose median is less than this, whatever the others': nobody looks and decides so fast for long."""
 
 ONE_SIDED = 0.85
 """Share of answers on one side from which on a participant is flagged (with at least 20 answers)."""
@@ -41,6 +52,8 @@ class ParticipantProgress:
     source: str
     user: str | None
     state: str
+    last_seen_at: str | None
+    """When they last did something, as ISO 8601 in UTC."""
     answered: int
     assigned: int
     median_s: float | None
@@ -75,87 +88,250 @@ def progress(study: Study) -> StudyProgress:
     ValueError
         The study's store does not read.
     """
-    pairs = study.settings.kind == "pairs"
-    rows = (votes_table if pairs else ratings_table)(study).to_pylist()
-    people = read_rows(study.database, "SELECT * FROM participants ORDER BY number")
-    handed = read_rows(
-        study.database, "SELECT participant, trial_id, block FROM assignments WHERE NOT dropped AND block > 0"
-    )
-    answered = [row for row in rows if row["kind"] != "practice"]
-    usual = _median_s(answered)
-    by_participant = _grouped(answered, "participant")
-    assigned = Counter(row["participant"] for row in handed)
-    blocks = {name: len({row["block"] for row in rows}) for name, rows in _grouped(handed, "participant").items()}
-    lacking = None if pairs else _lacking(study, answered)
-    checks = attention_checks(rows)
-    return StudyProgress(
-        participants=tuple(
-            _participant(
-                person,
-                by_participant.get(person["participant"], []),
-                assigned[person["participant"]],
-                checks,
-                usual,
-                more=lacking != 0 and blocks.get(person["participant"], 0) < study.blocks_expected(person["user"]),
-            )
-            for person in people
-        ),
-        blocks=_blocks(study, handed, answered),
-        answers=len(answered),
-        median_s=usual,
-        agreement=agreement(answered) if pairs else None,
-        lacking=lacking,
-    )
+    with closing(ProgressReader(study)) as reader:
+        return reader.read()
 
 
-def agreement(votes: Sequence[Mapping[str, Any]]) -> float | None:
-    """How often two participants who saw the same two images chose the same one; None where no two did.
+class ProgressReader:
+    """Reads how a study goes, again and again, for one thread at a time.
+
+    Invariant: after a reading, what is kept of each participant is what the store held of them when it began.
+
+    Raises
+    ------
+    ValueError
+        The study's store does not read.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._db = open_for_reading(study.database)
+        self._db.execute("PRAGMA temp_store = MEMORY")
+        self._db.executescript(_TEMPORARY)
+        checks = [(trial.trial_id, trial.expected) for trial in study.of_kind("attention")]
+        self._db.executemany("INSERT INTO checks VALUES (?, ?)", checks)
+        self._changes: dict[str, int] = {}
+        self._sums: dict[str, list[_Sums]] = {}
+        self._medians: dict[str, float | None] = {}
+        self._repeats: dict[str, float] = {}
+        self._agreement = _Agreement(study) if study.settings.kind == "pairs" else None
+
+    def close(self) -> None:
+        self._db.close()
+
+    def read(self) -> StudyProgress:
+        self._db.execute("BEGIN")  # one state of the store for all sums
+        try:
+            people = [dict(row) for row in self._db.execute("SELECT * FROM participants ORDER BY number")]
+            self._catch_up({person["participant"]: person["changes"] for person in people})
+            lacking = None if self._agreement else self._lacking()
+        finally:
+            self._db.execute("COMMIT")
+        return self._progress(people, lacking)
+
+    def _catch_up(self, changes: Mapping[str, int]) -> None:
+        """Forget whoever has changed or is gone, and read anew whoever has changed."""
+        stale = [name for name, count in changes.items() if self._changes.get(name) != count]
+        for name in [*stale, *(self._changes.keys() - changes.keys())]:
+            self._sums.pop(name, None)
+            self._medians.pop(name, None)
+            self._repeats.pop(name, None)
+            if self._agreement:
+                self._agreement.forget(name)
+        self._db.execute("DELETE FROM changed")
+        self._db.executemany("INSERT INTO changed VALUES (?)", [(name,) for name in stale])
+        kind = self._study.settings.kind
+        for sums in map(_Sums.of, self._db.execute(_SUMS[kind])):
+            self._sums.setdefault(sums.participant, []).append(sums)
+        self._medians.update({name: _median_s(self._sums.get(name, ())) for name in stale})
+        self._repeats.update(self._db.execute(_REPEATS[kind]).fetchall())
+        if self._agreement:
+            self._agreement.learn(self._db.execute(_CHOICES))
+        self._changes = dict(changes)
+
+    def _progress(self, people: Sequence[Mapping[str, Any]], lacking: int | None) -> StudyProgress:
+        everything = [sums for own in self._sums.values() for sums in own]
+        usual = _median_s(everything)
+        participants = []
+        for person in people:
+            name = person["participant"]
+            own = self._sums.get(name, [])
+            more = lacking != 0 and len(own) < self._study.blocks_expected(person["user"])
+            took, repeats = self._medians[name], self._repeats.get(name)
+            participants.append(_participant(person, own, took, repeats, usual, more=more))
+        return StudyProgress(
+            participants=tuple(participants),
+            blocks=_blocks(self._study, everything),
+            answers=sum(sums.answered for sums in everything),
+            median_s=usual,
+            agreement=self._agreement.mean() if self._agreement else None,
+            lacking=lacking,
+        )
+
+    def _lacking(self) -> int:
+        wanted = self._study.settings.ratings_per_image or 1
+        given = dict(self._db.execute("SELECT trial_id, ratings FROM rated").fetchall())
+        return sum(given.get(trial.trial_id, 0) < wanted for trial in self._study.of_kind("trial"))
+
+
+class _Agreement:
+    """How often two participants who saw the same two images chose the same one.
 
     Pairs of participants are averaged within each pair of images, then over pairs of images. Chance is 0.5 without
     ties.
     """
-    chosen: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for vote in votes:
-        if vote["kind"] == "trial" and not vote["repeat"]:
-            one, two = sorted((vote["left_image"], vote["right_image"]))
-            winner = vote["winner"] if vote["winner"] == "tie" else vote[f"{vote['winner']}_image"]
-            chosen[vote["prompt_id"], one, two].append(winner)
-    shared = [mean(a == b for a, b in combinations(winners, 2)) for winners in chosen.values() if len(winners) > 1]
-    return mean(shared) if shared else None
+
+    def __init__(self, study: Study) -> None:
+        self._images: dict[str, int] = {}
+        """Trial -> number of its pair of images, which other trials may share."""
+        self._keys = {item_id: item.image for item_id, item in study.items.items()}
+        numbers: dict[tuple[str, frozenset[str]], int] = {}
+        for trial in study.of_kind("trial"):
+            pair = (trial.prompt_id, frozenset(self._keys[item] for item in trial.items))
+            self._images[trial.trial_id] = numbers.setdefault(pair, len(numbers))
+        self._chosen: dict[int, Counter[str]] = defaultdict(Counter)
+        self._by_participant: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._alike: dict[int, float] = {}
+        """By pair of images that at least two people saw: the share of pairs of people who agree."""
+
+    def forget(self, participant: str) -> None:
+        for images, chosen in self._by_participant.pop(participant, ()):
+            self._chosen[images][chosen] -= 1
+            self._count(images)
+
+    def learn(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Take in who chose which item in which trial; `tie` is no item."""
+        for participant, trial_id, item in rows:
+            images = self._images.get(trial_id)
+            if images is not None:
+                chosen: str = self._keys.get(item, item)
+                self._by_participant[participant].append((images, chosen))
+                self._chosen[images][chosen] += 1
+                self._count(images)
+
+    def mean(self) -> float | None:
+        return math.fsum(self._alike.values()) / len(self._alike) if self._alike else None
+
+    def _count(self, images: int) -> None:
+        counts = self._chosen[images].values()
+        people = sum(counts)
+        if people > 1:
+            self._alike[images] = sum(n * (n - 1) for n in counts) / (people * (people - 1))
+        else:
+            self._alike.pop(images, None)
+
+
+# Who is to be summed up anew, and which trials are attention checks: beside the answers, while the connection is open.
+_TEMPORARY = """
+CREATE TEMP TABLE changed (participant TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE checks (trial_id TEXT PRIMARY KEY, expected TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_SUMS_BY_PARTICIPANT_AND_BLOCK = """
+SELECT a.participant, a.block,
+       count(*) FILTER (WHERE NOT a.dropped) AS assigned,
+       count(x.participant) AS answered,
+       count(x.participant) FILTER (WHERE c.trial_id IS NOT NULL) AS checks,
+       count(x.participant) FILTER (WHERE {passed}) AS passed,
+       json_group_array(x.response_ms) FILTER (WHERE x.response_ms IS NOT NULL) AS response_ms,
+       {sides}
+FROM changed CROSS JOIN assignments a USING (participant)
+LEFT JOIN {table} x USING (participant, position) LEFT JOIN checks c ON c.trial_id = a.trial_id
+WHERE a.block > 0 GROUP BY a.participant, a.block
+"""
+
+_SUMS = {
+    "pairs": _SUMS_BY_PARTICIPANT_AND_BLOCK.format(
+        table="votes",
+        passed="x.winner = c.expected",
+        sides="count(*) FILTER (WHERE x.winner = 'left') AS lefts,count(*) FILTER (WHERE x.winner = 'right') AS rights",
+    ),
+    "rating": _SUMS_BY_PARTICIPANT_AND_BLOCK.format(
+        table="ratings",
+        passed=f"iif(c.expected = '{ANCHORS[-1]}', x.rating >= {100 - SLACK}, x.rating <= {SLACK}) "
+        "AND c.trial_id IS NOT NULL",
+        sides="0 AS lefts, 0 AS rights",
+    ),
+}
+
+_REPEATED = """
+SELECT a.participant, {alike} FROM changed CROSS JOIN assignments a USING (participant)
+CROSS JOIN {table} again USING (participant, position)
+CROSS JOIN assignments b ON b.trial_id = a.trial_id AND b.participant = a.participant AND NOT b.repeat
+CROSS JOIN {table} first ON first.participant = b.participant AND first.position = b.position
+WHERE a.repeat GROUP BY a.participant
+"""
+
+_CHOSEN = "iif({x}.winner = 'left', {x}.left, iif({x}.winner = 'right', {x}.right, 'tie'))"
+
+_REPEATS = {
+    "pairs": _REPEATED.format(table="votes", alike=f"avg({_CHOSEN.format(x='first')} = {_CHOSEN.format(x='again')})"),
+    "rating": _REPEATED.format(table="ratings", alike="avg(abs(first.rating - again.rating))"),
+}
+
+_CHOICES = f"""
+SELECT a.participant, a.trial_id, {_CHOSEN.format(x="v")}
+FROM changed CROSS JOIN assignments a USING (participant) JOIN votes v USING (participant, position)
+WHERE NOT a.repeat
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """One participant's answers in one block."""
+
+    participant: str
+    block: int
+    assigned: int
+    answered: int
+    checks: int
+    passed: int
+    lefts: int
+    rights: int
+    response_ms: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> "_Sums":
+        told = dict(row)
+        return cls(**{**told, "response_ms": np.array(json.loads(told["response_ms"]), np.int64)})
 
 
 def _participant(
     person: Mapping[str, Any],
-    answers: Sequence[Mapping[str, Any]],
-    assigned: int,
-    checks: Mapping[str, Checks],
+    own: Sequence[_Sums],
+    took: float | None,
+    repeats_same: float | None,
     usual: float | None,
     *,
     more: bool,
 ) -> ParticipantProgress:
-    name = person["participant"]
-    own = checks.get(name, Checks(attention_passed=0, attention=0))
-    took = _median_s(answers)
-    flags = []
-    if took is not None and usual is not None and len(answers) >= 5 and took < FAST * usual:
-        flags.append("fast")
-    if own.attention_passed < own.attention:
-        flags.append("failed attention check")
-    sides = [vote["winner"] for vote in answers if vote.get("winner") in ("left", "right")]
-    if len(sides) >= 20 and max(Counter(sides).values()) >= ONE_SIDED * len(sides):
-        flags.append("one side only")
+    answered, assigned = sum(s.answered for s in own), sum(s.assigned for s in own)
+    checks = Checks(attention_passed=sum(s.passed for s in own), attention=sum(s.checks for s in own))
     return ParticipantProgress(
-        participant=name,
+        participant=person["participant"],
         source=person["source"],
         user=person["user"],
-        state=_state(person, more or len(answers) < assigned),
-        answered=len(answers),
+        state=_state(person, more or answered < assigned),
+        last_seen_at=person["last_seen_at"],
+        answered=answered,
         assigned=assigned,
         median_s=took,
-        checks=own,
-        repeats_same=_repeats(answers),
-        flags=tuple(flags),
+        checks=checks,
+        repeats_same=repeats_same,
+        flags=tuple(_flags(own, checks, answered, took, usual)),
     )
+
+
+def _flags(
+    own: Sequence[_Sums], checks: Checks, answered: int, took: float | None, usual: float | None
+) -> Iterable[str]:
+    if took is not None and usual is not None and answered >= 5 and took < max(FASTEST_S, FAST * usual):
+        yield "fast"
+    if checks.attention_passed < checks.attention:
+        yield "failed attention check"
+    lefts, rights = sum(s.lefts for s in own), sum(s.rights for s in own)
+    if lefts + rights >= 20 and max(lefts, rights) >= ONE_SIDED * (lefts + rights):
+        yield "one side only"
 
 
 def _state(person: Mapping[str, Any], more: bool) -> str:
@@ -166,52 +342,24 @@ def _state(person: Mapping[str, Any], more: bool) -> str:
     return "begun" if more else "finished"
 
 
-def _repeats(answers: Sequence[Mapping[str, Any]]) -> float | None:
-    first = {row["trial_id"]: row for row in answers if not row["repeat"]}
-    again = [(first[row["trial_id"]], row) for row in answers if row["repeat"] and row["trial_id"] in first]
-    if not again:
-        return None
-    if "rating" in again[0][0]:
-        return mean(abs(a["rating"] - b["rating"]) for a, b in again)
-    return mean(_choice(a) == _choice(b) for a, b in again)
-
-
-def _choice(vote: Mapping[str, Any]) -> str:
-    return vote["winner"] if vote["winner"] == "tie" else vote[f"{vote['winner']}_item"]
-
-
-def _blocks(
-    study: Study, handed: Sequence[Mapping[str, Any]], answered: Sequence[Mapping[str, Any]]
-) -> tuple[BlockProgress, ...]:
-    given, asked = _grouped(answered, "block"), _grouped(handed, "block")
+def _blocks(study: Study, everything: Iterable[_Sums]) -> tuple[BlockProgress, ...]:
+    by_block: dict[int, list[_Sums]] = defaultdict(list)
+    for sums in everything:
+        by_block[sums.block].append(sums)
     rating = study.settings.kind == "rating"
-    blocks = sorted(asked) if rating else list(study.blocks)
     return tuple(
         BlockProgress(
             block=number,
             user=None if rating else study.blocks[number][0].user,
             trials=study.settings.block if rating else len(study.blocks[number]),
-            begun=len({row["participant"] for row in asked.get(number, [])}),
-            answered=len(given.get(number, [])),
-            assigned=len(asked.get(number, [])),
+            begun=len(by_block.get(number, ())),
+            answered=sum(sums.answered for sums in by_block.get(number, ())),
+            assigned=sum(sums.assigned for sums in by_block.get(number, ())),
         )
-        for number in blocks
+        for number in (sorted(by_block) if rating else study.blocks)
     )
 
 
-def _lacking(study: Study, answered: Sequence[Mapping[str, Any]]) -> int:
-    counts = Counter(row["trial_id"] for row in answered if row["kind"] == "trial" and not row["repeat"])
-    wanted = study.settings.ratings_per_image or 1
-    return sum(counts[trial.trial_id] < wanted for trial in study.of_kind("trial"))
-
-
-def _median_s(answers: Sequence[Mapping[str, Any]]) -> float | None:
-    times = [row["response_ms"] for row in answers if row["response_ms"] is not None]
-    return median(times) / 1000 if times else None
-
-
-def _grouped(rows: Sequence[Mapping[str, Any]], name: str) -> dict[Any, list[Mapping[str, Any]]]:
-    groups: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row[name]].append(row)
-    return groups
+def _median_s(everything: Sequence[_Sums]) -> float | None:
+    times = np.concatenate([sums.response_ms for sums in everything]) if everything else np.empty(0)
+    return float(np.median(times)) / 1000 if len(times) else None

@@ -36,7 +36,7 @@ class SimulatedParticipant:
 
 
 class Page(HTMLParser):
-    """What a participant can see and do on a page: its words, images and forms."""
+    """What a participant can see, and do to go on: a page's words, images and form; nothing here takes answers back."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -45,15 +45,17 @@ class Page(HTMLParser):
         self.fields: dict[str, str] = {}
         self.words = ""
         self._quiet = 0
+        self._aside = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = dict(attrs)
         if tag == "form":
-            self.action = told.get("action")
+            self._aside = told.get("action") == "/undo"
+            self.action = self.action if self._aside else told.get("action")
         elif tag == "img":
             self.images.append(told.get("src") or "")
-        elif tag == "input" and told.get("type") == "hidden":
+        elif tag == "input" and told.get("type") == "hidden" and not self._aside:
             self.fields[told.get("name") or ""] = told.get("value") or ""
         elif tag in ("script", "style"):
             self._quiet += 1

@@ -1,9 +1,9 @@
 """votes.sqlite: participants, what each is to be asked, votes and ratings.
 
 The invariant: a call that returns has been committed and is on the disk (WAL, synchronous FULL), and an answer to the
-same position of the same participant is there once, however often it was sent. Readers in other processes see a
-consistent state at any time. Secrets (invitations, sessions) are kept as hashes: who reads the file cannot take part
-with it.
+same position of the same participant is there once, however often it was sent. One connection writes, and readers, here
+and in other processes, see a consistent state at any time without waiting for it. Secrets (invitations, sessions) are
+kept as hashes: who reads the file cannot take part with it.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ import json
 import secrets
 import sqlite3
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,15 +21,22 @@ from pathlib import Path
 from typing import Literal
 
 from studies.sequence import AssignedTrial
-from studies.store.database import open_for_writing
+from studies.store.database import BUSY_TIMEOUT_S, Readers, open_for_writing
 
 _UNANSWERED = (
     "NOT EXISTS (SELECT 1 FROM votes v WHERE v.participant = a.participant AND v.position = a.position) "
     "AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.participant = a.participant AND r.position = a.position)"
 )
 
-_TAKES_PART = "SELECT count(*) FROM participants WHERE participant = ? AND withdrawn_at IS NULL"
+_SEEN = "UPDATE participants SET last_seen_at = ? WHERE participant = ? AND withdrawn_at IS NULL"
 
+_LAST_ANSWER = (
+    "SELECT position, answered_at FROM votes WHERE participant = ? "
+    "UNION ALL SELECT position, answered_at FROM ratings WHERE participant = ? "
+    "ORDER BY answered_at DESC, position DESC LIMIT 1"
+)
+
+Invitation = Literal["open", "expired", "withdrawn", "unknown"]
 Source = Literal["invitation", "prolific", "simulated"]
 
 
@@ -62,7 +71,7 @@ class Position:
 
 
 class Store:
-    """The one connection by which a server writes; safe to use from several threads.
+    """The one connection by which a process writes, and those by which it reads; safe to use from several threads.
 
     Raises
     ------
@@ -73,20 +82,22 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._db = open_for_writing(path)
+        self._readers = Readers(path)
 
     def close(self) -> None:
         """Bring everything into the one file, and let it go; closing again does nothing."""
         with self._lock, suppress(sqlite3.ProgrammingError):
+            self._readers.close()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that happens inside is on the disk when the block ends, or not at all."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -103,86 +114,145 @@ class Store:
                 made.append((self._new_participant(user, source, None, _hash(token)), token))
         return made
 
-    def join(self, token: str) -> str | None:
-        """A new session for whoever holds this invitation; None where it is not known."""
-        with self.transaction():
-            row = self._row("SELECT participant FROM participants WHERE token_hash = ?", _hash(token))
+    def join(self, token: str, *, invited_since: str = "") -> str | None:
+        """A new session for whoever holds this invitation; None where it is not open to them (see `invitation`)."""
+        with self.transaction() as db:
+            query = "SELECT participant FROM participants WHERE token_hash = ? AND invited_at >= ?"
+            row = db.execute(query, (_hash(token), invited_since)).fetchone()
             return None if row is None else self._new_session(row["participant"], may_withdraw=True)
 
+    def invitation(self, token: str, *, invited_since: str = "") -> Invitation:
+        """Whether an invitation lets its holder in, and if not, why."""
+        row = self._row("SELECT invited_at FROM participants WHERE token_hash = ?", _hash(token))
+        if row is not None:
+            return "open" if row["invited_at"] >= invited_since else "expired"
+        return "withdrawn" if self._withdrew("invitation", _hash(token)) else "unknown"
+
     def join_from_prolific(self, external_id: str) -> str | None:
-        """A new session for a participant of Prolific, who is the same person whenever they come.
+        """A new session for somebody of Prolific who has read what it is about and agrees.
 
-        The id is no secret. So whoever comes by it takes part as nobody in particular, and only the device that came
-        first may withdraw. Who has withdrawn is not let in again: None.
+        Before that nothing is kept of them. They are the same person whenever they come. The id is no secret: so
+        whoever comes by it takes part as nobody in particular, and only the device that came first may withdraw. Who
+        has withdrawn is not let in again: None.
         """
+        if self.withdrew_from_prolific(external_id):
+            return None
         with self.transaction():
-            row = self._row(
-                "SELECT participant, withdrawn_at FROM participants "
-                "WHERE source = 'prolific' AND external_id IN (?, ?)",
-                external_id,
-                _hash(external_id),
-            )
-            if row is None:
+            session = self._session_from_prolific(external_id)
+            if session is None:
                 name = self._new_participant(None, "prolific", external_id, None)
-            elif row["withdrawn_at"] is not None:
-                return None
-            else:
-                name = row["participant"]
-            return self._new_session(name, may_withdraw=row is None)
+                self._run("UPDATE participants SET consented_at = invited_at WHERE participant = ?", name)
+                session = self._new_session(name, may_withdraw=True)
+            return session
 
-    def participant(self, session: str) -> Participant | None:
+    def rejoin_from_prolific(self, external_id: str) -> str | None:
+        """A new session for somebody of Prolific who takes part already; None for anybody else."""
+        with self.transaction():
+            return self._session_from_prolific(external_id)
+
+    def withdrew_from_prolific(self, external_id: str) -> bool:
+        return self._withdrew("prolific", external_id)
+
+    def participant(self, session: str, *, started_since: str = "") -> Participant | None:
+        """Whose session this is; None where it is not known, or began before that time."""
         row = self._row(
             "SELECT p.*, s.may_withdraw FROM sessions s JOIN participants p USING (participant) "
-            "WHERE s.session_hash = ?",
+            "WHERE s.session_hash = ? AND s.started_at >= ?",
             _hash(session),
+            started_since,
         )
         return None if row is None else _participant(row)
 
     def consent(self, participant: str) -> None:
-        self._run(
-            "UPDATE participants SET consented_at = coalesce(consented_at, ?) "
-            "WHERE participant = ? AND withdrawn_at IS NULL",
-            _now(),
-            participant,
-        )
+        with self.transaction():
+            self._run(
+                "UPDATE participants SET consented_at = coalesce(consented_at, ?) "
+                "WHERE participant = ? AND withdrawn_at IS NULL",
+                _now(),
+                participant,
+            )
+            self._seen(participant)
 
     def describe(self, participant: str, about: Mapping[str, str]) -> None:
         """Keep the demographics that were given; what was declined is not in them."""
         text = json.dumps(dict(about), ensure_ascii=False, sort_keys=True)
-        self._run(
-            "UPDATE participants SET about = coalesce(about, ?) WHERE participant = ? AND withdrawn_at IS NULL",
-            text,
-            participant,
+        with self.transaction():
+            self._run(
+                "UPDATE participants SET about = coalesce(about, ?) WHERE participant = ? AND withdrawn_at IS NULL",
+                text,
+                participant,
+            )
+            self._seen(participant)
+
+    def users(self) -> set[str]:
+        """Whoever was invited by a name, and takes part."""
+        return {row["user"] for row in self._rows("SELECT DISTINCT user FROM participants WHERE user IS NOT NULL")}
+
+    def named(self, name: str) -> str | None:
+        """The participant of this name, or of this id at a recruiting platform, who has not withdrawn."""
+        row = self._row(
+            "SELECT participant FROM participants WHERE withdrawn_at IS NULL AND (participant = ? OR external_id = ?)",
+            name,
+            name,
         )
+        return None if row is None else row["participant"]
 
     def withdraw(self, participant: str) -> None:
-        """Take back everything that this person said; that somebody was there stays, and what they were handed.
+        """Delete all that is known of this person, from the disk too; only that somebody was there and left stays.
 
-        Of a recruiting platform's id a hash stays, so that they are not taken for somebody new.
+        That has another name and the day, so that no list of invitations or of a recruiting platform leads to it. For
+        them not to be taken for somebody new, a slow and salted hash of their invitation or id stands beside no person.
+
+        Raises
+        ------
+        TimeoutError
+            All is deleted, but a reader held on to the log of changes, where it can still be found.
         """
-        with self.transaction():
-            row = self._row("SELECT external_id FROM participants WHERE participant = ?", participant)
-            known = None if row is None or row["external_id"] is None else _hash(row["external_id"])
-            for table in ("votes", "ratings", "sessions"):
-                self._db.execute(f"DELETE FROM {table} WHERE participant = ?", (participant,))
-            self._db.execute("UPDATE assignments SET dropped = 1 WHERE participant = ?", (participant,))
-            self._db.execute(
-                "UPDATE participants SET withdrawn_at = ?, user = NULL, about = NULL, external_id = ?, "
-                "token_hash = NULL WHERE participant = ?",
-                (_now(), known, participant),
+        with self.transaction() as db:
+            query = "SELECT source, coalesce(token_hash, external_id) AS id FROM participants WHERE participant = ?"
+            row = db.execute(query, (participant,)).fetchone()
+            if row is not None and row["id"] is not None:
+                self._run("INSERT INTO withdrawn VALUES (?)", self._identity_hash(row["source"], row["id"]))
+            for table in ("votes", "ratings", "assignments", "sessions"):
+                self._run(f"DELETE FROM {table} WHERE participant = ?", participant)
+            today = datetime.now(UTC).date().isoformat()
+            self._run(
+                "UPDATE participants SET participant = ?, invited_at = ?, withdrawn_at = ?, user = NULL, about = NULL, "
+                "external_id = NULL, token_hash = NULL, last_seen_at = NULL, changes = 0, "
+                "consented_at = iif(consented_at IS NULL, NULL, ?) WHERE participant = ?",
+                *(_new_name(), today, today, today, participant),
             )
+        self._empty_log()
+
+    # Whether newcomers are let in
+
+    @property
+    def closed(self) -> bool:
+        return self._number("SELECT count(*) FROM closings WHERE reopened_at IS NULL") > 0
+
+    def close_to_newcomers(self) -> None:
+        """Let nobody in who has not agreed yet; those who have may go on."""
+        with self.transaction():
+            self._run(
+                "INSERT INTO closings (closed_at) SELECT ? "
+                "WHERE NOT EXISTS (SELECT 1 FROM closings WHERE reopened_at IS NULL)",
+                _now(),
+            )
+
+    def reopen(self) -> None:
+        with self.transaction():
+            self._run("UPDATE closings SET reopened_at = ? WHERE reopened_at IS NULL", _now())
 
     # What they are asked, and say
 
     def assign(self, participant: str, sequence: Sequence[AssignedTrial]) -> None:
         """Add trials behind those that the participant has already; nothing, where they have withdrawn meanwhile."""
-        with self.transaction():
-            if not self._number(_TAKES_PART, participant):
+        with self.transaction() as db:
+            if not self._seen(participant):
                 return
-            first = self._number(
-                "SELECT coalesce(max(position) + 1, 0) FROM assignments WHERE participant = ?", participant
-            )
-            self._db.executemany(
+            query = "SELECT coalesce(max(position) + 1, 0) FROM assignments WHERE participant = ?"
+            first = db.execute(query, (participant,)).fetchone()[0]
+            db.executemany(
                 "INSERT INTO assignments (participant, position, trial_id, block, swapped, repeat, assigned_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -250,29 +320,49 @@ class Store:
             *(participant, position, trial_id, image, rating, response_ms, _now()),
         )
 
+    def last_answer(self, participant: str, *, since: str) -> int | None:
+        """The position of the participant's last answer, if it was given since a time."""
+        row = self._row(_LAST_ANSWER, participant, participant)
+        return None if row is None or row["answered_at"] < since else row["position"]
+
+    def undo(self, participant: str, position: int, *, since: str) -> bool:
+        """Delete the answer at a position; False unless it is the participant's last, and was given since a time."""
+        with self.transaction() as db:
+            row = db.execute(_LAST_ANSWER, (participant, participant)).fetchone()
+            if row is None or row["position"] != position or row["answered_at"] < since:
+                return False
+            for table in ("votes", "ratings"):
+                self._run(f"DELETE FROM {table} WHERE participant = ? AND position = ?", participant, position)
+            return True
+
     def block_counts(self) -> dict[int, int]:
         """How many participants have begun each block."""
-        rows = self._rows("SELECT block, count(DISTINCT participant) AS n FROM assignments GROUP BY block")
-        return {row["block"]: row["n"] for row in rows}
+        return {row["block"]: row["participants"] for row in self._rows("SELECT * FROM begun WHERE participants > 0")}
+
+    def rating_counts(self) -> dict[str, int]:
+        """How many ratings each trial has, repeats not counted."""
+        return {row["trial_id"]: row["ratings"] for row in self._rows("SELECT * FROM rated")}
+
+    def fully_rated(self, wanted: int) -> set[str]:
+        """The trials that have so many ratings, repeats not counted."""
+        return {row["trial_id"] for row in self._rows("SELECT trial_id FROM rated WHERE ratings >= ?", wanted)}
 
     def trial_counts(self, *, since: str) -> dict[str, int]:
         """Ratings by trial: those given, and those that may still come from people who did something since a time."""
+        counts = Counter(self.rating_counts())
         rows = self._rows(
-            "WITH active AS ("
-            "  SELECT participant FROM ratings GROUP BY participant HAVING max(answered_at) >= :since"
-            "  UNION SELECT participant FROM assignments GROUP BY participant HAVING max(assigned_at) >= :since) "
-            "SELECT a.trial_id, count(*) AS n FROM assignments a LEFT JOIN ratings r USING (participant, position) "
-            "WHERE NOT a.repeat AND (r.rating IS NOT NULL OR NOT a.dropped AND a.participant IN active) "
-            "GROUP BY a.trial_id",
-            {"since": since},
+            "SELECT a.trial_id, count(*) AS n FROM participants p CROSS JOIN assignments a USING (participant) "
+            f"WHERE p.last_seen_at >= ? AND NOT a.dropped AND NOT a.repeat AND {_UNANSWERED} GROUP BY a.trial_id",
+            since,
         )
-        return {row["trial_id"]: row["n"] for row in rows}
+        counts.update({row["trial_id"]: row["n"] for row in rows})
+        return counts
 
     # Which images may be seen
 
     def review(self, item_ids: Iterable[str], *, approved: bool) -> None:
-        with self.transaction():
-            self._db.executemany(
+        with self.transaction() as db:
+            db.executemany(
                 "INSERT INTO reviews VALUES (?, ?, ?) "
                 "ON CONFLICT (item_id) DO UPDATE SET approved = excluded.approved, reviewed_at = excluded.reviewed_at",
                 [(item_id, approved, _now()) for item_id in item_ids],
@@ -284,66 +374,91 @@ class Store:
 
     def restore(self, trial_ids: Iterable[str]) -> None:
         """Ask about these trials again, those who still take part."""
-        with self.transaction():
-            self._db.executemany(
-                "UPDATE assignments SET dropped = 0 WHERE trial_id = ? AND participant IN "
-                "(SELECT participant FROM participants WHERE withdrawn_at IS NULL)",
-                [(trial_id,) for trial_id in trial_ids],
+        with self.transaction() as db:
+            db.executemany(
+                "UPDATE assignments SET dropped = 0 WHERE trial_id = ?", [(trial_id,) for trial_id in trial_ids]
             )
 
     def drop(self, trial_ids: Iterable[str]) -> int:
         """Ask nobody any more about these trials; answers that were given stay. Returns how many were still open."""
-        with self.transaction():
-            cursor = self._db.executemany(
+        with self.transaction() as db:
+            cursor = db.executemany(
                 f"UPDATE assignments AS a SET dropped = 1 WHERE trial_id = ? AND NOT dropped AND {_UNANSWERED}",
                 [(trial_id,) for trial_id in trial_ids],
             )
             return cursor.rowcount
 
-    # Statements
+    # Statements; those that write are for the inside of a transaction
 
     def _new_participant(
         self, user: str | None, source: Source, external_id: str | None, token_hash: str | None
     ) -> str:
-        name = f"p-{secrets.token_hex(6)}"
-        self._db.execute(
+        name = _new_name()
+        self._run(
             "INSERT INTO participants (participant, user, source, external_id, token_hash, invited_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (name, user, source, external_id, token_hash, _now()),
+            *(name, user, source, external_id, token_hash, _now()),
         )
         return name
 
     def _new_session(self, participant: str, *, may_withdraw: bool) -> str:
         session = secrets.token_urlsafe(24)
-        self._db.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?)", (_hash(session), participant, may_withdraw, _now())
-        )
+        self._run("INSERT INTO sessions VALUES (?, ?, ?, ?)", _hash(session), participant, may_withdraw, _now())
+        self._seen(participant)
         return session
+
+    def _session_from_prolific(self, external_id: str) -> str | None:
+        query = "SELECT participant FROM participants WHERE source = 'prolific' AND external_id = ?"
+        row = self._db.execute(query, (external_id,)).fetchone()
+        return None if row is None else self._new_session(row["participant"], may_withdraw=False)
+
+    def _withdrew(self, source: Source, identity: str) -> bool:
+        hashes = {row["identity_hash"] for row in self._rows("SELECT identity_hash FROM withdrawn")}
+        return bool(hashes) and self._identity_hash(source, identity) in hashes
+
+    def _identity_hash(self, source: Source, identity: str) -> str:
+        """Slow, because ids of a recruiting platform can be guessed by who has its list."""
+        salt = bytes.fromhex(self._rows("SELECT salt FROM salt")[0]["salt"])
+        return hashlib.scrypt(f"{source}/{identity}".encode(), salt=salt, n=2**14, r=8, p=1).hex()
 
     def _insert(self, statement: str, participant: str, *values: object) -> bool:
         with self.transaction():
-            if not self._number(_TAKES_PART, participant):
+            if not self._seen(participant):
                 raise ValueError("you have withdrawn from this study")
-            values = (participant, *values)
-            return self._db.execute(statement, values).rowcount == 1
+            return self._run(statement, participant, *values) == 1
 
-    def _run(self, statement: str, *values: object) -> None:
-        with self.transaction():
-            self._db.execute(statement, values)
+    def _seen(self, participant: str) -> bool:
+        """Note that they have done something; False where they take no part any more."""
+        return self._run(_SEEN, _now(), participant) == 1
+
+    def _run(self, statement: str, *values: object) -> int:
+        return self._db.execute(statement, values).rowcount
+
+    def _empty_log(self) -> None:
+        """Bring all changes into the file, and cut the log of changes: what was deleted may still stand in it."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        with self._lock:
+            while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("a reader holds on to the log of changes; end it, and restart the server")
+                time.sleep(0.05)
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        given = values[0] if values and isinstance(values[0], dict) else values
-        with self._lock:
-            return self._db.execute(query, given).fetchall()
+        with self._readers.lend() as db:
+            return db.execute(query, values).fetchall()
 
     def _row(self, query: str, *values: object) -> sqlite3.Row | None:
-        with self._lock:
-            return self._db.execute(query, values).fetchone()
+        with self._readers.lend() as db:
+            return db.execute(query, values).fetchone()
 
     def _number(self, query: str, *values: object) -> int:
         row = self._row(query, *values)
         assert row is not None
         return int(row[0])
+
+
+def _new_name() -> str:
+    return f"p-{secrets.token_hex(6)}"
 
 
 def _participant(row: sqlite3.Row) -> Participant:

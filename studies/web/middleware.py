@@ -4,11 +4,15 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studies.wording import message
+
+Refuse = Callable[[Scope, int, str, Mapping[str, str] | None], ASGIApp]
+"""Makes the page by which a request is refused, with a status, a sentence and further headers."""
 
 MOST_BODY = 16 * 1024
 """Bytes of a request's body; the largest form (a researcher's review of 100 images) has 4 KiB."""
@@ -27,11 +31,18 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "X-Robots-Tag": "noindex, nofollow",
+    "Cache-Control": "no-store",
 }
 
 
+_OTHER_SITE = message("This request came from another site. Please open your link again, and go on from there.")
+_NO_FORM = message("Only plain forms are understood here.")
+_TOO_FAST = message("Too many requests; please wait a moment.")
+
+
 class SecurityHeaders:
-    """Puts the same headers on every answer; pages are never cached, so that nobody finds another's by going back."""
+    """Puts the same headers on every answer, but for one that has its own; pages are never cached, so that nobody finds
+    another's by going back."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -45,8 +56,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, with_headers)
@@ -55,18 +65,18 @@ class SecurityHeaders:
 class CSRFMiddleware:
     """Refuses posts that another site's page makes in a participant's name, and those that are no plain form."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, refuse: Refuse) -> None:
+        self.app, self._refuse = app, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             headers = Headers(scope=scope)
             kind = headers.get("content-type", _FORM).replace(" ", "").lower()
             if not _same_origin(headers):
-                await PlainTextResponse("This request came from another site.", 403)(scope, receive, send)
+                await self._refuse(scope, 403, _OTHER_SITE, None)(scope, receive, send)
                 return
             if kind not in (_FORM, f"{_FORM};charset=utf-8"):
-                await PlainTextResponse("Only plain forms are understood here.", 415)(scope, receive, send)
+                await self._refuse(scope, 415, _NO_FORM, None)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -105,11 +115,19 @@ class RateLimit:
 
     Every request is charged to its address, whatever cookies it sends, with room for a lab of a hundred people behind
     one address. Who asks faster is answered 429 with the seconds to wait.
+
+    Parameters
+    ----------
+    cookie
+        Name of the cookie of participants' sessions.
+    researcher
+        The researcher's cookie, as `name=value`: another value under that name is a guess.
     """
 
-    def __init__(self, app: ASGIApp, *, cookie: str) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, refuse: Refuse, cookie: str, researcher: str) -> None:
+        self.app, self._refuse = app, refuse
         self._cookie = f"{cookie}="
+        self._researcher = researcher
         self._addresses = TokenBucket(per_second=200, burst=2000)
         self._sessions = TokenBucket(per_second=40, burst=200)
         self._guesses = TokenBucket(per_second=5, burst=150)
@@ -118,10 +136,8 @@ class RateLimit:
         if scope["type"] == "http":
             wait_s = self._wait_s(scope)
             if wait_s > 0:
-                answer = PlainTextResponse(
-                    "Too many requests; please wait a moment.", 429, {"Retry-After": str(math.ceil(wait_s))}
-                )
-                await answer(scope, receive, send)
+                refusal = self._refuse(scope, 429, _TOO_FAST, {"Retry-After": str(math.ceil(wait_s))})
+                await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -129,8 +145,10 @@ class RateLimit:
         address = scope["client"][0] if scope.get("client") else ""
         wait_s = self._addresses.take(address)
         cookies = Headers(scope=scope).get("cookie", "").split("; ")
+        name = f"{self._researcher.partition('=')[0]}="
         session = next((part for part in cookies if part.startswith(self._cookie)), None)
         if session is not None:
             wait_s = max(wait_s, self._sessions.take(hashlib.sha256(session.encode()).hexdigest()))
-        secret = scope["path"].startswith(("/join/", "/researcher/login")) or b"=" in scope["query_string"]
-        return max(wait_s, self._guesses.take(address)) if secret else wait_s
+        guess = scope["path"].startswith(("/join/", "/researcher/login")) or b"=" in scope["query_string"]
+        guess |= any(part.startswith(name) and part != self._researcher for part in cookies)
+        return max(wait_s, self._guesses.take(address)) if guess else wait_s

@@ -1,4 +1,10 @@
-"""A study on a port: one process, until it is told to stop."""
+"""A study on a port: one process, until it is told to stop.
+
+uvicorn waits for ever for a request that does not come to its end. So a client that sends a byte now and then could
+hold as many connections as the machine has, and nobody else would get in. `DeadlineProtocol` gives it a limit. Servers
+that have one (granian, hypercorn) were not taken for it: they start the application in processes of their own, from its
+name, where this one serves an object that exists, on a socket that is open already, also inside a test.
+"""
 
 import asyncio
 import socket
@@ -7,10 +13,40 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 START_TIMEOUT_S = 30.0
+ARRIVAL_TIMEOUT_S = 20.0
+"""How long a request may take to arrive, its headers and body, from the connection or its first byte on."""
+
+
+class DeadlineProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on whoever takes too long to say what they want."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch(arriving=True)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        headers = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        self._watch(arriving=headers or self.conn.their_state is h11.SEND_BODY)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch(arriving=False)
+        super().connection_lost(exc)
+
+    def _watch(self, *, arriving: bool) -> None:
+        if arriving and self._deadline is None:
+            self._deadline = self.loop.call_later(ARRIVAL_TIMEOUT_S, self.transport.close)
+        elif not arriving and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -21,9 +57,15 @@ def listen(host: str, port: int) -> socket.socket:
     ValueError
         The port cannot be taken, or there is no such address here.
     """
+    # Named as TCP, because asyncio turns Nagle's delay (40 ms an answer) off only where it knows that it is.
+    listening = socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), backlog=2048, family=_family(host))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+        return listening
     except OSError as error:
+        listening.close()
         raise ValueError(f"port {port} on {host} cannot be taken: {error.strerror or error}; name another") from error
 
 
@@ -69,6 +111,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
 def _config(app: ASGIApp, *, behind_proxy: bool = False) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=DeadlineProtocol,
         access_log=False,
         log_level="warning",
         server_header=False,

@@ -57,7 +57,8 @@ async def participant(
 ) -> None:
     rng = Random(seed)
     base = link.split("/join/")[0]
-    async with httpx2.AsyncClient(follow_redirects=True, timeout=60) as client:
+    own = {"X-Forwarded-For": f"10.0.{seed // 250}.{seed % 250 + 1}"}  # everybody is at home, not in one lab
+    async with httpx2.AsyncClient(follow_redirects=True, timeout=60, headers=own) as client:
         await asyncio.sleep(rng.random() * think_s)
         page = Page((await client.get(link)).text)
         while time.monotonic() < until and page.action is not None:
@@ -75,7 +76,9 @@ async def participant(
             if is_vote:
                 votes.append(time.perf_counter() - started)
             assert answer.status_code == 303, answer.text
-            page = Page((await client.get(f"{base}/")).text)
+            following = await client.get(f"{base}/")
+            assert following.status_code == 200, following.text
+            page = Page(following.text)
 
 
 async def crowd(links: list[str], seconds: float, think_s: float) -> tuple[list[float], list[float]]:
@@ -104,7 +107,13 @@ def main() -> None:
         address = f"http://127.0.0.1:{asked.port}"
         links = [f"{address}/join/{token}" for _, token in store.invite([None] * asked.participants)]
         store.close()
-        command = [str(Path(sys.executable).parent / "steer-study"), "serve", str(study.folder), "--approve-all"]
+        command = [
+            str(Path(sys.executable).parent / "steer-study"),
+            "serve",
+            str(study.folder),
+            "--approve-all",
+            "--behind-proxy",
+        ]
         server = subprocess.Popen([*command, "--port", str(asked.port)], stdout=subprocess.DEVNULL)
         try:
             wait_for(address)

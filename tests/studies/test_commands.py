@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from predictor.data.dataset import read_dataset
 from studies.cli.main import main
 from studies.study import Study, read_study
 from tests.in_this_process import call
 from tests.studies.conftest import Build
+from tests.studies.test_session import session_of, take, who
 
 
 def steer_study(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -189,3 +191,40 @@ def test_a_seed_is_secret_unless_it_is_given_and_then_the_command_says_what_that
         assert "blind only to who does not know --seed 5" in given.stdout
         assert read_study(tmp_path / f"{name}1").settings.seed > 2**40
         assert read_study(tmp_path / f"{name}2").settings.seed == 5
+
+
+def test_somebody_is_invited_by_name_and_known_by_it_in_the_dataset(rating_study: Study, tmp_path: Path) -> None:
+    invited = steer_study("invite", rating_study.folder, "--name", "ada", "--name", "ben")
+    assert [line.split(",")[1] for line in invited.stdout.splitlines()[1:]] == ["ada", "ben"]
+    assert "ada: is invited already" in refused("invite", rating_study.folder, "--name", "ada")
+    assert "must be 1 to 64 letters" in refused("invite", rating_study.folder, "--name", "a,b")
+    study_session = session_of(rating_study)
+    session = study_session.join(invited.stdout.splitlines()[1].rsplit("/", 1)[1]) or ""
+    name = who(study_session, session).participant
+    study_session.store.consent(name)
+    study_session.store.describe(name, {})
+    take(study_session, session)
+    study_session.store.close()
+    assert "1 users" in steer_study("export", rating_study.folder, "--dataset", tmp_path / "d").stdout
+    assert read_dataset(tmp_path / "d").user_ids == ["ada"]
+
+
+def test_a_sample_of_a_folder_ones_own_anchors_and_what_is_not_told_are_said(images: Path, tmp_path: Path) -> None:
+    (images / "images.csv").unlink()
+    command = ["rating", "--images", images, "--sample", 6, "--practice", 1, "--anchors", "ugly,plain,fine,nice,superb"]
+    made = steer_study(*command, "--out", tmp_path / "s")
+    study = read_study(tmp_path / "s")
+    assert len(study.of_kind("trial")) == 5
+    assert study.settings.anchors == ("ugly", "plain", "fine", "nice", "superb")
+    assert "artificial intelligence" not in study.settings.notice
+    assert "not told where the images come from: say so by --notice" in made.stdout
+    assert "told nobody to write to: name somebody by --contact" in made.stdout
+    told = steer_study(*command, "--out", tmp_path / "t", "--notice", "Mine.", "--contact", "ada@example.org")
+    assert "told" not in told.stdout
+    assert "there are 12 images" in refused("rating", "--images", images, "--sample", 13, "--out", tmp_path / "u")
+    assert "must be five words" in refused("rating", "--images", images, "--anchors", "a,b", "--out", tmp_path / "u")
+
+
+def test_a_language_that_is_not_there_is_refused_before_anything_is_served(pair_study: Study, tmp_path: Path) -> None:
+    assert "is not among en, ar, de" in refused("serve", pair_study.folder, "--language", "tlh")
+    assert "cannot be read" in refused("serve", pair_study.folder, "--language", tmp_path / "none.po")

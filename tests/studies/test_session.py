@@ -191,14 +191,23 @@ def test_who_comes_too_late_is_told_before_they_agree_to_anything(rating_study: 
     assert study_session.state(who(study_session, session)).stage == "full"
 
 
-def test_what_somebody_was_handed_and_left_is_given_to_others(rating_study: Study) -> None:
+def test_a_study_does_not_close_because_those_who_came_first_have_left(rating_study: Study) -> None:
     study_session = session_of(rating_study)
-    for _ in range(3):  # three people take the first block and are never seen again
-        study_session.state(who(study_session, somebody(study_session)))
-        study_session.state(who(study_session, somebody(study_session)))
+    for _ in range(9):  # three times as many as are needed take a block, and are never seen again
+        assert study_session.state(who(study_session, somebody(study_session))).stage == "trial"
+    for _ in range(3):
+        assert len({q.image for q in take(study_session, somebody(study_session)) if q.trial.kind == "trial"}) == 10
     assert study_session.state(who(study_session, somebody(study_session))).stage == "full"
-    study_session.store._run("UPDATE assignments SET assigned_at = ?", "2020-01-01T00:00:00.000+00:00")
-    assert study_session.state(who(study_session, somebody(study_session))).stage == "trial"
+
+
+def test_what_somebody_left_half_an_hour_ago_goes_first_again(rating_study: Study) -> None:
+    study_session = session_of(rating_study)
+    left = who(study_session, somebody(study_session))
+    study_session.state(left)
+    handed = study_session.store.met(left.participant)
+    study_session.store._run("UPDATE participants SET last_seen_at = ?", "2020-01-01T00:00:00.000+00:00")
+    counts = study_session.store.trial_counts(since="2025")
+    assert [counts.get(trial_id, 0) for trial_id in handed] == [0] * len(handed)
 
 
 def test_an_image_that_is_approved_after_all_is_asked_about_again(pair_study: Study) -> None:

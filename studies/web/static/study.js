@@ -8,8 +8,9 @@ const MOST_PATIENCE_MS = 30000;
 const LEAST_MS = 300;
 let shownAt = null;
 
-function say(words) {
-  document.getElementById("status").textContent = words;
+// The sentences stand on the page, in its language.
+function say(sentence) {
+  document.getElementById("status").textContent = sentence ? document.body.dataset[sentence] : "";
 }
 
 // Response time counts from the moment when every image of the trial can be seen.
@@ -22,13 +23,24 @@ async function begin() {
   try {
     await Promise.all(images.map((image) => image.decode()));
   } catch {
-    say("An image could not be loaded. Please check your connection and reload the page.");
+    say("notLoaded");
     return;
   }
   form.classList.remove("loading", "busy");
   form.dataset.shown = "";
   shownAt = performance.now();
-  for (const name of form.dataset.ahead.split(" ").filter(Boolean)) new Image().src = `/assets/${name}.png`;
+  for (const name of form.dataset.ahead.split(" ").filter(Boolean)) fetchAhead(images[0], name);
+}
+
+// In the size in which it will be shown.
+function fetchAhead(like, name) {
+  const image = new Image();
+  if (!like.srcset) {
+    image.src = `/assets/${name}.png`;
+    return;
+  }
+  image.sizes = like.sizes;
+  image.srcset = like.srcset.replaceAll(like.getAttribute("src").slice(0, -".png".length), `/assets/${name}`);
 }
 
 function show(html, url) {
@@ -67,13 +79,18 @@ async function send(form, body) {
     const answer = await post(form, body);
     if (answer.status >= 200 && answer.status < 300) return show(answer.html, answer.url);
     if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) {
-      say("This answer was not taken. Please reload the page.");
+      say("notTaken");
       return;
     }
-    say("Not saved yet – trying again…");
+    say("retrying");
     await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
   }
 }
+
+// However slow the second half of a double click is, it answers nothing.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("form.pair")) event.preventDefault();
+});
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -97,6 +114,14 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+    const undo = document.querySelector(".undo button");
+    if (undo && getComputedStyle(undo).visibility === "visible") {
+      event.preventDefault();
+      undo.click();
+    }
+    return;
+  }
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.repeat) return;
   const chosen = document.querySelector(`form.pair button[aria-keyshortcuts="${event.key}"]`);
   if (chosen) {
@@ -106,23 +131,33 @@ document.addEventListener("keydown", (event) => {
   }
   const slider = document.querySelector("form.rating input[type=range]");
   if (!slider) return;
-  if (document.activeElement !== slider && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+  if (/^[1-5]$/.test(event.key)) {
     event.preventDefault();
-    slider.focus();
-    slider.value = Number(slider.value) + (event.key === "ArrowRight" ? 1 : -1);
-    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    move(slider, (Number(event.key) - 1) * 25);
+  } else if (document.activeElement !== slider && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+    event.preventDefault();
+    const forwards = (event.key === "ArrowRight") === (getComputedStyle(slider).direction === "ltr");
+    move(slider, Number(slider.value) + (forwards ? 1 : -1));
   } else if (event.key === "Enter" && document.activeElement === slider) {
     event.preventDefault();
     slider.form.requestSubmit(slider.form.querySelector("button[type=submit]:enabled") ?? undefined);
   }
 });
 
+function move(slider, value) {
+  slider.focus();
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 function touch(slider) {
-  slider.closest(".slider").removeAttribute("data-untouched");
+  const scale = slider.closest(".slider");
+  scale.removeAttribute("data-untouched");
   slider.form.querySelector("button[type=submit]").disabled = false;
-  const words = [...document.querySelectorAll("#anchor-words li")].map((word) => word.textContent);
+  const words = [...document.querySelectorAll("#anchor-words li")].map((word) => word.textContent.trim());
   const nearest = words[Math.round((Number(slider.value) / 100) * (words.length - 1))];
-  slider.setAttribute("aria-valuetext", `${Math.round(slider.value)} of 100, ${nearest}`);
+  const said = scale.dataset.value.replace("{value}", Math.round(slider.value)).replace("{anchor}", nearest);
+  slider.setAttribute("aria-valuetext", said);
 }
 
 // A click on the very middle changes no value, but is an answer.

@@ -107,3 +107,20 @@ def test_the_answer_page_does_not_say_whether_a_check_or_repeat_was_passed(pair_
         following = answer(client, winner="right")
         said |= set(re.findall(r"\b(?:correct|wrong|passed|failed|repeat(?:ed)?)\b", following.words))
     assert said == set()
+
+
+def test_files_for_screens_tell_as_little_as_the_whole_images(pair_study: Study, serve: Serve) -> None:
+    client = serve(pair_study).begun("u1")
+    lengths: dict[tuple[str, int], set[tuple]] = {}
+    for name, item in pair_study.items.items():
+        for width in pair_study.settings.widths:
+            response = client.get(f"/assets/{name}-{width}.webp")
+            group = (f"{item.condition == 'practice'}/{item.prompt_id}", width)
+            lengths.setdefault(group, set()).add(tuple(sorted(response.headers.items())))
+            assert response.headers["content-type"] == "image/webp"
+            assert re.findall(rb"EXIF|XMP |ICCP", response.content) == []
+            with Image.open(io.BytesIO(response.content)) as image:
+                assert image.info.keys() <= {"loop", "background", "timestamp", "duration"}
+                assert image.width <= width
+    assert all(len(headers) == 1 for headers in lengths.values())
+    assert client.get(f"/assets/{next(iter(pair_study.items))}-77.webp").status_code == 404

@@ -327,7 +327,7 @@ def test_what_comes_next_is_in_the_browser_before_it_is_asked(
         visit.page.keyboard.press("ArrowLeft")
         expect(visit.page.locator("input[name=position][value='1']")).to_have_count(1)
         visit.ready()
-        shown = visit.page.locator("form.pair img").evaluate_all("images => images.map((i) => i.src)")
+        shown = visit.page.locator("form.pair img").evaluate_all("images => images.map((i) => i.currentSrc)")
         assert set(shown) <= set(fetched[:before])
         context.close()
     study_session.store.close()

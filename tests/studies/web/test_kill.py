@@ -71,17 +71,18 @@ def test_kill_9_loses_no_confirmed_vote_and_counts_none_twice(pair_study: Study,
     links = {f"http://127.0.0.1:{port}/join/{token}": name for name, token in invited}
     confirmed: list[tuple[str, str, str]] = []
     sent: list[tuple[str, str]] = []
-    for moment_s in (0.6, 0.9, 1.3):
+    for moment in (10, 25, 45):
         server = start(pair_study, port)
         crowd = [threading.Thread(target=vote_on, args=(link, confirmed, sent)) for link in links]
         for participant in crowd:
             participant.start()
-        time.sleep(moment_s)
+        while len(confirmed) < moment and any(participant.is_alive() for participant in crowd):
+            time.sleep(0.001)
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
         for participant in crowd:
             participant.join()
-    assert len(confirmed) > 20
+    assert len(confirmed) >= 45
     rows = [(row["participant"], row["position"], row["winner"]) for row in votes_table(pair_study).to_pylist()]
     places = [row[:2] for row in rows]
     assert len(places) == len(set(places))

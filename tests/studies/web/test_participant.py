@@ -157,16 +157,18 @@ def test_the_researchers_page_shows_states_and_what_to_look_at_twice(pair_study:
     while page.action == "/answer":  # the first of two blocks
         check = re.search("choose the (left|right)", page.words)
         wrong = {"left": "right", "right": "left"}[check[1]] if check else "left"
-        page = answer(one, winner=wrong, response_ms="100")
+        page = answer(one, winner=wrong, response_ms="1100")
     report = progress(pair_study)
     assert [person.state for person in report.participants] == ["invited", "begun"]
     assert report.participants[1].flags == ("failed attention check",)
     while page.action is not None:
-        page = Page(one.post("/continue").text) if page.action == "/continue" else answer(one, response_ms="100")
+        page = Page(one.post("/continue").text) if page.action == "/continue" else answer(one, response_ms="400")
     report = progress(pair_study)
     assert report.participants[1].state == "finished"
     assert report.participants[1].repeats_same == 0  # always left, and repeats come with the sides exchanged
     assert "one side only" in report.participants[1].flags
+    assert "fast" in report.participants[1].flags  # though everybody is as fast: nobody else is there
+    assert report.participants[1].last_seen_at
     researcher = site.visitor()
     text = researcher.get("/researcher", params={"token": TOKEN}).text
     for words in ("failed attention check", "one side only", "1 finished", "1 invited"):

@@ -115,7 +115,7 @@ def test_sessions_are_out_of_reach_of_scripts_and_other_sites(pair_study: Study,
     cookie = joined.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
-    assert joined.headers["location"] == "/"
+    assert joined.headers["location"] == "/?joined"
     secure = TestClient(site.visitor().app, base_url="https://testserver")
     assert "secure" in secure.get(f"/join/{token}", follow_redirects=False).headers["set-cookie"].lower()
 
@@ -181,6 +181,18 @@ def test_made_up_cookies_do_not_help_who_guesses_secrets(pair_study: Study, serv
         client = site.visitor()
         answers = [client.get(path, headers={"Cookie": f"{name}=made-up-{n}"}).status_code for n in range(200)]
         assert 429 in answers
+
+
+@pytest.mark.usefixtures("still")
+def test_guesses_of_the_researchers_token_are_limited_by_cookie_as_by_form(pair_study: Study, serve: Serve) -> None:
+    site = serve(pair_study)
+    name = f"researcher-{pair_study.fingerprint}"
+    client = site.visitor()
+    guesses = [client.get("/researcher", headers={"Cookie": f"a=b; {name}=guess-{n}"}).status_code for n in range(200)]
+    assert (guesses.count(401), guesses.count(429)) == (150, 50)
+    signed_in = serve(pair_study).visitor()
+    signed_in.get("/researcher", params={"token": TOKEN})
+    assert {signed_in.get("/researcher/participants.csv").status_code for _ in range(200)} == {200}
 
 
 def test_a_bucket_fills_again_and_the_oldest_are_forgotten() -> None:
