@@ -8,6 +8,9 @@ import typer
 if TYPE_CHECKING:
     from studies.study import Study
 
+_MOST_NAMED = 10
+"""Files that are named on the screen."""
+
 _Title = Annotated[str | None, typer.Option(help="What participants read on top.")]
 _Question = Annotated[str | None, typer.Option(help="What is asked in every trial.")]
 _Notice = Annotated[str | None, typer.Option(help="Where the images come from, for the consent page.")]
@@ -151,7 +154,7 @@ def rating(
     """
     from predictor.progress import StageProgress, stderr_console
     from studies.design.making import make_rating, settle
-    from studies.design.rating import read_images, sample_of
+    from studies.design.rating import left_out, read_images, sample_of
 
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
@@ -161,6 +164,9 @@ def rating(
         "anchors": None if anchors is None else _five(anchors),
     }
     found = read_images(images) if sample is None else sample_of(read_images(images), sample, seed)
+    if others := left_out(images):
+        named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
+        typer.echo(f"left out of {images}, because they are no images that can be read: {len(others)} ({named})")
     if plan:
         from studies.design.planning import plan_rating
 

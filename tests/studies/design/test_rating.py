@@ -1,11 +1,12 @@
 """The trials of a rating study."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from studies.design.making import make_rating
-from studies.design.rating import design_rating, read_images
+from studies.design.rating import design_rating, left_out, read_images
 from studies.study import read_study
 from tests.studies.conftest import picture
 
@@ -22,6 +23,16 @@ def test_a_plain_folder_gives_every_image_in_it_by_its_path(tmp_path: Path) -> N
     picture(10, tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("no image")
     assert [image.image_id for image in read_images(tmp_path)] == ["a.png", "b/x.png"]
+
+
+def test_what_a_plain_folder_holds_beside_images_is_named(tmp_path: Path) -> None:
+    picture(90, tmp_path / "a.png")
+    picture(90, tmp_path / ".thumbnails" / "a.png")
+    (tmp_path / "notes.txt").write_text("not an image")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.doc")).touch()
+
+    assert [image.image_id for image in read_images(tmp_path)] == ["a.png"]
+    assert left_out(tmp_path) == ["caf\\xe9.doc", "notes.txt"]
 
 
 def test_practice_images_are_not_rated_and_every_other_one_is_once(images: Path) -> None:
