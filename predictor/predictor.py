@@ -1,6 +1,6 @@
-"""The predictor: a trained model with its users and encoders, as a checkpoint folder and as scores.
+"""The predictor: a trained model with its users and encoders, as a checkpoint folder, as scores and as questions.
 
-    config.json  model.safetensors  users.parquet  metrics.json  README.md
+    config.json  model.safetensors  users.parquet  evidence.parquet  starter.parquet  metrics.json  README.md
 
 A score is the weighted mean of two models: the paper's transformer (`model`), of weight w, and the hierarchical taste
 model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
@@ -9,12 +9,12 @@ model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
     enrolled users, the population    w * transformer(no user) + (1 - w) * generic + taste of the user, if there is one
 
 Checkpoints load strictly: files that do not fit each other are an error, and nothing is unpickled. Training is left to
-`fitting`, new users to `adaptation` and `enrolment`.
+`fitting`, the evaluation's ways of meeting new users to `adaptation`, and how their answers are read to `enrolment`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +40,14 @@ from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
 from predictor.error_messages import first_line
+from predictor.people import evidence_table, starter_table
+from predictor.people.person import Person, mean_person
+from predictor.people.users import check_name, profile, profile_weights, row_of, typed, unpacked
+from predictor.taste.evidence import Answer, Evidence
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
+from predictor.taste.posterior import Posterior, infer, prior, spread
+from predictor.taste.preference import Preference, preference
+from predictor.taste.question import next_question
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
 from predictor.transformer.tensor_file import save_tensors
@@ -49,18 +56,6 @@ Config = TypeVar("Config", ModelConfig, TasteConfig)
 
 _PAIR_BATCH = 1024
 """Pairs of person and image in one forward pass of the transformer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Whom to score for: a user, a group or the population; None is what is not known."""
-
-    name: str
-    user: Tensor | None = None  # (width,), the transformer's user embedding
-    demographics: Tensor | None = None  # (profile dimensions,)
-    taste: Tensor | None = None  # (rank,), weights of the image features
-    level: float = 0.0
-    """How much higher than the mean user this one rates; only with a taste."""
 
 
 class PamelaPredictor:
@@ -76,6 +71,8 @@ class PamelaPredictor:
         transformer_weight: float,
         metrics: Mapping[str, Any],
         card: str,
+        evidence: pa.Table = evidence_table.SCHEMA.empty_table(),
+        starter: pa.Table = starter_table.SCHEMA.empty_table(),
         categories: Mapping[str, Sequence[str]] = {},
     ) -> None:
         self.model = model.eval()
@@ -85,6 +82,8 @@ class PamelaPredictor:
         self.transformer_weight = transformer_weight
         self.metrics = metrics
         self.card = card
+        self.evidence = evidence
+        self.starter = starter
         self.categories = categories
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
         self._double_model = PamelaModel(model.config).double().eval()
@@ -111,9 +110,10 @@ class PamelaPredictor:
             _load(taste, "taste", weights)
             users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
             known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
-            lengths = {len(own) for own in users["taste"].to_pylist() if own is not None}
-            if lengths - {taste.config.rank}:
-                raise ValueError(f"users.parquet has tastes of length {sorted(lengths)}, the model {taste.config.rank}")
+            _check_lengths(users, "taste", taste.config.rank)
+            _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+            evidence = _table(folder / "evidence.parquet", evidence_table.SCHEMA)
+            starter = _table(folder / "starter.parquet", starter_table.SCHEMA)
             names = EncoderNames(
                 image=config["image_encoder"],
                 text=config["text_encoder"],
@@ -131,10 +131,19 @@ class PamelaPredictor:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         encoders = _encoders(folder, names, fingerprints, cache)
         return cls(
-            model, taste, users, encoders, transformer_weight=weight, metrics=metrics, card=card, categories=categories
+            model,
+            taste,
+            users,
+            encoders,
+            transformer_weight=weight,
+            metrics=metrics,
+            card=card,
+            evidence=evidence,
+            starter=starter,
+            categories=categories,
         )
 
-    def with_users(self, users: pa.Table) -> "PamelaPredictor":
+    def with_users(self, users: pa.Table, evidence: pa.Table | None = None) -> "PamelaPredictor":
         """The same predictor with other users; those of the training ratings come first, in their order."""
         return PamelaPredictor(
             self.model,
@@ -144,6 +153,8 @@ class PamelaPredictor:
             transformer_weight=self.transformer_weight,
             metrics=self.metrics,
             card=self.card,
+            evidence=self.evidence if evidence is None else evidence,
+            starter=self.starter,
             categories=self.categories,
         )
 
@@ -158,8 +169,10 @@ class PamelaPredictor:
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
         with replacing(folder / "model.safetensors") as path:
             save_tensors(weights, path)
-        with replacing(folder / "users.parquet") as path:
-            pq.write_table(self.users, path)
+        tables = {"users": self.users, "evidence": self.evidence, "starter": self.starter}
+        for name, table in tables.items():
+            with replacing(folder / f"{name}.parquet") as path:
+                pq.write_table(table, path)
         write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
         write_atomically(folder / "README.md", self.card)
         config = {
@@ -182,17 +195,21 @@ class PamelaPredictor:
 
         Raises
         ------
-        KeyError
+        ValueError
             The checkpoint does not know this user.
         """
+        if user_id not in self._row:
+            raise ValueError(f"unknown user {user_id!r}; the checkpoint knows {', '.join(self.user_ids[:12])}")
         row = self._row[user_id]
         taste = self.users["taste"][row].as_py()
+        factor = self.users["factor"][row]
         return Person(
             name=user_id,
             user=self._user_embedding(row),
             demographics=self._demographics[row],
             taste=None if taste is None else torch.tensor(taste, dtype=torch.float64),
             level=self.users["level"][row].as_py(),
+            factor=unpacked(factor.values.to_numpy(), self.taste.config.rank) if factor.is_valid else None,
         )
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
@@ -231,19 +248,179 @@ class PamelaPredictor:
     def score(
         self,
         images: Sequence[Image.Image],
-        person: Person,
+        user: str | Person = "*",
         *,
         prompts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> NDArray[np.float64]:
         """Predicted ratings of images for one person, shape (len(images),).
 
+        Parameters
+        ----------
+        user
+            A user id, `*` for nobody in particular, or what `person` or `group` gave.
+
         Raises
         ------
         ValueError
-            `prompts` or `metadata` is not of the images' length.
+            The user is unknown, or `prompts` or `metadata` is not of the images' length.
         """
-        return self.score_images(self.encode(images, prompts=prompts, metadata=metadata), [person])[0]
+        return self.score_images(self.encode(images, prompts=prompts, metadata=metadata), [self._who(user)])[0]
+
+    def interval(
+        self, images: Images, user: str | Person = "*", *, probability: float = 0.8
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where a person's own ratings of images fall with a probability: lower and upper ends, (len(images),) each.
+
+        Parameters
+        ----------
+        images
+            As of `encode`.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown or a group, or the probability is not between 0 and 1.
+        """
+        if not 0 < probability < 1:
+            raise ValueError(f"the probability of an interval must be between 0 and 1, got {probability:g}")
+        from scipy.special import ndtri
+
+        person = self._who(user)
+        score = self.score_images(images, [person])[0]
+        variance = self.spread(images, person).square().sum(1).numpy() + self.answer_noise
+        width = float(ndtri(0.5 + probability / 2)) * np.sqrt(variance)
+        return np.clip(score - width, 0, 1), np.clip(score + width, 0, 1)
+
+    def prefer(
+        self,
+        first: Image.Image,
+        second: Image.Image,
+        user: str | Person = "*",
+        *,
+        prompts: tuple[str | None, str | None] = (None, None),
+    ) -> Preference:
+        """How probable it is that a person prefers the first image, finds both alike, or prefers the second.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown, or a group.
+        """
+        images, person = self.encode([first, second], prompts=prompts), self._who(user)
+        score, rows = self.score_images(images, [person])[0], self.spread(images, person)
+        variance = (rows[:1] - rows[1:]).square().sum(1).numpy() + 2 * self.answer_noise
+        ends = preference(score[:1] - score[1:], variance, self.taste.config.tie_zone)
+        one, tie, other = (float(part[0]) for part in ends)
+        return Preference(first=one, tie=tie, second=other)
+
+    def ask(
+        self, candidates: Images | None = None, user: str | Person = "*", *, size: int = 1, seed: int = 0
+    ) -> list[int]:
+        """Which image, pair or set of images to show a person next; rows of the candidates.
+
+        Images of the starter set come first, those that training found to tell most. Without any that were not
+        answered about yet, and for questions of several images, it is what should improve the ranking most. With
+        10,000 candidates the choice takes milliseconds, beside what their encoding takes.
+
+        Parameters
+        ----------
+        candidates
+            The images that may be shown, as of `encode`; by default those of `starter`, which names their files.
+        size
+            1 for an image to rate or to like, 2 for a pair, more for a choice among so many.
+        seed
+            Of the sample of candidates and pairs of images that is compared.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown or a group, or fewer candidates than `size` are left.
+        """
+        person = self._who(user)
+        known = evidence_table.evidence_of(self.evidence, person.name, rank=self.taste.config.rank)
+        ids = self.starter["id"].to_pylist() if candidates is None else evidence_table.image_ids(candidates)
+        answered = set(known.ids)
+        askable = np.array([row for row, name in enumerate(ids) if name not in answered], np.intp)
+        if len(askable) < size:
+            raise ValueError(f"{len(askable)} images are left to ask {person.name!r} about; give {size} or more")
+        if size == 1 and (place := self._next_starter(ids, answered)) is not None:
+            return [place]
+        features = (
+            starter_table.features_of(self.starter, self.taste.config.rank)
+            if candidates is None
+            else self.taste.features(candidates)
+        )
+        rng = np.random.default_rng([seed, len(known.answers), 0xA5])
+        return next_question(self.taste, self._posterior(person), features, askable, size=size, rng=rng)
+
+    def enroll(
+        self,
+        user: str,
+        images: Images,
+        answers: Sequence[Answer],
+        *,
+        demographics: Mapping[str, Any] | None = None,
+        update: bool = False,
+    ) -> "PamelaPredictor":
+        """The predictor with a new person, or with more answers of one who was enrolled before.
+
+        Parameters
+        ----------
+        images
+            As of `encode`; the answers name their rows.
+        update
+            Add the answers to what the person said before.
+
+        Raises
+        ------
+        ValueError
+            The name is empty, taken or (with `update`) unknown or of training; there is no answer; or a demographic
+            column is not one of the checkpoint's.
+        """
+        check_name(user)
+        known = self._enrolled_row(user) if update else self._new_row(user)
+        if not answers:
+            raise ValueError(f"no answer to enrol {user!r} by; give at least one")
+        said = Evidence(
+            answers=tuple(answers), ids=evidence_table.image_ids(images), features=self.taste.features(images)
+        )
+        before = evidence_table.evidence_of(self.evidence, user, rank=self.taste.config.rank)
+        joined = before.joined(_without_unused(said))
+        row = row_of(
+            user, infer(self.taste, joined), self._profile(known, before, images, answers), len(joined.answers)
+        )
+        given = typed(self.users.schema, demographics or {})
+        added = pa.Table.from_pylist([{**known, **given, **row}], self.users.schema)
+        rest = self._without(user)
+        own = evidence_table.rows_of(user, joined)
+        return rest.with_users(pa.concat_tables([rest.users, added]), pa.concat_tables([rest.evidence, own]))
+
+    def forget(self, user: str) -> "PamelaPredictor":
+        """The predictor without an enrolled person: neither what they answered nor what was inferred of it is left.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown, or of the training ratings, which also shaped the weights.
+        """
+        self._enrolled_row(user)
+        return self._without(user)
+
+    def spread(self, images: Images, person: Person) -> Tensor:
+        """Rows (len(images), rank + 1) whose inner products are the covariances of a person's scores.
+
+        Raises
+        ------
+        ValueError
+            The person is a group, of which no covariance is known.
+        """
+        return spread(self._posterior(person).factor, self.taste.features(images))
+
+    @property
+    def answer_noise(self) -> float:
+        """Variance of a rating around what is predicted of image and taste."""
+        return self.taste.config.noise + self.taste.config.generic_error
 
     def encode(
         self,
@@ -303,6 +480,65 @@ class PamelaPredictor:
             ]
         return torch.cat(rated).reshape(len(people), len(images))
 
+    def _who(self, user: str | Person) -> Person:
+        if isinstance(user, Person):
+            return user
+        return self.population() if user == "*" else self.person(user)
+
+    def _posterior(self, person: Person) -> Posterior:
+        """A person's taste with its covariance; the prior where nothing is known of it."""
+        if person.taste is None:
+            return prior(self.taste)
+        if person.factor is None:
+            raise ValueError(f"{person.name!r} is a mean of people, whose uncertainty is not known; name a person")
+        return Posterior(taste=person.taste.double(), level=person.level, factor=person.factor)
+
+    def _next_starter(self, ids: Sequence[str], answered: set[str]) -> int | None:
+        """The row of the next image of the starter list of which most are among the candidates."""
+        place = {name: row for row, name in enumerate(ids)}
+        lists: dict[int, list[str]] = {}
+        for number, name in zip(self.starter["list"].to_pylist(), self.starter["id"].to_pylist(), strict=True):
+            if name in place:
+                lists.setdefault(number, []).append(name)
+        longest = max(lists.values(), key=len, default=[])
+        return next((place[name] for name in longest if name not in answered), None)
+
+    def _new_row(self, user: str) -> dict[str, Any]:
+        if user in self._row:
+            raise ValueError(
+                f"--user {user}: is in the checkpoint already; name the new person otherwise, or add to what they "
+                "answered by --update"
+            )
+        return {}
+
+    def _enrolled_row(self, user: str) -> dict[str, Any]:
+        """The row of a person who was enrolled."""
+        if user not in self._row:
+            raise ValueError(f"unknown user {user!r}; the checkpoint knows {', '.join(self.user_ids[:12])}")
+        if self._row[user] < self.model.config.users:
+            raise ValueError(
+                f"--user {user}: is of the training ratings, which also shaped the model; change the dataset, and "
+                "train again"
+            )
+        return self.users.slice(self._row[user], 1).to_pylist()[0]
+
+    def _profile(
+        self, known: Mapping[str, Any], before: Evidence, images: Images, answers: Sequence[Answer]
+    ) -> NDArray[np.float64]:
+        """The profile by all answers; of earlier ones their profile and its weight are kept."""
+        weight = profile_weights(answers, len(images))
+        earlier = float(profile_weights(before.answers, len(before.ids)).sum())
+        vectors = images.image.numpy()
+        if earlier > 0:
+            vectors = np.concatenate([vectors, np.array([known["profile"]], np.float32)])
+            weight = np.append(weight, earlier)
+        return profile(vectors, weight)
+
+    def _without(self, user: str) -> "PamelaPredictor":
+        users = self.users.filter(pa.array([name != user for name in self.user_ids]))
+        others = pa.array([name != user for name in self.evidence["user_id"].to_pylist()], pa.bool_())
+        return self.with_users(users, self.evidence.filter(others))
+
     def _user_embedding(self, row: int) -> Tensor | None:
         rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
         return self.model.users.weight[row].detach() if rated and "user" not in self.model.config.without else None
@@ -318,25 +554,6 @@ class PamelaPredictor:
     def _demographics(self) -> list[Tensor | None]:
         vectors = self.encoders.encode_people(self.users.drop_columns(list(LEARNT_COLUMNS)).to_pylist())
         return [None if bool(vector.isnan().any()) else vector for vector in vectors]
-
-
-def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:
-    """The weighted mean of people, each part over those of whom it is known; None where it is known of none."""
-    weight = [1 / len(people)] * len(people) if weights is None else weights
-
-    def mean(vectors: list[Tensor | None]) -> Tensor | None:
-        known = [(w, vector) for w, vector in zip(weight, vectors, strict=True) if vector is not None]
-        if not known:
-            return None
-        return torch.stack([w * vector for w, vector in known]).sum(0) / sum(w for w, _ in known)
-
-    return Person(
-        name=name,
-        user=mean([person.user for person in people]),
-        demographics=mean([person.demographics for person in people]),
-        taste=mean([person.taste for person in people]),
-        level=sum(w * person.level for w, person in zip(weight, people, strict=True)),
-    )
 
 
 _LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
@@ -365,6 +582,33 @@ def _load(module: torch.nn.Module, section: str, weights: Mapping[str, Tensor]) 
                 f"{section}.{name}: config.json asks for {described[1]}, model.safetensors has {described[0]}"
             )
     module.load_state_dict(own)
+
+
+def _table(path: Path, schema: pa.Schema) -> pa.Table:
+    table = pq.ParquetFile(path).read()
+    if not table.schema.equals(schema):
+        raise ValueError(f"{path.name} has the columns {', '.join(table.column_names)}, not {', '.join(schema.names)}")
+    return table
+
+
+def _check_lengths(users: pa.Table, column: str, length: int) -> None:
+    lengths = {len(own) for own in users[column] if own.is_valid}
+    if lengths - {length}:
+        raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
+
+
+def _without_unused(evidence: Evidence) -> Evidence:
+    """Without images that no answer is about, and the same image only once."""
+    used = sorted({image for answer in evidence.answers for image in answer.shown})
+    first = {evidence.ids[image]: image for image in reversed(used)}
+    kept = sorted(first.values())
+    moved = {image: kept.index(first[evidence.ids[image]]) for image in used}
+    rows = [moved.get(image, -1) for image in range(len(evidence.ids))]
+    return Evidence(
+        answers=tuple(answer.relabelled(rows) for answer in evidence.answers),
+        ids=tuple(evidence.ids[image] for image in kept),
+        features=evidence.features[kept],
+    )
 
 
 def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:

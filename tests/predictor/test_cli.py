@@ -84,7 +84,7 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     weights = (checkpoint / "model.safetensors").read_bytes()
     given = ("--user", "ada", "--ratings", file, "--scale", "1,7", "--demographic", "age=31", "--out", checkpoint)
     enrolled = steer_predictor("enroll", checkpoint, *given)
-    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 ratings\n"), enrolled.stderr
+    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 answers\n"), enrolled.stderr
     assert (checkpoint / "model.safetensors").read_bytes() == weights
     assert {path.name for path in checkpoint.iterdir()} == set(FILES)
     asked = (rated / "020.png", rated / "021.png")
@@ -99,7 +99,8 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     again = steer_predictor("enroll", checkpoint, *given)
     assert (again.returncode, again.stderr) == (
         2,
-        "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise\n",
+        "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise, or add to "
+        "what they answered by --update\n",
     )
 
 
