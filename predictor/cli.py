@@ -5,7 +5,6 @@ imported inside the commands, so that `--help` answers at once.
 """
 
 import csv
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,9 +55,20 @@ def simulate(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder of the unzipped release, or a dataset folder.")],
-    kind: Annotated[str, typer.Option(help="Its layout: pamela, lapis, para, or folder (ratings, users, images).")],
+    kind: Annotated[
+        str, typer.Option(help="The layout: pamela, lapis, para, folder (ratings, users, images), or table.")
+    ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    source: Annotated[
+        Path | None, typer.Argument(help="Folder of the unzipped release, or a dataset folder; not for a table.")
+    ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="Of --kind table: user_id, image (a file of --images) and rating.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Of --kind table: the folder of the images.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Of --kind table: lowest and highest rating there could be, LOW,HIGH.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits, where the release has none.", min=0)] = 0,
 ) -> None:
     """Make a dataset folder of released ratings; whatever is refused is listed in its import-report.json.
@@ -67,11 +77,24 @@ def import_(
     of `train` are published as Art 2.989 (17,698 ratings), Photorealism 3.255 (32,524), abstract 2.069 (3,289).
 
         steer-predictor import PAMELA --kind pamela --out my_dataset
+
+        steer-predictor import --kind table --ratings r.csv --images photos --scale 1,7 --out my_dataset
     """
-    from predictor.data.importing import REPORT, import_dataset
+    from predictor.data.importing import REPORT, TABLE, import_dataset, import_table
+    from predictor.data.rating_scale import RatingScale
 
     with _progress() as advance:
-        report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
+        if kind == TABLE:
+            if ratings is None or images is None or scale is None or source is not None:
+                raise ValueError(
+                    "--kind table takes --ratings FILE, --images FOLDER and --scale LOW,HIGH, and no source"
+                )
+            given = RatingScale.parse(scale)
+            report = import_table(ratings, images, out, scale=given, seed=seed, progress=advance)
+        else:
+            if source is None or not (ratings is images is scale is None):
+                raise ValueError(f"--kind {kind} takes the folder of the release, and none of a table's options")
+            report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"{out}: a dataset" + (f"; what was refused is in {out / REPORT}" if report.refused else ""))
@@ -251,8 +274,9 @@ def enroll(
     likes: Annotated[Path | None, typer.Option(help="Table with image (a path) and liked (1 or 0).")] = None,
     update: Annotated[bool, typer.Option("--update", help="Add to what the person answered before.")] = False,
     scale: Annotated[
-        str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; a dataset has its own.")
-    ] = "0,100",
+        str | None,
+        typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; default 0,100; a dataset has its own."),
+    ] = None,
     demographic: Annotated[
         list[str] | None, typer.Option(help="A demographic of the person, such as age=31; repeatable.")
     ] = None,
@@ -272,6 +296,7 @@ def enroll(
     """
     from predictor.checkpoint import checkpoint_folder
     from predictor.data.output_folder import output_folder
+    from predictor.data.rating_scale import RatingScale
     from predictor.enrolment import enroll as add
     from predictor.enrolment import read_choices_of_files, read_likes, read_person, read_ratings
     from predictor.people.users import demographic_columns
@@ -280,7 +305,7 @@ def enroll(
     if ratings is None and choices is None and likes is None:
         raise ValueError(f"--user {user}: nothing to learn them by; give --ratings, --choices or --likes")
     folder = checkpoint_folder(checkpoint)
-    low, high = _scale(scale)
+    chosen = None if scale is None else RatingScale.parse(scale)
     given = dict(_key_value(text) for text in demographic or [])
     with output_folder(out), _progress() as advance:
         if out.resolve() != folder.resolve():
@@ -290,7 +315,7 @@ def enroll(
             answered, known = read_person(ratings, user)
             said.append(answered)
         elif ratings is not None:
-            said.append(read_ratings(ratings, low=low, high=high))
+            said.append(read_ratings(ratings, chosen))
         said += [] if choices is None else [read_choices_of_files(choices)]
         said += [] if likes is None else [read_likes(likes)]
         predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -437,16 +462,6 @@ def _say_on_interrupt(remedy: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(remedy, err=True)
         raise
-
-
-def _scale(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"--scale must be two numbers, LOW,HIGH, got {text!r}") from error
-    if not math.isfinite(high - low):
-        raise ValueError(f"--scale must be two finite numbers, LOW,HIGH, got {text!r}")
-    return low, high
 
 
 def _key_value(text: str) -> tuple[str, str]:

@@ -15,12 +15,16 @@ import pyarrow as pa
 
 from predictor.data.choices import located, read_choices, refuse
 from predictor.data.dataset import read_dataset
+from predictor.data.rating_scale import RatingScale
 from predictor.data.tables import read_table
 from predictor.encoders.encoding import Progress
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Answer, Like, Rating, answer_of
 
 _YES, _NO = frozenset({"1", "true", "yes", "like"}), frozenset({"0", "false", "no", "dislike"})
+
+
+_DEFAULT = RatingScale(0, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +52,23 @@ class AnsweredImages:
         return self.metadata or [{}] * len(self.files)
 
 
-def read_ratings(file: Path, *, low: float, high: float) -> AnsweredImages:
+def read_ratings(file: Path, scale: RatingScale | None = None) -> AnsweredImages:
     """Read a table with columns image (a path, from the table's own folder) and rating, and optionally prompt.
 
     Further columns are metadata of the images.
+
+    Parameters
+    ----------
+    scale
+        0 to 100 by default, which is questioned where all ratings lie in a corner of it.
 
     Raises
     ------
     ValueError
         A column is missing, a rating is out of scale, or an image is missing or rated twice; all such rows are told.
     """
-    if not low < high:
-        raise ValueError(f"the rating scale must ascend, got {low:g} to {high:g}")
+    given = _DEFAULT if scale is None else scale
+    low, high = given.low, given.high
 
     def rating(cell: object) -> float | str:
         if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal) or not low <= cell <= high:
@@ -71,6 +80,8 @@ def read_ratings(file: Path, *, low: float, high: float) -> AnsweredImages:
 
     table = read_table(file, required=["image", "rating"])
     files, values = _said_of_images(file, table, "rating", "rated", rating)
+    if scale is None and (odd := _DEFAULT.question([low + value * (high - low) for value in values])):
+        raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
     answers = [Rating(image=row, rating=value) for row, value in enumerate(values)]
     return _described(table, files, answers, said="rating")
 

@@ -76,22 +76,30 @@ class Likelihood:
         first = [place == 0 for _, rows in stages for place in range(len(rows))]
         self._chosen = torch.tensor(first, dtype=torch.bool)
         self._stages = len(stages)
+        kinds = {
+            self._ratings: self._rating,
+            self._probits: self._probit,
+            self._ties: self._tie,
+            self._choices: self._option,
+        }
+        self._present = [terms for terms, design in kinds.items() if len(design)]
 
     def _design(self, rows: Sequence[Sequence[tuple[int, float]]]) -> Tensor:
         """Linear predictors as rows over the unknowns, each by its non-zero weights."""
         design = torch.zeros(len(rows), self._dimensions, dtype=torch.float64)
-        for number, row in enumerate(rows):
-            for place, weight in row:
-                design[number, place] += weight
+        cells = [(number, place, weight) for number, row in enumerate(rows) for place, weight in row]
+        if cells:
+            numbers, places, weights = zip(*cells, strict=True)
+            design[list(numbers), list(places)] = torch.tensor(weights, dtype=torch.float64)
         return design
 
     def __call__(self, unknowns: Tensor) -> Terms:
         """The log likelihood at utilities and offsets (D,)."""
-        parts = [self._ratings(unknowns), self._probits(unknowns), self._ties(unknowns), self._choices(unknowns)]
+        parts = [terms(unknowns) for terms in self._present]
         return Terms(
             sum(part.value for part in parts),
-            torch.stack([part.gradient for part in parts]).sum(0),
-            torch.stack([part.curvature for part in parts]).sum(0),
+            sum((part.gradient for part in parts), torch.zeros(self._dimensions, dtype=torch.float64)),
+            sum((part.curvature for part in parts), torch.zeros(2 * (self._dimensions,), dtype=torch.float64)),
         )
 
     def _ratings(self, unknowns: Tensor) -> Terms:

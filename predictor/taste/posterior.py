@@ -24,7 +24,8 @@ _THRESHOLD_VARIANCE = 0.1
 """Of how much somebody has to like an image to say so: a standard deviation of a third of the scale."""
 
 _ITERATIONS = 100
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7
+"""Of the last step, in units of the scale: the next one, by which the mode is off, would be about its square."""
 _SMALLEST_STEP = 1e-4
 
 
