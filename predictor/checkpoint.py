@@ -54,6 +54,20 @@ def checkpoint_fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def exact_table(file: Path, schema: pa.Schema) -> pa.Table:
+    """A table of a checkpoint that has to have just these columns.
+
+    Raises
+    ------
+    ValueError
+        It has others.
+    """
+    table = pq.ParquetFile(file).read()  # read_table imports pandas
+    if not table.schema.equals(schema):
+        raise ValueError(f"{file.name} has the columns {', '.join(table.column_names)}, not {', '.join(schema.names)}")
+    return table
+
+
 def checkpoint_users(folder: Path) -> pa.Table:
     """The users of a checkpoint: user_id and demographics.
 

@@ -180,6 +180,7 @@ def enroll(
     ValueError
         An image cannot be read, or as of `PamelaPredictor.enroll`.
     """
+    predictor.people.check(user_id, demographics or {}, update=update)
     images = predictor.encoders.encode_files(answered.files, answered.prompts, answered._described(), progress)
     return predictor.enroll(user_id, images, answered.answers, demographics=demographics, update=update)
 

@@ -29,28 +29,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import (
-    LEARNT_COLUMNS,
-    checkpoint_card,
-    checkpoint_categories,
-    checkpoint_folder,
-)
+from predictor.checkpoint import LEARNT_COLUMNS, checkpoint_card, checkpoint_categories, checkpoint_folder, exact_table
 from predictor.data.folders import replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
 from predictor.error_messages import first_line
 from predictor.people import evidence_table, starter_table
+from predictor.people.enrolled import People
 from predictor.people.person import Person, mean_person
-from predictor.people.users import check_name, profile, profile_weights, row_of, typed, unpacked
+from predictor.people.users import unpacked
 from predictor.taste.evidence import Answer, Evidence
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
-from predictor.taste.posterior import Posterior, infer, prior, spread
+from predictor.taste.posterior import Posterior, prior, spread
 from predictor.taste.preference import Preference, preference
 from predictor.taste.question import next_question
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
-from predictor.transformer.tensor_file import save_tensors
+from predictor.transformer.tensor_file import load_strictly, save_tensors
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 
@@ -106,14 +102,14 @@ class PamelaPredictor:
             config = json.loads((folder / "config.json").read_text("utf-8"))
             model, taste = PamelaModel(_config(ModelConfig, config)), Taste(_config(TasteConfig, config))
             weights = load_file(folder / "model.safetensors")
-            _load(model, "model", weights)
-            _load(taste, "taste", weights)
+            load_strictly(model, "model", weights)
+            load_strictly(taste, "taste", weights)
             users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
             known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
             _check_lengths(users, "taste", taste.config.rank)
             _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
-            evidence = _table(folder / "evidence.parquet", evidence_table.SCHEMA)
-            starter = _table(folder / "starter.parquet", starter_table.SCHEMA)
+            evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
+            starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
             names = EncoderNames(
                 image=config["image_encoder"],
                 text=config["text_encoder"],
@@ -198,9 +194,7 @@ class PamelaPredictor:
         ValueError
             The checkpoint does not know this user.
         """
-        if user_id not in self._row:
-            raise ValueError(f"unknown user {user_id!r}; the checkpoint knows {', '.join(self.user_ids[:12])}")
-        row = self._row[user_id]
+        row = self._row[user_id] if user_id in self._row else self.people.row(user_id)
         taste = self.users["taste"][row].as_py()
         factor = self.users["factor"][row]
         return Person(
@@ -317,16 +311,17 @@ class PamelaPredictor:
     def ask(
         self, candidates: Images | None = None, user: str | Person = "*", *, size: int = 1, seed: int = 0
     ) -> list[int]:
-        """Which image, pair or set of images to show a person next; rows of the candidates.
+        """Which image, pair or set of images to show a person next: rows of the candidates.
 
-        Images of the starter set come first, those that training found to tell most. Without any that were not
-        answered about yet, and for questions of several images, it is what should improve the ranking most. With
-        10,000 candidates the choice takes milliseconds, beside what their encoding takes.
+        The answer is the question that should improve the person's ranking of the candidates most; among 10,000 it is
+        found in milliseconds, beside what their encoding takes. Without candidates it is the next images of the
+        starter set, which training found to tell most of its people; rows are then those of `starter`, which names
+        their files.
 
         Parameters
         ----------
         candidates
-            The images that may be shown, as of `encode`; by default those of `starter`, which names their files.
+            The images that may be shown and are to be ranked, as of `encode`.
         size
             1 for an image to rate or to like, 2 for a pair, more for a choice among so many.
         seed
@@ -338,20 +333,15 @@ class PamelaPredictor:
             The user is unknown or a group, or fewer candidates than `size` are left.
         """
         person = self._who(user)
-        known = evidence_table.evidence_of(self.evidence, person.name, rank=self.taste.config.rank)
+        known = self.people.said_by(person.name, rank=self.taste.config.rank)
         ids = self.starter["id"].to_pylist() if candidates is None else evidence_table.image_ids(candidates)
-        answered = set(known.ids)
-        askable = np.array([row for row, name in enumerate(ids) if name not in answered], np.intp)
+        askable = np.flatnonzero(~np.isin(ids, known.ids))
         if len(askable) < size:
             raise ValueError(f"{len(askable)} images are left to ask {person.name!r} about; give {size} or more")
-        if size == 1 and (place := self._next_starter(ids, answered)) is not None:
-            return [place]
-        features = (
-            starter_table.features_of(self.starter, self.taste.config.rank)
-            if candidates is None
-            else self.taste.features(candidates)
-        )
+        if candidates is None:
+            return askable[:size].tolist()
         rng = np.random.default_rng([seed, len(known.answers), 0xA5])
+        features = self.taste.features(candidates)
         return next_question(self.taste, self._posterior(person), features, askable, size=size, rng=rng)
 
     def enroll(
@@ -378,23 +368,19 @@ class PamelaPredictor:
             The name is empty, taken or (with `update`) unknown or of training; there is no answer; or a demographic
             column is not one of the checkpoint's.
         """
-        check_name(user)
-        known = self._enrolled_row(user) if update else self._new_row(user)
         if not answers:
             raise ValueError(f"no answer to enrol {user!r} by; give at least one")
+        ids = evidence_table.image_ids(images)
+        used = list(dict.fromkeys(ids[image] for answer in answers for image in answer.shown))
+        rows = [used.index(name) if name in used else -1 for name in ids]
+        seen = images[[ids.index(name) for name in used]]
         said = Evidence(
-            answers=tuple(answers), ids=evidence_table.image_ids(images), features=self.taste.features(images)
+            answers=tuple(answer.relabelled(rows) for answer in answers),
+            ids=tuple(used),
+            features=self.taste.features(seen),
         )
-        before = evidence_table.evidence_of(self.evidence, user, rank=self.taste.config.rank)
-        joined = before.joined(_without_unused(said))
-        row = row_of(
-            user, infer(self.taste, joined), self._profile(known, before, images, answers), len(joined.answers)
-        )
-        given = typed(self.users.schema, demographics or {})
-        added = pa.Table.from_pylist([{**known, **given, **row}], self.users.schema)
-        rest = self._without(user)
-        own = evidence_table.rows_of(user, joined)
-        return rest.with_users(pa.concat_tables([rest.users, added]), pa.concat_tables([rest.evidence, own]))
+        vectors = seen.image.numpy()
+        return self._of(self.people.with_answers(user, said, vectors, self.taste, demographics or {}, update=update))
 
     def forget(self, user: str) -> "PamelaPredictor":
         """The predictor without an enrolled person: neither what they answered nor what was inferred of it is left.
@@ -404,8 +390,7 @@ class PamelaPredictor:
         ValueError
             The user is unknown, or of the training ratings, which also shaped the weights.
         """
-        self._enrolled_row(user)
-        return self._without(user)
+        return self._of(self.people.without(user))
 
     def spread(self, images: Images, person: Person) -> Tensor:
         """Rows (len(images), rank + 1) whose inner products are the covariances of a person's scores.
@@ -493,51 +478,13 @@ class PamelaPredictor:
             raise ValueError(f"{person.name!r} is a mean of people, whose uncertainty is not known; name a person")
         return Posterior(taste=person.taste.double(), level=person.level, factor=person.factor)
 
-    def _next_starter(self, ids: Sequence[str], answered: set[str]) -> int | None:
-        """The row of the next image of the starter list of which most are among the candidates."""
-        place = {name: row for row, name in enumerate(ids)}
-        lists: dict[int, list[str]] = {}
-        for number, name in zip(self.starter["list"].to_pylist(), self.starter["id"].to_pylist(), strict=True):
-            if name in place:
-                lists.setdefault(number, []).append(name)
-        longest = max(lists.values(), key=len, default=[])
-        return next((place[name] for name in longest if name not in answered), None)
+    @property
+    def people(self) -> People:
+        """Everybody the checkpoint knows, and what the enrolled ones said."""
+        return People(users=self.users, evidence=self.evidence, trained=self.model.config.users)
 
-    def _new_row(self, user: str) -> dict[str, Any]:
-        if user in self._row:
-            raise ValueError(
-                f"--user {user}: is in the checkpoint already; name the new person otherwise, or add to what they "
-                "answered by --update"
-            )
-        return {}
-
-    def _enrolled_row(self, user: str) -> dict[str, Any]:
-        """The row of a person who was enrolled."""
-        if user not in self._row:
-            raise ValueError(f"unknown user {user!r}; the checkpoint knows {', '.join(self.user_ids[:12])}")
-        if self._row[user] < self.model.config.users:
-            raise ValueError(
-                f"--user {user}: is of the training ratings, which also shaped the model; change the dataset, and "
-                "train again"
-            )
-        return self.users.slice(self._row[user], 1).to_pylist()[0]
-
-    def _profile(
-        self, known: Mapping[str, Any], before: Evidence, images: Images, answers: Sequence[Answer]
-    ) -> NDArray[np.float64]:
-        """The profile by all answers; of earlier ones their profile and its weight are kept."""
-        weight = profile_weights(answers, len(images))
-        earlier = float(profile_weights(before.answers, len(before.ids)).sum())
-        vectors = images.image.numpy()
-        if earlier > 0:
-            vectors = np.concatenate([vectors, np.array([known["profile"]], np.float32)])
-            weight = np.append(weight, earlier)
-        return profile(vectors, weight)
-
-    def _without(self, user: str) -> "PamelaPredictor":
-        users = self.users.filter(pa.array([name != user for name in self.user_ids]))
-        others = pa.array([name != user for name in self.evidence["user_id"].to_pylist()], pa.bool_())
-        return self.with_users(users, self.evidence.filter(others))
+    def _of(self, people: People) -> "PamelaPredictor":
+        return self.with_users(people.users, people.evidence)
 
     def _user_embedding(self, row: int) -> Tensor | None:
         rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
@@ -570,45 +517,10 @@ def _config(kind: type[Config], config: Mapping[str, Any]) -> Config:
     return kind(**typed)
 
 
-def _load(module: torch.nn.Module, section: str, weights: Mapping[str, Tensor]) -> None:
-    """Strictly: a weight that is missing, unknown or of another shape or type is an error."""
-    expected = module.state_dict()
-    own = {name.removeprefix(f"{section}."): value for name, value in weights.items() if name.startswith(f"{section}.")}
-    for name in sorted(expected.keys() | own.keys()):
-        have, want = own.get(name), expected.get(name)
-        if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
-            described = [f"{tuple(t.shape)} {t.dtype}" if t is not None else "nothing" for t in (have, want)]
-            raise ValueError(
-                f"{section}.{name}: config.json asks for {described[1]}, model.safetensors has {described[0]}"
-            )
-    module.load_state_dict(own)
-
-
-def _table(path: Path, schema: pa.Schema) -> pa.Table:
-    table = pq.ParquetFile(path).read()
-    if not table.schema.equals(schema):
-        raise ValueError(f"{path.name} has the columns {', '.join(table.column_names)}, not {', '.join(schema.names)}")
-    return table
-
-
 def _check_lengths(users: pa.Table, column: str, length: int) -> None:
     lengths = {len(own) for own in users[column] if own.is_valid}
     if lengths - {length}:
         raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
-
-
-def _without_unused(evidence: Evidence) -> Evidence:
-    """Without images that no answer is about, and the same image only once."""
-    used = sorted({image for answer in evidence.answers for image in answer.shown})
-    first = {evidence.ids[image]: image for image in reversed(used)}
-    kept = sorted(first.values())
-    moved = {image: kept.index(first[evidence.ids[image]]) for image in used}
-    rows = [moved.get(image, -1) for image in range(len(evidence.ids))]
-    return Evidence(
-        answers=tuple(answer.relabelled(rows) for answer in evidence.answers),
-        ids=tuple(evidence.ids[image] for image in kept),
-        features=evidence.features[kept],
-    )
 
 
 def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
-import torch
 
 from predictor.encoders.encoding import Images
 from predictor.people.evidence_table import image_ids
@@ -43,9 +42,3 @@ def starter_table(lists: Sequence[Sequence[int]], table: pa.Table, images: Image
                 }
             )
     return pa.Table.from_pylist(rows, SCHEMA)
-
-
-def features_of(table: pa.Table, rank: int) -> ImageFeatures:
-    """What a taste weighs of the table's images, in the order of its rows."""
-    values = torch.tensor(table["features"].to_pylist(), dtype=torch.float64).reshape(len(table), rank)
-    return ImageFeatures(generic=torch.tensor(table["generic"].to_pylist(), dtype=torch.float64), values=values)

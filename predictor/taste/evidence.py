@@ -138,7 +138,7 @@ def answer_of(shown: tuple[int, ...], chosen: int | None, worst: int | None = No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that one person answered, with what a taste weighs of the images; ids are the same for the same image."""
+    """All that one person answered, with what a taste weighs of the images, each there once, under an id of its own."""
 
     answers: tuple[Answer, ...]
     ids: tuple[str, ...]
