@@ -36,6 +36,7 @@ from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
 from predictor.error_messages import first_line
 from predictor.people import evidence_table, starter_table
+from predictor.people.catalogue import Catalogue
 from predictor.people.enrolled import People
 from predictor.people.person import Person, mean_person
 from predictor.people.users import unpacked
@@ -308,20 +309,23 @@ class PamelaPredictor:
         one, tie, other = (float(part[0]) for part in ends)
         return Preference(first=one, tie=tie, second=other)
 
+    def catalogue(self, images: Images) -> Catalogue:
+        """Images to ask about, as of `encode`."""
+        return Catalogue(ids=evidence_table.image_ids(images), features=self.taste.features(images))
+
     def ask(
-        self, candidates: Images | None = None, user: str | Person = "*", *, size: int = 1, seed: int = 0
+        self, candidates: Catalogue | None = None, user: str | Person = "*", *, size: int = 1, seed: int = 0
     ) -> list[int]:
         """Which image, pair or set of images to show a person next: rows of the candidates.
 
-        The answer is the question that should improve the person's ranking of the candidates most; among 10,000 it is
-        found in milliseconds, beside what their encoding takes. Without candidates it is the next images of the
-        starter set, which training found to tell most of its people; rows are then those of `starter`, which names
-        their files.
+        The question is the one that should improve the person's ranking of the candidates most; among 10,000 it is
+        found in milliseconds. Without candidates it is the next images of the starter set, which training found to tell
+        most of its people; rows are then those of `starter`, which names their files.
 
         Parameters
         ----------
         candidates
-            The images that may be shown and are to be ranked, as of `encode`.
+            The images that may be shown and are to be ranked, as of `catalogue`.
         size
             1 for an image to rate or to like, 2 for a pair, more for a choice among so many.
         seed
@@ -334,15 +338,15 @@ class PamelaPredictor:
         """
         person = self._who(user)
         known = self.people.said_by(person.name, rank=self.taste.config.rank)
-        ids = self.starter["id"].to_pylist() if candidates is None else evidence_table.image_ids(candidates)
-        askable = np.flatnonzero(~np.isin(ids, known.ids))
+        ids = self.starter["id"].to_pylist() if candidates is None else candidates.ids
+        answered = set(known.ids)
+        askable = np.array([row for row, name in enumerate(ids) if name not in answered], np.intp)
         if len(askable) < size:
             raise ValueError(f"{len(askable)} images are left to ask {person.name!r} about; give {size} or more")
         if candidates is None:
             return askable[:size].tolist()
         rng = np.random.default_rng([seed, len(known.answers), 0xA5])
-        features = self.taste.features(candidates)
-        return next_question(self.taste, self._posterior(person), features, askable, size=size, rng=rng)
+        return next_question(self.taste, self._posterior(person), candidates.features, askable, size=size, rng=rng)
 
     def enroll(
         self,

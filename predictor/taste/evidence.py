@@ -124,8 +124,8 @@ def answer_of(shown: tuple[int, ...], chosen: int | None, worst: int | None = No
     """
     if len(shown) == 1:
         _check_among("chosen", chosen, shown)
-        if worst not in (None, *shown) or (worst is not None and chosen is not None):
-            raise ValueError("of a single image, chosen is that image or empty, and worst is empty")
+        if worst is not None:
+            raise ValueError("a single image has no worst; leave both empty for a dislike")
         return Like(image=shown[0], liked=chosen is not None)
     if len(shown) == 2:
         if chosen is not None and chosen == worst:

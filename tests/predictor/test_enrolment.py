@@ -12,10 +12,17 @@ from PIL import Image
 from predictor.adaptation import Adaptation, Context
 from predictor.data.dataset import read_dataset
 from predictor.data.rating_scale import RatingScale
-from predictor.enrolment import AnsweredImages, enroll, read_person, read_ratings
+from predictor.enrolment import (
+    AnsweredImages,
+    enroll,
+    read_choices_of_files,
+    read_likes,
+    read_person,
+    read_ratings,
+)
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
-from predictor.taste.evidence import Rating
+from predictor.taste.evidence import Choice, Like, Pair, Rating
 
 Table = Callable[[str], Path]
 
@@ -163,6 +170,64 @@ def test_a_table_gives_files_from_its_own_folder_scaled_ratings_and_prompts(data
 def test_a_table_that_does_not_fit_is_refused_with_its_row(table: Table, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_ratings(table(text), RatingScale(1, 7))
+
+
+def test_ratings_in_a_corner_of_the_default_scale_are_questioned(table: Table) -> None:
+    file = table("image,rating\n" + "".join(f"{n:03d}.png,{1 + n % 7}\n" for n in range(8)))
+    with pytest.raises(
+        ValueError, match=r"ratings are from 1 to 7, in a corner of the scale 0 to 100; give theirs by --"
+    ):
+        read_ratings(file)
+    assert len(read_ratings(file, RatingScale(0, 100)).answers) == 8
+
+
+def test_likes_are_yes_or_no(table: Table) -> None:
+    read = read_likes(table("image,liked\n001.png,1\n002.png,No\n003.png,TRUE\n"))
+    assert [answer.liked for answer in read.answers if isinstance(answer, Like)] == [True, False, True]
+    with pytest.raises(
+        ValueError, match="row 2: liked must be 1 or 0, yes or no, true or false, got '2'; row 3: no such"
+    ):
+        read_likes(table("image,liked\n001.png,2\nnowhere.png,1\n"))
+
+
+def test_choices_are_of_paths_from_the_tables_own_folder(table: Table, dataset: Path) -> None:
+    read = read_choices_of_files(
+        table("shown,chosen,worst\n001.png 002.png 003.png,002.png,001.png\n004.png,004.png,\n")
+    )
+    assert read.files == [dataset / f"00{n}.png" for n in (1, 2, 3, 4)]
+    assert read.answers == [Choice(shown=(0, 1, 2), best=1, worst=0), Like(image=3, liked=True)]
+    with pytest.raises(ValueError, match=r"row 2: no such image 'x\.png' \(paths are from /.*; one with a space needs"):
+        read_choices_of_files(table("shown,chosen\nx.png 002.png,002.png\n"))
+
+
+def test_metadata_and_prompts_count_as_in_training(
+    predictor: PamelaPredictor, table: Table, pictures: list[Image.Image]
+) -> None:
+    rows = [f"00{n}.png,{1 + n},fog" for n in range(6)]
+    plain = enroll(predictor, "ada", read_ratings(table("image,rating,prompt\n" + "\n".join(rows)), RatingScale(1, 7)))
+    text = "image,rating,prompt,style\n" + "\n".join(f"{row},soft" for row in rows)
+    described = enroll(predictor, "ada", read_ratings(table(text), RatingScale(1, 7)))
+    assert not np.array_equal(plain.score(pictures, user="ada"), described.score(pictures, user="ada"))
+    images = predictor.encode(pictures, prompts=["fog"] * 6, metadata=[{"style": "soft"}] * 6)
+    by_hand = predictor.enroll("ada", images, [Rating(image=n, rating=n / 6) for n in range(6)])
+    assert np.allclose(by_hand.score(pictures, user="ada"), described.score(pictures, user="ada"), atol=1e-6)
+
+
+def test_a_person_of_a_dataset_is_enrolled_as_it_describes_the_images(
+    predictor: PamelaPredictor, dataset: Path, pictures: list[Image.Image]
+) -> None:
+    (dataset / "choices.csv").write_text("user_id,shown,chosen\nu02,001 002,002\nu02,003,\n", "utf-8")
+    data = read_dataset(dataset)
+    answered, _ = read_person(dataset, "u02")
+    described = data.images.to_pylist()
+    assert [row["style"] for row in answered.metadata] == [
+        described[data.image_paths.index(Path(file))]["style"] for file in answered.files
+    ]
+    assert [type(answer) for answer in answered.answers[-2:]] == [Pair, Like]
+    assert len(answered.answers) == int((data.user == 1).sum()) + 2
+    twin = enroll(predictor, "twin", answered)
+    theirs, generic = (twin.score(pictures, user=user) for user in ("twin", "*"))
+    assert not np.array_equal(theirs, generic)
 
 
 @pytest.mark.parametrize(("low", "high"), [(7, 1), (3, 3)])
