@@ -294,7 +294,7 @@ def enroll(
 
     steer-batch --users ada --prompts prompts.txt --predictor with_ada
     """
-    from predictor.checkpoint import checkpoint_folder
+    from predictor.checkpoint import checkpoint_categories, checkpoint_folder
     from predictor.data.output_folder import output_folder
     from predictor.data.rating_scale import RatingScale
     from predictor.enrolment import enroll as add
@@ -310,14 +310,14 @@ def enroll(
     with output_folder(out), _progress() as advance:
         if out.resolve() != folder.resolve():
             _refuse_nonempty(out)
-        known, said = {}, []
+        known, said, categories = {}, [], checkpoint_categories(folder)
         if ratings is not None and ratings.is_dir():
             answered, known = read_person(ratings, user)
             said.append(answered)
         elif ratings is not None:
-            said.append(read_ratings(ratings, chosen))
+            said.append(read_ratings(ratings, chosen, metadata=categories))
         said += [] if choices is None else [read_choices_of_files(choices)]
-        said += [] if likes is None else [read_likes(likes)]
+        said += [] if likes is None else [read_likes(likes, metadata=categories)]
         predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         known = {name: known[name] for name in demographic_columns(predictor.users.schema) if name in known}
         answered = reduce(lambda one, other: one.joined(other), said)

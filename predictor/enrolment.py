@@ -4,7 +4,7 @@ Owns how a person's ratings, likes and choices are read from tables and from a d
 left to `PamelaPredictor.enroll`; nothing is trained.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -52,15 +52,15 @@ class AnsweredImages:
         return self.metadata or [{}] * len(self.files)
 
 
-def read_ratings(file: Path, scale: RatingScale | None = None) -> AnsweredImages:
+def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Collection[str] = ()) -> AnsweredImages:
     """Read a table with columns image (a path, from the table's own folder) and rating, and optionally prompt.
-
-    Further columns are metadata of the images.
 
     Parameters
     ----------
     scale
         0 to 100 by default, which is questioned where all ratings lie in a corner of it.
+    metadata
+        Further columns that describe the images, such as the checkpoint's `categories`; others are left out.
 
     Raises
     ------
@@ -83,10 +83,10 @@ def read_ratings(file: Path, scale: RatingScale | None = None) -> AnsweredImages
     if scale is None and (odd := _DEFAULT.question([low + value * (high - low) for value in values])):
         raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
     answers = [Rating(image=row, rating=value) for row, value in enumerate(values)]
-    return _described(table, files, answers, said="rating")
+    return _described(table, files, answers, metadata)
 
 
-def read_likes(file: Path) -> AnsweredImages:
+def read_likes(file: Path, *, metadata: Collection[str] = ()) -> AnsweredImages:
     """Read a table with columns image (a path, from the table's own folder) and liked (yes or no, 1 or 0).
 
     Raises
@@ -102,7 +102,7 @@ def read_likes(file: Path) -> AnsweredImages:
     table = read_table(file, required=["image", "liked"], text=["liked"])
     files, values = _said_of_images(file, table, "liked", "answered", liked)
     answers = [Like(image=row, liked=value) for row, value in enumerate(values)]
-    return _described(table, files, answers, said="liked")
+    return _described(table, files, answers, metadata)
 
 
 def read_choices_of_files(file: Path) -> AnsweredImages:
@@ -208,8 +208,9 @@ def _said_of_images(file: Path, table: pa.Table, column: str, said: str, read: A
     return files, values
 
 
-def _described(table: pa.Table, files: Sequence[Path], answers: Sequence[Answer], *, said: str) -> AnsweredImages:
+def _described(
+    table: pa.Table, files: Sequence[Path], answers: Sequence[Answer], metadata: Collection[str]
+) -> AnsweredImages:
     prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
-    rest = [name for name in table.column_names if name not in ("image", "prompt", said)]
-    metadata = table.select(rest).to_pylist() if rest else []
-    return AnsweredImages(files=files, answers=answers, prompts=prompts, metadata=metadata)
+    described = table.select([name for name in table.column_names if name in metadata]).to_pylist()
+    return AnsweredImages(files=files, answers=answers, prompts=prompts, metadata=described)

@@ -7,7 +7,7 @@ is an error that names the row. To import data with errors, and list them, is le
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,18 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     users = read_table(find_table(folder, "users"), required=["user_id"])
     images = read_table(find_table(folder, "images"), required=["image_id", "file"])
     chosen_file = find_table(folder, "choices", optional=True)
-    ratings_file = find_table(folder, "ratings", optional=chosen_file is not None)
-    ratings = (
-        _NO_RATINGS if ratings_file is None else read_table(ratings_file, required=["user_id", "image_id", "rating"])
+    found = find_table(folder, "ratings", optional=chosen_file is not None)
+    ratings_file = folder / "ratings.csv" if found is None else found
+    ratings = _NO_RATINGS if found is None else read_table(found, required=["user_id", "image_id", "rating"])
+    user, image = _all_of(
+        lambda: _index(ratings_file, ratings, "user_id", users),
+        lambda: _index(ratings_file, ratings, "image_id", images),
     )
-    ratings_file = ratings_file or folder / "ratings.csv"
-    user = _index(ratings_file, ratings, "user_id", users)
-    image = _index(ratings_file, ratings, "image_id", images)
-    _refuse_repeated(ratings_file, ratings, user, image)
-    split = _splits(ratings_file, ratings, user, image, seed)
+    rating, split, _ = _all_of(
+        lambda: _scaled(ratings_file, ratings, low, high),
+        lambda: _splits(ratings_file, ratings, user, image, seed),
+        lambda: _refuse_repeated(ratings_file, ratings, user, image),
+    )
     return Dataset(
         name=str(about["name"]),
         image_paths=tuple(image_paths(folder, images)),
@@ -98,7 +101,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
         images=images,
         user=user,
         image=image,
-        rating=_scaled(ratings_file, ratings, low, high),
+        rating=rating,
         split=split,
         training_digests={str(about["name"]): _digest(ratings, split == "train")},
         choices=() if chosen_file is None else _choices(chosen_file, users, images),
@@ -216,6 +219,25 @@ def _moved(choice: ShownImages, users: int, images: int) -> ShownImages:
     chosen, worst = (None if row is None else row + images for row in (choice.chosen, choice.worst))
     shown = tuple(row + images for row in choice.shown)
     return replace(choice, user=choice.user + users, shown=shown, chosen=chosen, worst=worst)
+
+
+def _all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """What the steps give; their faults are told together.
+
+    Raises
+    ------
+    ValueError
+        A step raised one.
+    """
+    results, faults = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(faults))
+    return results
 
 
 def _digest(ratings: pa.Table, chosen: NDArray[np.bool_]) -> str:

@@ -206,7 +206,8 @@ def test_metadata_and_prompts_count_as_in_training(
     rows = [f"00{n}.png,{1 + n},fog" for n in range(6)]
     plain = enroll(predictor, "ada", read_ratings(table("image,rating,prompt\n" + "\n".join(rows)), RatingScale(1, 7)))
     text = "image,rating,prompt,style\n" + "\n".join(f"{row},soft" for row in rows)
-    described = enroll(predictor, "ada", read_ratings(table(text), RatingScale(1, 7)))
+    read = read_ratings(table(text), RatingScale(1, 7), metadata=predictor.categories)
+    described = enroll(predictor, "ada", read)
     assert not np.array_equal(plain.score(pictures, user="ada"), described.score(pictures, user="ada"))
     images = predictor.encode(pictures, prompts=["fog"] * 6, metadata=[{"style": "soft"}] * 6)
     by_hand = predictor.enroll("ada", images, [Rating(image=n, rating=n / 6) for n in range(6)])

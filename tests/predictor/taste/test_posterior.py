@@ -182,7 +182,7 @@ def test_a_pair_and_its_mirror_are_the_same(seed: int, preferred: int | None) ->
     taste, features = some_taste(seed=seed), some_features(seed=seed)
     pairs = [Pair(first=a, second=b, preferred=preferred) for a, b in ((0, 1), (1, 0))]
     found = [infer(taste, evidence([pair], features)).taste for pair in pairs]
-    assert torch.allclose(*found, atol=1e-9)
+    assert torch.allclose(found[0], found[1], atol=1e-9)
 
 
 @settings(max_examples=30)

@@ -33,9 +33,8 @@ def test_expected_accuracy_is_what_simulated_answers_give(mean: float, variance:
     moved = mean + rng.normal(0, explained**0.5, 40_000)  # the expected difference after the answer
     truth = moved + rng.normal(0, (variance - explained) ** 0.5, 40_000)
     simulated = np.mean((truth > 0) == (moved > 0))
-    found = expected_accuracy(
-        *(torch.tensor([v], dtype=torch.float64) for v in (mean, variance)), torch.tensor([[explained]]).double()
-    )
+    now = torch.tensor([[mean], [variance]], dtype=torch.float64)
+    found = expected_accuracy(now[0], now[1], torch.tensor([[explained]], dtype=torch.float64))
     assert float(found[0]) == pytest.approx(simulated, abs=0.05)  # nine nodes, and a kink
 
 
