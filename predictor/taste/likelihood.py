@@ -71,7 +71,8 @@ class Likelihood:
         self._tie = self._design([((p.first, 1 / self._spread), (p.second, -1 / self._spread)) for p in tied])
         stages = [stage for answer in answers if isinstance(answer, Choice | Order) for stage in _stages(answer)]
         tau = (6 * noise) ** 0.5 / math.pi
-        self._option = self._design([((row, way / tau),) for way, rows in stages for row in rows])
+        self._option = torch.tensor([row for _, rows in stages for row in rows], dtype=torch.int64)
+        self._weight = torch.tensor([way / tau for way, rows in stages for _ in rows], dtype=torch.float64)
         self._stage = torch.tensor([n for n, (_, rows) in enumerate(stages) for _ in rows], dtype=torch.int64)
         first = [place == 0 for _, rows in stages for place in range(len(rows))]
         self._chosen = torch.tensor(first, dtype=torch.bool)
@@ -133,17 +134,19 @@ class Likelihood:
         )
 
     def _choices(self, unknowns: Tensor) -> Terms:
-        design, stage, count = self._option, self._stage, self._stages
-        utility = design @ unknowns
-        highest = torch.full((count,), -torch.inf, dtype=torch.float64).scatter_reduce(0, stage, utility, "amax")
-        weight = torch.exp(utility - highest[stage])
-        total = torch.zeros(count, dtype=torch.float64).index_add(0, stage, weight)
-        share = weight / total[stage]
-        mean = torch.zeros(count, design.shape[1], dtype=torch.float64).index_add(0, stage, share[:, None] * design)
+        option, weight, stage = self._option, self._weight, self._stage
+        utility = weight * unknowns[option]
+        highest = torch.full((self._stages,), -torch.inf, dtype=torch.float64).scatter_reduce(0, stage, utility, "amax")
+        odds = torch.exp(utility - highest[stage])
+        total = torch.zeros(self._stages, dtype=torch.float64).index_add(0, stage, odds)
+        share = odds / total[stage]
+        nothing = torch.zeros(self._dimensions, dtype=torch.float64)
+        mean = torch.zeros(self._stages, self._dimensions, dtype=torch.float64)
+        mean[stage, option] = share * weight  # a stage has every option once
         return Terms(
             float((utility - highest[stage])[self._chosen].sum() - total.log().sum()),
-            design.T @ (self._chosen.double() - share),
-            design.T @ (share[:, None] * design) - mean.T @ mean,
+            nothing.index_add(0, option, weight * (self._chosen.double() - share)),
+            torch.diag(nothing.index_add(0, option, share * weight**2)) - mean.T @ mean,
         )
 
 

@@ -100,16 +100,20 @@ class Bench:
     def scores(self, person: Stranger, known: Posterior) -> NDArray[np.float64]:
         return person.base + (self.features.values[person.judged] @ known.taste).numpy() + known.level
 
-    def srocc(self, person: Stranger, answers: list[Answer]) -> float:
+    def few(self, person: Stranger, answers: list[Answer]) -> Posterior:
+        """From answers, with only the images that they are about."""
         used = sorted({place for answer in answers for place in answer.shown})
         places = {place: row for row, place in enumerate(used)}
         rows = [places.get(place, -1) for place in range(len(person.askable))]
-        few = Evidence(
+        evidence = Evidence(
             answers=tuple(answer.relabelled(rows) for answer in answers),
             ids=tuple(map(str, used)),
             features=self.features[torch.from_numpy(person.askable[used])],
         )
-        return srocc(person.rating, self.scores(person, infer(self.taste, few)))
+        return infer(self.taste, evidence)
+
+    def srocc(self, person: Stranger, answers: list[Answer]) -> float:
+        return srocc(person.rating, self.scores(person, self.few(person, answers)))
 
 
 def ratings(person: Stranger, order: NDArray[np.intp], k: int, _: int) -> list[Answer]:
@@ -250,10 +254,9 @@ def speed_lines(bench: Bench) -> Iterator[dict]:
 
     person = max(bench.people, key=lambda each: len(each.askable))
     choices = fours(person, person.order(0), min(30, len(person.askable) // 4), 0, kind="both")
-    yield {
-        "work": f"update by {len(choices)} choices of four",
-        "CPU ms": median_ms(lambda: bench.posterior(person, choices)),
-    }
+    for what, answer in (("ratings", ratings), ("pairs", pairs), ("choices of four", lambda *_: choices)):
+        made = answer(person, person.order(0), 30, 0)
+        yield {"work": f"update by {len(made)} {what}", "CPU ms": median_ms(partial(bench.few, person, made))}
     many = torch.from_numpy(rng.integers(0, len(bench.images), 10_000))
     features, known = bench.features[many], bench.posterior(person, choices[:5])
     for size in (1, 2, 4):
