@@ -198,7 +198,7 @@ def fit_taste(
         taste.basis.copy_(whiten @ torch.cat([(weights / spread)[:, None], components], 1))
         taste.offset.copy_(torch.cat([(fitted.mean() / spread)[None], offset]))
         features = taste.features(images[torch.from_numpy(rated)]).values
-        found = _learn_tastes(taste, features, ratings, image, image_effect, level, (mean - left_out_residual).numpy())
+        found = _learn_tastes(taste, features, ratings, image, image_effect, level, left_out_residual.numpy())
         return taste, found
 
 
@@ -276,7 +276,7 @@ def _learn_tastes(
     image: NDArray[np.intp],
     image_effect: NDArray[np.float64],
     level: NDArray[np.float64],
-    leave_one_out: NDArray[np.float64],
+    left_out: NDArray[np.float64],
 ) -> UserTastes:
     """Fit the tastes' covariance and the noise by expectation-maximisation; all users' posteriors.
 
@@ -292,14 +292,16 @@ def _learn_tastes(
         (R,), the row in `features` of each rating.
     image_effect, level
         (I,) and (U,), by `_two_way_means`.
-    leave_one_out
-        (I,), the prediction of each image's effect by a fit without its ratings.
+    left_out
+        (I,), each image's effect minus its prediction by a fit without its ratings.
     """
     user, rating = ratings.user, ratings.rating
     centred = rating - level[user]
     count = np.bincount(image)
-    noise = _noise(centred - image_effect[image], count[image], otherwise=taste.config.generic_error)
-    precision_ratio = noise / max(taste.config.generic_error, 1e-6)
+    # With the sampling noise in it: a prediction that is trusted more leaves more of what all like to the tastes.
+    error = max(float(np.mean(left_out**2)), 1e-6)
+    noise = _noise(centred - image_effect[image], count[image], otherwise=error)
+    precision_ratio, leave_one_out = noise / error, image_effect - left_out
     others = np.bincount(image, centred)[image] - centred
     residual = centred - (others + precision_ratio * leave_one_out[image]) / (count[image] - 1 + precision_ratio)
     raters = np.unique(user)
