@@ -15,12 +15,15 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from predictor.encoders.encoding import Images
-from predictor.predictor import PamelaPredictor, Person, mean_person
+from predictor.people.person import Person, mean_person
+from predictor.people.users import profile
+from predictor.predictor import PamelaPredictor
+from predictor.taste.evidence import Evidence, Rating
 from predictor.taste.hierarchical import ImageFeatures
+from predictor.taste.posterior import infer
 
 Rule = Literal["default", "paper", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -33,6 +36,11 @@ class Context:
     images: Images
     features: ImageFeatures
     rating: NDArray[np.float64]  # (K,)
+
+    @property
+    def evidence(self) -> Evidence:
+        answers = tuple(Rating(image=row, rating=rating) for row, rating in enumerate(self.rating.tolist()))
+        return Evidence(answers=answers, ids=tuple(map(str, range(len(answers)))), features=self.features)
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,8 @@ class Adaptation:
         if self.rule == "paper":
             interpolated = self._interpolate(profile(context.images.image.numpy(), context.rating))
             return replace(interpolated, name=unadapted.name, demographics=unadapted.demographics)
-        taste, level = self.predictor.taste.infer(context.features, torch.from_numpy(context.rating))
-        return replace(without_ratings, taste=taste, level=level)
+        found = infer(self.predictor.taste, context.evidence)
+        return replace(without_ratings, taste=found.taste, level=found.level, factor=found.factor)
 
     def _interpolate(self, own_profile: NDArray[np.float64]) -> Person:
         """Equation 1, applied to all that was learnt of the neighbours: embedding, taste and level."""
@@ -97,12 +105,3 @@ class Adaptation:
         profiles = np.array([p for p, seen in zip(users["profile"].to_pylist(), trained, strict=True) if seen])
         length = np.linalg.norm(profiles, axis=1, keepdims=True)
         return [self.predictor.person(name) for name in names], profiles / np.maximum(length, 1e-12)
-
-
-def profile(images: NDArray[np.float32], rating: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A user's profile: the mean of image vectors (K, D), weighted by their ratings (K,) (paper, section 3.2).
-
-    Zeros where no rating is above the lowest.
-    """
-    total = rating.sum()
-    return rating @ images.astype(np.float64) / total if total > 0 else np.zeros(images.shape[1])

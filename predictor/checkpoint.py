@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 
 from predictor.error_messages import first_line
 
-LEARNT_COLUMNS = ("profile", "n_ratings", "taste", "level")
+LEARNT_COLUMNS = ("profile", "n_ratings", "taste", "level", "factor")
 """Columns of users.parquet that were learnt from ratings; the others are user_id and demographics."""
 
-FILES = ("config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md")
+FILES = (
+    *("config.json", "model.safetensors", "users.parquet", "evidence.parquet", "starter.parquet"),
+    *("metrics.json", "README.md"),
+)
 
 
 def checkpoint_folder(path: str | Path) -> Path:
@@ -38,7 +41,8 @@ def checkpoint_folder(path: str | Path) -> Path:
             raise ValueError(f"{path}: neither a folder nor a hub id to be had: {first_line(error)}") from error
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder}: not a whole checkpoint, {', '.join(missing)} is missing")
+        earlier = "; made by an earlier version? train it again" if (folder / "config.json").is_file() else ""
+        raise ValueError(f"{folder}: not a whole checkpoint, {', '.join(missing)} is missing{earlier}")
     return folder
 
 
@@ -50,6 +54,20 @@ def checkpoint_fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def exact_table(file: Path, schema: pa.Schema) -> pa.Table:
+    """A table of a checkpoint that has to have just these columns.
+
+    Raises
+    ------
+    ValueError
+        It has others.
+    """
+    table = pq.ParquetFile(file).read()  # read_table imports pandas
+    if not table.schema.equals(schema):
+        raise ValueError(f"{file.name} has the columns {', '.join(table.column_names)}, not {', '.join(schema.names)}")
+    return table
+
+
 def checkpoint_users(folder: Path) -> pa.Table:
     """The users of a checkpoint: user_id and demographics.
 
@@ -59,10 +77,10 @@ def checkpoint_users(folder: Path) -> pa.Table:
         The table cannot be read.
     """
     try:
-        users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
+        file = pq.ParquetFile(folder / "users.parquet")  # read_table imports pandas
+        return file.read([name for name in file.schema_arrow.names if name not in LEARNT_COLUMNS])
     except pa.ArrowInvalid as error:
         raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
-    return users.drop_columns([name for name in LEARNT_COLUMNS if name in users.column_names])
 
 
 def checkpoint_categories(folder: Path) -> dict[str, list[str]]:

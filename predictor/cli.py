@@ -1,14 +1,14 @@
-"""The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, score, info.
+"""The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, forget, score, info.
 
 Only parses, words errors and prints; each command calls one function of the package. torch and what needs it are
 imported inside the commands, so that `--help` answers at once.
 """
 
 import csv
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,9 +55,20 @@ def simulate(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder of the unzipped release, or a dataset folder.")],
-    kind: Annotated[str, typer.Option(help="Its layout: pamela, lapis, para, or folder (ratings, users, images).")],
+    kind: Annotated[
+        str, typer.Option(help="The layout: pamela, lapis, para, folder (ratings, users, images), or table.")
+    ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    source: Annotated[
+        Path | None, typer.Argument(help="Folder of the unzipped release, or a dataset folder; not for a table.")
+    ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="Of --kind table: user_id, image (a file of --images) and rating.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Of --kind table: the folder of the images.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Of --kind table: lowest and highest rating there could be, LOW,HIGH.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits, where the release has none.", min=0)] = 0,
 ) -> None:
     """Make a dataset folder of released ratings; whatever is refused is listed in its import-report.json.
@@ -66,11 +77,24 @@ def import_(
     of `train` are published as Art 2.989 (17,698 ratings), Photorealism 3.255 (32,524), abstract 2.069 (3,289).
 
         steer-predictor import PAMELA --kind pamela --out my_dataset
+
+        steer-predictor import --kind table --ratings r.csv --images photos --scale 1,7 --out my_dataset
     """
-    from predictor.data.importing import REPORT, import_dataset
+    from predictor.data.importing import REPORT, TABLE, import_dataset, import_table
+    from predictor.data.rating_scale import RatingScale
 
     with _progress() as advance:
-        report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
+        if kind == TABLE:
+            if ratings is None or images is None or scale is None or source is not None:
+                raise ValueError(
+                    "--kind table takes --ratings FILE, --images FOLDER and --scale LOW,HIGH, and no source"
+                )
+            given = RatingScale.parse(scale)
+            report = import_table(ratings, images, out, scale=given, seed=seed, progress=advance)
+        else:
+            if source is None or not (ratings is images is scale is None):
+                raise ValueError(f"--kind {kind} takes the folder of the release, and none of a table's options")
+            report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"{out}: a dataset" + (f"; what was refused is in {out / REPORT}" if report.refused else ""))
@@ -237,14 +261,22 @@ def ablate(
 @app.command()
 def enroll(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
-    user: Annotated[str, typer.Option(help="Name of the new person.")],
-    ratings: Annotated[
-        Path, typer.Option(help="Table with image (a path) and rating; or a dataset folder that knows the person.")
-    ],
+    user: Annotated[str, typer.Option(help="Name of the person.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write; may be the same one.")],
+    ratings: Annotated[
+        Path | None,
+        typer.Option(help="Table with image (a path) and rating; or a dataset folder that knows the person."),
+    ] = None,
+    choices: Annotated[
+        Path | None,
+        typer.Option(help="Table with shown (paths, joined by a space in CSV), chosen, and optionally worst."),
+    ] = None,
+    likes: Annotated[Path | None, typer.Option(help="Table with image (a path) and liked (1 or 0).")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Add to what the person answered before.")] = False,
     scale: Annotated[
-        str, typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; a dataset has its own.")
-    ] = "0,100",
+        str | None,
+        typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; default 0,100; a dataset has its own."),
+    ] = None,
     demographic: Annotated[
         list[str] | None, typer.Option(help="A demographic of the person, such as age=31; repeatable.")
     ] = None,
@@ -252,35 +284,73 @@ def enroll(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
 ) -> None:
-    """Add a new person to a checkpoint, from a few images that they rated.
+    """Add a person to a checkpoint, from a few images that they rated, liked or chose among.
 
     steer-predictor enroll my_checkpoint --user ada --ratings ada.csv --scale 1,7 --out with_ada
+
+    steer-predictor enroll with_ada --user ada --choices more.csv --update --out with_ada
 
     steer-predictor enroll my_checkpoint --user p-1f0c2a --ratings my_dataset --out with_them
 
     steer-batch --users ada --prompts prompts.txt --predictor with_ada
     """
-    from predictor.checkpoint import checkpoint_folder
+    from predictor.checkpoint import checkpoint_categories, checkpoint_folder
     from predictor.data.output_folder import output_folder
-    from predictor.enrolment import demographic_columns, read_person, read_ratings
+    from predictor.data.rating_scale import RatingScale
     from predictor.enrolment import enroll as add
+    from predictor.enrolment import read_choices_of_files, read_likes, read_person, read_ratings
+    from predictor.people.users import demographic_columns
     from predictor.predictor import PamelaPredictor
 
+    if ratings is None and choices is None and likes is None:
+        raise ValueError(f"--user {user}: nothing to learn them by; give --ratings, --choices or --likes")
     folder = checkpoint_folder(checkpoint)
-    low, high = _scale(scale)
+    chosen = None if scale is None else RatingScale.parse(scale)
     given = dict(_key_value(text) for text in demographic or [])
     with output_folder(out), _progress() as advance:
         if out.resolve() != folder.resolve():
             _refuse_nonempty(out)
-        if ratings.is_dir():
-            rated, known = read_person(ratings, user)
-        else:
-            rated, known = read_ratings(ratings, low=low, high=high), {}
+        known, said, categories = {}, [], checkpoint_categories(folder)
+        if ratings is not None and ratings.is_dir():
+            answered, known = read_person(ratings, user)
+            said.append(answered)
+        elif ratings is not None:
+            said.append(read_ratings(ratings, chosen, metadata=categories))
+        said += [] if choices is None else [read_choices_of_files(choices)]
+        said += [] if likes is None else [read_likes(likes, metadata=categories)]
         predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         known = {name: known[name] for name in demographic_columns(predictor.users.schema) if name in known}
-        enrolled = add(predictor, user, rated, demographics={**known, **given}, progress=advance)
+        answered = reduce(lambda one, other: one.joined(other), said)
+        demographics = {**known, **given}
+        enrolled = add(predictor, user, answered, demographics=demographics, update=update, progress=advance)
         enrolled.save_pretrained(out)
-    typer.echo(f"{out}: knows {user} by {len(rated.rating)} ratings")
+    count = enrolled.users["n_ratings"][-1].as_py()
+    typer.echo(f"{out}: knows {user} by {count} answers")
+
+
+@app.command()
+def forget(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
+    user: Annotated[str, typer.Option(help="Name of a person who was enrolled.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write; may be the same one.")],
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
+    ] = False,
+) -> None:
+    """Take a person out of a checkpoint, with all that they answered and all that was inferred from it.
+
+    steer-predictor forget with_ada --user ada --out without_ada
+    """
+    from predictor.checkpoint import checkpoint_folder
+    from predictor.data.output_folder import output_folder
+    from predictor.predictor import PamelaPredictor
+
+    folder = checkpoint_folder(checkpoint)
+    with output_folder(out):
+        if out.resolve() != folder.resolve():
+            _refuse_nonempty(out)
+        PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code).forget(user).save_pretrained(out)
+    typer.echo(f"{out}: does not know {user}")
 
 
 @app.command()
@@ -289,6 +359,10 @@ def score(
     images: Annotated[list[Path], typer.Argument(help="Images to score.")],
     user: Annotated[str, typer.Option(help="For whom: a user id, or * for the population.")],
     prompt: Annotated[str | None, typer.Option(help="What the images were made for.")] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Also low and high: the person's rating lies between with so many percent, such as 80."),
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
@@ -296,18 +370,23 @@ def score(
     """Print image,score for one user: 0 to 1, higher is better.
 
     steer-predictor score my_checkpoint --user u07 *.png
+
+    steer-predictor score my_checkpoint --user u07 --interval 80 *.png
     """
     from predictor.predictor import PamelaPredictor
 
+    if interval is not None and not 0 < interval < 100:
+        raise ValueError(f"--interval must be between 0 and 100 percent, got {interval:g}")
     predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
-    if user != "*" and user not in predictor.user_ids:
-        raise ValueError(f"unknown user {user!r}; the checkpoint knows {', '.join(predictor.user_ids[:12])}")
     person = predictor.population() if user == "*" else predictor.person(user)
     encoded = predictor.encoders.encode_files(images, [prompt] * len(images), [{}] * len(images))
+    columns = {"score": predictor.score_images(encoded, [person])[0]}
+    if interval is not None:
+        columns["low"], columns["high"] = predictor.interval(encoded, person, probability=interval / 100)
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["image", "score"])
-    for path, value in zip(images, predictor.score_images(encoded, [person])[0], strict=True):
-        rows.writerow([path, f"{value:.6f}"])
+    rows.writerow(["image", *columns])
+    for path, *values in zip(images, *columns.values(), strict=True):
+        rows.writerow([path, *(f"{value:.6f}" for value in values)])
 
 
 @app.command()
@@ -383,16 +462,6 @@ def _say_on_interrupt(remedy: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(remedy, err=True)
         raise
-
-
-def _scale(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"--scale must be two numbers, LOW,HIGH, got {text!r}") from error
-    if not math.isfinite(high - low):
-        raise ValueError(f"--scale must be two finite numbers, LOW,HIGH, got {text!r}")
-    return low, high
 
 
 def _key_value(text: str) -> tuple[str, str]:

@@ -1,155 +1,216 @@
-"""Enrolment: a new user in a checkpoint, from a few rated images.
+"""Enrolment: a new person in a checkpoint, from what they said of a few images.
 
-Owns how a person's ratings are read. Nothing is trained: enrolment adds a row to users.parquet, with the taste that
-`adaptation` infers.
+Owns how a person's ratings, likes and choices are read from tables and from a dataset folder. What is made of them is
+left to `PamelaPredictor.enroll`; nothing is trained.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from predictor.adaptation import Adaptation, Context, profile
-from predictor.checkpoint import LEARNT_COLUMNS
+from predictor.data.choices import located, read_choices, refuse
 from predictor.data.dataset import read_dataset
+from predictor.data.rating_scale import RatingScale
 from predictor.data.tables import read_table
 from predictor.encoders.encoding import Progress
-from predictor.predictor import PamelaPredictor, Person
+from predictor.predictor import PamelaPredictor
+from predictor.taste.evidence import Answer, Like, Rating, answer_of
+
+_YES, _NO = frozenset({"1", "true", "yes", "like"}), frozenset({"0", "false", "no", "dislike"})
+
+
+_DEFAULT = RatingScale(0, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RatedImages:
-    """K image files with one person's ratings, 0 to 1, and the prompts that were shown with them."""
+class AnsweredImages:
+    """Image files with one person's answers about them, and what was shown with each: its prompt and its metadata."""
 
-    files: list[Path]
-    rating: NDArray[np.float64]  # (K,)
-    prompts: list[str | None]
+    files: Sequence[Path]
+    answers: Sequence[Answer]
+    """They name rows of `files`."""
+    prompts: Sequence[str | None]
+    metadata: Sequence[Mapping[str, Any]] = field(default=())
+    """Of each file, or empty: nothing is known."""
+
+    def joined(self, other: "AnsweredImages") -> "AnsweredImages":
+        """The answers of both."""
+        moved = list(range(len(self.files), len(self.files) + len(other.files)))
+        return AnsweredImages(
+            files=[*self.files, *other.files],
+            answers=[*self.answers, *(answer.relabelled(moved) for answer in other.answers)],
+            prompts=[*self.prompts, *other.prompts],
+            metadata=[*self._described(), *other._described()],
+        )
+
+    def _described(self) -> Sequence[Mapping[str, Any]]:
+        return self.metadata or [{}] * len(self.files)
 
 
-def read_ratings(file: Path, *, low: float, high: float) -> RatedImages:
+def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Collection[str] = ()) -> AnsweredImages:
     """Read a table with columns image (a path, from the table's own folder) and rating, and optionally prompt.
 
+    Parameters
+    ----------
+    scale
+        0 to 100 by default, which is questioned where all ratings lie in a corner of it.
+    metadata
+        Further columns that describe the images, such as the checkpoint's `categories`; others are left out.
+
     Raises
     ------
     ValueError
-        A column or a file is missing, a rating is out of scale, or an image is rated twice.
+        A column is missing, a rating is out of scale, or an image is missing or rated twice; all such rows are told.
     """
-    if not low < high:
-        raise ValueError(f"the rating scale must ascend, got {low:g} to {high:g}")
-    table = read_table(file, required=["image", "rating"])
-    if not len(table):
-        raise ValueError(f"{file}: has no rating; give at least one row of image,rating")
-    files: list[Path] = []
-    ratings: list[float] = []
-    head = 2 if file.suffix.lower() in (".csv", ".tsv") else 1
-    for number, row in enumerate(table.to_pylist(), start=head):
-        image = (file.parent / str(row["image"] or "")).resolve()
-        if not image.is_file():
-            raise ValueError(f"{file}, row {number}: no such image {row['image']!r} (paths are from {file.parent})")
-        if image in files:
-            before = files.index(image) + head
-            raise ValueError(f"{file}, row {number}: {row['image']!r} is rated already in row {before}")
-        rating = row["rating"]
-        if isinstance(rating, bool) or not isinstance(rating, int | float | Decimal) or not low <= rating <= high:
-            raise ValueError(
-                f"{file}, row {number}: rating must be a number from {low:g} to {high:g}, got {rating!r}; "
+    given = _DEFAULT if scale is None else scale
+    low, high = given.low, given.high
+
+    def rating(cell: object) -> float | str:
+        if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal) or not low <= cell <= high:
+            return (
+                f"rating must be a number from {low:g} to {high:g}, got {cell!r}; "
                 "give another scale by --scale LOW,HIGH"
             )
-        files.append(image)
-        ratings.append((float(rating) - low) / (high - low))
-    prompts: list[str | None] = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
-    return RatedImages(files=files, rating=np.array(ratings), prompts=prompts)
+        return (float(cell) - low) / (high - low)
+
+    table = read_table(file, required=["image", "rating"])
+    files, values = _said_of_images(file, table, "rating", "rated", rating)
+    if scale is None and (odd := _DEFAULT.question([low + value * (high - low) for value in values])):
+        raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
+    answers = [Rating(image=row, rating=value) for row, value in enumerate(values)]
+    return _described(table, files, answers, metadata)
 
 
-def read_person(folder: Path, user_id: str) -> tuple[RatedImages, dict[str, str]]:
-    """All ratings of one user of a dataset folder, whatever their split, and the user's demographics.
-
-    The scale is the dataset's own.
+def read_likes(file: Path, *, metadata: Collection[str] = ()) -> AnsweredImages:
+    """Read a table with columns image (a path, from the table's own folder) and liked (yes or no, 1 or 0).
 
     Raises
     ------
     ValueError
-        The folder is no sound dataset, or has no rating by this person.
+        A column is missing, or a row names no image, one of an earlier row, or something else than yes or no.
+    """
+
+    def liked(cell: object) -> bool | str:
+        text = str(cell).strip().lower()
+        return text in _YES if text in _YES | _NO else f"liked must be 1 or 0, yes or no, true or false, got {cell!r}"
+
+    table = read_table(file, required=["image", "liked"], text=["liked"])
+    files, values = _said_of_images(file, table, "liked", "answered", liked)
+    answers = [Like(image=row, liked=value) for row, value in enumerate(values)]
+    return _described(table, files, answers, metadata)
+
+
+def read_choices_of_files(file: Path) -> AnsweredImages:
+    """Read a table with the columns shown, chosen and optionally worst, which hold paths from the table's own folder.
+
+    What rows mean is in `data.choices`.
+
+    Raises
+    ------
+    ValueError
+        A column is missing, or rows are faulty or name images that are not there.
+    """
+    places: dict[Path, int] = {}
+
+    def place(name: str) -> int | None:
+        path = (file.parent / name).resolve()
+        return places.setdefault(path, len(places)) if path.is_file() else None
+
+    known = f"paths are from {file.parent}; one with a space needs a Parquet or JSON lines file, which has lists"
+    rows = located(file, read_choices(file, user=""), place, known=known)
+    answers = [answer_of(shown, chosen, worst) for _, shown, chosen, worst in rows]
+    return AnsweredImages(files=list(places), answers=answers, prompts=[None] * len(places))
+
+
+def read_person(folder: Path, user_id: str) -> tuple[AnsweredImages, dict[str, str]]:
+    """All ratings and choices of one user of a dataset folder, whatever their split, and the user's demographics.
+
+    Prompts and metadata of the images are the dataset's, as training has them; so is the scale.
+
+    Raises
+    ------
+    ValueError
+        The folder is no sound dataset, or has no answer by this person.
     """
     data = read_dataset(folder)
     if user_id not in data.user_ids:
         raise ValueError(f"{folder}: no user {user_id!r}; there are {', '.join(data.user_ids[:12])}")
-    row = data.user_ids.index(user_id)
-    rows = np.flatnonzero(data.user == row)
-    if not len(rows):
+    number = data.user_ids.index(user_id)
+    rows, choices = np.flatnonzero(data.user == number), [choice for choice in data.choices if choice.user == number]
+    if not len(rows) and not choices:
         raise ValueError(f"{folder}: user {user_id!r} has no rating; nothing to enrol them by")
-    rated = RatedImages(
-        files=[data.image_paths[image] for image in data.image[rows]],
-        rating=data.rating[rows],
-        prompts=[data.prompts[image] for image in data.image[rows]],
+    seen = list(dict.fromkeys([*data.image[rows].tolist(), *(image for each in choices for image in each.shown)]))
+    place = {image: row for row, image in enumerate(seen)}
+    answers: list[Answer] = [
+        Rating(image=place[image], rating=rating)
+        for image, rating in zip(data.image[rows].tolist(), data.rating[rows].tolist(), strict=True)
+    ]
+    for choice in choices:
+        chosen, worst = (None if image is None else place[image] for image in (choice.chosen, choice.worst))
+        answers.append(answer_of(tuple(place[image] for image in choice.shown), chosen, worst))
+    described, prompts = data.images.to_pylist(), data.prompts
+    answered = AnsweredImages(
+        files=[data.image_paths[image] for image in seen],
+        answers=answers,
+        prompts=[prompts[image] for image in seen],
+        metadata=[described[image] for image in seen],
     )
-    columns = data.users.slice(row, 1).to_pylist()[0]
-    return rated, {name: str(value) for name, value in columns.items() if name != "user_id" and value is not None}
+    columns = data.users.slice(number, 1).to_pylist()[0]
+    return answered, {name: str(value) for name, value in columns.items() if name != "user_id" and value is not None}
 
 
 def enroll(
     predictor: PamelaPredictor,
     user_id: str,
-    rated: RatedImages,
+    answered: AnsweredImages,
     *,
     demographics: Mapping[str, Any] | None = None,
+    update: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> PamelaPredictor:
-    """The predictor with one more user.
+    """The predictor with one more user, or with more answers of one who was enrolled before.
 
     Raises
     ------
     ValueError
-        The name is taken or empty, or a demographic column is not one of the checkpoint's.
+        An image cannot be read, or as of `PamelaPredictor.enroll`.
     """
-    if _is_user_expression(user_id):
-        raise ValueError(
-            f"--user must be a name for the new person, got {user_id!r}; names have no comma and no space at "
-            "their ends, and are not *, all, group:… or @…, which mean somebody else to steer-batch"
-        )
-    if user_id in predictor.user_ids:
-        raise ValueError(f"--user {user_id}: is in the checkpoint already; name the new person otherwise")
-    typed = _typed(predictor.users.schema, demographics or {})
-    images = predictor.encoders.encode_files(rated.files, rated.prompts, [{}] * len(rated.files), progress)
-    context = Context(images=images, features=predictor.taste.features(images), rating=rated.rating)
-    person = Adaptation(predictor).adapt(Person(name=user_id), context)
-    assert person.taste is not None
-    row = {
-        **typed,
-        "user_id": user_id,
-        "profile": profile(images.image.numpy(), rated.rating).tolist(),
-        "n_ratings": len(rated.rating),
-        "taste": person.taste.tolist(),
-        "level": person.level,
-    }
-    added = pa.Table.from_pylist([row], predictor.users.schema)
-    return predictor.with_users(pa.concat_tables([predictor.users, added]))
+    predictor.people.check(user_id, demographics or {}, update=update)
+    images = predictor.encoders.encode_files(answered.files, answered.prompts, answered._described(), progress)
+    return predictor.enroll(user_id, images, answered.answers, demographics=demographics, update=update)
 
 
-def demographic_columns(schema: pa.Schema) -> list[str]:
-    """The demographic columns of a checkpoint's users.parquet."""
-    return [name for name in schema.names if name not in ("user_id", *LEARNT_COLUMNS)]
+def _said_of_images(file: Path, table: pa.Table, column: str, said: str, read: Any) -> tuple[list[Path], list[Any]]:
+    """The files and what `read` makes of the column, row by row; it gives a text where a cell is faulty."""
+    if not len(table):
+        raise ValueError(f"{file}: has no rating; give at least one row of image,{column}")
+    files: list[Path] = []
+    values: list[Any] = []
+    faults: list[str] = []
+    head = 2 if file.suffix.lower() in (".csv", ".tsv") else 1
+    for number, row in enumerate(table.to_pylist(), start=head):
+        image = (file.parent / str(row["image"] or "")).resolve()
+        value = read(row[column])
+        if not image.is_file():
+            faults.append(f"row {number}: no such image {row['image']!r} (paths are from {file.parent})")
+        elif image in files:
+            faults.append(f"row {number}: {row['image']!r} is {said} already in row {files.index(image) + head}")
+        if isinstance(value, str):
+            faults.append(f"row {number}: {value}")
+        files.append(image)
+        values.append(value)
+    refuse(file, faults)
+    return files, values
 
 
-def _is_user_expression(name: str) -> bool:
-    """Whether `steer-batch --users` takes the name for something else than one user."""
-    return name in ("", "*", "all") or name != name.strip() or "," in name or name.startswith(("group:", "@"))
-
-
-def _typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
-    """Demographics in the types of the checkpoint's columns."""
-    typed = {}
-    known = demographic_columns(schema)
-    for name, value in demographics.items():
-        if name not in known:
-            raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
-        try:
-            typed[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
-    return typed
+def _described(
+    table: pa.Table, files: Sequence[Path], answers: Sequence[Answer], metadata: Collection[str]
+) -> AnsweredImages:
+    prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)
+    described = table.select([name for name in table.column_names if name in metadata]).to_pylist()
+    return AnsweredImages(files=files, answers=answers, prompts=prompts, metadata=described)

@@ -5,7 +5,7 @@ Owns the order of the steps and the choice of the ensemble weight. The transform
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,20 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from predictor.adaptation import profile
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
+from predictor.evaluation.reliability import compared_pairs, likeliest_tie_zone
 from predictor.metrics import Interval, mean_over_users, per_user, srocc
 from predictor.model_card import card
+from predictor.people.starter_table import starter_table
+from predictor.people.users import packed, profile
 from predictor.predictor import PamelaPredictor
-from predictor.taste.hierarchical import Ratings, fit_taste
+from predictor.taste.hierarchical import Ratings, UserTastes, fit_taste
+from predictor.taste.starter import learn_starter
 from predictor.transformer.training import Recipe, TrainingTable, train
 
 TRANSFORMER_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
@@ -55,6 +58,10 @@ def fit(
     ValueError
         An image cannot be read, an encoder is unknown, or there is nothing to train on.
     """
+    if not len(dataset.rows("train")):
+        raise ValueError(
+            f"{dataset.name}: no rating to train on; choices alone can enrol people, but not train a model"
+        )
     if clash := set(LEARNT_COLUMNS) & set(dataset.users.column_names):
         raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
     feature_encoders = Encoders(encoders)
@@ -72,37 +79,34 @@ def fit(
     rows = dataset.rows("train")
     ratings = Ratings(user=dataset.user[rows], image=dataset.image[rows], rating=dataset.rating[rows])
     progress("learning tastes", 0, 1)
-    taste, tastes, levels = fit_taste(
-        _without_tokens(images, without),
+    seen = _without_tokens(images, without)
+    taste, tastes = fit_taste(
+        seen,
         ratings,
         users=len(dataset.users),
         parts=feature_encoders.image.parts,
         seed=seed,
     )
+    starter = learn_starter(taste, taste.features(seen), ratings, seed=seed)
     progress("learning tastes", 1, 1)
-    effects = _UserEffects(tastes, levels) if "user" not in without else None
     weight = recipe.transformer_weight
     predictor = PamelaPredictor(
         model,
         taste,
-        _users(dataset, images, effects),
+        _users(dataset, images, tastes if "user" not in without else None),
         feature_encoders,
         transformer_weight=weight or 0.0,
         metrics={},
         card="",
+        starter=starter_table(starter, dataset.images, images, taste.features(seen)),
         categories={} if "metadata" in without else categories(dataset.images),
     )
     if weight is None:
         predictor.transformer_weight = _best_transformer_weight(predictor, dataset, images)
+    predictor.taste.config = replace(taste.config, tie_zone=_best_tie_zone(predictor, dataset, images))
     predictor.metrics = _metrics(predictor, dataset, images, seed)
     predictor.card = card(predictor, dataset, recipe)
     return predictor
-
-
-@dataclass(frozen=True, slots=True)
-class _UserEffects:
-    tastes: torch.Tensor  # (U, rank)
-    levels: torch.Tensor  # (U,)
 
 
 def _table(dataset: Dataset, images: Images, demographics: torch.Tensor) -> TrainingTable:
@@ -138,23 +142,25 @@ def _without_tokens(images: Images, without: Sequence[str]) -> Images:
     )
 
 
-def _users(dataset: Dataset, images: Images, effects: _UserEffects | None) -> pa.Table:
+def _users(dataset: Dataset, images: Images, learnt: UserTastes | None) -> pa.Table:
     """The users' table with profile (paper, section 3.2), taste and level; without a training rating, no taste."""
     rows = dataset.rows("train")
     vectors = images.image.numpy()
-    profiles, counts, tastes, levels = [], [], [], []
+    profiles, counts, tastes, levels, factors = [], [], [], [], []
     for number in range(len(dataset.users)):
         own = rows[dataset.user[rows] == number]
         profiles.append(profile(vectors[dataset.image[own]], dataset.rating[own]).astype(np.float32))
         counts.append(len(own))
-        known = effects if len(own) else None
+        known = learnt if len(own) else None
         tastes.append(None if known is None else known.tastes[number].tolist())
         levels.append(0.0 if known is None else float(known.levels[number]))
+        factors.append(None if known is None else packed(known.factors[number]))
     columns = {
         "profile": pa.array(profiles, pa.list_(pa.float32())),
         "n_ratings": pa.array(counts, pa.int64()),
         "taste": pa.array(tastes, pa.list_(pa.float64())),
         "level": pa.array(levels, pa.float64()),
+        "factor": pa.array(factors, pa.list_(pa.float32())),
     }
     users = dataset.users
     for name, column in columns.items():
@@ -179,6 +185,20 @@ def _best_transformer_weight(predictor: PamelaPredictor, dataset: Dataset, image
         for weight in TRANSFORMER_WEIGHTS
     ]
     return TRANSFORMER_WEIGHTS[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
+
+
+def _best_tie_zone(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
+    """The tie zone under which the ties of `val_seen` are likeliest; the default where there is nothing to tell by."""
+    rows = dataset.rows("val_seen")
+    people = []
+    for number in np.unique(dataset.user[rows]):
+        own = rows[dataset.user[rows] == number]
+        person = predictor.person(dataset.user_ids[number])
+        shown = images[dataset.image[own]]
+        score = predictor.score_images(shown, [person])[0]
+        people.append((dataset.rating[own], score, predictor.spread(shown, person)))
+    pairs = compared_pairs(people, noise=predictor.answer_noise, seed=0)
+    return likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
 
 
 def _scores(

@@ -32,6 +32,15 @@ def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
             f"{Interval.from_dict(metrics['user_within_prompt']['srocc'])}.",
             "",
         ]
+    if known := metrics.get("reliability"):
+        held = ", ".join(f"{row['level']:.0%} intervals hold {row['covered']:.1%}" for row in known["intervals"])
+        lines += [
+            f"On the same images, {held} of the ratings; the calibration error of predicted preferences is "
+            f"{known['calibration_error']:.3f}."
+            if known["calibration_error"] is not None
+            else f"On the same images, {held} of the ratings.",
+            "",
+        ]
     lines += [f"Data: {dataset.name}. Load by `PamelaPredictor.from_pretrained(folder)`.", ""]
     return "\n".join(lines)
 

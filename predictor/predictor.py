@@ -1,6 +1,6 @@
-"""The predictor: a trained model with its users and encoders, as a checkpoint folder and as scores.
+"""The predictor: a trained model with its users and encoders, as a checkpoint folder, as scores and as questions.
 
-    config.json  model.safetensors  users.parquet  metrics.json  README.md
+    config.json  model.safetensors  users.parquet  evidence.parquet  starter.parquet  metrics.json  README.md
 
 A score is the weighted mean of two models: the paper's transformer (`model`), of weight w, and the hierarchical taste
 model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
@@ -9,12 +9,12 @@ model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
     enrolled users, the population    w * transformer(no user) + (1 - w) * generic + taste of the user, if there is one
 
 Checkpoints load strictly: files that do not fit each other are an error, and nothing is unpickled. Training is left to
-`fitting`, new users to `adaptation` and `enrolment`.
+`fitting`, the evaluation's ways of meeting new users to `adaptation`, and how their answers are read to `enrolment`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,38 +29,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import (
-    LEARNT_COLUMNS,
-    checkpoint_card,
-    checkpoint_categories,
-    checkpoint_folder,
-)
+from predictor.checkpoint import LEARNT_COLUMNS, checkpoint_card, checkpoint_categories, checkpoint_folder, exact_table
 from predictor.data.folders import replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
 from predictor.error_messages import first_line
+from predictor.people import evidence_table, starter_table
+from predictor.people.catalogue import Catalogue
+from predictor.people.enrolled import People
+from predictor.people.person import Person, mean_person
+from predictor.people.users import unpacked
+from predictor.taste.evidence import Answer, Evidence
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
+from predictor.taste.posterior import Posterior, prior, spread
+from predictor.taste.preference import Preference, preference
+from predictor.taste.question import next_question
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
-from predictor.transformer.tensor_file import save_tensors
+from predictor.transformer.tensor_file import load_strictly, save_tensors
 
 Config = TypeVar("Config", ModelConfig, TasteConfig)
 
 _PAIR_BATCH = 1024
 """Pairs of person and image in one forward pass of the transformer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Whom to score for: a user, a group or the population; None is what is not known."""
-
-    name: str
-    user: Tensor | None = None  # (width,), the transformer's user embedding
-    demographics: Tensor | None = None  # (profile dimensions,)
-    taste: Tensor | None = None  # (rank,), weights of the image features
-    level: float = 0.0
-    """How much higher than the mean user this one rates; only with a taste."""
 
 
 class PamelaPredictor:
@@ -76,6 +68,8 @@ class PamelaPredictor:
         transformer_weight: float,
         metrics: Mapping[str, Any],
         card: str,
+        evidence: pa.Table = evidence_table.SCHEMA.empty_table(),
+        starter: pa.Table = starter_table.SCHEMA.empty_table(),
         categories: Mapping[str, Sequence[str]] = {},
     ) -> None:
         self.model = model.eval()
@@ -85,6 +79,8 @@ class PamelaPredictor:
         self.transformer_weight = transformer_weight
         self.metrics = metrics
         self.card = card
+        self.evidence = evidence
+        self.starter = starter
         self.categories = categories
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
         self._double_model = PamelaModel(model.config).double().eval()
@@ -107,13 +103,14 @@ class PamelaPredictor:
             config = json.loads((folder / "config.json").read_text("utf-8"))
             model, taste = PamelaModel(_config(ModelConfig, config)), Taste(_config(TasteConfig, config))
             weights = load_file(folder / "model.safetensors")
-            _load(model, "model", weights)
-            _load(taste, "taste", weights)
+            load_strictly(model, "model", weights)
+            load_strictly(taste, "taste", weights)
             users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
             known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
-            lengths = {len(own) for own in users["taste"].to_pylist() if own is not None}
-            if lengths - {taste.config.rank}:
-                raise ValueError(f"users.parquet has tastes of length {sorted(lengths)}, the model {taste.config.rank}")
+            _check_lengths(users, "taste", taste.config.rank)
+            _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+            evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
+            starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
             names = EncoderNames(
                 image=config["image_encoder"],
                 text=config["text_encoder"],
@@ -131,10 +128,19 @@ class PamelaPredictor:
             raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
         encoders = _encoders(folder, names, fingerprints, cache)
         return cls(
-            model, taste, users, encoders, transformer_weight=weight, metrics=metrics, card=card, categories=categories
+            model,
+            taste,
+            users,
+            encoders,
+            transformer_weight=weight,
+            metrics=metrics,
+            card=card,
+            evidence=evidence,
+            starter=starter,
+            categories=categories,
         )
 
-    def with_users(self, users: pa.Table) -> "PamelaPredictor":
+    def with_users(self, users: pa.Table, evidence: pa.Table | None = None) -> "PamelaPredictor":
         """The same predictor with other users; those of the training ratings come first, in their order."""
         return PamelaPredictor(
             self.model,
@@ -144,6 +150,8 @@ class PamelaPredictor:
             transformer_weight=self.transformer_weight,
             metrics=self.metrics,
             card=self.card,
+            evidence=self.evidence if evidence is None else evidence,
+            starter=self.starter,
             categories=self.categories,
         )
 
@@ -158,8 +166,10 @@ class PamelaPredictor:
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
         with replacing(folder / "model.safetensors") as path:
             save_tensors(weights, path)
-        with replacing(folder / "users.parquet") as path:
-            pq.write_table(self.users, path)
+        tables = {"users": self.users, "evidence": self.evidence, "starter": self.starter}
+        for name, table in tables.items():
+            with replacing(folder / f"{name}.parquet") as path:
+                pq.write_table(table, path)
         write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
         write_atomically(folder / "README.md", self.card)
         config = {
@@ -182,17 +192,19 @@ class PamelaPredictor:
 
         Raises
         ------
-        KeyError
+        ValueError
             The checkpoint does not know this user.
         """
-        row = self._row[user_id]
+        row = self._row[user_id] if user_id in self._row else self.people.row(user_id)
         taste = self.users["taste"][row].as_py()
+        factor = self.users["factor"][row]
         return Person(
             name=user_id,
             user=self._user_embedding(row),
             demographics=self._demographics[row],
             taste=None if taste is None else torch.tensor(taste, dtype=torch.float64),
             level=self.users["level"][row].as_py(),
+            factor=unpacked(factor.values.to_numpy(), self.taste.config.rank) if factor.is_valid else None,
         )
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
@@ -231,19 +243,173 @@ class PamelaPredictor:
     def score(
         self,
         images: Sequence[Image.Image],
-        person: Person,
+        user: str | Person = "*",
         *,
         prompts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> NDArray[np.float64]:
         """Predicted ratings of images for one person, shape (len(images),).
 
+        Parameters
+        ----------
+        user
+            A user id, `*` for nobody in particular, or what `person` or `group` gave.
+
         Raises
         ------
         ValueError
-            `prompts` or `metadata` is not of the images' length.
+            The user is unknown, or `prompts` or `metadata` is not of the images' length.
         """
-        return self.score_images(self.encode(images, prompts=prompts, metadata=metadata), [person])[0]
+        return self.score_images(self.encode(images, prompts=prompts, metadata=metadata), [self._who(user)])[0]
+
+    def interval(
+        self, images: Images, user: str | Person = "*", *, probability: float = 0.8
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where a person's own ratings of images fall with a probability: lower and upper ends, (len(images),) each.
+
+        Parameters
+        ----------
+        images
+            As of `encode`.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown or a group, or the probability is not between 0 and 1.
+        """
+        if not 0 < probability < 1:
+            raise ValueError(f"the probability of an interval must be between 0 and 1, got {probability:g}")
+        from scipy.special import ndtri
+
+        person = self._who(user)
+        score = self.score_images(images, [person])[0]
+        variance = self.spread(images, person).square().sum(1).numpy() + self.answer_noise
+        width = float(ndtri(0.5 + probability / 2)) * np.sqrt(variance)
+        return np.clip(score - width, 0, 1), np.clip(score + width, 0, 1)
+
+    def prefer(
+        self,
+        first: Image.Image,
+        second: Image.Image,
+        user: str | Person = "*",
+        *,
+        prompts: tuple[str | None, str | None] = (None, None),
+    ) -> Preference:
+        """How probable it is that a person prefers the first image, finds both alike, or prefers the second.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown, or a group.
+        """
+        images, person = self.encode([first, second], prompts=prompts), self._who(user)
+        score, rows = self.score_images(images, [person])[0], self.spread(images, person)
+        variance = (rows[:1] - rows[1:]).square().sum(1).numpy() + 2 * self.answer_noise
+        ends = preference(score[:1] - score[1:], variance, self.taste.config.tie_zone)
+        one, tie, other = (float(part[0]) for part in ends)
+        return Preference(first=one, tie=tie, second=other)
+
+    def catalogue(self, images: Images) -> Catalogue:
+        """Images to ask about, as of `encode`."""
+        return Catalogue(ids=evidence_table.image_ids(images), features=self.taste.features(images))
+
+    def ask(
+        self, candidates: Catalogue | None = None, user: str | Person = "*", *, size: int = 1, seed: int = 0
+    ) -> list[int]:
+        """Which image, pair or set of images to show a person next: rows of the candidates.
+
+        The question is the one that should improve the person's ranking of the candidates most; among 10,000 it is
+        found in milliseconds. Without candidates it is the next images of the starter set, which training found to tell
+        most of its people; rows are then those of `starter`, which names their files.
+
+        Parameters
+        ----------
+        candidates
+            The images that may be shown and are to be ranked, as of `catalogue`.
+        size
+            1 for an image to rate or to like, 2 for a pair, more for a choice among so many.
+        seed
+            Of the sample of candidates and pairs of images that is compared.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown or a group, or fewer candidates than `size` are left.
+        """
+        person = self._who(user)
+        known = self.people.said_by(person.name, rank=self.taste.config.rank)
+        ids = self.starter["id"].to_pylist() if candidates is None else candidates.ids
+        answered = set(known.ids)
+        askable = np.array([row for row, name in enumerate(ids) if name not in answered], np.intp)
+        if len(askable) < size:
+            raise ValueError(f"{len(askable)} images are left to ask {person.name!r} about; give {size} or more")
+        if candidates is None:
+            return askable[:size].tolist()
+        rng = np.random.default_rng([seed, len(known.answers), 0xA5])
+        return next_question(self.taste, self._posterior(person), candidates.features, askable, size=size, rng=rng)
+
+    def enroll(
+        self,
+        user: str,
+        images: Images,
+        answers: Sequence[Answer],
+        *,
+        demographics: Mapping[str, Any] | None = None,
+        update: bool = False,
+    ) -> "PamelaPredictor":
+        """The predictor with a new person, or with more answers of one who was enrolled before.
+
+        Parameters
+        ----------
+        images
+            As of `encode`; the answers name their rows.
+        update
+            Add the answers to what the person said before.
+
+        Raises
+        ------
+        ValueError
+            The name is empty, taken or (with `update`) unknown or of training; there is no answer; or a demographic
+            column is not one of the checkpoint's.
+        """
+        if not answers:
+            raise ValueError(f"no answer to enrol {user!r} by; give at least one")
+        ids = evidence_table.image_ids(images)
+        used = list(dict.fromkeys(ids[image] for answer in answers for image in answer.shown))
+        rows = [used.index(name) if name in used else -1 for name in ids]
+        seen = images[[ids.index(name) for name in used]]
+        said = Evidence(
+            answers=tuple(answer.relabelled(rows) for answer in answers),
+            ids=tuple(used),
+            features=self.taste.features(seen),
+        )
+        vectors = seen.image.numpy()
+        return self._of(self.people.with_answers(user, said, vectors, self.taste, demographics or {}, update=update))
+
+    def forget(self, user: str) -> "PamelaPredictor":
+        """The predictor without an enrolled person: neither what they answered nor what was inferred of it is left.
+
+        Raises
+        ------
+        ValueError
+            The user is unknown, or of the training ratings, which also shaped the weights.
+        """
+        return self._of(self.people.without(user))
+
+    def spread(self, images: Images, person: Person) -> Tensor:
+        """Rows (len(images), rank + 1) whose inner products are the covariances of a person's scores.
+
+        Raises
+        ------
+        ValueError
+            The person is a group, of which no covariance is known.
+        """
+        return spread(self._posterior(person).factor, self.taste.features(images))
+
+    @property
+    def answer_noise(self) -> float:
+        """Variance of a rating around what is predicted of image and taste."""
+        return self.taste.config.noise + self.taste.config.generic_error
 
     def encode(
         self,
@@ -303,6 +469,27 @@ class PamelaPredictor:
             ]
         return torch.cat(rated).reshape(len(people), len(images))
 
+    def _who(self, user: str | Person) -> Person:
+        if isinstance(user, Person):
+            return user
+        return self.population() if user == "*" else self.person(user)
+
+    def _posterior(self, person: Person) -> Posterior:
+        """A person's taste with its covariance; the prior where nothing is known of it."""
+        if person.taste is None:
+            return prior(self.taste)
+        if person.factor is None:
+            raise ValueError(f"{person.name!r} is a mean of people, whose uncertainty is not known; name a person")
+        return Posterior(taste=person.taste.double(), level=person.level, factor=person.factor)
+
+    @property
+    def people(self) -> People:
+        """Everybody the checkpoint knows, and what the enrolled ones said."""
+        return People(users=self.users, evidence=self.evidence, trained=self.model.config.users)
+
+    def _of(self, people: People) -> "PamelaPredictor":
+        return self.with_users(people.users, people.evidence)
+
     def _user_embedding(self, row: int) -> Tensor | None:
         rated = row < self.model.config.users and self.users["n_ratings"][row].as_py() > 0
         return self.model.users.weight[row].detach() if rated and "user" not in self.model.config.without else None
@@ -320,25 +507,6 @@ class PamelaPredictor:
         return [None if bool(vector.isnan().any()) else vector for vector in vectors]
 
 
-def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:
-    """The weighted mean of people, each part over those of whom it is known; None where it is known of none."""
-    weight = [1 / len(people)] * len(people) if weights is None else weights
-
-    def mean(vectors: list[Tensor | None]) -> Tensor | None:
-        known = [(w, vector) for w, vector in zip(weight, vectors, strict=True) if vector is not None]
-        if not known:
-            return None
-        return torch.stack([w * vector for w, vector in known]).sum(0) / sum(w for w, _ in known)
-
-    return Person(
-        name=name,
-        user=mean([person.user for person in people]),
-        demographics=mean([person.demographics for person in people]),
-        taste=mean([person.taste for person in people]),
-        level=sum(w * person.level for w, person in zip(weight, people, strict=True)),
-    )
-
-
 _LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
 _SECTIONS = {ModelConfig: "model", TasteConfig: "taste"}
 
@@ -353,18 +521,10 @@ def _config(kind: type[Config], config: Mapping[str, Any]) -> Config:
     return kind(**typed)
 
 
-def _load(module: torch.nn.Module, section: str, weights: Mapping[str, Tensor]) -> None:
-    """Strictly: a weight that is missing, unknown or of another shape or type is an error."""
-    expected = module.state_dict()
-    own = {name.removeprefix(f"{section}."): value for name, value in weights.items() if name.startswith(f"{section}.")}
-    for name in sorted(expected.keys() | own.keys()):
-        have, want = own.get(name), expected.get(name)
-        if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
-            described = [f"{tuple(t.shape)} {t.dtype}" if t is not None else "nothing" for t in (have, want)]
-            raise ValueError(
-                f"{section}.{name}: config.json asks for {described[1]}, model.safetensors has {described[0]}"
-            )
-    module.load_state_dict(own)
+def _check_lengths(users: pa.Table, column: str, length: int) -> None:
+    lengths = {len(own) for own in users[column] if own.is_valid}
+    if lengths - {length}:
+        raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
 
 
 def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:

@@ -36,6 +36,7 @@ ROOMS = {
         *(
             "simulation",
             "taste",
+            "people",
             "predictor",
             "adaptation",
             "model_card",

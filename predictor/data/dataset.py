@@ -1,14 +1,14 @@
-"""The dataset folder: ratings, users and images as tables, and dataset.yaml with the rating scale.
+"""The dataset folder: ratings or choices, users and images as tables, and dataset.yaml with the rating scale.
 
 A `Dataset` in memory is valid: ratings are scaled to 0..1, of known users and images, at most one of an image by a
-user, and no held-out user or image is in training. A file that violates this is an error that names the row. To import
-data with errors, and list them, is left to `importing`.
+user, and no held-out user or image is in training; choices are of known users and images too. A file that violates this
+is an error that names the row. To import data with errors, and list them, is left to `importing`.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,20 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from predictor.data.choices import located, read_choices, refuse
 from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
 from predictor.data.tables import find_table, read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownImages:
+    """One choice of a user: rows of the images shown, of the chosen one and of the worst, as in `choices`."""
+
+    user: int
+    shown: tuple[int, ...]
+    chosen: int | None
+    worst: int | None
+    split: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,7 @@ class Dataset:
     split: NDArray[np.str_]  # (R,), one of SPLITS
     training_digests: Mapping[str, str]
     """Name -> digest of the training ratings, of each dataset that was joined into this one."""
+    choices: tuple[ShownImages, ...] = ()
 
     @property
     def user_ids(self) -> list[str]:
@@ -68,12 +81,19 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     low, high = about["rating_min"], about["rating_max"]
     users = read_table(find_table(folder, "users"), required=["user_id"])
     images = read_table(find_table(folder, "images"), required=["image_id", "file"])
-    ratings_file = find_table(folder, "ratings")
-    ratings = read_table(ratings_file, required=["user_id", "image_id", "rating"])
-    user = _index(ratings_file, ratings, "user_id", users)
-    image = _index(ratings_file, ratings, "image_id", images)
-    _refuse_repeated(ratings_file, ratings, user, image)
-    split = _splits(ratings_file, ratings, user, image, seed)
+    chosen_file = find_table(folder, "choices", optional=True)
+    found = find_table(folder, "ratings", optional=chosen_file is not None)
+    ratings_file = folder / "ratings.csv" if found is None else found
+    ratings = _NO_RATINGS if found is None else read_table(found, required=["user_id", "image_id", "rating"])
+    user, image = _all_of(
+        lambda: _index(ratings_file, ratings, "user_id", users),
+        lambda: _index(ratings_file, ratings, "image_id", images),
+    )
+    rating, split, _ = _all_of(
+        lambda: _scaled(ratings_file, ratings, low, high),
+        lambda: _splits(ratings_file, ratings, user, image, seed),
+        lambda: _refuse_repeated(ratings_file, ratings, user, image),
+    )
     return Dataset(
         name=str(about["name"]),
         image_paths=tuple(image_paths(folder, images)),
@@ -81,9 +101,10 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
         images=images,
         user=user,
         image=image,
-        rating=_scaled(ratings_file, ratings, low, high),
+        rating=rating,
         split=split,
         training_digests={str(about["name"]): _digest(ratings, split == "train")},
+        choices=() if chosen_file is None else _choices(chosen_file, users, images),
     )
 
 
@@ -146,6 +167,11 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
         image=np.concatenate([d.image + first for d, first in zip(datasets, first_image, strict=False)]),
         rating=np.concatenate([dataset.rating for dataset in datasets]),
         split=np.concatenate([dataset.split for dataset in datasets]),
+        choices=tuple(
+            _moved(choice, int(users), int(images))
+            for data, users, images in zip(datasets, first_user, first_image, strict=False)
+            for choice in data.choices
+        ),
         training_digests={name: digest for d in datasets for name, digest in d.training_digests.items()},
     )
 
@@ -164,6 +190,54 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
             raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
         paths.append(folder / file)
     return paths
+
+
+_NO_RATINGS = pa.schema({"user_id": pa.string(), "image_id": pa.string(), "rating": pa.float64()}).empty_table()
+
+
+def _choices(file: Path, users: pa.Table, images: pa.Table) -> tuple[ShownImages, ...]:
+    people, pictures = (
+        {name: row for row, name in enumerate(table[key].to_pylist())}
+        for table, key in ((users, "user_id"), (images, "image_id"))
+    )
+    found, faults = [], []
+    for row, shown, chosen, worst in located(
+        file, read_choices(file), pictures.get, known="add it to the images' table, or drop the choice"
+    ):
+        split = row.split or "train"
+        if row.user not in people:
+            faults.append(f"row {row.row}: unknown user_id {row.user!r}; add it to its table or drop the choice")
+        if split not in SPLITS:
+            faults.append(f"row {row.row}: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
+        found.append(ShownImages(user=people.get(row.user, -1), shown=shown, chosen=chosen, worst=worst, split=split))
+    refuse(file, faults)
+    return tuple(found)
+
+
+def _moved(choice: ShownImages, users: int, images: int) -> ShownImages:
+    """The choice with its rows so much further down."""
+    chosen, worst = (None if row is None else row + images for row in (choice.chosen, choice.worst))
+    shown = tuple(row + images for row in choice.shown)
+    return replace(choice, user=choice.user + users, shown=shown, chosen=chosen, worst=worst)
+
+
+def _all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """What the steps give; their faults are told together.
+
+    Raises
+    ------
+    ValueError
+        A step raised one.
+    """
+    results, faults = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(faults))
+    return results
 
 
 def _digest(ratings: pa.Table, chosen: NDArray[np.bool_]) -> str:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from predictor.data.folders import new_folder
-from predictor.data.releases import folder, lapis, pamela, para
+from predictor.data.rating_scale import RatingScale
+from predictor.data.releases import folder, lapis, pamela, para, table
 from predictor.data.releases.columns import column
 from predictor.data.releases.images import link_or_copy, map_in_threads, path_inside
 from predictor.data.releases.release import Reason, Refusal, Release, clean
@@ -32,6 +33,8 @@ LAYOUTS: Mapping[str, Callable[[Path], Release]] = {
     "para": para.read,
     "folder": folder.read,
 }
+
+TABLE = "table"
 
 Progress = Callable[[str, int, int], None]
 
@@ -108,11 +111,36 @@ def import_dataset(
         or not writable.
     """
     if kind not in LAYOUTS:
-        raise ValueError(f"unknown kind {kind!r}; known are {', '.join(LAYOUTS)}")
+        raise ValueError(f"unknown kind {kind!r}; known are {', '.join(LAYOUTS)}, {TABLE}")
+    return _import(lambda: LAYOUTS[kind](source), source, out, kind=kind, seed=seed, progress=progress)
+
+
+def import_table(
+    ratings: Path,
+    images: Path,
+    out: Path,
+    *,
+    scale: RatingScale,
+    seed: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> Report:
+    """Write the dataset folder `out` from one table of ratings and a folder of images.
+
+    Raises
+    ------
+    ValueError
+        As of `import_dataset`.
+    """
+    return _import(lambda: table.read(ratings, images, scale), ratings, out, kind=TABLE, seed=seed, progress=progress)
+
+
+def _import(
+    read: Callable[[], Release], source: Path, out: Path, *, kind: str, seed: int, progress: Progress
+) -> Report:
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise ValueError(f"--out {out}: is not empty; name a new folder")
     try:
-        release = LAYOUTS[kind](source)
+        release = read()
         validated = validate(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
         if not validated.ratings:
             raise ValueError(_nothing_kept(source, release))
@@ -141,7 +169,7 @@ def _report(
         users=len(release.users.values),
         images=len(validated.files),
         refused=tuple(release.refused),
-        notes=(*release.notes, *_notes(release, linked, len(validated.stored))),
+        notes=(*release.notes, *_notes(release, validated, linked)),
         means=_means(release, validated.ratings),
     )
 
@@ -170,8 +198,11 @@ def _store_images(release: Release, validated: ValidatedRelease, made: Path, pro
     )
 
 
-def _notes(release: Release, linked: int, files: int) -> Iterable[str]:
-    yield f"images: {linked:,} hard-linked, {files - linked:,} copied"
+def _notes(release: Release, validated: ValidatedRelease, linked: int) -> Iterable[str]:
+    scale = RatingScale(release.rating_min, release.rating_max)
+    if odd := scale.question([rating.rating for rating in validated.ratings]):
+        yield f"{odd}: is that the right scale?"
+    yield f"images: {linked:,} hard-linked, {len(validated.stored) - linked:,} copied"
     differing = {name: len(ids) for name, ids in sorted(release.users.differing.items())}
     if differing:
         columns = ", ".join(f"{name} of {count:,}" for name, count in differing.items())

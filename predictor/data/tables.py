@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import overload
 
 import duckdb
 import pyarrow as pa
@@ -63,9 +64,25 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
     return table
 
 
-def find_table(folder: Path, stem: str) -> Path:
-    """The one file `stem`.csv or `stem`.parquet (…) of a folder."""
+@overload
+def find_table(folder: Path, stem: str) -> Path: ...
+
+
+@overload
+def find_table(folder: Path, stem: str, *, optional: bool) -> Path | None: ...
+
+
+def find_table(folder: Path, stem: str, *, optional: bool = False) -> Path | None:
+    """The one file `stem`.csv or `stem`.parquet (…) of a folder; None where an optional one is not there.
+
+    Raises
+    ------
+    ValueError
+        It is missing, or there is more than one.
+    """
     found = [folder / f"{stem}{suffix}" for suffix in _READERS if (folder / f"{stem}{suffix}").is_file()]
+    if optional and not found:
+        return None
     if len(found) != 1:
         what = "is missing" if not found else f"is there {len(found)} times ({', '.join(p.name for p in found)})"
         raise ValueError(f"{folder}: the table {stem!r} {what}; give one of {stem}.csv, {stem}.parquet")

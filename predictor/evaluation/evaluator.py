@@ -26,8 +26,10 @@ from predictor.encoders.encoding import Images, Progress
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
+from predictor.evaluation.reliability import Rated
 from predictor.metrics import Vector
-from predictor.predictor import PamelaPredictor, Person
+from predictor.people.person import Person
+from predictor.predictor import PamelaPredictor
 from predictor.taste.hierarchical import ImageFeatures, Ratings
 
 POPULATION = Person(name="*")
@@ -80,6 +82,8 @@ class ScoredRatings:
 
     rows: NDArray[np.intp]  # (R,), of the dataset
     scores: dict[str, Vector]  # name -> (R,)
+    people: tuple[tuple[Person, NDArray[np.intp]], ...]
+    """Whom the model scored for, and the positions of their ratings in `rows`."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,11 @@ class Evaluator:
             at = user == number
             factors[at] = self.factors.scores(self.factors.user[number], self.dataset.image[rows[at]])
         return ScoredRatings(
-            rows=rows, scores={"model": own, **self._user_independent(rows), "matrix_factorisation": factors}
+            rows=rows,
+            scores={"model": own, **self._user_independent(rows), "matrix_factorisation": factors},
+            people=tuple(
+                (person, np.flatnonzero(user == number)) for number, person in people.items() if person is not None
+            ),
         )
 
     def score_unseen(self, warnings: list[str]) -> list[ScoredRatings]:
@@ -139,19 +147,24 @@ class Evaluator:
         scored = []
         for draw in range(config.draws):
             parts: dict[str, list[Vector]] = {name: [] for name in (*adaptations, "matrix_factorisation")}
-            rows = []
+            rows: list[NDArray[np.intp]] = []
+            people: list[tuple[Person, NDArray[np.intp]]] = []
             for episode in self.episodes(draw):
                 if episode.user not in users:
                     continue
                 query, context = episode.query(config.context), episode.context(config.context)
                 for name, adaptation in adaptations.items():
-                    parts[name].append(self.score(self._adapted(adaptation, episode.user, context), query))
+                    person = self._adapted(adaptation, episode.user, context)
+                    parts[name].append(self.score(person, query))
+                    if name == "model":
+                        people.append((person, sum(map(len, rows)) + np.arange(len(query))))
                 factors = self.factors.fold_in(self.dataset.image[context], self.dataset.rating[context])
                 parts["matrix_factorisation"].append(self.factors.scores(factors, self.dataset.image[query]))
                 rows.append(query)
             together = np.concatenate(rows)
             personal = {name: np.concatenate(vectors) for name, vectors in parts.items()}
-            scored.append(ScoredRatings(rows=together, scores={**personal, **self._user_independent(together)}))
+            scores = {**personal, **self._user_independent(together)}
+            scored.append(ScoredRatings(rows=together, scores=scores, people=tuple(people)))
             self.progress("adapting to unseen users", draw + 1, config.draws)
         return scored
 
@@ -159,6 +172,16 @@ class Evaluator:
         """One person's scores of the images of some ratings."""
         image = self.dataset.image[rows]
         return self.predictor.score_images(self.images[image], [person], features=self.features[image])[0]
+
+    def uncertain(self, scored: ScoredRatings) -> list[Rated]:
+        """Each person's ratings with their scores and what is not known; of those of whom it is known what is not."""
+        found: list[Rated] = []
+        for person, at in scored.people:
+            if person.taste is None or person.factor is not None:
+                rows = scored.rows[at]
+                unknown = self.predictor.spread(self.images[self.dataset.image[rows]], person)
+                found.append((self.dataset.rating[rows], scored.scores["model"][at], unknown))
+        return found
 
     def consensus(self, name: str) -> Vector:
         """One score per image (I,), the same for everybody; nan where the baseline has none."""

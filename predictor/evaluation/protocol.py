@@ -20,6 +20,7 @@ from predictor.evaluation.diverging import diverging_preferences
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator, ScoredRatings, mean_of_draws
 from predictor.evaluation.levels import compare, population_level, user_level
 from predictor.evaluation.margins import near_tie_curve
+from predictor.evaluation.reliability import reliability
 from predictor.metrics import METRICS, means_over_users
 from predictor.predictor import PamelaPredictor
 from predictor.threads import one_thread
@@ -68,6 +69,7 @@ def _measure(evaluator: Evaluator) -> dict[str, Any]:
     warnings = _training_warnings(evaluator)
     scored = evaluator.score_unseen(warnings) if unseen else [evaluator.score_seen(warnings)]
     result = _levels(evaluator, scored)
+    result["reliability"] = _reliability(evaluator, scored[0])
     if config.details:
         result |= _details(evaluator, scored[0])
     if unseen and config.details:
@@ -185,6 +187,14 @@ def _details(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:
     )
     evaluator.progress("near-ties and diverging preferences", 2, 2)
     return {"margins": margins, "diverging": diverging.as_dict()}
+
+
+def _reliability(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any] | None:
+    """Intervals and preferences against what people did, on the first draw; None by rules that know no uncertainty."""
+    people, predictor = evaluator.uncertain(scored), evaluator.predictor
+    if not people:
+        return None
+    return reliability(people, noise=predictor.answer_noise, tie_zone=predictor.taste.config.tie_zone)
 
 
 def _gap(evaluator: Evaluator, unseen: dict[str, dict[str, float | None]]) -> dict[str, Any] | None:

@@ -56,6 +56,7 @@ def markdown(result: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         _warnings(result),
         _levels(result),
         _differences(result),
+        _reliability(result),
         _margins(result, figures),
         _diverging(result),
         _contexts(result, figures),
@@ -127,6 +128,37 @@ def _differences(result: Mapping[str, Any]) -> Iterator[str]:
             ["this model −", *_METRIC_NAMES.values()],
             ([_cell(name), *_estimates(own, signed=True)] for name, own in result["differences"].items()),
         )
+
+
+def _reliability(result: Mapping[str, Any]) -> Iterator[str]:
+    found = result.get("reliability")
+    if found:
+        yield "## Does the model know what it does not know?"
+        intervals = ", ".join(
+            f"{_share(row['level'])} intervals hold {_share(row['covered'])}" for row in found["intervals"]
+        )
+        yield (
+            f"Of ratings, {intervals}. Of {found['n_pairs']:,} pairs of images that one person rated differently, how "
+            "probable the predicted preference is, and how often it is right: the mean distance of both, the expected "
+            f"calibration error, is {_number(found['calibration_error'])}. Ties: {_share(found['ties']['predicted'])} "
+            f"predicted, {_share(found['ties']['observed'])} observed."
+        )
+        yield _table(
+            ["predicted probability", "pairs", "mean of it", "right"],
+            (
+                [
+                    f"{row['low']:.2f} to {row['high']:.2f}",
+                    f"{row['n']:,}",
+                    _number(row["predicted"]),
+                    _number(row["observed"]),
+                ]
+                for row in found["bins"]
+            ),
+        )
+
+
+def _share(value: float | None) -> str:
+    return "undefined" if value is None else f"{100 * value:.1f}%"
 
 
 def _margins(result: Mapping[str, Any], figures: Mapping[str, str]) -> Iterator[str]:

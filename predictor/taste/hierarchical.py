@@ -11,7 +11,7 @@ Schwaighofer 2005). It is the prior under which a new user's taste is inferred f
 noisier they are, the closer the taste stays to zero, where the prediction is the generic one.
 
 Everything is in closed form and in double precision: no learning rate, and no validation set. How alike two images
-are is left to `kernel`.
+are is left to `kernel`, a new user's taste to `posterior`.
 """
 
 from collections.abc import Sequence
@@ -56,6 +56,8 @@ class TasteConfig:
     """Variance of one rating around what the model predicts of image and user."""
     generic_error: float = 0.01
     """Variance of the error of `generic` for an unseen image, by leave-one-out over the training images."""
+    tie_zone: float = 0.05
+    """Two images whose perceived utilities differ by less are called alike; chosen on validation ratings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,18 @@ class ImageFeatures:
 
     def __getitem__(self, rows: Any) -> "ImageFeatures":
         return ImageFeatures(generic=self.generic[rows], values=self.values[rows])
+
+    def __len__(self) -> int:
+        return len(self.generic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserTastes:
+    """What was learnt of U users; zeros for users without a training rating."""
+
+    tastes: Tensor  # (U, rank), posterior means
+    levels: Tensor  # (U,)
+    factors: Tensor  # (U, rank + 1, rank + 1), Cholesky factors of the covariance of taste and level, the level last
 
 
 class Taste(nn.Module):
@@ -104,38 +118,6 @@ class Taste(nn.Module):
         points = self.landmarks.double()
         return points, squared_lengths(points)
 
-    def infer(self, features: ImageFeatures, rating: Tensor) -> tuple[Tensor, float]:
-        """A user's taste and level from K ratings.
-
-        A single rating tells the user's level, but nothing about taste: only differences between ratings do. So the
-        level has a flat prior while the taste is inferred (Henderson's mixed model equations), and is shrunk
-        afterwards.
-
-        Parameters
-        ----------
-        features
-            Of the K rated images.
-        rating
-            Shape (K,), 0 to 1.
-
-        Returns
-        -------
-        Posterior mean of the taste, shape (rank,), and the level; zeros for K = 0.
-        """
-        config, k = self.config, len(rating)
-        if k == 0:
-            return torch.zeros(config.rank, dtype=torch.float64), 0.0
-        with one_thread(), torch.inference_mode():
-            residual = rating.double() - config.level - features.generic
-            noise = config.noise + config.generic_error
-            gram = features.values @ self.covariance @ features.values.T + noise * torch.eye(k, dtype=torch.float64)
-            solved = torch.linalg.solve(gram, torch.stack([residual, torch.ones_like(residual)], 1))
-            free_level = solved[:, 0].sum() / solved[:, 1].sum()
-            taste = self.covariance @ features.values.T @ (solved[:, 0] - free_level * solved[:, 1])
-            remainder = residual - features.values @ taste
-            level = float(remainder.mean()) * config.level_variance / (config.level_variance + noise / k)
-            return taste, level
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
@@ -160,13 +142,8 @@ def fit_taste(
     seed: int,
     rank: int = 128,
     landmarks: int = 1024,
-) -> tuple[Taste, Tensor, Tensor]:
+) -> tuple[Taste, UserTastes]:
     """Fit the taste model to the training ratings.
-
-    Returns
-    -------
-    The model, the users' tastes, shape (users, rank), and the users' levels, shape (users,); both are zero for users
-    without a training rating.
 
     Parameters
     ----------
@@ -209,7 +186,9 @@ def fit_taste(
                 rank=1 + components.shape[1],
                 level=float(np.nanmean(level)),
                 level_variance=max(float(np.nanvar(level)), 1e-4),
-                generic_error=float(left_out_residual.square().mean()),
+                generic_error=_generic_error(
+                    left_out_residual.numpy(), ratings.rating - level[ratings.user] - image_effect[image], image, users
+                ),
             )
         )
         taste.centre.copy_(kernel.centre)
@@ -219,10 +198,28 @@ def fit_taste(
         taste.basis.copy_(whiten @ torch.cat([(weights / spread)[:, None], components], 1))
         taste.offset.copy_(torch.cat([(fitted.mean() / spread)[None], offset]))
         features = taste.features(images[torch.from_numpy(rated)]).values
-        tastes, levels = _learn_tastes(
-            taste, features, ratings, image, image_effect, level, (mean - left_out_residual).numpy()
-        )
-        return taste, tastes, levels
+        found = _learn_tastes(taste, features, ratings, image, image_effect, level, left_out_residual.numpy())
+        return taste, found
+
+
+def _generic_error(
+    left_out: NDArray[np.float64], residual: NDArray[np.float64], image: NDArray[np.intp], users: int
+) -> float:
+    """Variance of the generic prediction's error, without the sampling noise of the mean ratings it is compared with.
+
+    Parameters
+    ----------
+    left_out
+        (I,), each image's mean rating minus its prediction by a fit without it.
+    residual
+        (R,), of the ratings in the two-way layout of users and images.
+    image
+        (R,), the image of each rating.
+    """
+    count = np.bincount(image)
+    free = len(residual) - len(count) - users + 1
+    sampling = float((residual**2).sum()) / free if free > 0 else 0.0
+    return max(float(np.mean(left_out**2 - sampling / count)), _MIN_NOISE)
 
 
 def _two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int) -> tuple[NDArray, NDArray]:
@@ -279,9 +276,9 @@ def _learn_tastes(
     image: NDArray[np.intp],
     image_effect: NDArray[np.float64],
     level: NDArray[np.float64],
-    leave_one_out: NDArray[np.float64],
-) -> tuple[Tensor, Tensor]:
-    """Fit the tastes' covariance and the noise by expectation-maximisation; all users' posterior means.
+    left_out: NDArray[np.float64],
+) -> UserTastes:
+    """Fit the tastes' covariance and the noise by expectation-maximisation; all users' posteriors.
 
     The residual of a rating is its difference to what the image is expected to get from somebody else: the mean of
     the image's other ratings and its leave-one-out prediction, weighted by their precisions. So no rating is compared
@@ -295,14 +292,16 @@ def _learn_tastes(
         (R,), the row in `features` of each rating.
     image_effect, level
         (I,) and (U,), by `_two_way_means`.
-    leave_one_out
-        (I,), the prediction of each image's effect by a fit without its ratings.
+    left_out
+        (I,), each image's effect minus its prediction by a fit without its ratings.
     """
     user, rating = ratings.user, ratings.rating
     centred = rating - level[user]
     count = np.bincount(image)
-    noise = _noise(centred - image_effect[image], count[image], otherwise=taste.config.generic_error)
-    precision_ratio = noise / max(taste.config.generic_error, 1e-6)
+    # With the sampling noise in it: a prediction that is trusted more leaves more of what all like to the tastes.
+    error = max(float(np.mean(left_out**2)), 1e-6)
+    noise = _noise(centred - image_effect[image], count[image], otherwise=error)
+    precision_ratio, leave_one_out = noise / error, image_effect - left_out
     others = np.bincount(image, centred)[image] - centred
     residual = centred - (others + precision_ratio * leave_one_out[image]) / (count[image] - 1 + precision_ratio)
     raters = np.unique(user)
@@ -321,11 +320,24 @@ def _learn_tastes(
         noise = max((squared_residuals - explained) / len(user), _MIN_NOISE)
     taste.covariance.copy_(covariance[1:, 1:])
     taste.config = replace(taste.config, noise=noise)
-    tastes, levels = torch.zeros(len(level), rank, dtype=torch.float64), torch.zeros(len(level), dtype=torch.float64)
-    rows = torch.from_numpy(raters)
-    tastes[rows] = mean[:, 1:]
-    levels[rows] = mean[:, 0] + torch.from_numpy(level[raters]) - taste.config.level
-    return tastes, levels
+    users, rows = len(level), torch.from_numpy(raters)
+    found = UserTastes(
+        tastes=torch.zeros(users, rank, dtype=torch.float64),
+        levels=torch.zeros(users, dtype=torch.float64),
+        factors=torch.zeros(users, rank + 1, rank + 1, dtype=torch.float64),
+    )
+    found.tastes[rows] = mean[:, 1:]
+    found.levels[rows] = mean[:, 0] + torch.from_numpy(level[raters]) - taste.config.level
+    precision = torch.linalg.inv(covariance)
+    for row, own in zip(raters.tolist(), gram, strict=True):
+        found.factors[row] = factor(torch.linalg.inv(precision + own / noise).roll((-1, -1), (0, 1)))
+    return found
+
+
+def factor(covariance: Tensor) -> Tensor:
+    """The Cholesky factor of a covariance that may be singular to the last digits."""
+    size = float(covariance.diagonal().max())
+    return torch.linalg.cholesky(covariance + (1e-12 * size + 1e-18) * torch.eye(len(covariance), dtype=torch.float64))
 
 
 def _noise(residual: NDArray[np.float64], count: NDArray[np.intp], *, otherwise: float) -> float:

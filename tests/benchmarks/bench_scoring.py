@@ -18,8 +18,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from PIL import Image
 
-from predictor.enrolment import RatedImages, enroll
-from predictor.predictor import PamelaPredictor, Person
+from predictor.enrolment import AnsweredImages, enroll
+from predictor.people.person import Person
+from predictor.predictor import PamelaPredictor
+from predictor.taste.evidence import Rating
 
 COUNT, PEOPLE, RATED = 60, 200, 15
 
@@ -39,7 +41,8 @@ def enrolment(predictor: PamelaPredictor, pictures: Sequence[Image.Image], folde
     files = [folder / f"{number}.png" for number in range(len(pictures))]
     for picture, file in zip(pictures, files, strict=True):
         picture.save(file)
-    rated = RatedImages(files=files, rating=np.linspace(0, 1, len(files)), prompts=["a cloud"] * len(files))
+    answers = [Rating(image=row, rating=value) for row, value in enumerate(np.linspace(0, 1, len(files)).tolist())]
+    rated = AnsweredImages(files=files, answers=answers, prompts=["a cloud"] * len(files))
     times = []
     for number in range(-1, 7):  # the first time encodes
         began = time.perf_counter()

@@ -37,6 +37,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(40 * number, folder / "images" / f"{number}.png")
     rows = [f"images/{number}.png,{2 * number - 1}" for number in range(1, 5)]
     (folder / "ada.csv").write_text("\n".join(["image,rating", *rows]) + "\n", "utf-8")
+    four = " ".join(f"images/{number}.png" for number in range(1, 5))
+    (folder / "choices.csv").write_text(f"shown,chosen,worst\n{four},images/3.png,images/1.png\n", "utf-8")
+    (folder / "likes.csv").write_text("image,liked\nimages/2.png,1\nimages/4.png,0\n", "utf-8")
     (folder / "votes.csv").write_text(votes(), "utf-8")
     return folder
 

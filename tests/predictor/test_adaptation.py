@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.adaptation import RULES, Adaptation, Context, Rule, profile
-from predictor.enrolment import RatedImages, enroll
-from predictor.predictor import PamelaPredictor, Person, mean_person
+from predictor.adaptation import RULES, Adaptation, Context, Rule
+from predictor.enrolment import AnsweredImages, enroll
+from predictor.people.person import Person, mean_person
+from predictor.people.users import profile
+from predictor.predictor import PamelaPredictor
+from predictor.taste.posterior import infer
 
 RATING = np.array([0.9, 0.1, 0.5, 0.7, 0.2])
 
@@ -103,11 +106,11 @@ def test_without_a_rule_or_without_ratings_only_demographics_are_used(
 
 
 def test_by_default_the_taste_is_inferred(predictor: PamelaPredictor, context: Context) -> None:
-    taste, level = predictor.taste.infer(context.features, torch.from_numpy(RATING))
+    found = infer(predictor.taste, context.evidence)
     person = Adaptation(predictor).adapt(Person(name="new"), context)
     assert person.user is None and person.taste is not None
-    assert torch.equal(person.taste, taste) and person.level == level
-    assert taste.abs().max() > 0
+    assert torch.equal(person.taste, found.taste) and person.level == found.level
+    assert found.taste.abs().max() > 0
     scores = predictor.score_images(context.images, [person, Person(name="*")])
     assert np.corrcoef(scores[0] - scores[1], RATING)[0, 1] > 0  # towards what was liked
 
@@ -153,7 +156,7 @@ def test_the_profile_of_somebody_who_likes_nothing_is_zero_and_has_neighbours_al
 
 def test_an_enrolled_person_is_nobodys_neighbour(predictor: PamelaPredictor, context: Context, rated: Path) -> None:
     """Even one who rated just as the unseen user did: equation 1 is of the people that training has seen."""
-    rows = RatedImages(files=sorted(rated.glob("*.png"))[:5], rating=RATING, prompts=[None] * 5)
+    rows = AnsweredImages(files=sorted(rated.glob("*.png"))[:5], answers=context.evidence.answers, prompts=[None] * 5)
     with_twin = enroll(predictor, "twin", rows)
     assert with_twin.user_ids[-1] == "twin"
     for neighbours in (1, 3, 1000):

@@ -84,7 +84,7 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     weights = (checkpoint / "model.safetensors").read_bytes()
     given = ("--user", "ada", "--ratings", file, "--scale", "1,7", "--demographic", "age=31", "--out", checkpoint)
     enrolled = steer_predictor("enroll", checkpoint, *given)
-    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 ratings\n"), enrolled.stderr
+    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 answers\n"), enrolled.stderr
     assert (checkpoint / "model.safetensors").read_bytes() == weights
     assert {path.name for path in checkpoint.iterdir()} == set(FILES)
     asked = (rated / "020.png", rated / "021.png")
@@ -99,8 +99,51 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     again = steer_predictor("enroll", checkpoint, *given)
     assert (again.returncode, again.stderr) == (
         2,
-        "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise\n",
+        "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise, or add to "
+        "what they answered by --update\n",
     )
+
+
+def test_a_person_is_learnt_from_clicks_and_later_more_and_then_forgotten(
+    steer_predictor: Steer, checkpoint: Path, rated: Path
+) -> None:
+    likes, choices, more = (checkpoint.parent / name for name in ("likes.csv", "choices.csv", "more.csv"))
+    image = [rated / f"{n:03d}.png" for n in range(12)]
+    likes.write_text(f"image,liked\n{image[0]},1\n{image[1]},no\n", "utf-8")
+    four = " ".join(map(str, image[2:6]))
+    choices.write_text(f"shown,chosen,worst\n{four},{image[3]},{image[5]}\n{image[6]} {image[7]},,\n", "utf-8")
+    more.write_text(f"shown,chosen\n{image[8]} {image[9]},{image[9]}\n", "utf-8")
+    given = ("--user", "ada", "--out", checkpoint)
+    first = steer_predictor("enroll", checkpoint, *given, "--likes", likes, "--choices", choices)
+    assert (first.returncode, first.stdout) == (0, f"{checkpoint}: knows ada by 4 answers\n"), first.stderr
+    second = steer_predictor("enroll", checkpoint, *given, "--choices", more, "--update")
+    assert (second.returncode, second.stdout) == (0, f"{checkpoint}: knows ada by 5 answers\n"), second.stderr
+    kinds = PamelaPredictor.from_pretrained(checkpoint).evidence["kind"].to_pylist()
+    assert kinds == ["choice", "pair", "like", "like", "pair"]
+    gone = steer_predictor("forget", checkpoint, *given)
+    assert (gone.returncode, gone.stdout) == (0, f"{checkpoint}: does not know ada\n")
+    assert "\nada," not in steer_predictor("info", checkpoint).stdout
+    again = steer_predictor("forget", checkpoint, *given)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "unknown user 'ada'; the checkpoint knows u01" in again.stderr
+
+
+def test_scores_come_with_intervals_if_they_are_asked_for(steer_predictor: Steer, saved: Path, rated: Path) -> None:
+    scored = steer_predictor("score", saved, "--user", "u01", "--interval", 80, rated / "000.png", rated / "001.png")
+    assert scored.returncode == 0, scored.stderr
+    for row in csv.DictReader(io.StringIO(scored.stdout)):
+        assert 0 <= float(row["low"]) < float(row["score"]) < float(row["high"]) <= 1
+
+
+def test_one_table_and_a_folder_of_images_become_a_dataset(steer_predictor: Steer, rated: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user_id,image,rating\n" + "".join(f"ann,{n:03d},{1 + n % 7}\n" for n in range(9)))
+    arguments = ("--kind", "table", "--ratings", "r.csv", "--images", rated, "--out", "new")
+    made = steer_predictor("import", *arguments, "--scale", "1,7")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("9 of 9 ratings kept (train ")
+    refused = steer_predictor("import", *arguments)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--kind table takes --ratings FILE, --images FOLDER and --scale LOW,HIGH, and no source" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -119,6 +162,15 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
         ("score {rated} --user u01 x.png", "{rated}: not a whole checkpoint, config.json, model.safetensors"),
         ("enroll {saved} --user x --ratings x.csv --out {rated}", "--out {rated}: is not empty; name a new folder"),
         ("enroll {saved} --user x --ratings x.csv --out new", "x.csv: no such file"),
+        (
+            "enroll {saved} --user x --out new",
+            "--user x: nothing to learn them by; give --ratings, --choices or --likes",
+        ),
+        ("enroll {saved} --user x --choices {rated}/images.csv --out new", "no column shown, chosen; the file has"),
+        ("enroll {saved} --user x --likes {rated}/images.csv --out new", "no column image, liked; the file has"),
+        ("enroll {saved} --user u01 --ratings {rated} --update --out new", "--user u01: is of the training ratings"),
+        ("forget {saved} --user u01 --out new", "--user u01: is of the training ratings, which also shaped the model"),
+        ("score {saved} --user u01 --interval 100 x.png", "--interval must be between 0 and 100 percent, got 100"),
         (
             "enroll {saved} --user x --ratings x.csv --out new --scale 5",
             "--scale must be two numbers, LOW,HIGH, got '5'",

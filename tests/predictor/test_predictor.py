@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.checkpoint import LEARNT_COLUMNS
+from predictor.checkpoint import FILES, LEARNT_COLUMNS
 from predictor.encoders.efficientnet import EfficientNetLite0
-from predictor.predictor import PamelaPredictor, Person
+from predictor.people.person import Person
+from predictor.predictor import PamelaPredictor
 
 
 def edit_config(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -49,17 +50,17 @@ def test_a_checkpoint_saved_again_has_the_same_bytes(checkpoint: Path, tmp_path:
         assert (tmp_path / "again" / name).read_bytes() == (checkpoint / name).read_bytes(), name
 
 
-def test_a_checkpoint_is_five_files_and_none_of_them_a_pickle(
+def test_a_checkpoint_is_a_few_files_and_none_of_them_a_pickle(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = {path.name for path in checkpoint.rglob("*")}
-    assert names == {"config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md"}
+    assert names == set(FILES)
     monkeypatch.setattr("pickle.Unpickler", None)
     monkeypatch.setattr("torch.load", None)
     assert PamelaPredictor.from_pretrained(checkpoint).user_ids
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "users.parquet", "metrics.json", "README.md"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(checkpoint: Path, name: str) -> None:
     (checkpoint / name).unlink()
     with pytest.raises(ValueError, match=f"not a whole checkpoint, {name} is missing"):
@@ -119,12 +120,13 @@ def test_a_configuration_that_does_not_fit_is_refused(
 def test_users_that_do_not_fit_the_model_are_refused(checkpoint: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     edit_users(checkpoint, change)
     with pytest.raises(
-        ValueError, match=r"users.parquet has . users, the model 6|of this version: .*(does not exist|tastes of)"
+        ValueError,
+        match=r"users.parquet has . users, the model 6|of this version: .*(does not exist|a taste of length)",
     ):
         PamelaPredictor.from_pretrained(checkpoint)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "users.parquet", "metrics.json"])
+@pytest.mark.parametrize("name", [name for name in FILES if name != "README.md"])
 @pytest.mark.parametrize("kept", [0, 3, 200])
 def test_a_file_cut_short_is_refused(checkpoint: Path, name: str, kept: int) -> None:
     path = checkpoint / name
@@ -278,8 +280,10 @@ def test_prompts_and_metadata_count_and_leaving_them_out_is_saying_nothing(
     assert np.array_equal(mixed[1:], plain[1:])
 
 
-def test_an_unknown_user_is_a_key_error_and_no_image_gives_no_score(predictor: PamelaPredictor) -> None:
-    with pytest.raises(KeyError, match="u99"):
+def test_an_unknown_user_is_refused_with_those_who_are_known_and_no_image_gives_no_score(
+    predictor: PamelaPredictor,
+) -> None:
+    with pytest.raises(ValueError, match="unknown user 'u99'; the checkpoint knows u01, u02"):
         predictor.person("u99")
     assert predictor.score([], predictor.population()).shape == (0,)
 

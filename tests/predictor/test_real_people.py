@@ -54,6 +54,15 @@ def test_adaptation_to_fifteen_ratings_beats_both_the_generic_head_and_equation_
         assert unseen_users["differences"][baseline]["srocc"]["ci_low"] > 0
 
 
+def test_the_model_knows_what_it_does_not_know(unseen_users: dict[str, Any]) -> None:
+    found = unseen_users["reliability"]
+    assert found["calibration_error"] <= 0.02
+    narrow, wide = (row["covered"] for row in found["intervals"])
+    assert 0.78 <= narrow <= 0.82
+    assert 0.93 <= wide <= 0.97
+    assert abs(found["ties"]["predicted"] - found["ties"]["observed"]) < 0.03
+
+
 def test_more_ratings_never_make_it_worse_than_none(unseen_users: dict[str, Any]) -> None:
     curve = {line["k"]: line["gain"] for line in unseen_users["contexts"] if line["rule"] == "default"}
     assert set(curve) == {0, 1, 2, 5, 10, 15, 25}

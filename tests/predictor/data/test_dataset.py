@@ -110,6 +110,17 @@ def test_what_does_not_fit_is_an_error_that_says_where_and_what_to_do(
         read_dataset(tiny)
 
 
+def test_several_kinds_of_faults_are_told_together(tiny: Path) -> None:
+    (tiny / "ratings.csv").write_text("user_id,image_id,rating\n007,01,9\n007,03,3\n007,03,4\nu2,02,5\n", "utf-8")
+    with pytest.raises(
+        ValueError, match=r"row 2: rating must be from 1 to 5, got 9.0 .*; .*row 4: user '007' rated image"
+    ):
+        read_dataset(tiny)
+    (tiny / "ratings.csv").write_text("user_id,image_id,rating\neve,01,2\n007,09,3\n", "utf-8")
+    with pytest.raises(ValueError, match=r"row 2: unknown user_id 'eve'.*; .*row 3: unknown image_id '09'"):
+        read_dataset(tiny)
+
+
 def test_an_unknown_split_is_named_with_the_known_ones(tiny: Path) -> None:
     (tiny / "ratings.csv").write_text("user_id,image_id,rating,split\n007,01,2,train\n007,02,2,training\n", "utf-8")
     with pytest.raises(

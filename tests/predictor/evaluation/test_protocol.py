@@ -18,7 +18,8 @@ from predictor.evaluation.protocol import GRID, evaluate
 from predictor.evaluation.report import markdown
 from predictor.fitting import fit
 from predictor.metrics import METRICS
-from predictor.predictor import PamelaPredictor, Person
+from predictor.people.person import Person
+from predictor.predictor import PamelaPredictor
 from predictor.transformer.training import Recipe
 
 

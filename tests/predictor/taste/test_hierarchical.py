@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from predictor.encoders.encoding import Images
+from predictor.taste.evidence import Evidence, Rating
 from predictor.taste.hierarchical import (
     ImageFeatures,
     Ratings,
@@ -22,6 +23,7 @@ from predictor.taste.hierarchical import (
     vectors,
 )
 from predictor.taste.kernel import fit_kernel
+from predictor.taste.posterior import infer
 
 IMAGE, TEXT = 6, 3
 
@@ -51,7 +53,15 @@ def rated_by(users: int, images: Images, share: float, seed: int = 0) -> Ratings
 
 
 def learnt(images: Images, ratings: Ratings, users: int, **options: int) -> tuple[Taste, Tensor, Tensor]:
-    return fit_taste(images, ratings, users=users, parts=(IMAGE,), seed=0, **options)
+    taste, found = fit_taste(images, ratings, users=users, parts=(IMAGE,), seed=0, **options)
+    return taste, found.tastes, found.levels
+
+
+def inferred(taste: Taste, features: ImageFeatures, rating: Tensor) -> tuple[Tensor, float]:
+    """A new user's taste and level from ratings alone."""
+    answers = tuple(Rating(image=row, rating=value) for row, value in enumerate(rating.double().tolist()))
+    found = infer(taste, Evidence(answers=answers, ids=tuple(map(str, range(len(answers)))), features=features))
+    return found.taste, found.level
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +136,17 @@ def test_a_new_users_taste_is_inferred_by_the_textbook(k: int, rank: int, seed: 
     prior[1:, 1:] = 0.03 * np.linalg.inv(taste.covariance.numpy())  # noise and generic error together
     expected = np.linalg.solve(design.T @ design + prior, design.T @ residual)[1:]
     level = np.mean(residual - features.values.numpy() @ expected) * 0.03 / (0.03 + 0.03 / k)
-    inferred, inferred_level = taste.infer(features, rating)
-    assert np.allclose(inferred.numpy(), expected, atol=1e-9)
-    assert inferred_level == pytest.approx(level, abs=1e-9)
+    found, found_level = inferred(taste, features, rating)
+    assert np.allclose(found.numpy(), expected, atol=1e-9)
+    assert found_level == pytest.approx(level, abs=1e-9)
 
 
 @pytest.mark.parametrize("k", [0, 1])
 def test_no_rating_and_one_rating_say_nothing_of_a_taste(k: int) -> None:
     rng = np.random.default_rng(0)
     taste, features = some_taste(4, rng), some_features(k, 4, rng)
-    inferred, level = taste.infer(features, torch.ones(k))
-    assert inferred.abs().max() < 1e-12
+    found, level = inferred(taste, features, torch.ones(k))
+    assert found.abs().max() < 1e-12
     assert (level == 0) == (k == 0)
 
 
@@ -145,10 +155,10 @@ def test_no_rating_and_one_rating_say_nothing_of_a_taste(k: int) -> None:
 def test_more_ratings_are_shrunk_less(rank: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     taste, features = some_taste(rank, rng), some_features(40, rank, rng)
-    own = torch.from_numpy(rng.normal(size=rank))
-    rating = 0.5 + features.generic + features.values @ own
+    own = 0.02 * torch.from_numpy(rng.normal(size=rank))
+    rating = (0.5 + features.generic + features.values @ own).clamp(0, 1)
     towards = torch.linalg.solve(taste.covariance, own)
-    reached = [float(towards @ taste.infer(features[:k], rating[:k])[0]) for k in (0, 2, 5, 10, 40)]
+    reached = [float(towards @ inferred(taste, features[:k], rating[:k])[0]) for k in (0, 2, 5, 10, 40)]
     assert all(more >= fewer - 1e-9 for fewer, more in pairwise(reached))
     assert reached[-1] < float(towards @ own)
 
@@ -287,8 +297,8 @@ def test_little_to_learn_from_gives_small_tastes_and_not_nonsense(name: str) -> 
     assert np.isfinite(scores).all()
     assert -0.5 < scores.min() <= scores.max() < 1.5
     assert 0 < taste.config.noise < 0.3
-    inferred, level = taste.infer(taste.features(seen(3, seed=5)), torch.tensor([0.1, 0.5, 0.9]))
-    assert inferred.isfinite().all() and np.isfinite(level)
+    found, level = inferred(taste, taste.features(seen(3, seed=5)), torch.tensor([0.1, 0.5, 0.9]))
+    assert found.isfinite().all() and np.isfinite(level)
 
 
 def test_fewer_landmarks_than_images_come_close_to_the_exact_model() -> None:
@@ -321,7 +331,7 @@ def test_a_saved_model_has_the_same_features_and_infers_the_same(
     features = [taste.features(seen(5, seed=3)) for taste in (model[0], loaded)]
     assert torch.equal(features[0].generic, features[1].generic) and torch.equal(features[0].values, features[1].values)
     rating = torch.tensor([0.1, 0.9, 0.4, 0.3, 0.8])
-    assert torch.equal(model[0].infer(features[0], rating)[0], loaded.infer(features[1], rating)[0])
+    assert torch.equal(inferred(model[0], features[0], rating)[0], inferred(loaded, features[1], rating)[0])
 
 
 def test_two_way_means_are_least_squares_where_everybody_rated_little() -> None:

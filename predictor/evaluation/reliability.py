@@ -1,0 +1,124 @@
+"""Whether the model knows what it does not know: predicted probabilities against what people did.
+
+Two questions, both within people: how often a rating falls into its predicted interval, and how often the image that is
+predicted to be preferred with probability p is the one that was rated higher. Pairs with equal ratings are ties; they
+decide about the tie zone, and the preference is judged among the others (expected calibration error; Guo et al. 2017).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from predictor.taste.preference import preference, without_ties
+
+LEVELS = (0.8, 0.95)
+"""Probabilities of the intervals that are counted."""
+
+_BINS = 10
+_MOST_PAIRS = 300
+"""Of one person, so that nobody decides the table alone."""
+_TIE_ZONES = np.linspace(0.005, 0.25, 50)
+
+Rated = tuple[NDArray[np.float64], NDArray[np.float64], Tensor]
+"""One person's ratings (R,), scores (R,), and rows whose inner products are the scores' covariances (R, D)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPairs:
+    """Pairs of images of one person each."""
+
+    difference: NDArray[np.float64]  # (P,), of the scores
+    variance: NDArray[np.float64]  # (P,), of the difference as it is perceived
+    outcome: NDArray[np.int64]  # (P,), 1 where the first was rated higher, -1 where the second was, 0 for a tie
+
+    @property
+    def count(self) -> int:
+        return len(self.outcome)
+
+
+def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> ComparedPairs:
+    """Random pairs of each person's images, each pair in a random order.
+
+    Parameters
+    ----------
+    noise
+        Variance of one image's rating around what is predicted of image and taste.
+    """
+    rng = np.random.default_rng([seed, 0x9A])
+    parts: list[NDArray[np.float64]] = []
+    for rating, score, rows in people:
+        first, second = np.triu_indices(len(rating), 1)
+        kept = rng.permutation(len(first))[:_MOST_PAIRS]
+        turned = rng.random(len(kept)) < 0.5
+        a = np.where(turned, second[kept], first[kept])
+        b = np.where(turned, first[kept], second[kept])
+        unknown = (rows[torch.from_numpy(a)] - rows[torch.from_numpy(b)]).square().sum(1).numpy()
+        gap = rating[a] - rating[b]
+        parts.append(np.stack([score[a] - score[b], unknown + 2 * noise, np.sign(gap) * (np.abs(gap) > 1e-9)]))
+    difference, variance, outcome = np.concatenate([np.empty((3, 0)), *parts], 1)
+    return ComparedPairs(difference=difference, variance=variance, outcome=outcome.astype(np.int64))
+
+
+def likeliest_tie_zone(pairs: ComparedPairs) -> float:
+    """The tie zone that makes the three outcomes of the pairs likeliest."""
+    logs = []
+    for zone in _TIE_ZONES:
+        first, tie, second = preference(pairs.difference, pairs.variance, zone)
+        chosen = np.where(pairs.outcome > 0, first, np.where(pairs.outcome < 0, second, tie))
+        logs.append(np.log(np.maximum(chosen, 1e-12)).mean())
+    return float(_TIE_ZONES[int(np.argmax(logs))])
+
+
+def reliability(people: Sequence[Rated], *, noise: float, tie_zone: float, seed: int = 0) -> dict[str, Any]:
+    """The reliability of intervals and preferences: coverages, calibration error and its table, share of ties."""
+    pairs = compared_pairs(people, noise=noise, seed=seed)
+    first, tie, second = preference(pairs.difference, pairs.variance, tie_zone)
+    decided = pairs.outcome != 0
+    chance = without_ties(first, second)[decided]
+    confident, right = np.maximum(chance, 1 - chance), (chance >= 0.5) == (pairs.outcome[decided] > 0)
+    bins, error = _bins(confident, right)
+    return {
+        "n_pairs": int(decided.sum()),
+        "calibration_error": error,
+        "bins": bins,
+        "ties": {
+            "predicted": float(tie.mean()) if pairs.count else None,
+            "observed": float((~decided).mean()) if pairs.count else None,
+            "zone": tie_zone,
+        },
+        "intervals": [{"level": level, "covered": _covered(people, noise, level)} for level in LEVELS],
+    }
+
+
+def _bins(predicted: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[list[dict[str, Any]], float | None]:
+    """Rows of the table, and the mean distance of prediction and outcome, weighted by the number of pairs."""
+    edges = np.linspace(0.5, 1, _BINS + 1)
+    where = np.clip(np.digitize(predicted, edges) - 1, 0, _BINS - 1)
+    rows, error = [], 0.0
+    for number in range(_BINS):
+        inside = where == number
+        if inside.any():
+            mean, share = float(predicted[inside].mean()), float(right[inside].mean())
+            error += abs(mean - share) * float(inside.mean())
+            low, high = edges[number], edges[number + 1]
+            rows.append(
+                {"low": float(low), "high": float(high), "n": int(inside.sum()), "predicted": mean, "observed": share}
+            )
+    return rows, error if rows else None
+
+
+def _covered(people: Sequence[Rated], noise: float, level: float) -> float | None:
+    """Share of ratings inside their central intervals."""
+    from scipy.special import ndtri
+
+    width = float(ndtri(0.5 + level / 2))
+    inside = [
+        np.abs(rating - score) <= width * np.sqrt(rows.square().sum(1).numpy() + noise)
+        for rating, score, rows in people
+    ]
+    return float(np.concatenate(inside).mean()) if inside else None

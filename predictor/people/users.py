@@ -1,0 +1,112 @@
+"""users.parquet: the rows of people, those whom training learnt first, in the model's order, then the enrolled ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from predictor.checkpoint import LEARNT_COLUMNS
+from predictor.taste.evidence import Answer, Choice, Like, Order, Pair, Rating
+from predictor.taste.posterior import Posterior
+
+
+def demographic_columns(schema: pa.Schema) -> list[str]:
+    """The demographic columns of a checkpoint's users.parquet."""
+    return [name for name in schema.names if name not in ("user_id", *LEARNT_COLUMNS)]
+
+
+def check_name(user_id: str) -> None:
+    """Refuse a name that `steer-batch --users` takes for something else than one user.
+
+    Raises
+    ------
+    ValueError
+        It is empty, has a comma or spaces at its ends, or is an expression.
+    """
+    if (
+        user_id in ("", "*", "all")
+        or user_id != user_id.strip()
+        or "," in user_id
+        or user_id.startswith(("group:", "@"))
+    ):
+        raise ValueError(
+            f"--user must be a name for the new person, got {user_id!r}; names have no comma and no space at "
+            "their ends, and are not *, all, group:… or @…, which mean somebody else to steer-batch"
+        )
+
+
+def row_of(user_id: str, posterior: Posterior, profile: NDArray[np.float64], answers: int) -> dict[str, Any]:
+    """The learnt columns of one person."""
+    return {
+        "user_id": user_id,
+        "profile": profile.tolist(),
+        "n_ratings": answers,
+        "taste": posterior.taste.tolist(),
+        "level": posterior.level,
+        "factor": packed(posterior.factor),
+    }
+
+
+def packed(factor: Tensor) -> list[float]:
+    """The lower triangle, row by row."""
+    rows, columns = torch.tril_indices(*factor.shape)
+    return factor[rows, columns].tolist()
+
+
+def unpacked(values: NDArray[np.float32], rank: int) -> Tensor:
+    """The triangular factor (rank + 1, rank + 1) that `packed` gave."""
+    factor = torch.zeros(rank + 1, rank + 1, dtype=torch.float64)
+    rows, columns = torch.tril_indices(rank + 1, rank + 1)
+    factor[rows, columns] = torch.from_numpy(values.astype(np.float64))
+    return factor
+
+
+def profile(images: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A user's profile: the mean of image vectors (K, D), weighted by their ratings (K,) (paper, section 3.2).
+
+    Zeros where no rating is above the lowest.
+    """
+    total = weight.sum()
+    return weight @ images.astype(np.float64) / total if total > 0 else np.zeros(images.shape[1])
+
+
+def profile_weights(answers: Sequence[Answer], images: int) -> NDArray[np.float64]:
+    """How much each image counts in the profile: by its rating, and by 1 each time that it was chosen."""
+    weight = np.zeros(images)
+    for answer in answers:
+        match answer:
+            case Rating():
+                weight[answer.image] += answer.rating
+            case Like():
+                weight[answer.image] += answer.liked
+            case Pair() | Choice():
+                best = answer.preferred if isinstance(answer, Pair) else answer.best
+                if best is not None:
+                    weight[best] += 1
+            case Order():
+                weight[answer.shown[0]] += 1
+    return weight
+
+
+def typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
+    """Demographics in the types of the checkpoint's columns.
+
+    Raises
+    ------
+    ValueError
+        A column is not one of the checkpoint's, or a value does not fit it.
+    """
+    found = {}
+    known = demographic_columns(schema)
+    for name, value in demographics.items():
+        if name not in known:
+            raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
+        try:
+            found[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
+    return found
