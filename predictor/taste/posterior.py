@@ -91,7 +91,6 @@ def _laplace(taste: Taste, features: ImageFeatures, gram: Tensor, answers: Seque
     likelihood = Likelihood(answers, n, noise=config.noise, tie_zone=config.tie_zone)
     rated = any(isinstance(answer, Rating) for answer in answers)
     offset_precision = torch.tensor([0.0 if rated else 1.0, 1 / _THRESHOLD_VARIANCE], dtype=torch.float64)
-    # Ratings are told from the mean level, which is that of the offset 0.
     at = torch.zeros(n + 2, dtype=torch.float64)  # weights and offsets
     at[n + LEVEL] = config.level if rated else 0.0
 
