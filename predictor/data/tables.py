@@ -8,16 +8,12 @@ from typing import overload
 import duckdb
 import pyarrow as pa
 
+from predictor.data.delimited import DELIMITED, dialect_of
 from predictor.error_messages import first_line
 
-_READERS = {
-    ".csv": "read_csv($path, header = true, delim = ',', quote = '\"', skip = 0, sample_size = {sample}{types})",
-    ".tsv": "read_csv($path, header = true, delim = '\t', quote = '\"', skip = 0, sample_size = {sample}{types})",
-    ".parquet": "read_parquet($path)",
-    ".jsonl": "read_json($path, format = 'newline_delimited')",
-    ".ndjson": "read_json($path, format = 'newline_delimited')",
-}
+_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
 
+_TEXT_MARK = "'"
 _FEW, _ALL = 1000, -1
 """Rows from which DuckDB infers the columns' types."""
 
@@ -38,30 +34,47 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
     ValueError
         The file is missing, cannot be read as a table, or lacks a required column.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(sorted(_READERS))}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     with duckdb.connect() as connection:
         try:
-            columns = connection.sql(f"FROM {reader.format(sample=_FEW, types='')}", params=literal).columns
-            names = [name for name in columns if name in _TEXT or name in text]
-            types = ", ".join(_quoted(name, "'") + ": 'VARCHAR'" for name in names)
-            sample = _ALL if len(names) < len(columns) else _FEW  # nothing to find out where all is text
-            query = f"FROM {reader.format(sample=sample, types=f', types = {{{types}}}' if names else '')}"
-            if names:  # Parquet and JSON lines have types of their own
-                casts = ", ".join(f"{_quoted(name)}::VARCHAR AS {_quoted(name)}" for name in names)
-                query = f"SELECT * REPLACE ({casts}) {query}"
-            table = connection.sql(query, params=literal).to_arrow_table()
+            table = _read(connection, path, {*_TEXT, *text})
         except duckdb.Error as error:
-            hint = "; a field that holds a comma has to be quoted" if path.suffix.lower() == ".csv" else ""
+            hint = "; a field that holds the delimiter has to be quoted" if path.suffix.lower() in DELIMITED else ""
             raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}{hint}") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}")
     return table
+
+
+def _read(connection: duckdb.DuckDBPyConnection, path: Path, text: Collection[str]) -> pa.Table:
+    literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        found = connection.sql("FROM read_parquet($path)", params=literal)
+        casts = ", ".join(f"{_quoted(n)}::VARCHAR AS {_quoted(n)}" for n in found.columns if n in text)
+        return (found.select(f"* REPLACE ({casts})") if casts else found).to_arrow_table()
+    if suffix in DELIMITED:
+        dialect = dialect_of(path)
+        names = [name for name in dialect.names if name in text]
+        typed = ", ".join(f"{_quoted(name, _TEXT_MARK)}: 'VARCHAR'" for name in names)
+        sample = _ALL if len(names) < len(dialect.names) else _FEW  # nothing to find out where all is text
+        reader = (
+            f"read_csv($path, header = true, delim = {_quoted(dialect.delimiter, _TEXT_MARK)}, quote = '\"', "
+            f"encoding = '{dialect.encoding.removesuffix('-sig')}', decimal_separator = '{dialect.decimal}', "
+            f"skip = {dialect.skip}, sample_size = {sample}" + (f", types = {{{typed}}})" if names else ")")
+        )
+        return connection.sql(f"FROM {reader}", params=literal).to_arrow_table()
+    reader = "read_json($path, format = 'newline_delimited', sample_size = -1{})"
+    found = connection.sql(f"FROM {reader.format('')}", params=literal)
+    if any(name in text for name in found.columns):  # else an id that looks like a UUID or a time is written anew
+        kinds = zip(found.columns, found.types, strict=True)
+        columns = ", ".join(f"{_quoted(n, _TEXT_MARK)}: '{'VARCHAR' if n in text else kind}'" for n, kind in kinds)
+        found = connection.sql(f"FROM {reader.format(f', columns = {{{columns}}}')}", params=literal)
+    return found.to_arrow_table()
 
 
 @overload
@@ -80,7 +93,7 @@ def find_table(folder: Path, stem: str, *, optional: bool = False) -> Path | Non
     ValueError
         It is missing, or there is more than one.
     """
-    found = [folder / f"{stem}{suffix}" for suffix in _READERS if (folder / f"{stem}{suffix}").is_file()]
+    found = [folder / f"{stem}{suffix}" for suffix in _SUFFIXES if (folder / f"{stem}{suffix}").is_file()]
     if optional and not found:
         return None
     if len(found) != 1:

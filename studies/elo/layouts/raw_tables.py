@@ -7,31 +7,17 @@ it; what it would have to guess (delimiter, encoding, a line `sep=;`) is found i
 import csv
 import glob
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from predictor.data.delimited import DELIMITED, dialect_of
 from predictor.error_messages import first_line
 from studies.elo.layouts.label_studio import is_export, rows_of
 
-_DELIMITED = (".csv", ".tsv", ".txt")
 _JSON = (".json", ".jsonl", ".ndjson")
-_ENDINGS = (*_DELIMITED, ".parquet", *_JSON)
-_DELIMITERS = ",;\t|"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """How a delimited file is written, by its first line."""
-
-    names: tuple[str, ...]
-    delimiter: str
-    encoding: str
-    skip: int
-    """Lines before the names of the columns."""
+_ENDINGS = (*DELIMITED, ".parquet", *_JSON)
 
 
 def raw_table(path: Path) -> pa.Table:
@@ -52,7 +38,7 @@ def raw_table(path: Path) -> pa.Table:
     try:
         return _by_duckdb(path, suffix)
     except duckdb.Error as error:
-        hint = "; a field that holds the delimiter has to be quoted" if suffix in _DELIMITED else ""
+        hint = "; a field that holds the delimiter has to be quoted" if suffix in DELIMITED else ""
         raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}{hint}") from error
 
 
@@ -61,9 +47,9 @@ def place_in(path: Path, row: int) -> str:
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
         return f"line {row + 1}"
-    if suffix not in _DELIMITED:
+    if suffix not in DELIMITED:
         return f"row {row + 1}"
-    dialect = _dialect(path)
+    dialect = dialect_of(path)
     with path.open(encoding=dialect.encoding, newline="", errors="replace") as file:
         lines = csv.reader(file, delimiter=dialect.delimiter)
         seen, first = -1 - dialect.skip, 1
@@ -78,8 +64,8 @@ def place_in(path: Path, row: int) -> str:
 def _by_duckdb(path: Path, suffix: str) -> pa.Table:
     literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     with duckdb.connect() as connection:
-        if suffix in _DELIMITED:
-            dialect = _dialect(path)
+        if suffix in DELIMITED:
+            dialect = dialect_of(path)
             encoding = dialect.encoding.removesuffix("-sig")
             types = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in dialect.names)
             reader = (
@@ -99,35 +85,6 @@ def _by_duckdb(path: Path, suffix: str) -> pa.Table:
             plain = ", ".join(f"{_identifier(name)} ->> '$' AS {_identifier(name)}" for name in mixed)
             found = found.select(f"* REPLACE ({plain})")
         return found.to_arrow_table()
-
-
-def _dialect(path: Path) -> Dialect:
-    with path.open("rb") as file:
-        encoding = "utf-16" if file.read(2) in _UTF16 else "utf-8-sig"
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            first = file.readline()
-            said = first.strip().strip('"').lower()
-            skip = int(said.startswith("sep=") and len(said) == 5)
-            delimiter = (
-                said[-1]
-                if skip
-                else max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-            )
-            if not skip:
-                file.seek(0)
-            names = next(csv.reader(file, delimiter=delimiter), [])
-    except UnicodeError as error:
-        raise ValueError(f"{path}: is neither UTF-8 nor UTF-16 ({error}); save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise ValueError(f"{path}: cannot be read as a table: {error}") from error
-    if not names:
-        raise ValueError(f"{path}: is empty; the first line has to name the columns")
-    trimmed = [name.strip() or f"column {number}" for number, name in enumerate(names, 1)]
-    twice = sorted({name for name in trimmed if [own.lower() for own in trimmed].count(name.lower()) > 1})
-    if twice:
-        raise ValueError(f"{path}: two columns are called {twice[0]!r}; which one counts? Rename or leave out one")
-    return Dialect(names=tuple(trimmed), delimiter=delimiter, encoding=encoding, skip=skip)
 
 
 def _label_studio_rows(path: Path) -> list[dict[str, str | None]] | None:
