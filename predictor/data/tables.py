@@ -8,7 +8,7 @@ from typing import overload
 import duckdb
 import pyarrow as pa
 
-from predictor.data.delimited import DELIMITED, dialect_of
+from predictor.data.delimited import DELIMITED, Dialect, dialect_of
 from predictor.error_messages import first_line
 
 _SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
@@ -38,9 +38,10 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
         raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    dialect = dialect_of(path) if path.suffix.lower() in DELIMITED else None
     with duckdb.connect() as connection:
         try:
-            table = _read(connection, path, {*_TEXT, *text})
+            table = _read(connection, path, dialect, {*_TEXT, *text})
         except duckdb.Error as error:
             hint = "; a field that holds the delimiter has to be quoted" if path.suffix.lower() in DELIMITED else ""
             raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}{hint}") from error
@@ -50,15 +51,17 @@ def read_table(path: Path, *, required: Sequence[str] = (), text: Collection[str
     return table
 
 
-def _read(connection: duckdb.DuckDBPyConnection, path: Path, text: Collection[str]) -> pa.Table:
+# Its type is quoted: an annotation that held it would have DuckDB's binding report leaks when Python ends.
+def _read(
+    connection: "duckdb.DuckDBPyConnection", path: Path, dialect: Dialect | None, text: Collection[str]
+) -> pa.Table:
     literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         found = connection.sql("FROM read_parquet($path)", params=literal)
         casts = ", ".join(f"{_quoted(n)}::VARCHAR AS {_quoted(n)}" for n in found.columns if n in text)
         return (found.select(f"* REPLACE ({casts})") if casts else found).to_arrow_table()
-    if suffix in DELIMITED:
-        dialect = dialect_of(path)
+    if dialect is not None:
         names = [name for name in dialect.names if name in text]
         typed = ", ".join(f"{_quoted(name, _TEXT_MARK)}: 'VARCHAR'" for name in names)
         sample = _ALL if len(names) < len(dialect.names) else _FEW  # nothing to find out where all is text

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from predictor.data.delimited import UTF16, delimiter_of, names_of_columns
 from predictor.data.releases.release import Place, Reason, Release
 from predictor.data.tables import read_table
 
@@ -23,8 +24,8 @@ def rows_of(release: Release, path: Path, name: str) -> Records:
     A broken row is refused and yields None. If the file is damaged, the rest is refused and yields nothing.
     """
     match path.suffix.lower():
-        case ".csv" | ".tsv" as ending:
-            yield from _delimited(release, path, name, "," if ending == ".csv" else "\t")
+        case ".csv" | ".tsv":
+            yield from _delimited(release, path, name)
         case ".jsonl" | ".ndjson":
             yield from _json_lines(release, path, name)
         case _:
@@ -68,6 +69,8 @@ def records_of(release: Release, path: Path, name: str) -> Records:
 def text_of(path: Path, *, fallback: str | None = "latin-1") -> tuple[str, str]:
     """A file's text and its encoding: UTF-8 or the fallback. Without one, bytes that are no UTF-8 become U+FFFD."""
     content = path.read_bytes()
+    if content.startswith(UTF16):
+        return content.decode("utf-16"), "utf-16"
     try:
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
@@ -76,14 +79,17 @@ def text_of(path: Path, *, fallback: str | None = "latin-1") -> tuple[str, str]:
         return content.decode(fallback), fallback
 
 
-def _delimited(release: Release, path: Path, name: str, delimiter: str) -> Records:
+def _delimited(release: Release, path: Path, name: str) -> Records:
+    """Raise ValueError where a column is named twice: nothing says which one counts."""
     text, encoding = text_of(path)
     if encoding != "utf-8":
-        release.notes.append(f"{name}: is no UTF-8, read as {encoding.title()}")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        release.notes.append(
+            f"{name}: is no UTF-8, read as {encoding.upper() if 'utf' in encoding else encoding.title()}"
+        )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     line, number = 1, 0
     try:
-        header = next(reader, [])
+        header = names_of_columns(next(reader, []), path)
         line = reader.line_num + 1
         for fields in reader:
             if fields:  # a blank line is no row

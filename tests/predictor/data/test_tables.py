@@ -129,3 +129,45 @@ def test_decimals_that_come_late_in_a_long_table_are_not_rounded(tmp_path: Path)
     path = tmp_path / "ratings.csv"
     path.write_text("user_id,rating\n" + "u1,3\n" * 21_000 + "u1,3.4\n", "utf-8")
     assert read_table(path)["rating"][-1].as_py() == 3.4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_spreadsheets_semicolons_decimal_commas_and_encoding_are_read(
+    encoding: str, ending: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(ending.join(["user_id;rating;note", "007;3,5;a, b", "ü;4;c", ""]).encode(encoding))
+
+    assert read_table(path).to_pylist() == [
+        {"user_id": "007", "rating": 3.5, "note": "a, b"},
+        {"user_id": "ü", "rating": 4.0, "note": "c"},
+    ]
+
+
+def test_commas_among_semicolons_are_no_decimals_where_no_number_has_one(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("user_id;rating\na;3.5\nb,c;4\n", "utf-8")
+
+    assert read_table(path)["rating"].to_pylist() == [3.5, 4.0]
+
+
+@pytest.mark.parametrize("header", ["user_id,rating,rating", "user_id,rating,Rating", "user_id, rating,rating"])
+def test_a_column_that_is_named_twice_is_refused_by_its_name(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text(f"{header}\na,1,2\n", "utf-8")
+
+    with pytest.raises(ValueError, match=r"two columns are called '[Rr]ating'; which one counts"):
+        read_table(path)
+
+
+def test_ids_in_json_lines_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.jsonl"
+    ids = ["6F9619FF-8B86-D011-B42D-00C04FC964FF", "2020-01-02T03:04:05Z", "007"]
+    path.write_text("".join(f'{{"user_id": "{name}", "rating": 3, "tags": ["a", "b"]}}\n' for name in ids), "utf-8")
+
+    table = read_table(path)
+
+    assert table["user_id"].to_pylist() == ids
+    assert table["rating"].to_pylist() == [3, 3, 3]
+    assert table["tags"].to_pylist() == [["a", "b"]] * 3

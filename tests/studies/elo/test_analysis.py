@@ -120,6 +120,7 @@ def test_everything_with_an_error_follows_the_one_choice() -> None:
     def widths(report: Report) -> list[float]:
         assert report.agreement is not None
         assert report.alignment is not None
+        assert report.side is not None
         found = [report.side.left_share, report.side.left_elo, report.agreement.pairwise, report.alignment.higher_won]
         found += [report.alignment.slope, report.conditions[0], report.pairs[0], report.alignment.bins[0].higher_won]
         return [one.ci_high - one.ci_low for one in found if one is not None]
@@ -264,6 +265,7 @@ def test_a_liking_for_the_left_is_measured_and_said() -> None:
     votes = replace(votes, outcome=np.where(rng.random(len(votes)) < 0.2, LEFT, votes.outcome))
     side = analyse(votes).side
 
+    assert side is not None
     assert side.left_share.value == pytest.approx(0.6, abs=0.02)
     assert side.left_elo is not None
     assert side.left_elo.ci_low > 50
