@@ -21,8 +21,8 @@ from actors.scorers.image_reward import ImageRewardScorer
 from actors.scorers.iqa import LaionScorer, QAlignScorer
 from actors.scorers.scales import SCORERS
 
-OWN = ("pamela", "feature_extractor")
-"""Modules on this project's own predictor, which run in its own environment."""
+OWN = ("feature_extractor", "own", "pamela")
+"""Modules that run in this project's own environment."""
 ADAPTERS = sorted(Path(str(actors.scorers.__file__)).parent.glob("*.py"))
 
 
