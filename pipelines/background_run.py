@@ -5,14 +5,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from actors.pool.cluster import ClusterError
 from pipelines.events import Event, EventObserver
-
-if TYPE_CHECKING:
-    from pipelines.planning.plan import Plan
-    from pipelines.records.run_folder import RunFolder
-    from pipelines.reporting.results import Result
+from pipelines.planning.plan import Plan
+from pipelines.records.run_folder import RunFolder
+from pipelines.records.run_log import RunLog
+from pipelines.reporting.results import Result
+from pipelines.run import start_or_continue
+from pipelines.steering import StopRequest
 
 
 class BackgroundRun:
@@ -21,9 +24,7 @@ class BackgroundRun:
     Whatever ends it, what is finished is in the run folder `out`, and `steer(resume=True, out=…)` goes on with it.
     """
 
-    def __init__(self, plan: "Plan", folder: "RunFolder | None", out: Path, address: str | None) -> None:
-        from pipelines.steering import StopRequest
-
+    def __init__(self, plan: Plan, folder: RunFolder | None, out: Path, address: str | None) -> None:
         self.plan = plan
         self.out = out
         self._folder = folder
@@ -53,7 +54,7 @@ class BackgroundRun:
         self._events.put(None)  # whoever iterates again finds that it has ended
         self.result()
 
-    def result(self, timeout_s: float | None = None) -> "Result":
+    def result(self, timeout_s: float | None = None) -> Result:
         """Wait for the end; the outcome of each trajectory, the verdict where truth is known, and the gallery.
 
         Raises
@@ -90,11 +91,6 @@ class BackgroundRun:
         self.stop()
 
     def _run(self) -> None:
-        from rich.console import Console
-
-        from pipelines.records.run_log import RunLog
-        from pipelines.run import start_or_continue
-
         try:
             self._result = start_or_continue(
                 Console(quiet=True),
@@ -112,8 +108,6 @@ class BackgroundRun:
         self._end()
 
     def _lost(self, reason: str) -> None:
-        from actors.pool.cluster import ClusterError
-
         self._error = ClusterError(f"{reason}; mend it, then steer(resume=True, out={str(self.out)!r})")
         self._end()  # the thread of the run may be blocked in Ray
 
