@@ -27,6 +27,12 @@ class Dialect:
     skip: int
     """Lines before the names of the columns: `sep=;` is one."""
 
+    @property
+    def options(self) -> str:
+        """For DuckDB's `read_csv`."""
+        encoding = self.encoding.removesuffix("-sig")
+        return f"header = true, quote = '\"', delim = '{self.delimiter}', encoding = '{encoding}', skip = {self.skip}"
+
 
 def dialect_of(path: Path) -> Dialect:
     """The dialect of a file.

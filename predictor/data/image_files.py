@@ -40,6 +40,17 @@ _LIKE_SRGB = 2
 """Steps of 255 by which a profile's colours may differ from sRGB's before they are converted: rounding, no more."""
 
 
+def entries(folder: Path, *, deep: bool = False) -> list[Path]:
+    """What a folder holds that is not hidden, in order; `deep`: the files in it and in its folders."""
+    found = (path for path in folder.rglob("*") if path.is_file()) if deep else folder.iterdir()
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image, by its ending."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def file_bytes(path: Path) -> bytes:
     """The file's content.
 

@@ -13,7 +13,6 @@ from predictor.error_messages import first_line
 
 _SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
 
-_TEXT_MARK = "'"
 _FEW, _ALL = 1000, -1
 """Rows from which DuckDB infers the columns' types."""
 
@@ -59,23 +58,22 @@ def _read(
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         found = connection.sql("FROM read_parquet($path)", params=literal)
-        casts = ", ".join(f"{_quoted(n)}::VARCHAR AS {_quoted(n)}" for n in found.columns if n in text)
+        casts = ", ".join(f"{sql_name(n)}::VARCHAR AS {sql_name(n)}" for n in found.columns if n in text)
         return (found.select(f"* REPLACE ({casts})") if casts else found).to_arrow_table()
     if dialect is not None:
         names = [name for name in dialect.names if name in text]
-        typed = ", ".join(f"{_quoted(name, _TEXT_MARK)}: 'VARCHAR'" for name in names)
+        typed = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in names)
         sample = _ALL if len(names) < len(dialect.names) else _FEW  # nothing to find out where all is text
         reader = (
-            f"read_csv($path, header = true, delim = {_quoted(dialect.delimiter, _TEXT_MARK)}, quote = '\"', "
-            f"encoding = '{dialect.encoding.removesuffix('-sig')}', decimal_separator = '{dialect.decimal}', "
-            f"skip = {dialect.skip}, sample_size = {sample}" + (f", types = {{{typed}}})" if names else ")")
+            f"read_csv($path, {dialect.options}, decimal_separator = '{dialect.decimal}', sample_size = {sample}"
+            + (f", types = {{{typed}}})" if names else ")")
         )
         return connection.sql(f"FROM {reader}", params=literal).to_arrow_table()
     reader = "read_json($path, format = 'newline_delimited', sample_size = -1{})"
     found = connection.sql(f"FROM {reader.format('')}", params=literal)
     if any(name in text for name in found.columns):  # else an id that looks like a UUID or a time is written anew
         kinds = zip(found.columns, found.types, strict=True)
-        columns = ", ".join(f"{_quoted(n, _TEXT_MARK)}: '{'VARCHAR' if n in text else kind}'" for n, kind in kinds)
+        columns = ", ".join(f"{sql_text(n)}: '{'VARCHAR' if n in text else kind}'" for n, kind in kinds)
         found = connection.sql(f"FROM {reader.format(f', columns = {{{columns}}}')}", params=literal)
     return found.to_arrow_table()
 
@@ -123,5 +121,11 @@ def select(table: pa.Table, predicate: str) -> pa.Table:
             ) from error
 
 
-def _quoted(name: str, mark: str = '"') -> str:
-    return mark + name.replace(mark, 2 * mark) + mark
+def sql_name(name: str) -> str:
+    """A name as DuckDB reads it, whatever characters it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_text(text: str) -> str:
+    """A text as DuckDB reads it."""
+    return "'" + text.replace("'", "''") + "'"

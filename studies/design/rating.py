@@ -12,7 +12,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from predictor.data.dataset import image_paths, read_about
-from predictor.data.image_files import IMAGE_SUFFIXES
+from predictor.data.image_files import IMAGE_SUFFIXES, entries, is_image
 from predictor.data.tables import find_table, read_table
 from predictor.error_messages import readable
 from studies.study import PRACTICE, Item, Trial
@@ -48,9 +48,9 @@ def read_images(folder: Path) -> list[ImageToRate]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name a folder of images or a dataset folder")
-    if _is_dataset(folder):
+    if find_table(folder, "images", optional=True) is not None:
         return _of_dataset(folder)
-    files = [path for path in _visible_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in entries(folder, deep=True) if is_image(path)]
     if not files:
         raise ValueError(f"{folder}: holds no images; known endings are {', '.join(sorted(IMAGE_SUFFIXES))}")
     return [ImageToRate(image_id=readable(f.relative_to(folder)), file=f, prompt="", metadata={}) for f in files]
@@ -58,22 +58,9 @@ def read_images(folder: Path) -> list[ImageToRate]:
 
 def left_out(folder: Path) -> list[str]:
     """The files of a plain folder that `read_images` takes for no images, by their names."""
-    if _is_dataset(folder):
+    if find_table(folder, "images", optional=True) is not None:
         return []
-    others = (path for path in _visible_files(folder) if path.suffix.lower() not in IMAGE_SUFFIXES)
-    return [readable(path.relative_to(folder)) for path in others]
-
-
-def _is_dataset(folder: Path) -> bool:
-    return any((folder / f"images{suffix}").is_file() for suffix in (".csv", ".parquet", ".jsonl", ".tsv", ".ndjson"))
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    return [readable(path.relative_to(folder)) for path in entries(folder, deep=True) if not is_image(path)]
 
 
 def sample_of(images: Sequence[ImageToRate], count: int, seed: int | None = None) -> list[ImageToRate]:

@@ -21,6 +21,7 @@ from studies.results.answers import participants_table, ratings_table, votes_tab
 from studies.results.export import csv_of
 from studies.results.progress import ProgressReader, StudyProgress
 from studies.session import StudySession
+from studies.store.store import Store
 from studies.study import Study
 from studies.web.rendering import Rendering
 
@@ -163,17 +164,18 @@ async def images(request: Request) -> Response:
 
 async def close(request: Request) -> Response:
     """Nobody new is let in from now on."""
-    _refuse_others(request)
-    served = request.app.state.served
-    await run_in_threadpool(served.study_session.store.close_to_newcomers)
-    served.overview.forget()
-    return RedirectResponse("/researcher", 303)
+    return await _changed(request, Store.close_to_newcomers)
 
 
 async def reopen(request: Request) -> Response:
+    return await _changed(request, Store.reopen)
+
+
+async def _changed(request: Request, change: Callable[[Store], object]) -> Response:
+    """The researcher's page once something of the study was changed."""
     _refuse_others(request)
     served = request.app.state.served
-    await run_in_threadpool(served.study_session.store.reopen)
+    await run_in_threadpool(change, served.study_session.store)
     served.overview.forget()
     return RedirectResponse("/researcher", 303)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.data.image_files import IMAGE_SUFFIXES, file_bytes, read_image
+from predictor.data.image_files import IMAGE_SUFFIXES, entries, file_bytes, is_image, read_image
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
 from predictor.error_messages import readable
@@ -111,7 +111,7 @@ class PhotographLibrary:
                 if folder is not None:  # those that ship are known to be whole
                     _decode(shot.file, data, longest)
             except ValueError as error:
-                skipped.append(f"{readable(shot.file.name)}: {str(error).partition(': ')[2]}")
+                skipped.append(f"{readable(shot.file.name)}: {str(error).removeprefix(f'{readable(shot.file)}: ')}")
                 continue
             digest = hashlib.sha256(data).digest()
             photographs.append(Photograph(shot.caption, shot.file, shot.focus, digest, longest))
@@ -177,8 +177,8 @@ def _shots(folder: Path | None, skipped: list[str]) -> Iterator[Shot]:
     elif (folder / "captions.csv").is_file():
         yield from _captioned(folder, skipped)
     else:
-        for file in _visible(folder):
-            if file.suffix.lower() in IMAGE_SUFFIXES:
+        for file in entries(folder):
+            if is_image(file):
                 yield Shot(file, caption_from_name(file))
             else:
                 skipped.append(f"{readable(file.name)}: {_NO_IMAGE}")
@@ -209,18 +209,14 @@ def _captioned(folder: Path, skipped: list[str]) -> Iterator[Shot]:
             skipped.append(f"{name}: in captions.csv, but not in the folder")
         else:
             yield Shot(folder / name, caption)
-    images = (file for file in _visible(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
-    skipped += [f"{readable(file.name)}: not in captions.csv" for file in images if file.name not in named]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    unnamed = (file for file in entries(folder) if is_image(file) and file.name not in named)
+    skipped += [f"{readable(file.name)}: not in captions.csv" for file in unnamed]
 
 
 def _decode(file: Path, data: bytes, longest: int) -> Image.Image:
     """Raise ValueError where it is no image, or a very small one."""
     image = read_image(file, data)
     if min(image.size) < 16:
-        raise ValueError(f"{file}: only {image.width}×{image.height} pixels")
+        raise ValueError(f"{readable(file)}: only {image.width}×{image.height} pixels")
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return image

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from predictor.data.delimited import DELIMITED, dialect_of
+from predictor.data.tables import sql_name, sql_text
 from predictor.error_messages import first_line
 from studies.elo.layouts.label_studio import is_export, rows_of
 
@@ -66,13 +67,8 @@ def _by_duckdb(path: Path, suffix: str) -> pa.Table:
     with duckdb.connect() as connection:
         if suffix in DELIMITED:
             dialect = dialect_of(path)
-            encoding = dialect.encoding.removesuffix("-sig")
-            types = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in dialect.names)
-            reader = (
-                f"read_csv($path, auto_detect = false, columns = {{{types}}}, header = true, quote = '\"', "
-                f"escape = '\"', delim = {_literal(dialect.delimiter)}, encoding = '{encoding}', "
-                f"skip = {dialect.skip})"
-            )
+            types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in dialect.names)
+            reader = f"read_csv($path, auto_detect = false, columns = {{{types}}}, escape = '\"', {dialect.options})"
             return connection.sql(f"FROM {reader}", params=literal).to_arrow_table()
         if suffix == ".parquet":
             return connection.sql("FROM read_parquet($path)", params=literal).to_arrow_table()
@@ -82,7 +78,7 @@ def _by_duckdb(path: Path, suffix: str) -> pa.Table:
         )
         mixed = [name for name, kind in zip(found.columns, found.types, strict=True) if str(kind) == "JSON"]
         if mixed:  # text here and a number there: without the quotes that JSON puts around text
-            plain = ", ".join(f"{_identifier(name)} ->> '$' AS {_identifier(name)}" for name in mixed)
+            plain = ", ".join(f"{sql_name(name)} ->> '$' AS {sql_name(name)}" for name in mixed)
             found = found.select(f"* REPLACE ({plain})")
         return found.to_arrow_table()
 
@@ -93,11 +89,3 @@ def _label_studio_rows(path: Path) -> list[dict[str, str | None]] | None:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: is no JSON: {error}") from error
     return rows_of(document) if is_export(document) else None
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
