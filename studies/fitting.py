@@ -71,7 +71,8 @@ def fit(
     stop_at_width
         Say whether every interval is so many Elo wide at most, from end to end, and what else it is expected to take.
     looks
-        How many looks were fixed before the first vote; says at each whether there is a best (Pocock 1977).
+        How many looks were fixed before the first vote; says at each whether there is a best (Pocock 1977). A study
+        that was made with a number of looks has it.
     drop_failed, predictor
         For study folders: leave out who failed an attention check; compare the votes with this checkpoint's score.
 
@@ -124,9 +125,17 @@ def votes_from(
 
 def report_on(given: StudyVotes, options: Options, *, leave_out: Sequence[str] = ()) -> Report:
     """The analysis of votes with all their caveats."""
+    options = replace(options, looks=_looks(given.looks, options.looks))
     report = analyse(given.votes.without(leave_out) if leave_out else given.votes, options)
     running = _running(given, options) if given.unfinished else ()
     return replace(report, warnings=(*running, *report.warnings, *given.caveats))
+
+
+def _looks(fixed: int | None, told: int | None) -> int | None:
+    """The number of looks: a study's own, which no later wish can change."""
+    if fixed is not None and told not in (None, fixed):
+        raise ValueError(f"--looks {told}: this study was made with {fixed}, before its first vote; leave --looks out")
+    return fixed or told
 
 
 def _running(given: StudyVotes, options: Options) -> tuple[str]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predictor.data.tables import read_table
+from studies.elo.inference.stopping import MOST_LOOKS
 from studies.wording import ANCHORS, TITLE
 
 Kind = Literal["pairs", "rating"]
@@ -77,6 +78,8 @@ class StudySettings(BaseModel):
     show_prompt: bool = False
     blocks_each: int = Field(default=1, ge=1)
     """Blocks that a participant takes who is nobody in particular."""
+    looks: int | None = Field(default=None, ge=1, le=MOST_LOOKS)
+    """At how many looks the analysis may say that there is a best; fixed before the first vote."""
     images_each: int | None = None
     """Rating studies: how many images one participant is asked to rate."""
     ratings_per_image: int | None = None

@@ -49,6 +49,10 @@ def pairs(
     tie: Annotated[bool, typer.Option("--tie", help="Offer `no preference`.")] = False,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt above the images.")] = False,
     blocks_each: Annotated[int, typer.Option(help="Blocks for a participant whom nothing was steered for.", min=1)] = 1,
+    looks: Annotated[
+        int | None,
+        typer.Option(help="At how many looks, equally far apart, `elo` may name a best while people vote.", min=1),
+    ] = None,
     block: _Block = 40,
     repeats: _Repeats = 0.1,
     attention: _Attention = 1,
@@ -84,7 +88,7 @@ def pairs(
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
         **{"invitation_days": invitation_days, "session_days": session_days},
-        **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each},
+        **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each, "looks": looks},
     }
     steered_images = read_steered_images(runs)
     if plan:

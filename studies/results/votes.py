@@ -49,6 +49,8 @@ class StudyVotes:
     title: str = ""
     unfinished: int = 0
     """Participants who have been invited or have begun, and may still vote."""
+    looks: int | None = None
+    """How many looks were fixed when the study was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,6 +102,7 @@ def study_votes(study: Study, *, drop_failed: bool = False, predictor: str | Non
         caveats=tuple(_caveats(study, voters, answers.failed, drop_failed)),
         examples=tuple(_examples(study)),
         title=study.settings.title,
+        looks=study.settings.looks,
         unfinished=int(read_rows(study.database, _UNFINISHED)[0]["people"]),
     )
 

@@ -17,7 +17,8 @@ from studies.elo.reporting.records import as_dict
 from studies.elo.reporting.text import stopping_of
 from studies.simulation.rehearsal import rehearse, truth_of
 from studies.store.store import Store
-from studies.study import Study
+from studies.study import Study, read_study
+from tests.studies.conftest import Build
 from tests.studies.elo.test_analysis import as_table, steer_study, study
 
 
@@ -127,3 +128,16 @@ def test_a_study_that_is_running_says_what_looking_does(pair_study: Study) -> No
     assert looked.startswith("The study is running: 1 participant has not finished. Looking does no harm, but")
     assert "one of the 5 that were fixed" in studies.fit(pair_study.folder, prior=0.5, looks=5).warnings[0]
     assert "leaves intervals as they are" in studies.fit(pair_study.folder, prior=0.5, stop_at_width=40).warnings[0]
+
+
+def test_the_looks_of_a_study_are_fixed_when_it_is_made(run_folder: Build, tmp_path: Path) -> None:
+    made = steer_study("pairs", run_folder("run"), "--out", tmp_path / "study", "--looks", "3")
+    assert made.returncode == 0, made.stderr
+    study = read_study(tmp_path / "study")
+    rehearse(study, list(read_truth(truth_of(study)).values())[:1])
+
+    report = studies.fit(study.folder, prior=0.5)
+    assert report.best_claim is not None
+    assert report.best_claim.looks == 3
+    with pytest.raises(ValueError, match="--looks 5: this study was made with 3, before its first vote; leave --looks"):
+        studies.fit(study.folder, prior=0.5, looks=5)
