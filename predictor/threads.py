@@ -29,13 +29,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def thread_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of the items, computed on one thread a core.
+def thread_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
+) -> Iterator[Result]:
+    """Results in the order of the items, computed on so many threads; default: one a core.
 
-    For functions that spend their time in Pillow or NumPy, which let go of the interpreter. A few items are under way
-    at a time, whatever their number; the first error is raised in its item's turn, and what was not begun is dropped.
+    For functions that spend their time in Pillow or NumPy, which let go of the interpreter. Two items a thread are under
+    way at a time, whatever their number; the first error is raised in its item's turn, and what was not begun is dropped.
     """
-    threads = os.cpu_count() or 1
+    threads = threads or os.cpu_count() or 1
     remaining = iter(items)
     with ThreadPoolExecutor(threads) as executor:
         under_way: deque[Future[Result]] = deque()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.data.image_files import as_shown, file_bytes, read_image
+from predictor.threads import thread_map
 
 _MAP_SIZE = 32 * 2**30
 """An upper limit of the address space, not of the disk: the file grows with what it holds."""
@@ -30,6 +31,9 @@ _ENVIRONMENTS: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary
 
 _COMMIT_S = 2.0
 """A commit costs milliseconds, a vector of a large encoder seconds: this is how much work a killed process loses."""
+
+_DECODERS = min(4, os.cpu_count() or 1)
+"""Threads that decode files while another encodes. More would hold more pictures in memory, and win nothing."""
 
 _FILES = b"file 2 "
 """Before the digest of a file's bytes; raise the number when `read_image` would make other pixels of them."""
@@ -152,7 +156,8 @@ def encode_files(
     """Encode image files, known by their bytes: a second pass neither decodes nor encodes.
 
     A vector is kept under the file's bytes and under its pixels as well, so that the same picture is not
-    encoded again when it comes as another file, or from memory. No more than one picture is in memory at once.
+    encoded again when it comes as another file, or from memory. The next files are decoded meanwhile; no more than
+    `2 * _DECODERS` pictures are in memory at once.
 
     Returns
     -------
@@ -164,13 +169,21 @@ def encode_files(
         A file cannot be read as an image.
     """
     rows = _Rows(encoder, len(paths), cache, commit_every, progress)
+
+    def read(path: Path) -> tuple[bytes, Image.Image | None, bytes]:
+        """The file's key, its picture and the picture's key; no picture where the file is known already."""
+        data = file_bytes(path)
+        of_file = _FILES + hashlib.sha256(data).digest()
+        if cache.get(of_file, encoder.dimensions) is not None:
+            return of_file, None, b""
+        image = read_image(path, data)
+        return of_file, image, image_content(image)
+
     with rows.committing():
-        for row, path in enumerate(paths):
-            data = file_bytes(path)
-            if rows.known(row, of_file := _FILES + hashlib.sha256(data).digest()):
+        for row, (of_file, image, of_pixels) in enumerate(thread_map(read, paths, threads=_DECODERS)):
+            if rows.known(row, of_file):
                 continue
-            image = read_image(path, data)
-            of_pixels = image_content(image)
+            assert image is not None  # what the cache holds, it keeps
             found = cache.get(of_pixels, encoder.dimensions)
             if found is None:
                 rows.encode(row, (of_file, of_pixels), image)

@@ -52,7 +52,7 @@ class Votes:
     left: Codes
     """Condition on the left, as its position in `conditions`."""
     right: Codes
-    outcome: Codes
+    outcome: NDArray[np.int8]
     """LEFT, RIGHT, TIE or BOTH_BAD."""
     repeat: NDArray[np.bool_]
     """The trial was shown to this participant before: for test–retest, never for a fit."""
@@ -135,7 +135,7 @@ class Votes:
             prompt=prompt,
             left=left,
             right=right,
-            outcome=np.array([*map(OUTCOMES.index, words)], np.int64)[winner],
+            outcome=np.array([*map(OUTCOMES.index, words)], np.int8)[winner],
             repeat=_truths(table, len(participant)),
             participant_known=known["participant"],
             prompt_known=known["prompt_id"],
