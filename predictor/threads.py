@@ -34,8 +34,9 @@ def thread_map(
 ) -> Iterator[Result]:
     """Results in the order of the items, computed on so many threads; default: one a core.
 
-    For functions that spend their time in Pillow or NumPy, which let go of the interpreter. Two items a thread are under
-    way at a time, whatever their number; the first error is raised in its item's turn, and what was not begun is dropped.
+    For functions that spend their time in Pillow or NumPy, which let go of the interpreter. Two items a thread are
+    under way at a time, whatever their number; the first error is raised in its item's turn, and what was not begun is
+    dropped.
     """
     threads = threads or os.cpu_count() or 1
     remaining = iter(items)
