@@ -110,7 +110,10 @@ def pair_study(run_folder: Build, tmp_path: Path) -> Study:
         [run],
         tmp_path / "study",
         others=2,
-        choices={"block": 12, "practice": 2, "attention": 1, "repeats": 0.2, "completion_code": "THANKYOU"},
+        choices={
+            **{"block": 12, "practice": 2, "attention": 1, "repeats": 0.2, "completion_code": "THANKYOU"},
+            "seed": 1,  # so that what is voted by position is the same each time
+        },
     )
 
 
