@@ -19,6 +19,7 @@ from actors.messages import ProposalRequest, RenderRequest
 from actors.proposers.lexicon import Lexicon
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.search.trajectory import derive_seed
+from predictor.data.folders import new_folder, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.encoders.minilm import MiniLM
@@ -55,15 +56,24 @@ def embedded_checkpoint(
     if (existing := existing_checkpoint(darkroom, recipe)) is not None:
         return existing
     folder = _place(darkroom, recipe)
-    announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    waits = lambda: announce(f"Another process is making the checkpoint {folder}: waiting for it")  # noqa: E731
+    with waiting_for_lock(folder.parent, f".{folder.name}.lock", on_wait=waits):
+        if existing_checkpoint(darkroom, recipe) is None:  # nobody has made it meanwhile
+            announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
+            _make(darkroom, recipe, folder, progress)
+    return folder
+
+
+def _make(darkroom: Darkroom, recipe: EmbeddedRecipe, folder: Path, progress: Progress) -> None:
+    """Develop prints, have them rated, train on the ratings; the checkpoint is there whole, or not at all."""
     from predictor.data.dataset import read_dataset
     from predictor.fitting import fit
     from predictor.simulation.dataset import simulate
     from predictor.transformer.training import RECIPES
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        dataset, made = Path(scratch) / "dataset", Path(scratch) / "checkpoint"
+    with new_folder(folder) as made, tempfile.TemporaryDirectory(prefix=".prints-", dir=folder.parent) as scratch:
+        dataset = Path(scratch) / "dataset"
         _develop(darkroom, recipe, dataset, progress)
         simulate(
             dataset,
@@ -76,8 +86,6 @@ def embedded_checkpoint(
         predictor = fit(read_dataset(dataset, seed=recipe.seed), training, seed=recipe.seed, progress=progress)
         predictor.save_pretrained(made)
         shutil.copy(dataset / "truth.parquet", made / "truth.parquet")
-        _publish(made, folder)
-    return folder
 
 
 def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRecipe()) -> Path | None:
@@ -122,12 +130,3 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
         rows.append(row)
         progress("developing prints", len(rows), recipe.images)
     pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
-
-
-def _publish(made: Path, folder: Path) -> None:
-    """Move the finished checkpoint to its folder; where another process was first, its checkpoint is the same."""
-    try:
-        made.rename(folder)
-    except OSError:
-        if not (folder / "config.json").is_file():
-            raise

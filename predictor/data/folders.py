@@ -14,9 +14,13 @@ command, word them for people.
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_RETRY_S = 0.5
+"""Between two attempts to get a lock that is waited for."""
 
 
 class FolderLockedError(Exception):
@@ -71,6 +75,33 @@ class FolderLock:
             except FileNotFoundError:
                 pass
             os.close(descriptor)
+
+
+@contextmanager
+def waiting_for_lock(folder: Path, name: str, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock inside the block, once nobody else does; `on_wait` is called if that is not at once.
+
+    The lock file is removed afterwards.
+
+    Raises
+    ------
+    OSError
+        The lock file cannot be made.
+    """
+    waited = False
+    while True:
+        try:
+            lock = FolderLock(folder, name)
+            break
+        except FolderLockedError:
+            if not waited:
+                on_wait()
+            waited = True
+            time.sleep(_RETRY_S)
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 @contextmanager

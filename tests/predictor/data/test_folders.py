@@ -2,11 +2,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from predictor.data.folders import FolderLock, FolderLockedError, FolderTakenError, new_folder, replacing
+from predictor.data.folders import (
+    FolderLock,
+    FolderLockedError,
+    FolderTakenError,
+    new_folder,
+    replacing,
+    waiting_for_lock,
+)
 from predictor.data.folders import write_atomically as write
 
 HOLD = """
@@ -51,6 +60,24 @@ def test_a_lock_file_that_its_owner_removed_meanwhile_locks_nothing(tmp_path: Pa
     with pytest.raises(FolderLockedError):
         FolderLock(tmp_path)
     second.release(remove=True)
+
+
+def test_who_waits_for_a_lock_says_so_once_and_gets_it(tmp_path: Path) -> None:
+    held = FolderLock(tmp_path, ".made.lock")
+    waits: list[str] = []
+
+    def wait() -> None:
+        with waiting_for_lock(tmp_path, ".made.lock", on_wait=lambda: waits.append("waits")):
+            waits.append("has it")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(1.2)  # more than one attempt
+    assert waits == ["waits"]
+    held.release()
+    waiting.join(10)
+    assert waits == ["waits", "has it"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_to_is_the_systems_own_error(tmp_path: Path) -> None:

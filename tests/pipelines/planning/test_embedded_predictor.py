@@ -1,0 +1,32 @@
+"""The embedded preset's own checkpoint: made once, whoever asks at the same time."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.planning import embedded_predictor
+from pipelines.planning.embedded_predictor import embedded_checkpoint
+
+
+def test_of_two_that_need_it_at_once_one_makes_the_checkpoint_and_the_other_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(darkroom: object, recipe: object, folder: Path, progress: object) -> None:
+        time.sleep(0.8)
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        made.append(folder)
+
+    monkeypatch.setenv("PAMELA_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded_predictor, "_make", make)
+    said: list[str] = []
+    with ThreadPoolExecutor() as executor:
+        asked = [executor.submit(embedded_checkpoint, Darkroom(size=64), announce=said.append) for _ in range(2)]
+    assert {future.result() for future in asked} == {made[0]}
+    assert len(made) == 1
+    assert sorted(line.split()[0] for line in said) == ["Another", "No"]
