@@ -16,14 +16,15 @@ from pipelines.execution.observer import Observer
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
-from pipelines.records.run_folder import RunFolder
+from pipelines.records.run_folder import RunFolder, timestamp
 from pipelines.records.run_log import RunLog
-from pipelines.reporting.results import Result, timestamp, write_results
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import ActorsNeverUpError, StopRequest, steer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pipelines.reporting.results import Result
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def start_or_continue(
     on_lost: Callable[[str], None],
     observer: Observer | None = None,
     stop: StopRequest | None = None,
-) -> Result:
+) -> "Result":
     """Run what is left of a plan, then write the records of all of it.
 
     Everything that is finished is in the journal, whatever ends the run. The folder of a new run is made once the
@@ -114,7 +115,7 @@ def _run(
     on_lost: Callable[[str], None],
     observer: Observer | None,
     stop: StopRequest,
-) -> Result:
+) -> "Result":
     """`held` has the folder of a run that is resumed; that of a new one is put there once it is made."""
     folder = held[0] if held else None
     recorded = _unfinished(plan, folder)
@@ -166,7 +167,9 @@ def _run(
 
 def _write(
     plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
-) -> Result:
+) -> "Result":
+    from pipelines.reporting.results import write_results  # SciPy among others: not before the first image
+
     result = write_results(plan, folder, warnings, failures, interrupted=interrupted)
     logger.info(
         "run %s: %d trajectories finished, %d failed, %d unfinished; %d distinct images",

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -171,3 +171,8 @@ def _acquire(path: Path) -> FolderLock:
         raise FolderError(f"{path}: another steer-batch is at this run; wait for it or name another --out") from None
     except OSError as error:
         raise FolderError(f"{path}: cannot be written: {error.strerror}; mend its rights") from error
+
+
+def timestamp() -> str:
+    """Now, in UTC, to the second, as run.json has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -8,7 +8,6 @@ failed is not in the journal, because `--resume` tries it again.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +19,7 @@ from PIL import Image
 from pipelines.planning.plan import Plan
 from pipelines.records.image_store import ImageStore
 from pipelines.records.replay import in_order
-from pipelines.records.run_folder import RunFolder
+from pipelines.records.run_folder import RunFolder, timestamp
 from pipelines.records.tables import Outcome, RecordsWriter
 from pipelines.records.tables import outcomes as outcomes_of
 from pipelines.reporting.consistency import consistency
@@ -228,7 +227,3 @@ def _page(
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(values, indent=2) + "\n")
-
-
-def timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
