@@ -19,8 +19,9 @@ from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder
 from pipelines.records.run_log import RunLog
 from pipelines.reporting.results import Result, timestamp, write_results
+from pipelines.run_pools import ActorsNeverUpError
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import ActorsNeverUpError, StopRequest, steer
+from pipelines.steering import StopRequest, steer
 
 if TYPE_CHECKING:
     from rich.console import Console
