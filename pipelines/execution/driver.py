@@ -113,7 +113,7 @@ class Driver:
         first_rounds
             By prompt id and run, the shared first rounds that are recorded already.
         """
-        self._settings = settings
+        self.settings = settings
         self._renderer = renderer
         self._proposer = proposer
         self._journal = journal
@@ -159,7 +159,7 @@ class Driver:
     @property
     def guards_images(self) -> bool:
         """Whether a guard is on that measures images."""
-        return self._settings.guards.measures_images
+        return self.settings.guards.measures_images
 
     async def run(self, cohorts: Sequence[Cohort], recorded: dict[str, Sequence[Round]]) -> None:
         """Bring every trajectory to its end.
@@ -194,7 +194,7 @@ class Driver:
         renderers, proposers = self._renderer.renderers, self._proposer.role
         searching = fmean([*self._under_way.values(), len(following)])
         return in_flight(
-            candidates=round(self._settings.images_of_round(2, searching)),
+            candidates=round(self.settings.images_of_round(2, searching)),
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
@@ -228,10 +228,10 @@ class Driver:
 
     async def _steer(self, history: History) -> tuple[StopReason, ...]:
         """Round by round, to the end; for each user, why it ended."""
-        step = next_step(history, self._settings)
+        step = next_step(history, self.settings)
         while not isinstance(step, Stop):
             await self.record(history, await self.next_round(history, step))
-            step = next_step(history, self._settings)
+            step = next_step(history, self.settings)
             searching = len(step.users) if isinstance(step, Propose) else 0
             self._observer.round_done(history.cohort, len(history.rounds), searching)
             self._under_way[history.cohort.id] = searching

@@ -135,8 +135,8 @@ class Participant:
         """How often, of two pictures, the one that they prefer is expected to be known."""
         return expected_accuracy_of(self.person.taste, self._pictures)
 
-    async def begin(self, workshop: Workshop, text: str) -> PromptRun:
-        """Begin to steer a prompt.
+    async def begin(self, workshop: Workshop, text: str, *, alone: bool = False) -> PromptRun:
+        """Begin to steer a prompt; `alone`: have it searched first.
 
         Raises
         ------
@@ -152,6 +152,8 @@ class Participant:
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
             run = await asyncio.to_thread(PromptRun.create, workshop, self.person, self.changes, number, text)
             self._runs[run.path.name] = run
+            if alone:
+                await asyncio.to_thread(self.person.say, len(self.person.answers), "alone", run=run.path.name)
         run.steered.begin()
         return run
 

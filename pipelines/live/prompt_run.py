@@ -28,6 +28,7 @@ from pipelines.reporting.results import write_results
 from pipelines.run import describe_run
 from pipelines.run_pools import RunPools
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory, derive_seed
 from pipelines.settings.scorer import PERSONAL, POPULATION
 
@@ -50,7 +51,9 @@ class _Listener:
     def over(self, cohort: Cohort) -> None: ...
     def finished(self, trajectory: Trajectory, gain: float) -> None: ...
     def failed(self, trajectory: Trajectory, reason: str) -> None: ...
-    def warned(self, warning: str) -> None: ...
+    def warned(self, warning: str) -> None:
+        if self.prompt is not None and warning not in self.prompt.warnings:
+            self.prompt.warnings.append(warning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +81,11 @@ class PromptRun:
         (row,) = folder.about["prompts"]
         self._prompt = Prompt(id=row["prompt_id"], text=row["text"])
         listener = _Listener()
-        history = next(in_order(folder.journal, self.plan.cohorts, self.plan.protocol))
         self.steered = SteeredPrompt(
             name=folder.path.name,
             person=person,
-            history=history,
+            history=self._history(),
+            replay=self._history,
             driver=self._driver(listener),
             scorer=workshop.scorer,
             changes=changes,
@@ -141,6 +144,10 @@ class PromptRun:
         await self.steered.close()
         await asyncio.to_thread(self._journal.close)
         self._folder.release()
+
+    def _history(self) -> History:
+        """Of the person's own search, as the journal has it."""
+        return next(in_order(self._folder.journal, self.plan.cohorts, self.plan.protocol))
 
     def _driver(self, listener: _Listener) -> Driver:
         workshop = self._workshop

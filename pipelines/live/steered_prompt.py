@@ -11,13 +11,16 @@
        +-- onward  from any picture that was there before
        +-- keep    the search is over, until they go on
 
+Where a person lets it search by itself, the driver runs the whole search for them first, as it does in a batch; they
+may then choose, and go on, from what it found.
+
 The rounds are the driver's, and so are their records: a run folder. What a person says is in their own answers, and is
 there first. So the state is a function of both: after a crash, a round that an answer asked for is made again.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -33,11 +36,11 @@ from pipelines.live.personal_scorer import PersonalScorer
 from pipelines.reporting.word_diff import word_diff
 from pipelines.search.history import History
 from pipelines.search.rounds import Round, Verdict
-from pipelines.search.state_machine import Propose, RenderBase
+from pipelines.search.state_machine import Propose, RenderBase, Stop, next_step
 
 logger = logging.getLogger(__name__)
 
-Stage = Literal["drawing", "choosing", "kept", "failed"]
+Stage = Literal["searching", "drawing", "choosing", "kept", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class SteeredPrompt:
         driver: Driver,
         scorer: PersonalScorer,
         changes: Changes,
+        replay: Callable[[], History],
     ) -> None:
         """
         Parameters
@@ -83,21 +87,26 @@ class SteeredPrompt:
             Of the run folder.
         history
             As the journal has it.
+        replay
+            Reads the history from the journal again, after the driver has written to it.
         """
         self.name = name
         self.history = history
-        self.stage: Stage = "drawing"
+        self.stage: Stage = "drawing" if not history.kept else "kept"
         self.problem = ""
         """Why nothing goes on, in the stage `failed`."""
         self.arriving: list[str] = []
         """Keys of the images that the round under way has drawn so far."""
         self.four: list[str] = []
         """Keys of the images that stand for choice, the favourite first."""
+        self.warnings: list[str] = []
+        """What the renderer could not honour."""
         self.speculation = Speculation()
         self._person = person
         self._driver = driver
         self._scorer = scorer
         self._changes = changes
+        self._replay = replay
         shown = pictures_of(person.answers).values()
         self._seen: dict[str, SeenImage] = {
             Path(each.file).stem: each.seen for each in shown if each.file.startswith(f"runs/{name}/")
@@ -123,13 +132,18 @@ class SteeredPrompt:
         return max(0, self.history.searched - 1)
 
     @property
+    def images(self) -> int:
+        """Pictures that were drawn and looked at for them."""
+        return len(self.history.images)
+
+    @property
     def favourite(self) -> str | None:
-        """The key of the picture that was chosen last; the one as written before anything was."""
+        """The key of the picture that was chosen last; before any was, the one as written, or the best of a search."""
         chosen = [each.chosen for each in self._person.answers_about(self.name) if each.chosen is not None]
         by_id = {seen.id: key for key, seen in reversed(self._seen.items())}
         if chosen and chosen[-1] in by_id:
             return by_id[chosen[-1]]
-        return self.history.images[0].key if self.history.images else None
+        return self.history.images[self.history.best[0]].key if self.history.images else None
 
     @property
     def path(self) -> list[Card]:
@@ -157,13 +171,16 @@ class SteeredPrompt:
 
     def rendered(self, key: str) -> None:
         """An image is on the disk: of the round that somebody waits for, or of one that is prepared."""
-        if self.stage == "drawing":
+        if self.stage in ("drawing", "searching"):
             self.arriving.append(key)
             self._changes.tell()
 
     def begin(self) -> None:
         """Bring about whatever the answers ask for, in the background."""
+        if self.stage == "kept" and self._keeps:
+            return
         if self._task is None or self._task.done():
+            self.stage = "drawing"
             self._task = asyncio.create_task(self._advance())
 
     async def settled(self, timeout_s: float) -> None:
@@ -221,11 +238,10 @@ class SteeredPrompt:
         self.begin()
 
     async def _advance(self) -> None:
-        if self._keeps and self.history.kept:
-            self.stage = "kept"
-            return
         try:
-            await self._see(self.history.images[at].key for at in range(len(self.history.images)))
+            if self._searches_alone:
+                await self._search_alone()
+            await self._see(image.key for image in self.history.images)
             if not self.history.rounds:
                 await self._driver.record(self.history, await self._driver.next_round(self.history, RenderBase()))
                 await self._see([self.history.images[0].key])
@@ -247,13 +263,39 @@ class SteeredPrompt:
             self._changes.tell()
 
     @property
+    def _searches_alone(self) -> bool:
+        """Whether the search is the driver's, and not yet at its end."""
+        said = self._person.answers_about(self.name)
+        alone = bool(said) and said[-1].kind == "alone"
+        return alone and not isinstance(next_step(self.history, self._driver.settings), Stop)
+
+    async def _search_alone(self) -> None:
+        self.stage = "searching"
+        self._changes.tell()
+        cohort = self.history.cohort
+        await self._driver.run([cohort], {cohort.id: self.history.rounds})
+        if (reason := self._driver.failures.pop(cohort.id, None)) is not None:
+            raise RoundFailedError(reason)
+        self.history = await asyncio.to_thread(self._replay)
+        self.stage, self.arriving = "drawing", []
+
+    @property
     def _keeps(self) -> bool:
         said = self._person.answers_about(self.name)
         return bool(said) and said[-1].kind == "keep"
 
     @property
     def _rounds_wanted(self) -> int:
-        return 1 + sum(answer.kind in ("round", "onward") for answer in self._person.answers_about(self.name))
+        said = self._person.answers_about(self.name)
+        first = self.rounds_alone if said and said[0].kind == "alone" else 1
+        return first + sum(answer.kind in ("round", "onward") for answer in said)
+
+    @property
+    def rounds_alone(self) -> int:
+        """Rounds that the driver had before the person chose anything."""
+        rounds = self.history.rounds
+        chosen = next((place for place, each in enumerate(rounds) if each.chosen), len(rounds))
+        return sum(each.searches for each in rounds[1:chosen])
 
     async def _record_kept(self) -> None:
         favourite = self.favourite

@@ -12,6 +12,7 @@ before is asked or shown something while the pools still come up.
 import asyncio
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ class Studio:
         self.pools: RunPools | None = None
         self.workshop: Workshop | None = None
         """Both once the pools are up."""
+        self._warm_or_never = asyncio.Event()
         self.tastes: dict[str, KnownTaste] = {}
         """Of those who are here, by name."""
         self._participants: dict[str, Participant] = {}
@@ -100,6 +102,12 @@ class Studio:
         """Bring the pools up, in the background."""
         self._warming = asyncio.create_task(self._warm())
 
+    async def warm(self, patience_s: float) -> Workshop | None:
+        """What steering needs, once the pools are up; None where they are not after so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._warm_or_never.wait(), patience_s)
+        return self.workshop
+
     async def person_of(self, key: str) -> Participant | None:
         """Whoever has this key."""
         folder = self.people.of_key(key)
@@ -116,7 +124,8 @@ class Studio:
             The name is not one, or is taken.
         """
         taken = await asyncio.to_thread(lambda: self.predictor.user_ids)
-        folder = await asyncio.to_thread(self.people.add, name, self.fingerprint, taken)
+        assert self.plan.checkpoint is not None
+        folder = await asyncio.to_thread(self.people.add, name, self.plan.checkpoint, self.fingerprint, taken)
         return await self._participant(folder)
 
     async def forget(self, participant: Participant) -> None:
@@ -169,6 +178,7 @@ class Studio:
             logger.exception("the pools do not come up")
             self.problem = str(error)
         finally:
+            self._warm_or_never.set()
             if self.pools is None:
                 pools.stop()
             self.changes.tell()

@@ -69,7 +69,9 @@ Step = RenderBase | Propose | Reseed | Stop
 def next_step(history: History, settings: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
-    Who chooses themselves goes on until they keep a picture. The reseed guard comes last. Where it rejects a winner, the best before it is the winner, and is reseeded too.
+    Who chooses themselves goes on until they keep a picture.
+
+    The reseed guard comes last. Where it rejects a winner, the best before it is the winner, and is reseeded too.
     """
     if not history.rounds:
         return RenderBase()

@@ -2,7 +2,7 @@
 
     person.json       name, key, and the predictor that saw their pictures
     answers.jsonl     every answer, as it was given (`answers`); all else follows from it
-    choices.parquet   the same as a table (with images.parquet and dataset.yaml: a dataset folder)
+    choices.parquet   the same as a table (with images, users and dataset.yaml: a dataset folder)
     images/           the pictures of the questions that they were asked
     runs/             a run folder for each prompt
     study/            the blind comparison
@@ -119,8 +119,8 @@ class PeopleFolder:
         """Whose key this is."""
         return self._by_hash.get(_hash(key))
 
-    def add(self, name: str, predictor: str, taken: Sequence[str] = ()) -> PersonFolder:
-        """A folder for somebody new.
+    def add(self, name: str, checkpoint: Path, predictor: str, taken: Sequence[str] = ()) -> PersonFolder:
+        """A folder for somebody new, whose pictures a checkpoint sees, of this fingerprint.
 
         Raises
         ------
@@ -139,10 +139,12 @@ class PeopleFolder:
             person.path.mkdir(mode=0o700)
             dataset = {"name": name, "rating_min": 0, "rating_max": 1, "licence": "none given", "source": "steer-live"}
             (person.path / "dataset.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False), "utf-8")
+            pq.write_table(pa.table({"user_id": [name]}), person.path / "users.parquet")
             person.write_choices(())
             described = {
                 "name": name,
                 "key": person.key,
+                "checkpoint": str(checkpoint),
                 "predictor": predictor,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
             }

@@ -10,6 +10,7 @@ from pipelines.live.web.forms import immutable, whole
 from pipelines.live.web.visits import required
 
 _LAYOUTS = ("side", "stacked")
+_PATIENCE_S = 60.0
 
 
 async def proof(request: Request) -> Response:
@@ -31,7 +32,7 @@ async def proof(request: Request) -> Response:
 async def prepare(request: Request) -> Response:
     """Make the pairs of what is kept."""
     participant = await required(request)
-    if request.app.state.live.studio.workshop is None:
+    if await request.app.state.live.studio.warm(_PATIENCE_S) is None:
         raise HTTPException(503, "The models are still starting; try again in a few seconds.")
     if not participant.kept:
         raise HTTPException(409, "Keep a picture first; then there is something to compare.")

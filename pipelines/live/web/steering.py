@@ -13,6 +13,8 @@ from pipelines.live.web.visits import required
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
+_PATIENCE_S = 60.0
+"""How long a prompt waits for the models to start."""
 
 
 async def studio(request: Request) -> Response:
@@ -24,13 +26,14 @@ async def studio(request: Request) -> Response:
 async def begin(request: Request) -> Response:
     """A new prompt."""
     participant = await required(request)
-    text = str((await request.form()).get("prompt", ""))
-    workshop = request.app.state.live.studio.workshop
+    form = await request.form()
+    text, alone = str(form.get("prompt", "")), form.get("how") == "alone"
+    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
     if workshop is None:
         problem = request.app.state.live.studio.problem or "The models are still starting; try again in a few seconds."
         return await _studio_page(request, participant, text, problem, 503)
     try:
-        run = await participant.begin(workshop, text)
+        run = await participant.begin(workshop, text, alone=alone)
     except ValueError as error:
         return await _studio_page(request, participant, text, str(error), 400)
     return RedirectResponse(f"/prompts/{run.path.name}", 303)
@@ -90,7 +93,7 @@ async def _said(number: int | None, say) -> None:
 
 async def _run(request: Request) -> tuple[Participant, PromptRun]:
     participant = await required(request)
-    workshop = request.app.state.live.studio.workshop
+    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
     if workshop is None:
         raise HTTPException(503, "The models are still starting; try again in a few seconds.")
     run = await participant.run_of(workshop, request.path_params["run"])

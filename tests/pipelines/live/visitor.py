@@ -68,6 +68,11 @@ class Visitor:
         found = _PICTURE.findall(self.page)
         return [(name, value, self.http.get(address).content) for name, value, address in found]
 
+    def wait_for_pictures(self) -> list[tuple[str, str, bytes]]:
+        """The four that stand for choice, once they do."""
+        self.wait_for("Which do you like best?")
+        return self.pictures()
+
     def begin(self, name: str) -> None:
         self.wait_for("What shall we call you?", "/")
         self.post("/begin", name=name)
@@ -86,7 +91,7 @@ class Visitor:
         return took
 
     def steer(self, prompt: str, liking: Liking, rounds: int, look_s: float = 0.0) -> tuple[bytes, list[float]]:
-        """Steer a prompt by liking, and keep the favourite: the picture, and seconds to the first and each next four."""
+        """Steer a prompt by liking, and keep the favourite: the picture, and seconds to each four."""
         began = time.perf_counter()
         self.post("/prompts", prompt=prompt)
         took = []

@@ -23,7 +23,8 @@ function show(html, url) {
   main().replaceWith(next);
   if (both && next.querySelector("#both")) next.querySelector("#both").checked = true;
   if (kept) document.getElementById(kept.id)?.replaceWith(kept);
-  if (new URL(url).pathname !== location.pathname) history.pushState(null, "", new URL(url).pathname);
+  const at = next.dataset.at ?? new URL(url).pathname; // of an answer's page: where a reload finds it
+  if (at !== location.pathname) history.pushState(null, "", at);
   say("");
   const again = focused && next.querySelector(`[aria-keyshortcuts="${focused}"]`);
   (kept ?? again ?? next).focus({ preventScroll: true });
