@@ -1,4 +1,5 @@
 # make demo   set up, steer four prompts for twelve people, print the gallery's path
+# make live   set up, then sit down in a browser: pictures that suit you, and proof
 # make test   set up, then the quick tests     make check  lint and types          make bench  the benchmarks of driver, search and reports
 # make test-slow   statistics by simulation, the whole chain, kills and faults       make test-all  both
 # make messages  collect what participants read into the catalogues of translations, studies/web/catalogues
@@ -16,10 +17,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo docs messages test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
+.PHONY: demo live docs messages test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
 demo: $(VENV)/.installed
 	$(BIN)/steer-batch --users all --prompts prompts.txt
+
+live: $(VENV)/.installed
+	$(BIN)/steer-live --prompts prompts.txt
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto --fresh-env docs docs/_build/html

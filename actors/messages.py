@@ -104,6 +104,24 @@ class ScoreRequest:
     """Attributes of the image, such as content or style, in the categories of the predictor's training data."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenImage:
+    """What a predictor sees of an image: enough to score it for anybody whose taste is known elsewhere.
+
+    Example:
+
+        SeenImage(id="9f2c…", population=0.52, generic=0.03, values=(0.1, -0.4))
+    """
+
+    id: str
+    """The same for the same image, prompt and metadata."""
+    population: float
+    """The score for nobody in particular; somebody's own is this plus what their taste makes of `values`."""
+    generic: float
+    values: tuple[float, ...]
+    """What a taste weighs (`predictor.taste.hierarchical.ImageFeatures`)."""
+
+
 class RefusedError(ValueError):
     """Depends on what was asked: the request cannot be fulfilled and never will be, so that nobody asks again."""
 

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from pipelines.cli import app as steer_batch
+from pipelines.live.cli import app as steer_live
 from pipelines.settings.placement import Placement
 from pipelines.settings.settings import Settings
 from predictor.cli import app as steer_predictor
@@ -28,6 +29,7 @@ APPS: Mapping[str, typer.Typer] = {
     "steer-batch": steer_batch,
     "steer-predictor": steer_predictor,
     "steer-study": steer_study,
+    "steer-live": steer_live,
 }
 _MARKER = re.compile(r"^<!-- generated: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
 _COMPLETION = {"install_completion", "show_completion"}

@@ -70,7 +70,7 @@ class EventObserver:
     def begun(self, cohort: Cohort, rounds: int) -> None:
         pass
 
-    def rendered(self) -> None:
+    def rendered(self, key: str) -> None:
         self._images += 1
         self._pass_on(Rendered(images=self._images))
 

@@ -72,7 +72,7 @@ class RunProgress:
         self._remaining.round_done(cohort.id, rounds, searching)
         self._show()
 
-    def rendered(self) -> None:
+    def rendered(self, key: str) -> None:
         self._renders += 1
         self._recent.append(time.monotonic())
         self._show()

@@ -18,8 +18,9 @@ from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder, timestamp
 from pipelines.records.run_log import RunLog
+from pipelines.run_pools import ActorsNeverUpError
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import ActorsNeverUpError, StopRequest, steer
+from pipelines.steering import StopRequest, steer
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from actors.messages import Rendering, ScoreRequest
+from actors.messages import Rendering, ScoreRequest, SeenImage
 from actors.scorers.picture import rgb
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and the driver names this class without using it
@@ -34,6 +34,18 @@ class PamelaScorer:
         images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
         people = [self._person(*users) for users in request.audiences]
         return self._predictor.score_images(images, people)[:, 0].tolist()
+
+    def see(self, request: ScoreRequest, rendering: Rendering) -> SeenImage:
+        """What the predictor sees of one image, whoever looks at it."""
+        images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
+        catalogue = self._predictor.catalogue(images)
+        (score,) = self._predictor.score_images(images, [self._predictor.population()], features=catalogue.features)[0]
+        return SeenImage(
+            id=catalogue.ids[0],
+            population=float(score),
+            generic=float(catalogue.features.generic[0]),
+            values=tuple(catalogue.features.values[0].tolist()),
+        )
 
     def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
         """Metadata of an image beside what is known, in the categories of the predictor's training data."""

@@ -61,7 +61,7 @@ from pipelines.execution.evaluation import Evaluation
 from pipelines.execution.observer import Observer
 from pipelines.execution.proposing import Proposing
 from pipelines.execution.render_cache import RenderCache
-from pipelines.execution.scoring import ScoringService
+from pipelines.execution.scoring import ScorerPool, ScoringService
 from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
@@ -88,7 +88,7 @@ class Driver:
         renderer: RenderPath,
         renderer_identity: Mapping[str, Any],
         proposer: ActorPool,
-        scorers: Mapping[str, ActorPool],
+        scorers: Mapping[str, ScorerPool],
         images: ImageStore,
         journal: Journal,
         observer: Observer,
@@ -113,7 +113,7 @@ class Driver:
         first_rounds
             By prompt id and run, the shared first rounds that are recorded already.
         """
-        self._settings = settings
+        self.settings = settings
         self._renderer = renderer
         self._proposer = proposer
         self._journal = journal
@@ -121,7 +121,7 @@ class Driver:
         self._observer = observer
         others = [proposer, *scorers.values(), *([feature_extractor] if feature_extractor else [])]
         self._waits = WaitAccounting({pool.role.name: pool.accounting for pool in (*renderer.pools, *others)})
-        self._renders = RenderCache(
+        self.renders = RenderCache(
             renderer,
             renderer_identity,
             preview_identity,
@@ -131,7 +131,7 @@ class Driver:
             warned=observer.warned,
         )
         scoring = ScoringService(
-            self._renders,
+            self.renders,
             scorers,
             self._waits,
             settings.guards,
@@ -141,8 +141,8 @@ class Driver:
             described=described,
             on_description=on_description,
         )
-        self._evaluation = Evaluation(
-            settings, self._renders, scoring, self._waits, previews=preview_identity is not None
+        self.evaluation = Evaluation(
+            settings, self.renders, scoring, self._waits, previews=preview_identity is not None
         )
         self._proposing = Proposing(settings, proposer, embeddings, self._waits, first_rounds)
         self._under_way: dict[str, int] = {}
@@ -154,7 +154,12 @@ class Driver:
     @property
     def images_made(self) -> ImageCounts:
         """How many images were rendered so far."""
-        return self._renders.made
+        return self.renders.made
+
+    @property
+    def guards_images(self) -> bool:
+        """Whether a guard is on that measures images."""
+        return self.settings.guards.measures_images
 
     async def run(self, cohorts: Sequence[Cohort], recorded: dict[str, Sequence[Round]]) -> None:
         """Bring every trajectory to its end.
@@ -189,7 +194,7 @@ class Driver:
         renderers, proposers = self._renderer.renderers, self._proposer.role
         searching = fmean([*self._under_way.values(), len(following)])
         return in_flight(
-            candidates=round(self._settings.images_of_round(2, searching)),
+            candidates=round(self.settings.images_of_round(2, searching)),
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
             proposals=proposers.actors * proposers.in_flight,
@@ -223,44 +228,62 @@ class Driver:
 
     async def _steer(self, history: History) -> tuple[StopReason, ...]:
         """Round by round, to the end; for each user, why it ended."""
-        step = next_step(history, self._settings)
+        step = next_step(history, self.settings)
         while not isinstance(step, Stop):
-            finished = await self._round(history, step)
-            with self._waits.during("disk"):
-                async with self._journal_turn:
-                    await asyncio.to_thread(self._journal.append, history.cohort.id, finished)
-            history.append(finished)
-            step = next_step(history, self._settings)
+            await self.record(history, await self.next_round(history, step))
+            step = next_step(history, self.settings)
             searching = len(step.users) if isinstance(step, Propose) else 0
             self._observer.round_done(history.cohort, len(history.rounds), searching)
             self._under_way[history.cohort.id] = searching
             self._room.set()  # with fewer who search, and the durations measured meanwhile, another cohort may begin
         return step.reasons
 
-    async def _round(self, history: History, step: Step) -> Round:
+    async def record(self, history: History, finished: Round) -> None:
+        """Put a round in the journal, then in the history.
+
+        Raises
+        ------
+        OSError
+            The disk is full or broken; the round is in neither.
+        """
+        with self._waits.during("disk"):
+            async with self._journal_turn:
+                await asyncio.to_thread(self._journal.append, history.cohort.id, finished)
+        history.append(finished)
+
+    async def next_round(self, history: History, step: Step) -> Round:
+        """The round that a step leads to, rendered, scored and guarded; it is recorded nowhere yet.
+
+        Raises
+        ------
+        RoundFailedError, CallRefusedError
+            Nothing came of it.
+        PoolBrokenError, OSError
+            As `run`.
+        """
         number = len(history.rounds)
         if isinstance(step, Reseed):
-            again = await asyncio.gather(*(self._evaluation.with_fresh_seeds(history, user) for user in step.users))
+            again = await asyncio.gather(*(self.evaluation.with_fresh_seeds(history, user) for user in step.users))
             return Round(number=number, reseeded=dict(zip(step.users, again, strict=True)))
-        gathered = self._evaluation.scores_of_round(history)
+        gathered = self.evaluation.scores_of_round(history)
         match step:
             case RenderBase():
-                proposed = [await self._evaluation.of_base(history, gathered)]
+                proposed = [await self.evaluation.of_base(history, gathered)]
             case Propose() if self._proposing.shares(step):
                 shared = await self._proposing.shared(history.cohort)
-                proposed = [await self._evaluation.of_proposals(history, shared, gathered)]
+                proposed = [await self.evaluation.of_proposals(history, shared, gathered)]
             case Propose():
                 screen = self._proposing.screen_of_round(history)
 
                 async def for_user(user: str) -> Proposed:
                     variations = await self._proposing.variations(history, user, number, screen)
-                    return await self._evaluation.of_proposals(history, variations, gathered)
+                    return await self.evaluation.of_proposals(history, variations, gathered)
 
                 proposed = await asyncio.gather(*(for_user(user) for user in step.users))
             case _:
                 raise AssertionError(step)
         scores = gathered.matrix(proposed)
-        verdicts = await self._evaluation.verdicts(history, proposed, scores)
+        verdicts = await self.evaluation.verdicts(history, proposed, scores)
         finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
         if (reason := _nothing_came_of(finished, history)) is not None:
             raise RoundFailedError(reason)

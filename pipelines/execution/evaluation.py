@@ -135,10 +135,11 @@ class Evaluation:
             unsure = [key for place, key in enumerate(keys) if place in first[better] and key not in found]
             if not unsure:
                 return found
-            made = await asyncio.gather(*(self._verdict(cohort, prompts[key], base) for key in unsure))
+            made = await asyncio.gather(*(self.verdict(cohort, prompts[key], base) for key in unsure))
             found |= zip(unsure, made, strict=True)
 
-    async def _verdict(self, cohort: Cohort, prompt: str, base: Verdict | None) -> Verdict:
+    async def verdict(self, cohort: Cohort, prompt: str, base: Verdict | None) -> Verdict:
+        """The guards' verdict on the image of one prompt; without `base`, the base image's, only what they measure."""
         try:
             with self._waits.during("scores"):
                 measured = await self._scoring.measurements(cohort, prompt)

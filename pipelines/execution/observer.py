@@ -10,7 +10,7 @@ class Observer(Protocol):
     """What the driver tells of a run while it goes on; the progress display is one."""
 
     def begun(self, cohort: Cohort, rounds: int) -> None: ...
-    def rendered(self) -> None: ...
+    def rendered(self, key: str) -> None: ...
     def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
     def over(self, cohort: Cohort) -> None: ...
     def finished(self, trajectory: Trajectory, gain: float) -> None: ...
@@ -28,9 +28,9 @@ class Observers:
         for observer in self._observers:
             observer.begun(cohort, rounds)
 
-    def rendered(self) -> None:
+    def rendered(self, key: str) -> None:
         for observer in self._observers:
-            observer.rendered()
+            observer.rendered(key)
 
     def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
         for observer in self._observers:

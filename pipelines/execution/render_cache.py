@@ -47,7 +47,7 @@ class RenderCache:
         images: ImageStore,
         waits: WaitAccounting,
         *,
-        rendered: Callable[[], None],
+        rendered: Callable[[str], None],
         warned: Callable[[str], None],
     ) -> None:
         self._path = path
@@ -134,7 +134,7 @@ class RenderCache:
         assert isinstance(rendering, Rendering)
         await self._write(key, rendering.png, rendering.warning)
         self.made.rendered += 1
-        self._rendered()
+        self._rendered(key)
         return _Held(reference, len(rendering.png))
 
     async def _write(self, key: str, png: bytes, warning: str | None) -> None:

@@ -7,12 +7,14 @@ want the same one at the same time share one call.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from actors.messages import RenderRequest, ScoreRequest
+from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallRefusedError
+from actors.pool.role import Role
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.wait_accounting import WaitAccounting
@@ -25,13 +27,23 @@ from pipelines.settings.search import GuardSettings
 Metadata = Mapping[str, str]
 
 
+class ScorerPool(Protocol):
+    """What scores images: an `ActorPool`, or something before one that knows people whom its actors do not."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def accounting(self) -> TimeAccounting: ...
+    async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]: ...
+
+
 class ScoringService:
     """Calls scorers and the feature extractor on images. Used from one event loop."""
 
     def __init__(
         self,
         renders: RenderCache,
-        scorers: Mapping[str, ActorPool],
+        scorers: Mapping[str, ScorerPool],
         waits: WaitAccounting,
         guards: GuardSettings,
         *,
@@ -176,7 +188,7 @@ class ScoringService:
         self,
         request: RenderRequest,
         reference: Any,
-        pool: ActorPool,
+        pool: ScorerPool,
         method: str,
         *arguments: object,
         preview: bool = False,

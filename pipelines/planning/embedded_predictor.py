@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -109,20 +109,12 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
     """
     (dataset / "images").mkdir(parents=True)
     darkroom.setup()
-    lexicon = Lexicon()
     subjects = [photograph.caption for photograph in darkroom.library.photographs]
 
     def develop(number: int) -> dict[str, str]:
-        subject = subjects[number % len(subjects)]
-        seed = derive_seed("embedded", recipe.seed, number)
-        prompt = subject
-        for depth in range(0 if number < len(subjects) else 1 + number % 3):
-            request = ProposalRequest(
-                base_prompt=subject, best_prompt=prompt, best_score=0.0, count=1, seed=seed + depth
-            )
-            prompt = lexicon.propose(request).prompts[0]
+        request, subject = print_request(number, subjects, recipe)
         file = f"images/{number:04d}.png"
-        (dataset / file).write_bytes(darkroom.render(RenderRequest(prompt=prompt, seed=seed)).png)
+        (dataset / file).write_bytes(darkroom.render(request).png)
         return {"image_id": f"{number:04d}", "file": file, "prompt": subject}
 
     rows = []
@@ -130,3 +122,20 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
         rows.append(row)
         progress("developing prints", len(rows), recipe.images)
     pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
+
+
+def print_request(number: int, subjects: Sequence[str], recipe: EmbeddedRecipe) -> tuple[RenderRequest, str]:
+    """What the print of a number in the simulated dataset is developed by, and its subject.
+
+    Parameters
+    ----------
+    subjects
+        The captions of the photographs.
+    """
+    subject = subjects[number % len(subjects)]
+    seed = derive_seed("embedded", recipe.seed, number)
+    lexicon, prompt = Lexicon(), subject
+    for depth in range(0 if number < len(subjects) else 1 + number % 3):
+        request = ProposalRequest(base_prompt=subject, best_prompt=prompt, best_score=0.0, count=1, seed=seed + depth)
+        prompt = lexicon.propose(request).prompts[0]
+    return RenderRequest(prompt=prompt, seed=seed), subject

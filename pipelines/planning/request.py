@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from actors.messages import Renderer
 from pipelines.planning.description import check_guards
+from pipelines.planning.people_folder import is_people_folder, people_checkpoint
 from pipelines.planning.plan import Plan, check_disk
 from pipelines.planning.prompts import Prompt, read_prompts
 from pipelines.planning.roles import generic_scorer, make_renderer, with_resolved_revision
@@ -128,7 +129,7 @@ def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder
     settings = load_settings(
         request.preset or about["settings"]["preset"], request.overrides, request.options, recorded=recorded
     )
-    if settings.predictor is None:
+    if settings.predictor is None or is_people_folder(settings.predictor):  # people may have answered more since
         settings = settings.model_copy(update={"predictor": about["checkpoint"]})
     prompts = request.read_prompts()
     if prompts is None:
@@ -173,7 +174,7 @@ def _plan(
         choose(people)  # so that an unknown user is refused before the checkpoint is made
         checkpoint = _embedded(console, renderer, dry_run) if embedded else None
     else:
-        people, checkpoint = None, checkpoint_folder(settings.predictor)
+        people, checkpoint = None, _named_checkpoint(console, settings.predictor)
     table = people if checkpoint is None else checkpoint_users(checkpoint)
     assert table is not None
     audiences = choose(table)
@@ -186,6 +187,12 @@ def _plan(
         audiences=tuple(audiences) if PERSONAL in settings.scorers else (NOBODY,),
         prompts=tuple(prompts),
     )
+
+
+def _named_checkpoint(console: "Console", predictor: str) -> Path:
+    if not is_people_folder(predictor):
+        return checkpoint_folder(predictor)
+    return people_checkpoint(Path(predictor), lambda line: console.print(line, markup=False))
 
 
 def _plan_without_users(settings: Settings, prompts: Sequence[Prompt], renderer: Renderer) -> Plan:

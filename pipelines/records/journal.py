@@ -83,7 +83,9 @@ def parse(where: str, line: bytes) -> tuple[str, Round]:
         cohort_id, number = values["cohort"], values["number"]
         if not isinstance(cohort_id, str) or not isinstance(number, int):
             raise TypeError("a cohort is not text, or a round no whole number")
-        if not values.get("proposed") and not values.get("reseeded"):
+        chosen = values.get("chosen", {})
+        _check("an image that was chosen is not text", chosen.values(), str)
+        if not values.get("proposed") and not values.get("reseeded") and not chosen:
             raise ValueError("a round of nothing")
         return cohort_id, Round(
             number=number,
@@ -91,6 +93,7 @@ def parse(where: str, line: bytes) -> tuple[str, Round]:
             scores=_scores(values.get("users", 0), values.get("scores", "")),
             verdicts={key: _verdict(verdict) for key, verdict in values.get("verdicts", {}).items()},
             reseeded={user: _reseeded(again) for user, again in values.get("reseeded", {}).items()},
+            chosen=chosen,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JournalError(f"{where}: not a line of a journal: {error}") from error
@@ -125,7 +128,7 @@ def whole_length(path: Path) -> int:
 
 
 _BEGINS = b'{"cohort": '
-_KEYS = frozenset({"cohort", "number", "proposed", "users", "scores", "verdicts", "reseeded"})
+_KEYS = frozenset({"cohort", "number", "proposed", "users", "scores", "verdicts", "reseeded", "chosen"})
 
 
 def _line(cohort_id: str, finished: Round) -> bytes:
@@ -136,6 +139,8 @@ def _line(cohort_id: str, finished: Round) -> bytes:
         values["scores"] = base64.b64encode(finished.scores.astype("<f4").tobytes()).decode()
     if finished.verdicts:
         values["verdicts"] = {key: _without_defaults(verdict, Verdict()) for key, verdict in finished.verdicts.items()}
+    if finished.chosen:
+        values["chosen"] = dict(finished.chosen)
     if finished.reseeded:
         values["reseeded"] = {user: asdict(again) for user, again in finished.reseeded.items()}
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"

@@ -159,7 +159,7 @@ class Outcome:
     @property
     def finished(self) -> bool:
         """Whether the search has come to its end."""
-        return self.stop_reason in (StopReason.ITERATIONS, StopReason.PATIENCE)
+        return self.stop_reason in (StopReason.ITERATIONS, StopReason.PATIENCE, StopReason.CHOSEN)
 
     @property
     def stopped_by(self) -> str:
@@ -168,8 +168,8 @@ class Outcome:
 
     @property
     def search_bests(self) -> tuple[Best, ...]:
-        """The best after each iteration of the search itself, before the reseed guard."""
-        return self.bests[: self.searched]
+        """The best after each iteration of the search itself, before the reseed guard; the last choice of a person."""
+        return self.bests if self.stop_reason is StopReason.CHOSEN else self.bests[: self.searched]
 
     @property
     def warnings(self) -> list[Notice]:

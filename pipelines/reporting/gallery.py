@@ -232,6 +232,8 @@ class _Row:
         if self.outcome.stop_reason is StopReason.PATIENCE:
             found = max((step.number for step in self.steps if step.gain), default=0)
             return f"Stopped after iteration {rounds}: the last {rounds - found} found nothing better."
+        if self.outcome.stop_reason is StopReason.CHOSEN:
+            return f"Chosen by the person themselves, {max(0, self.outcome.searched - 1)} rounds."
         reason = self.outcome.stopped_by
         return reason[:1].upper() + reason[1:]
 

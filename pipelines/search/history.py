@@ -4,7 +4,7 @@ Invariant: everything here is a function of the rounds alone, so that a history 
 the one that was searched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,8 +53,11 @@ class History:
         """The place of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
 
         The best has the highest score; of equal scores, the image that was proposed first. A best that the reseed guard
-        has rejected gives way to the one before it.
+        has rejected gives way to the one before it. Who has chosen an image themselves keeps it until they choose
+        another.
         """
+        self.chooses = np.zeros(len(cohort), bool)
+        """Who chooses themselves, shape (M,)."""
         self._proposed: dict[str, list[tuple[Round, Proposed]]] = {user: [] for user in cohort.users}
         self._improved = np.zeros(len(cohort), int)
         for each in rounds:
@@ -70,13 +73,15 @@ class History:
         """
         if finished.number != len(self.rounds):
             raise ValueError(f"round {len(self.rounds)} is due, got {finished.number}")
-        named = {*finished.reseeded, *(user for proposals in finished.proposed for user in proposals.users)}
+        proposed_for = (user for proposals in finished.proposed for user in proposals.users)
+        named = {*finished.reseeded, *finished.chosen, *proposed_for}
         if strangers := sorted(named - self.cohort.places.keys()):
             raise ValueError(f"{strangers[0]!r} is not of the cohort")
         new = list(new_images(finished.proposed, self.place.keys()))
         if finished.scores.shape != (len(self.cohort), len(new)) and (new or finished.scores.size):
             rows, columns = len(self.cohort), len(new)
             raise ValueError(f"{rows} users score {columns} new images, got scores of shape {finished.scores.shape}")
+        self.choose(finished.chosen)
         offset = len(self.images)
         for candidate, proposals in new:
             assert candidate.image is not None
@@ -103,6 +108,26 @@ class History:
             if again.rejected is not None:
                 self._go_back(self.cohort.places[user])
         self.bests = np.vstack([self.bests, self._best])
+
+    def choose(self, chosen: Mapping[str, str]) -> None:
+        """Make images the best of the users who chose them, from the next round on.
+
+        Raises
+        ------
+        ValueError
+            An image is none that the cohort has scored.
+        """
+        if unknown := sorted(image for image in chosen.values() if image not in self.place):
+            raise ValueError(f"{unknown[0]!r} was chosen, which is none of the images")
+        for user, image in chosen.items():
+            member, place = self.cohort.places[user], self.place[image]
+            self.chooses[member] = True
+            self._best[member], self._best_score[member] = place, self.scores[member, place]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the last that was recorded is that somebody keeps the image that they chose."""
+        return bool(self.rounds) and self.rounds[-1].keeps
 
     @property
     def scores(self) -> Scores:
@@ -178,7 +203,7 @@ class History:
         eligible = self.eligible(scores, keys, self.verdicts)
         first = eligible.argmax(1)
         highest = eligible[np.arange(len(first)), first]
-        better = highest > self._best_score
+        better = (highest > self._best_score) & ~self.chooses
         if len(self.bests):
             better &= self._best != NONE  # without a score of the base image there is no search
         self._best = np.where(better, offset + first, self._best)

@@ -110,10 +110,18 @@ class Round:
     """By image: those that would have been somebody's best."""
     reseeded: Mapping[str, Reseeded] = field(default_factory=dict)
     """By user, in a round in which nothing is searched, but winners are rendered with fresh seeds."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """By user, the image of an earlier round that the person chose themselves before this one. It is their best from
+    then on, whatever its score. A round in which nothing else is recorded ends the search: they keep it."""
 
     @property
     def searches(self) -> bool:
-        return not self.reseeded
+        return not self.reseeded and not self.keeps
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it records a choice and nothing else."""
+        return bool(self.chosen) and not self.proposed
 
 
 def new_images(proposed: Sequence[Proposed], known: AbstractSet[str]) -> Iterator[tuple[Candidate, Proposed]]:

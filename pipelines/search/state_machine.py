@@ -27,6 +27,8 @@ class StopReason(StrEnum):
     """It has had all its iterations."""
     PATIENCE = "patience"
     """Too many iterations in a row brought no new best."""
+    CHOSEN = "chosen"
+    """The person keeps an image that they chose themselves, and may yet go on from it."""
     UNFINISHED = "unfinished"
     """The run was interrupted; `--resume` goes on with it."""
     FAILED = "failed"
@@ -67,12 +69,19 @@ Step = RenderBase | Propose | Reseed | Stop
 def next_step(history: History, settings: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
+    Who chooses themselves goes on until they keep a picture.
+
     The reseed guard comes last. Where it rejects a winner, the best before it is the winner, and is reseeded too.
     """
     if not history.rounds:
         return RenderBase()
     users = history.cohort.users
     has_score = history.best != NONE
+    if history.kept:
+        return Stop((StopReason.CHOSEN,) * len(users))
+    if history.chooses.any():
+        choosing = np.flatnonzero(history.chooses)
+        return Propose(len(history.rounds), tuple(users[member] for member in choosing))
     if history.searched <= settings.iterations:
         searching = np.flatnonzero(has_score & (history.stale < settings.patience))
         if len(searching):

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 from actors.scorers.scales import SCORERS
 from pipelines.settings.placement import Closed, Placement
 
-PERSONAL = "pamela"
-PREDICTOR_SCORERS = (PERSONAL, "population")
+PERSONAL, POPULATION = "pamela", "population"
+PREDICTOR_SCORERS = (PERSONAL, POPULATION)
 
 
 class ScorerSettings(Placement):

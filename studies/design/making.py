@@ -32,6 +32,7 @@ def make_pairs(
     *,
     others: int,
     choices: Mapping[str, Any],
+    only_own_of: str | None = None,
     progress: Progress = _QUIET,
 ) -> Study:
     """Write a pairwise study.
@@ -40,6 +41,8 @@ def make_pairs(
     ----------
     choices
         Fields of `StudySettings` that were chosen; the others keep their defaults.
+    only_own_of
+        See `design_pairs`.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def make_pairs(
     """
     notice = DEVELOPED if all(_developed(run) for run in runs) else GENERATED
     settings = settle("pairs", {"notice": notice, **_told(choices)}, sources=runs)
-    design = design_of(steered_images, settings, others=others)
+    design = design_of(steered_images, settings, others=others, only_own_of=only_own_of)
     files = {item: picture.file for item, picture in design.pictures.items()}
     groups = {name: f"{item.condition == PRACTICE}/{item.prompt_id}" for name, item in design.items.items()}
     with new_output_folder(out) as temporary:
@@ -66,7 +69,9 @@ def make_pairs(
     return _study(out, settings, design.trials, design.items)
 
 
-def design_of(steered_images: SteeredImages, settings: StudySettings, *, others: int) -> PairDesign:
+def design_of(
+    steered_images: SteeredImages, settings: StudySettings, *, others: int, only_own_of: str | None = None
+) -> PairDesign:
     """The trials that these settings mean."""
     return design_pairs(
         steered_images,
@@ -75,6 +80,7 @@ def design_of(steered_images: SteeredImages, settings: StudySettings, *, others:
         practice=settings.practice,
         attention=settings.attention,
         seed=settings.seed,
+        only_own_of=only_own_of,
     )
 
 

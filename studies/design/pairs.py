@@ -63,7 +63,14 @@ class PairDesign:
 
 
 def design_pairs(
-    steered_images: SteeredImages, *, others: int, block: int, practice: int, seed: int, attention: int = 0
+    steered_images: SteeredImages,
+    *,
+    others: int,
+    block: int,
+    practice: int,
+    seed: int,
+    attention: int = 0,
+    only_own_of: str | None = None,
 ) -> PairDesign:
     """Lay out a pairwise study.
 
@@ -76,6 +83,8 @@ def design_pairs(
         Trials in a block at most; a voter's blocks are of equal length to within one trial.
     attention
         Attention checks in each block; nobody meets one twice.
+    only_own_of
+        A user: only their pairs, and of these only those with the image that was steered for them. None: all pairs.
 
     Raises
     ------
@@ -85,8 +94,12 @@ def design_pairs(
     design = PairDesign()
     number = most = 0
     for stream, voter in enumerate((*steered_images.users, None)):
+        if only_own_of not in (None, voter):
+            continue
         rng = Random(f"{seed}/design/{stream}")
-        blocks = _blocks(list(_compare(steered_images, voter, others, design)), block, rng)
+        compared = _compare(steered_images, voter, others, design)
+        kept = [each for each in compared if only_own_of is None or "own" in each.conditions]
+        blocks = _blocks(kept, block, rng)
         most = max(most, len(blocks))
         for trials in _sided(blocks, rng):
             number += 1

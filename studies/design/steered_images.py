@@ -89,7 +89,7 @@ def read_steered_images(folders: Sequence[Path]) -> SteeredImages:
     unfinished, personal, used = 0, Counter[str](), set[str]()
     for folder in folders:
         rows = _trajectories(folder)
-        done = [row for row in rows if row["stop_reason"] in ("iterations", "patience")]
+        done = [row for row in rows if row["stop_reason"] in ("iterations", "patience", "chosen")]
         if not done:
             command = shlex.join(["steer-batch", "--resume", "--out", str(folder)])
             raise ValueError(f"{folder}: holds no finished trajectory; finish it by `{command}`")

@@ -60,7 +60,7 @@ def common_truth(folders: Sequence[Path]) -> Path:
 
 def _finished(folder: Path) -> list[dict]:
     rows = read_table(folder / "trajectories.parquet").to_pylist()
-    done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ("iterations", "patience")]
+    done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ("iterations", "patience", "chosen")]
     if not done:
         raise ValueError(f"{folder}: holds no finished trajectory of scorer pamela; finish the run first")
     return done

@@ -188,6 +188,15 @@ class Store:
         """Whoever was invited by a name, and takes part."""
         return {row["user"] for row in self._rows("SELECT DISTINCT user FROM participants WHERE user IS NOT NULL")}
 
+    def of_user(self, user: str) -> Participant | None:
+        """Whoever was invited first by a user's name, for a program that knows who it serves without a session."""
+        row = self._row(
+            "SELECT p.*, 0 AS may_withdraw FROM participants p WHERE user = ? AND withdrawn_at IS NULL "
+            "ORDER BY number LIMIT 1",
+            user,
+        )
+        return None if row is None else _participant(row)
+
     def named(self, name: str) -> str | None:
         """The participant of this name, or of this id at a recruiting platform, who has not withdrawn."""
         row = self._row(

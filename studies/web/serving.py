@@ -78,7 +78,7 @@ def serve(app: ASGIApp, listening: socket.socket, *, behind_proxy: bool = False)
         Whether a proxy on this machine says who asks (X-Forwarded-For, X-Forwarded-Proto), and is believed.
     """
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on
-        uvicorn.Server(_config(app, behind_proxy=behind_proxy)).run(sockets=[listening])
+        uvicorn.Server(server_config(app, behind_proxy=behind_proxy)).run(sockets=[listening])
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
         The server did not start in time.
     """
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(_config(app))
+    server = uvicorn.Server(server_config(app))
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets=[listening])), name="study-server", daemon=True
     )
@@ -108,7 +108,8 @@ def serving(app: ASGIApp) -> Iterator[str]:
         thread.join(START_TIMEOUT_S)
 
 
-def _config(app: ASGIApp, *, behind_proxy: bool = False) -> uvicorn.Config:
+def server_config(app: ASGIApp, *, behind_proxy: bool = False) -> uvicorn.Config:
+    """How this project's pages are served."""
     return uvicorn.Config(
         app,
         http=DeadlineProtocol,

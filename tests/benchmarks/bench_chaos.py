@@ -65,7 +65,7 @@ def impatient_pools(retries: int) -> Iterator[None]:
                 role = replace(role, arguments={**role.arguments, "retries": retries})
             super().__init__(replace(role, first_pause_s=FIRST_PAUSE_S), *arguments, **named)
 
-    with patch("pipelines.steering.ActorPool", ImpatientPool):
+    with patch("pipelines.run_pools.ActorPool", ImpatientPool):
         yield
 
 

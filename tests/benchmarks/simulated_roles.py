@@ -122,7 +122,7 @@ class Watcher:
     def over(self, cohort: Cohort) -> None:
         """Nothing to remember."""
 
-    def rendered(self) -> None:
+    def rendered(self, key: str) -> None:
         self.rendered_at.append(asyncio.get_running_loop().time())
 
     def finished(self, trajectory: Trajectory, gain: float) -> None:

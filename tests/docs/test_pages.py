@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
 from pipelines.cli import app as steer_batch
+from pipelines.live.cli import app as steer_live
 from pipelines.records import tables
 from predictor.cli import app as steer_predictor
 from studies import study
@@ -19,7 +20,12 @@ from studies.elo.votes import COLUMNS
 from studies.results import answers
 from tests.docs.pages import PAGES, ROOT, Block, Page, commands, names
 
-APPS = {"steer-batch": steer_batch, "steer-predictor": steer_predictor, "steer-study": steer_study}
+APPS = {
+    "steer-batch": steer_batch,
+    "steer-predictor": steer_predictor,
+    "steer-study": steer_study,
+    "steer-live": steer_live,
+}
 CALLS = [(page, call) for page in PAGES for block in page.blocks("sh") for call in commands(block)]
 TO_RUN = [page for page in PAGES if any(block.to_be_run for block in page.blocks("sh"))]
 PACKAGES = ("predictor", "actors", "pipelines", "studies")

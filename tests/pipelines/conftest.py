@@ -123,8 +123,8 @@ def without_ray() -> Iterator[None]:
         "pipelines.run.connect": connect,
         "pipelines.run.watch": lambda on_lost: None,
         "pipelines.run.disconnect": lambda: None,
-        "pipelines.steering.ActorPool": InProcessPool,
-        "pipelines.steering.Reservation": NoReservation,
+        "pipelines.run_pools.ActorPool": InProcessPool,
+        "pipelines.run_pools.Reservation": NoReservation,
         "pipelines.steering.Metrics": NoMetrics,
     }
     with contextlib.ExitStack() as stack:

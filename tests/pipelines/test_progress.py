@@ -49,7 +49,7 @@ def test_the_status_tells_what_is_done_active_and_rendered_how_fast_and_how_long
     for cohort in COHORTS[:3]:
         run.begun(cohort, 0)
     for _ in range(40):
-        run.rendered()
+        run.rendered("key")
     clock.now += 8
     assert run.status().startswith("0/10 trajectories, 3 active, 40 renders, 5/s, best gain +0.00, about ")
 
@@ -63,12 +63,12 @@ def test_the_time_to_go_is_that_of_the_images_that_are_left(clock: Clock) -> Non
     _, run = plain(total=2)
     first, second = COHORTS[:2]
     run.begun(first, 0)
-    run.rendered()
+    run.rendered("key")
     run.round_done(first, 1, 1)
     clock.now += 1
     assert run.status().endswith("about 17 s to go")
     for _ in range(4):
-        run.rendered()
+        run.rendered("key")
     clock.now += 4
     run.round_done(first, 2, 0)  # has found nothing better, so that the other one is expected to end here too
     assert run.status().endswith("about 5 s to go")
@@ -94,7 +94,7 @@ def test_a_resumed_run_starts_at_what_is_done_and_estimates_from_what_it_does_it
     assert "to go" not in run.status()
 
     run.begun(COHORTS[0], 1)
-    run.rendered()
+    run.rendered("key")
     clock.now += 5
     run.finished(TRAJECTORY, 0.0)
 
@@ -115,10 +115,10 @@ def test_nothing_is_left_to_estimate_once_all_is_done(clock: Clock) -> None:
 def test_the_rate_counts_only_what_was_rendered_lately(clock: Clock) -> None:
     _, run = plain(total=1)
     for _ in range(100):
-        run.rendered()
+        run.rendered("key")
     clock.now += 60
     for _ in range(40):
-        run.rendered()
+        run.rendered("key")
 
     assert "140 renders, 2/s" in run.status()
 
@@ -138,7 +138,7 @@ def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_and_at_the_end(
 
     with run:
         for _ in range(25):
-            run.rendered()
+            run.rendered("key")
             clock.now += 1
         assert [line.partition(", about")[0] for line in output.getvalue().splitlines()] == [
             "steering: 0/2 trajectories, 0 active, 11 renders, 1/s, best gain +0.00",

@@ -41,7 +41,7 @@ class Watcher:
         assert rounds >= 0
         self.begun_ids += [member.id for member in cohort.members]
 
-    def rendered(self) -> None:
+    def rendered(self, key: str) -> None:
         self.renders += 1
         if self.stop_after and self.renders == self.stop_after[1]:
             self.stop_after[0].cancel()

@@ -1,0 +1,191 @@
+"""The catalogue: pictures to ask a new person about, with what the predictor sees of each, made once and kept.
+
+    catalogue.parquet   a row a picture: its place in the starter set, what was seen of it, measured attributes
+    ID.png              the pictures
+
+For the embedded preset these are prints of the kind that its predictor was trained on, those of the starter set among
+them. Any other renderer draws the suggested prompts, and what the proposer makes of them.
+"""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from actors.messages import ProposalRequest, RenderRequest, ScoreRequest, SeenImage
+from actors.pool.actor_pool import ActorPool
+from actors.pool.render_path import RenderPath
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.live.people.known_taste import features_of
+from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.planning.embedded_predictor import EmbeddedRecipe, print_request
+from pipelines.search.trajectory import image_seed
+from predictor.data.folders import new_folder
+from predictor.encoders.cache import cache_folder
+from predictor.simulation.attributes import measure
+from predictor.taste.hierarchical import ImageFeatures
+
+VERSION = 1
+"""Raise it whenever the same settings would give another catalogue."""
+SIZE = 200
+"""Pictures beside those of the starter set: more than anybody is asked about, and made in under a minute."""
+
+
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "subject": pa.string(),
+        "starter": pa.int64(),
+        "population": pa.float64(),
+        "generic": pa.float64(),
+        "values": pa.list_(pa.float64()),
+        "attributes": pa.list_(pa.float64()),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueRequest:
+    """One picture that is to be made."""
+
+    request: RenderRequest
+    subject: str
+    """The prompt before it was rewritten."""
+    starter: int | None = None
+    """Its place in the predictor's starter set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """The catalogue, loaded."""
+
+    folder: Path
+    seen: tuple[SeenImage, ...]
+    subjects: tuple[str, ...]
+    starter: tuple[int, ...]
+    """Rows of the starter set, in its order."""
+    features: ImageFeatures
+    attributes: NDArray[np.float64]
+    """(N, A), of `predictor.simulation.attributes`."""
+
+    @property
+    def ids(self) -> list[str]:
+        return [image.id for image in self.seen]
+
+    def file(self, image_id: str) -> Path:
+        return self.folder / f"{image_id}.png"
+
+
+def embedded_requests(darkroom: Darkroom, starter: pa.Table) -> list[CatalogueRequest]:
+    """Prints as the embedded predictor was trained on; the starter set's first, as far as it is of such prints."""
+    recipe = EmbeddedRecipe()
+    subjects = [photograph.caption for photograph in darkroom.library.photographs]
+    made: dict[int, CatalogueRequest] = {}
+    for row in starter.to_pylist():
+        if row["list"] == 0 and row["image_id"].isdecimal():
+            request, subject = print_request(int(row["image_id"]), subjects, recipe)
+            if subject == row["prompt"]:
+                made[int(row["image_id"])] = CatalogueRequest(request=request, subject=subject, starter=row["place"])
+    for number in range(len(subjects), len(subjects) + SIZE):
+        request, subject = print_request(number, subjects, recipe)
+        made.setdefault(number, CatalogueRequest(request=request, subject=subject))
+    return list(made.values())
+
+
+async def proposed_requests(prompts: Sequence[str], proposer: ActorPool, seed: int) -> list[CatalogueRequest]:
+    """The prompts, and variations of them, as a first round of steering would draw them.
+
+    Raises
+    ------
+    CallRefusedError, RoleUnavailableError, PoolBrokenError
+        As `ActorPool.call`.
+    """
+    each = max(1, SIZE // len(prompts) - 1)
+    made = []
+    for prompt in prompts:
+        drawn = image_seed(seed, prompt)
+        request = ProposalRequest(base_prompt=prompt, best_prompt=prompt, best_score=None, count=each, seed=drawn)
+        _, proposals = await proposer.call("propose", request)
+        made += [
+            CatalogueRequest(request=RenderRequest(prompt=text, seed=drawn), subject=prompt)
+            for text in (prompt, *proposals.prompts)
+        ]
+    return made
+
+
+def catalogue_place(predictor: str | None, identity: Mapping[str, Any], prompts: Sequence[str]) -> Path:
+    """The folder of a catalogue in the cache; its name hashes all that decides it."""
+    content = json.dumps([VERSION, SIZE, predictor, dict(identity), list(prompts)], sort_keys=True)
+    return cache_folder() / "questions" / hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_catalogue(folder: Path) -> Pictures | None:
+    """The catalogue in a folder; None where it has not been made."""
+    file = folder / "catalogue.parquet"
+    if not file.is_file():
+        return None
+    rows = pq.ParquetFile(file).read().to_pylist()  # read_table imports pandas
+    seen = tuple(
+        SeenImage(id=row["id"], population=row["population"], generic=row["generic"], values=tuple(row["values"]))
+        for row in rows
+    )
+    starter = sorted((row["starter"], place) for place, row in enumerate(rows) if row["starter"] is not None)
+    return Pictures(
+        folder=folder,
+        seen=seen,
+        subjects=tuple(row["subject"] for row in rows),
+        starter=tuple(place for _, place in starter),
+        features=features_of(seen, len(seen[0].values)),
+        attributes=np.array([row["attributes"] for row in rows]),
+    )
+
+
+async def make_catalogue(
+    folder: Path,
+    wanted: Sequence[CatalogueRequest],
+    path: RenderPath,
+    scorer: PersonalScorer,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Render the pictures on the pools, and keep them with what is seen of them.
+
+    Raises
+    ------
+    CallRefusedError, RoleUnavailableError, PoolBrokenError
+        As `ActorPool.call`.
+    """
+    done = 0
+
+    async def one(each: CatalogueRequest) -> tuple[dict[str, object], bytes]:
+        nonlocal done
+        reference, rendering = await path.render(each.request)
+        seen = await scorer.see(ScoreRequest(audiences=(), base_prompt=each.subject), reference)
+        attributes = await asyncio.to_thread(_measured, rendering.png)
+        done += 1
+        progress(done, len(wanted))
+        about = {"id": seen.id, "population": seen.population, "generic": seen.generic, "values": list(seen.values)}
+        return {**about, "subject": each.subject, "starter": each.starter, "attributes": attributes}, rendering.png
+
+    made = await asyncio.gather(*(one(each) for each in wanted))
+    distinct = {str(row["id"]): (row, png) for row, png in reversed(made)}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as temporary:
+        for name, (_, png) in distinct.items():
+            (temporary / f"{name}.png").write_bytes(png)
+        rows = [row for row, _ in reversed(distinct.values())]
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), temporary / "catalogue.parquet")
+
+
+def _measured(png: bytes) -> list[float]:
+    with Image.open(io.BytesIO(png)) as image:
+        return measure(image).tolist()

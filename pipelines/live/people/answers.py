@@ -1,0 +1,130 @@
+"""answers.jsonl: everything that a person has answered, a line an answer, in the order of time.
+
+The file is append-only and forced to the disk before an answer is confirmed, so that whatever ends the process, the
+person goes on behind the last answer that they saw confirmed. A torn last line was never confirmed, and is dropped.
+With an answer come the pictures that it is the first to show, and what the predictor saw of them.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from actors.messages import SeenImage
+from predictor.data.folders import sync_folder
+
+Kind = Literal["question", "stop", "alone", "round", "onward", "keep"]
+"""A question to get to know somebody, or that they want no more. Of a prompt: that it is to be searched for them; a
+round of steering; going on from a picture of another round; a picture that is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPicture:
+    """A picture that a person was shown."""
+
+    seen: SeenImage
+    file: str
+    """From the person's folder."""
+    prompt: str
+    """What the picture was made for, before it was rewritten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonAnswer:
+    """One answer. Pictures are named by the ids of what the predictor sees of them."""
+
+    number: int
+    """From 0."""
+    kind: Kind
+    shown: tuple[str, ...] = ()
+    chosen: str | None = None
+    worst: str | None = None
+    skipped: bool = False
+    run: str | None = None
+    """Of steering: the name of the run folder."""
+    at: str = ""
+    pictures: tuple[ShownPicture, ...] = field(default=())
+    """Those that no earlier answer has."""
+
+
+class AnswerLog:
+    """A person's answers on the disk. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, dropping a torn last line for good.
+
+        Raises
+        ------
+        ValueError
+            A whole line does not read back.
+        """
+        self._turn = Lock()
+        lines = list(_whole_lines(path))
+        self.answers: list[PersonAnswer] = [_parsed(path, number, line) for number, line in enumerate(lines)]
+        self._file = path.open("ab", buffering=0)
+        self._file.truncate(sum(map(len, lines)))
+        sync_folder(path.parent)
+
+    def append(self, answer: PersonAnswer) -> bool:
+        """Write an answer; returns once it would survive a power failure. False: it is there already.
+
+        Raises
+        ------
+        ValueError
+            An earlier one is missing.
+        """
+        line = json.dumps(_plain(answer), ensure_ascii=False).encode() + b"\n"
+        with self._turn:
+            if answer.number < len(self.answers):
+                return False
+            if answer.number > len(self.answers):
+                raise ValueError(f"answer {len(self.answers)} is due, got {answer.number}; reload the page")
+            whole = self._file.tell()
+            try:
+                self._file.write(line)
+                os.fsync(self._file.fileno())
+            except OSError:
+                os.ftruncate(self._file.fileno(), whole)
+                raise
+            self.answers.append(answer)
+            return True
+
+    def close(self) -> None:
+        with self._turn:
+            self._file.close()
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _plain(answer: PersonAnswer) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(answer).items() if value not in (None, (), "", False)}
+    return {**values, "number": answer.number}
+
+
+def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:
+    try:
+        values: dict[str, Any] = json.loads(line)
+        pictures = [_picture(each) for each in values.pop("pictures", ())]
+        answer = PersonAnswer(**{**values, "shown": tuple(values.get("shown", ())), "pictures": tuple(pictures)})
+        if answer.number != number:
+            raise ValueError(f"it is number {answer.number}")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}, line {number + 1}: not an answer: {error}; mend or remove it") from error
+    return answer
+
+
+def _picture(values: Mapping[str, Any]) -> ShownPicture:
+    seen = {**values["seen"], "values": tuple(values["seen"]["values"])}
+    return ShownPicture(seen=SeenImage(**seen), file=values["file"], prompt=values["prompt"])
+
+
+def pictures_of(answers: Sequence[PersonAnswer]) -> dict[str, ShownPicture]:
+    """Every picture that was shown, by its id."""
+    return {picture.seen.id: picture for answer in answers for picture in answer.pictures}

@@ -1,0 +1,185 @@
+"""people/NAME: what is kept of one person, and how they are found again.
+
+    person.json       name, key, and the predictor that saw their pictures
+    answers.jsonl     every answer, as it was given (`answers`); all else follows from it
+    choices.parquet   the same as a table (with images, users and dataset.yaml: a dataset folder)
+    images/           the pictures of the questions that they were asked
+    runs/             a run folder for each prompt
+    study/            the blind comparison
+
+Who has the key gets in as this person, and nobody else does. It lies in their folder, beside everything that it opens.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
+from predictor.data.folders import replacing, write_atomically
+from predictor.people.users import check_name
+
+_NAME = re.compile(r"\w[\w .'-]{0,39}")
+_CHOICES = pa.schema(
+    {"user_id": pa.string(), "shown": pa.list_(pa.string()), "chosen": pa.string(), "worst": pa.string()}
+)
+_IMAGES = pa.schema({"image_id": pa.string(), "file": pa.string(), "prompt": pa.string()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonFolder:
+    """One person's folder."""
+
+    path: Path
+    name: str
+    key: str
+    """The secret by which they are known."""
+    predictor: str
+    """Fingerprint of the checkpoint that saw their pictures."""
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study"
+
+    def log(self) -> AnswerLog:
+        return AnswerLog(self.path / "answers.jsonl")
+
+    def keep_image(self, image_id: str, source: Path) -> str:
+        """Copy a picture here, where it is not yet; returns its file from this folder."""
+        target = self.path / "images" / f"{image_id}.png"
+        if not target.is_file():
+            target.parent.mkdir(exist_ok=True)
+            with replacing(target) as path:
+                shutil.copyfile(source, path)
+        return f"images/{image_id}.png"
+
+    def write_choices(self, answers: Sequence[PersonAnswer]) -> None:
+        """choices.parquet and images.parquet, as the answers stand."""
+        with replacing(self.path / "choices.parquet") as path:
+            pq.write_table(pa.Table.from_pylist(choices_of(self.name, answers), _CHOICES), path)
+        images = [
+            {"image_id": name, "file": picture.file, "prompt": picture.prompt}
+            for name, picture in pictures_of(answers).items()
+        ]
+        with replacing(self.path / "images.parquet") as path:
+            pq.write_table(pa.Table.from_pylist(images, _IMAGES), path)
+
+
+def choices_of(name: str, answers: Sequence[PersonAnswer]) -> list[dict[str, object]]:
+    """Rows of choices.parquet. Where nothing of several was liked, each of them was not."""
+    rows: list[dict[str, object]] = []
+    for answer in answers:
+        if answer.kind not in ("question", "round") or answer.skipped or not answer.shown:
+            continue
+        said = {"user_id": name, "chosen": answer.chosen, "worst": answer.worst}
+        if answer.chosen is None and answer.worst is None:
+            rows += [{**said, "shown": [image]} for image in answer.shown]
+        else:
+            rows.append({**said, "shown": list(answer.shown)})
+    return rows
+
+
+class PeopleFolder:
+    """The folder of all people, kept by name and found by key."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises
+        ------
+        ValueError
+            It cannot be written, or somebody's person.json does not read.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--people {path}: cannot be written: {error.strerror}; name another folder") from error
+        self.path = path
+        self._turn = Lock()
+        self._by_hash = {_hash(person.key): person for person in read_people(path)}
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(person.name for person in self._by_hash.values())
+
+    def of_key(self, key: str) -> PersonFolder | None:
+        """Whose key this is."""
+        return self._by_hash.get(_hash(key))
+
+    def add(self, name: str, checkpoint: Path, predictor: str, taken: Sequence[str] = ()) -> PersonFolder:
+        """A folder for somebody new, whose pictures a checkpoint sees, of this fingerprint.
+
+        Raises
+        ------
+        ValueError
+            The name is not one, or is taken here or by somebody whom the predictor knows.
+        """
+        name = " ".join(name.split())
+        if not _NAME.fullmatch(name):
+            raise ValueError("A name has letters, digits, spaces, dots, dashes or apostrophes, and at most 40 of them.")
+        check_name(name)
+        with self._turn:
+            folded = {other.casefold() for other in (*self.names, *taken)}
+            if name.casefold() in folded or (self.path / name).exists():
+                raise ValueError("This name is taken. If it is yours, open your own link; otherwise choose another.")
+            person = PersonFolder(path=self.path / name, name=name, key=secrets.token_urlsafe(24), predictor=predictor)
+            person.path.mkdir(mode=0o700)
+            dataset = {"name": name, "rating_min": 0, "rating_max": 1, "licence": "none given", "source": "steer-live"}
+            (person.path / "dataset.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False), "utf-8")
+            pq.write_table(pa.table({"user_id": [name]}), person.path / "users.parquet")
+            person.write_choices(())
+            described = {
+                "name": name,
+                "key": person.key,
+                "checkpoint": str(checkpoint),
+                "predictor": predictor,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            write_atomically(person.path / "person.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+            (person.path / "person.json").chmod(0o600)
+            self._by_hash[_hash(person.key)] = person
+        return person
+
+    def delete(self, person: PersonFolder) -> None:
+        """Delete all that is known of somebody; from now on their key opens nothing."""
+        with self._turn:
+            self._by_hash.pop(_hash(person.key), None)
+            shutil.rmtree(person.path)
+
+
+def read_people(path: Path) -> list[PersonFolder]:
+    """Everybody who has a folder.
+
+    Raises
+    ------
+    ValueError
+        A person.json does not read.
+    """
+    people = []
+    for file in sorted(path.glob("*/person.json")):
+        try:
+            about = json.loads(file.read_text("utf-8"))
+            people.append(
+                PersonFolder(path=file.parent, name=about["name"], key=about["key"], predictor=about["predictor"])
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: does not describe a person: {error!r}; mend it or remove its folder") from error
+    return people
+
+
+def _hash(key: str) -> str:
+    """So that looking a key up takes no longer the more of it was guessed."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""A person who is here: their folder, what they have answered, and what is known of their taste, kept in step.
+
+Invariant: an answer is on the disk before it is evidence, and evidence before anybody is told that it was taken.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import RLock
+
+from pipelines.live.people.answers import Kind, PersonAnswer, ShownPicture, pictures_of
+from pipelines.live.people.folder import PersonFolder
+from pipelines.live.people.known_taste import KnownTaste
+from predictor.taste.hierarchical import Taste
+
+
+class LivePerson:
+    """Safe to use from several threads; two devices of one person share it.
+
+    Raises
+    ------
+    ValueError
+        Their answers do not read.
+    """
+
+    def __init__(self, folder: PersonFolder, taste: Taste) -> None:
+        self.folder = folder
+        self._log = folder.log()
+        self._turn = RLock()
+        self.taste = KnownTaste(taste, self._log.answers)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def answers(self) -> Sequence[PersonAnswer]:
+        return self._log.answers
+
+    def answers_about(self, run: str) -> list[PersonAnswer]:
+        """Their answers while one prompt was steered."""
+        return [answer for answer in self.answers if answer.run == run]
+
+    def say(
+        self,
+        number: int,
+        kind: Kind,
+        *,
+        shown: Sequence[ShownPicture] = (),
+        chosen: str | None = None,
+        worst: str | None = None,
+        skipped: bool = False,
+        run: str | None = None,
+    ) -> bool:
+        """Take an answer; False where this number was answered before, and that answer stands.
+
+        Raises
+        ------
+        ValueError
+            An earlier answer is missing, or what was chosen was not shown.
+        """
+        names = [picture.seen.id for picture in shown]
+        for name in (chosen, worst):
+            if shown and name is not None and name not in names:
+                raise ValueError("what was chosen was not among the pictures shown; reload the page")
+        with self._turn:
+            known = pictures_of(self.answers)
+            answer = PersonAnswer(
+                number=number,
+                kind=kind,
+                shown=tuple(names),
+                chosen=chosen,
+                worst=worst,
+                skipped=skipped,
+                run=run,
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                pictures=tuple(picture for picture in shown if picture.seen.id not in known),
+            )
+            if not self._log.append(answer):
+                return False
+            self.taste.take(answer)
+            self.folder.write_choices(self.answers)
+            return True
+
+    def close(self) -> None:
+        self._log.close()

@@ -1,0 +1,171 @@
+"""The run folder of one prompt that a person steers: opened or made, its driver, its rivals and its results.
+
+    NAME, pamela       what the person steered themselves (`steered_prompt`)
+    *, population      what suits most people: the driver's own search, for the blind comparison
+    OTHER, pamela      what suits somebody else, one of the people of the predictor's training: likewise
+
+The rivals are searched for once a picture is kept and a proof is wanted. They get as many proposals in each round as
+the person had, and the driver of a batch run decides when they end.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.execution.driver import Driver
+from pipelines.live.changes import Changes
+from pipelines.live.people.person import LivePerson
+from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.steered_prompt import SteeredPrompt
+from pipelines.planning.plan import Plan
+from pipelines.planning.prompts import Prompt
+from pipelines.planning.users import Audience
+from pipelines.records.journal import Journal
+from pipelines.records.replay import in_order, unfinished
+from pipelines.records.run_folder import RunFolder
+from pipelines.reporting.results import write_results
+from pipelines.run import describe_run
+from pipelines.run_pools import RunPools
+from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
+from pipelines.search.trajectory import Trajectory, derive_seed
+from pipelines.settings.scorer import PERSONAL, POPULATION
+
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+_LONGEST_NAME = 40
+
+
+class _Listener:
+    """Tells the page which images are there; a driver's other news are on it already."""
+
+    def __init__(self) -> None:
+        self.prompt: SteeredPrompt | None = None
+
+    def begun(self, cohort: Cohort, rounds: int) -> None: ...
+    def rendered(self, key: str) -> None:
+        if self.prompt is not None:
+            self.prompt.rendered(key)
+
+    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
+    def over(self, cohort: Cohort) -> None: ...
+    def finished(self, trajectory: Trajectory, gain: float) -> None: ...
+    def failed(self, trajectory: Trajectory, reason: str) -> None: ...
+    def warned(self, warning: str) -> None:
+        if self.prompt is not None and warning not in self.prompt.warnings:
+            self.prompt.warnings.append(warning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What a run needs beside its folder."""
+
+    plan: Plan
+    """Of settings, predictor and renderer."""
+    pools: RunPools
+    scorer: PersonalScorer
+    others: tuple[str, ...]
+    """People whom the predictor knows."""
+
+
+class PromptRun:
+    """One run folder that this process holds. Used from one event loop."""
+
+    def __init__(self, workshop: Workshop, person: LivePerson, changes: Changes, folder: RunFolder) -> None:
+        self._workshop = workshop
+        self._folder = folder
+        self._person = person
+        self._journal = Journal(folder.journal)
+        self.rivals = len(folder.about["users"]) > 1 or len(folder.about["settings"]["scorers"]) > 1
+        """Whether somebody else's pictures of this prompt belong to it."""
+        (row,) = folder.about["prompts"]
+        self._prompt = Prompt(id=row["prompt_id"], text=row["text"])
+        listener = _Listener()
+        self.steered = SteeredPrompt(
+            name=folder.path.name,
+            person=person,
+            history=self._history(),
+            replay=self._history,
+            driver=self._driver(listener),
+            scorer=workshop.scorer,
+            changes=changes,
+        )
+        listener.prompt = self.steered
+
+    @classmethod
+    def create(cls, workshop: Workshop, person: LivePerson, changes: Changes, number: int, text: str) -> "PromptRun":
+        """A folder for a new prompt; `number` counts a person's prompts, from 1.
+
+        Raises
+        ------
+        FolderError
+            It cannot be made.
+        """
+        prompt = Prompt(id=f"p{number:02d}", text=text)
+        plan = live_plan(workshop, person.name, prompt, rivals=False)
+        path = person.folder.runs / f"{number:02d}-{_NOT_IN_NAMES.sub('-', text.lower()).strip('-')[:_LONGEST_NAME]}"
+        return cls(workshop, person, changes, RunFolder.create(path, describe_run(plan)))
+
+    @property
+    def plan(self) -> Plan:
+        return live_plan(self._workshop, self._person.name, self._prompt, rivals=self.rivals)
+
+    @property
+    def path(self) -> Path:
+        return self._folder.path
+
+    def image(self, key: str) -> bytes | None:
+        """The PNG of an image of the person's own."""
+        return self._folder.images.read(key) if self.steered.shows(key) else None
+
+    async def search_rivals(self) -> None:
+        """Bring the rivals' searches to their end, or go on with them.
+
+        Raises
+        ------
+        PoolBrokenError, RoleUnavailableError, OSError
+            As `Driver.run`.
+        """
+        if not self.rivals:
+            self.rivals = True
+            about = describe_run(self.plan)
+            self._folder.about |= {name: about[name] for name in ("users", "settings", "settings_hash", "scorers")}
+            self._folder.about["reproducibility_key"] = about["reproducibility_key"]
+            self._folder.save()
+        left = await asyncio.to_thread(unfinished, self._folder.journal, self.plan.cohorts, self.plan.protocol)
+        rivals = [cohort for cohort in left.cohorts if cohort.users != (self._person.name,)]
+        await self._driver(_Listener()).run(rivals, left.rounds)
+
+    def write_results(self) -> None:
+        """Tables and gallery, as the records stand."""
+        write_results(self.plan, self._folder, (), {}, interrupted=False)
+
+    async def close(self) -> None:
+        await self.steered.close()
+        await asyncio.to_thread(self._journal.close)
+        self._folder.release()
+
+    def _history(self) -> History:
+        """Of the person's own search, as the journal has it."""
+        return next(in_order(self._folder.journal, self.plan.cohorts, self.plan.protocol))
+
+    def _driver(self, listener: _Listener) -> Driver:
+        workshop = self._workshop
+        scorers = {**workshop.pools.scorers, PERSONAL: workshop.scorer}
+        return workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers)
+
+
+def live_plan(workshop: Workshop, name: str, prompt: Prompt, *, rivals: bool) -> Plan:
+    """The plan of a prompt's run: the person alone, or with the rivals of their pictures."""
+    plan = workshop.plan
+    audiences = [Audience(name=name, members=(name,))]
+    if rivals and workshop.others:
+        other = workshop.others[derive_seed("somebody else", name, prompt.text) % len(workshop.others)]
+        audiences.append(Audience(name=other, members=(other,)))
+    scorers = (PERSONAL, POPULATION) if rivals else (PERSONAL,)
+    return replace(
+        plan,
+        settings=plan.settings.model_copy(update={"scorers": scorers, "title": prompt.text}),
+        audiences=tuple(audiences),
+        prompts=(prompt,),
+    )

@@ -1,0 +1,207 @@
+"""The proof: blind pairs of what was just made, one's own picture in each, and what the votes say.
+
+A study folder like any other, on studies' own design, store and session; `steer-study elo` takes it. Each kept prompt
+gives a pair with the picture as written, one with what suits most people, and one with what suits somebody else. No
+name, order or byte of what is served tells which is which.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy.stats import binomtest
+
+from pipelines.live.prompt_run import PromptRun
+from studies.design.making import make_pairs
+from studies.design.steered_images import read_steered_images
+from studies.session import Question, StudySession
+from studies.store.store import Participant as Voter
+from studies.store.store import Store
+from studies.study import Study, read_study
+
+logger = logging.getLogger(__name__)
+
+LEAST, MOST = 10, 20
+"""Pairs below which a proof can hardly show anything, and above which it becomes tiresome."""
+_RIVALS = {
+    "initial": "the picture as written",
+    "population": "what suits most people",
+    "other": "what suits somebody else",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How often one's own picture was preferred."""
+
+    against: str
+    """In words."""
+    wins: int
+    votes: int
+    low: float
+    high: float
+    """Ends of the exact 95% interval (Clopper and Pearson 1934) of the share."""
+
+    @property
+    def share(self) -> float:
+        return self.wins / self.votes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofResult:
+    """What the votes say."""
+
+    whole: Share
+    parts: Sequence[Share]
+    """By rival."""
+
+    @property
+    def headline(self) -> str:
+        if self.whole.low > 0.5:
+            return "It worked: you prefer the pictures made for you."
+        if self.whole.high < 0.5:
+            return "It did not work: you prefer the other pictures."
+        return "These votes do not tell whether it worked."
+
+    @property
+    def caution(self) -> str:
+        """What so few votes cannot say."""
+        if self.whole.low > 0.5:
+            return (
+                "That holds for these prompts and this sitting. Whether it holds for other prompts, only more prompts "
+                "can tell: pairs of one prompt resemble each other, and the interval takes them for independent."
+            )
+        need = (
+            "Keep pictures for more prompts, and prove again: a share of 70% needs about 40 votes to be told from half."
+        )
+        if self.whole.high < 0.5:
+            return f"What was learnt of your taste so far misleads. Answering more questions may mend it. {need}"
+        return f"A share of one half, which is chance, lies within the interval. {need}"
+
+
+class Proof:
+    """One person's blind comparison. Used from one event loop; the methods of the study from threads too."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._session: StudySession | None = None
+        self._voter: Voter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.problem = ""
+        if (folder / "study.json").is_file():
+            self._open(read_study(folder))
+
+    @property
+    def stage(self) -> str:
+        """`none`, `preparing`, `failed`, `pairs` or `done`."""
+        if self._task is not None and not self._task.done():
+            return "preparing"
+        if self.problem:
+            return "failed"
+        if self._session is None:
+            return "none"
+        return "pairs" if self.question() is not None else "done"
+
+    @property
+    def study(self) -> Study:
+        assert self._session is not None
+        return self._session.study
+
+    def prepare(self, runs: Sequence[PromptRun], changed: Callable[[], None]) -> None:
+        """Search for the rivals, then make the study, in the background; a proof that is done gives way."""
+        if self._task is None or self._task.done():
+            self.problem = ""
+            self._task = asyncio.create_task(self._prepare(runs, changed))
+
+    def question(self) -> Question | None:
+        """The pair that is due."""
+        assert self._session is not None and self._voter is not None
+        return self._session.state(self._voter).question
+
+    def vote(self, position: int, winner: str, response_ms: int | None, layout: str | None) -> None:
+        """Record a vote; it is on the disk when this returns.
+
+        Raises
+        ------
+        ValueError
+            The pair was not asked, or the winner is neither of the two.
+        """
+        assert self._session is not None and self._voter is not None
+        self._session.vote(self._voter.participant, position, winner, response_ms, layout)
+
+    def asset(self, item_id: str) -> bytes | None:
+        """A picture of the study, by its random name."""
+        if self._session is None or item_id not in self.study.items:
+            return None
+        return self.study.asset(item_id).read_bytes()
+
+    def result(self) -> ProofResult:
+        """How often one's own was preferred, by rival and altogether."""
+        wins: dict[str, list[bool]] = {}
+        for vote in self.votes():
+            left, right = (self.study.items[vote[side]].condition_for(self._name) for side in ("left", "right"))
+            won = left if vote["winner"] == "left" else right
+            wins.setdefault(right if left == "own" else left, []).append(won == "own")
+        parts = [_share(_RIVALS.get(rival, rival), each) for rival, each in sorted(wins.items())]
+        return ProofResult(whole=_share("all of them", [won for each in wins.values() for won in each]), parts=parts)
+
+    def votes(self) -> list[dict[str, str]]:
+        from studies.store.database import read_rows
+
+        return read_rows(self.study.database, "SELECT trial_id, left, right, winner FROM votes ORDER BY position")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._session is not None:
+            await asyncio.to_thread(self._session.store.close)
+
+    async def _prepare(self, runs: Sequence[PromptRun], changed: Callable[[], None]) -> None:
+        try:
+            for run in runs:
+                await run.search_rivals()
+                await asyncio.to_thread(run.write_results)
+            study = await asyncio.to_thread(self._make, [run.path for run in runs])
+            await asyncio.to_thread(self._open, study)
+        except (RuntimeError, ValueError, OSError) as error:
+            logger.exception("%s: the proof could not be made", self._name)
+            self.problem = str(error)
+        finally:
+            changed()
+
+    def _make(self, runs: Sequence[Path]) -> Study:
+        if self._session is not None:
+            self._session.store.close()
+            self._session = None
+        if self._folder.exists():
+            before = self._folder.with_name("earlier-studies")
+            before.mkdir(exist_ok=True)
+            shutil.move(self._folder, before / f"{len(list(before.iterdir())) + 1:02d}")
+        choices = {
+            "title": "Which picture do you prefer?",
+            "block": MOST,
+            "repeats": 0.0,
+            "attention": 0,
+            "practice": 0,
+        }
+        images = read_steered_images(runs)
+        return make_pairs(images, runs, self._folder, others=len(images.users), choices=choices, only_own_of=self._name)
+
+    def _open(self, study: Study) -> None:
+        store = Store(study.database)
+        session = StudySession(study, store, approve_all=True)
+        if store.of_user(self._name) is None:
+            ((invited, _),) = store.invite([self._name])
+            store.consent(invited)
+            store.describe(invited, {})
+        self._session, self._voter = session, store.of_user(self._name)
+
+
+def _share(against: str, wins: Sequence[bool]) -> Share:
+    interval = binomtest(sum(wins), len(wins)).proportion_ci(0.95, "exact")
+    return Share(against=against, wins=sum(wins), votes=len(wins), low=float(interval.low), high=float(interval.high))

@@ -1,0 +1,222 @@
+"""The studio: all that the people share – predictor, pools, catalogue – and everybody who is here.
+
+    open      the cluster is joined; the predictor loads in a thread meanwhile
+    warm_up   the pools come up; a catalogue is made where none is kept
+    person    whoever has a key, with the prompts that they have steered
+    close     what is under way stops; all that was recorded stays
+
+Questions need the predictor and a catalogue that is kept; only steering needs the pools. So somebody who was here
+before is asked or shown something while the pools still come up.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.pool.actor_pool import PoolBrokenError, RoleUnavailableError
+from actors.pool.cluster import ClusterError
+from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.live.catalogue import (
+    Pictures,
+    catalogue_place,
+    embedded_requests,
+    make_catalogue,
+    proposed_requests,
+    read_catalogue,
+)
+from pipelines.live.changes import Changes
+from pipelines.live.participant import Participant
+from pipelines.live.people.folder import PeopleFolder, PersonFolder
+from pipelines.live.people.known_taste import KnownTaste
+from pipelines.live.people.person import LivePerson
+from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.prompt_run import Workshop
+from pipelines.planning.plan import Plan
+from pipelines.planning.roles import run_roles
+from pipelines.run_pools import RunPools
+from pipelines.settings.scorer import PERSONAL
+
+if TYPE_CHECKING:
+    from predictor.predictor import PamelaPredictor
+
+logger = logging.getLogger(__name__)
+
+SUBJECTS = (
+    *("a cup of coffee on a table", "an old tree in a field", "a cat on a sofa", "a street after rain"),
+    *("a mountain lake", "a bowl of fruit", "a portrait of a sailor", "a rocket on its launch pad"),
+)
+"""What there is to begin with where no prompts file was given."""
+
+
+class Studio:
+    """Used from one event loop, but for what says otherwise.
+
+    Parameters
+    ----------
+    plan
+        Of settings, predictor and renderer; whom and which prompts it is for does not matter here.
+    suggestions
+        Prompts to begin with.
+    """
+
+    def __init__(self, plan: Plan, people: PeopleFolder, suggestions: tuple[str, ...]) -> None:
+        assert plan.checkpoint is not None
+        self.plan = plan
+        self.people = people
+        self.suggestions = suggestions or self._subjects(plan)
+        self.changes = Changes()
+        self.pictures: Pictures | None = read_catalogue(self._catalogue_folder)
+        self.problem = ""
+        """Why the pools are not coming up."""
+        self.made, self.to_make = 0, 0
+        """Pictures of the catalogue."""
+        self.pools: RunPools | None = None
+        self.workshop: Workshop | None = None
+        """Both once the pools are up."""
+        self._warm_or_never = asyncio.Event()
+        self.tastes: dict[str, KnownTaste] = {}
+        """Of those who are here, by name."""
+        self._participants: dict[str, Participant] = {}
+        self._loading: Future[PamelaPredictor] = ThreadPoolExecutor(1).submit(self._load)
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether questions can be asked."""
+        return self.pictures is not None and self._loading.done()
+
+    @property
+    def predictor(self) -> "PamelaPredictor":
+        """Waits until it is loaded."""
+        return self._loading.result()
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.plan.checkpoint_fingerprint)
+
+    def warm_up(self) -> None:
+        """Bring the pools up, in the background."""
+        self._warming = asyncio.create_task(self._warm())
+
+    async def warm(self, patience_s: float) -> Workshop | None:
+        """What steering needs, once the pools are up; None where they are not after so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._warm_or_never.wait(), patience_s)
+        return self.workshop
+
+    async def person_of(self, key: str) -> Participant | None:
+        """Whoever has this key."""
+        folder = self.people.of_key(key)
+        if folder is None:
+            return None
+        return await self._participant(folder)
+
+    async def welcome(self, name: str) -> Participant:
+        """Somebody new.
+
+        Raises
+        ------
+        ValueError
+            The name is not one, or is taken.
+        """
+        taken = await asyncio.to_thread(lambda: self.predictor.user_ids)
+        assert self.plan.checkpoint is not None
+        folder = await asyncio.to_thread(self.people.add, name, self.plan.checkpoint, self.fingerprint, taken)
+        return await self._participant(folder)
+
+    async def forget(self, participant: Participant) -> None:
+        """Delete all that is known of somebody."""
+        self._participants.pop(participant.name, None)
+        self.tastes.pop(participant.name, None)
+        await participant.close()
+        await asyncio.to_thread(self.people.delete, participant.person.folder)
+
+    async def close(self) -> None:
+        """Let everybody go, and stop the pools."""
+        self.changes.end()
+        for participant in self._participants.values():
+            await participant.close()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        if self.pools is not None:
+            self.pools.stop()
+
+    def let_listeners_go(self) -> None:
+        """End all streams of events, so that a server that is told to stop has no connection to wait for."""
+        for changes in (self.changes, *(each.changes for each in self._participants.values())):
+            changes.end()
+
+    async def _participant(self, folder: PersonFolder) -> Participant:
+        if folder.name not in self._participants:
+            person = await asyncio.to_thread(lambda: LivePerson(folder, self.predictor.taste))
+            if folder.name not in self._participants:  # another request of theirs was first
+                assert self.pictures is not None
+                self._participants[folder.name] = Participant(person, self.predictor.taste, self.pictures)
+                self.tastes[folder.name] = person.taste
+        return self._participants[folder.name]
+
+    async def _warm(self) -> None:
+        pools = RunPools(run_roles(self.plan.settings, self.plan.checkpoint), self.plan)
+        try:
+            await (await pools.start(self.plan.settings.nodes_timeout_s, lambda line: logger.info("%s", line)))
+            if self.pictures is None:
+                await self._make_catalogue(pools)
+            self.pools = pools
+            self.workshop = Workshop(
+                plan=self.plan,
+                pools=pools,
+                scorer=PersonalScorer(pools.scorers[PERSONAL], self.tastes),
+                others=tuple(self.predictor.user_ids),
+            )
+            logger.info("all pools are up")
+        except (PoolBrokenError, ClusterError, RoleUnavailableError, OSError) as error:
+            logger.exception("the pools do not come up")
+            self.problem = str(error)
+        finally:
+            self._warm_or_never.set()
+            if self.pools is None:
+                pools.stop()
+            self.changes.tell()
+            for participant in self._participants.values():
+                participant.changes.tell()
+
+    async def _make_catalogue(self, pools: RunPools) -> None:
+        renderer = self.plan.renderer
+        if isinstance(renderer, Darkroom):
+            starter = (await asyncio.to_thread(lambda: self.predictor)).starter
+            wanted = await asyncio.to_thread(embedded_requests, renderer, starter)
+        else:
+            proposer = pools.by_name[pools.roles.proposer.name]
+            wanted = await proposed_requests(self.suggestions, proposer, self.plan.settings.seed)
+
+        def progress(done: int, total: int) -> None:
+            self.made, self.to_make = done, total
+            self.changes.tell()
+
+        await make_catalogue(
+            self._catalogue_folder, wanted, pools.render_path(), PersonalScorer(pools.scorers[PERSONAL], {}), progress
+        )
+        self.pictures = read_catalogue(self._catalogue_folder)
+
+    @cached_property
+    def _catalogue_folder(self) -> Path:
+        renderer = self.plan.renderer
+        prompts = () if isinstance(renderer, Darkroom) else self.suggestions
+        return catalogue_place(self.plan.checkpoint_fingerprint, renderer.identity(), prompts)
+
+    def _load(self) -> "PamelaPredictor":
+        from predictor.predictor import PamelaPredictor
+
+        assert self.plan.checkpoint is not None
+        return PamelaPredictor.from_pretrained(self.plan.checkpoint)
+
+    @staticmethod
+    def _subjects(plan: Plan) -> tuple[str, ...]:
+        if isinstance(plan.renderer, Darkroom):
+            return tuple(photograph.caption for photograph in plan.renderer.library.photographs)
+        return SUBJECTS

@@ -1,0 +1,77 @@
+"""Blind pairs, and what the votes say. Nothing here reads a condition before the last vote is given."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from pipelines.live.web.forms import immutable, whole
+from pipelines.live.web.visits import required
+
+_LAYOUTS = ("side", "stacked")
+_PATIENCE_S = 60.0
+
+
+async def proof(request: Request) -> Response:
+    """The pair that is due; before it a word about what comes, and after it the result."""
+    participant = await required(request)
+    live, made = request.app.state.live, participant.proof
+    stage = await run_in_threadpool(lambda: made.stage)
+    version = participant.changes.version
+    if stage == "pairs":
+        question = await run_in_threadpool(made.question)
+        if question is not None:
+            return live.pages.page("pair.html", {"question": question})
+    if stage == "done":
+        return live.pages.page("verdict.html", {"result": await run_in_threadpool(made.result)})
+    context = {"stage": stage, "kept": len(participant.kept), "problem": made.problem, "version": version}
+    return live.pages.page("proof.html", context)
+
+
+async def prepare(request: Request) -> Response:
+    """Make the pairs of what is kept."""
+    participant = await required(request)
+    if await request.app.state.live.studio.warm(_PATIENCE_S) is None:
+        raise HTTPException(503, "The models are still starting; try again in a few seconds.")
+    if not participant.kept:
+        raise HTTPException(409, "Keep a picture first; then there is something to compare.")
+    participant.proof.prepare(participant.kept, participant.changes.tell)
+    return RedirectResponse("/proof", 303)
+
+
+async def vote(request: Request) -> Response:
+    """One vote; answered after it is on the disk."""
+    participant = await required(request)
+    form = await request.form()
+    position, winner, layout = whole(form, "position"), str(form.get("winner", "")), str(form.get("layout", ""))
+    if position is None or participant.proof.stage not in ("pairs", "done"):
+        raise HTTPException(409, "This answer was not taken. Reload the page.")
+    try:
+        await run_in_threadpool(
+            participant.proof.vote,
+            position,
+            winner,
+            whole(form, "response_ms"),
+            layout if layout in _LAYOUTS else None,
+        )
+    except ValueError as error:
+        raise HTTPException(409, "This answer was not taken. Reload the page.") from error
+    return RedirectResponse("/proof", 303)
+
+
+async def asset(request: Request) -> Response:
+    """A picture of the comparison, by a name that tells nothing."""
+    participant = await required(request)
+    png = await run_in_threadpool(participant.proof.asset, request.path_params["name"])
+    if png is None:
+        raise HTTPException(404)
+    return immutable(png)
+
+
+ROUTES = [
+    Route("/proof", proof),
+    Route("/proof/prepare", prepare, methods=["POST"]),
+    Route("/proof/vote", vote, methods=["POST"]),
+    Route("/proof/{name}.png", asset),
+]

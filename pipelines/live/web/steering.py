@@ -1,0 +1,155 @@
+"""A prompt, and its rounds of four."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from pipelines.live.participant import Participant
+from pipelines.live.prompt_run import PromptRun
+from pipelines.live.web.forms import immutable, whole
+from pipelines.live.web.visits import required
+
+_WAIT_S = 1.5
+"""How long an answer waits for the next four, before the page shows them as they come."""
+_PATIENCE_S = 60.0
+"""How long a prompt waits for the models to start."""
+
+
+async def studio(request: Request) -> Response:
+    """Where a prompt is typed, and what was kept is shown."""
+    participant = await required(request)
+    return await _studio_page(request, participant, "", "")
+
+
+async def begin(request: Request) -> Response:
+    """A new prompt."""
+    participant = await required(request)
+    form = await request.form()
+    text, alone = str(form.get("prompt", "")), form.get("how") == "alone"
+    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
+    if workshop is None:
+        problem = request.app.state.live.studio.problem or "The models are still starting; try again in a few seconds."
+        return await _studio_page(request, participant, text, problem, 503)
+    try:
+        run = await participant.begin(workshop, text, alone=alone)
+    except ValueError as error:
+        return await _studio_page(request, participant, text, str(error), 400)
+    return RedirectResponse(f"/prompts/{run.path.name}", 303)
+
+
+async def prompt(request: Request) -> Response:
+    """One prompt as it stands."""
+    participant, run = await _run(request)
+    return _prompt_page(request, participant, run)
+
+
+async def choose(request: Request) -> Response:
+    """This one, or others; the next four come back where they are there soon."""
+    participant, run = await _run(request)
+    form = await request.form()
+    number, chosen = whole(form, "number"), str(form.get("chosen", ""))
+    await _said(number, lambda n: run.steered.choose(n, None if chosen == "others" else chosen))
+    await run.steered.settled(_WAIT_S)
+    return _prompt_page(request, participant, run)
+
+
+async def onward(request: Request) -> Response:
+    """On from a picture that was there before: back, and more like this one."""
+    _, run = await _run(request)
+    form = await request.form()
+    await _said(whole(form, "number"), lambda n: run.steered.go_on_from(n, str(form.get("picture", ""))))
+    return RedirectResponse(f"/prompts/{run.path.name}", 303)
+
+
+async def keep(request: Request) -> Response:
+    """A picture is kept; tables and gallery follow."""
+    _, run = await _run(request)
+    form = await request.form()
+    await _said(whole(form, "number"), lambda n: run.steered.keep(n, str(form.get("picture", ""))))
+    await run.steered.settled(_WAIT_S)
+    await run_in_threadpool(run.write_results)
+    return RedirectResponse(f"/prompts/{run.path.name}", 303)
+
+
+async def image(request: Request) -> Response:
+    """An image of this prompt, as it was drawn."""
+    _, run = await _run(request)
+    png = await run_in_threadpool(run.image, request.path_params["key"])
+    if png is None:
+        raise HTTPException(404)
+    return immutable(png)
+
+
+async def _said(number: int | None, say) -> None:
+    if number is None:
+        raise HTTPException(400, "This answer was not taken. Reload the page.")
+    try:
+        await say(number)
+    except ValueError as error:
+        raise HTTPException(409, f"{error}.") from error
+
+
+async def _run(request: Request) -> tuple[Participant, PromptRun]:
+    participant = await required(request)
+    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
+    if workshop is None:
+        raise HTTPException(503, "The models are still starting; try again in a few seconds.")
+    run = await participant.run_of(workshop, request.path_params["run"])
+    if run is None:
+        raise HTTPException(404)
+    return participant, run
+
+
+def _prompt_page(request: Request, participant: Participant, run: PromptRun) -> Response:
+    return request.app.state.live.pages.page(
+        "prompt.html",
+        {
+            "run": run.path.name,
+            "steered": run.steered,
+            "four": [run.steered.card(key) for key in run.steered.four],
+            "path": run.steered.path,
+            "number": len(participant.person.answers),
+            "version": participant.changes.version,
+        },
+    )
+
+
+async def _studio_page(
+    request: Request, participant: Participant, said: str, problem: str, status: int = 200
+) -> Response:
+    live = request.app.state.live
+    if live.studio.workshop is not None:
+        for name in participant.run_names:
+            await participant.run_of(live.studio.workshop, name)
+    believed = await run_in_threadpool(participant.beliefs)
+    return live.pages.page(
+        "studio.html",
+        {
+            "name": participant.name,
+            "suggestions": live.studio.suggestions,
+            "said": said,
+            "problem": problem,
+            "warm": live.studio.workshop is not None,
+            "trouble": live.studio.problem,
+            "beliefs": believed,
+            "accuracy": await run_in_threadpool(participant.accuracy),
+            "runs": participant.runs,
+            "kept": len(participant.kept),
+            "proof": participant.proof.stage,
+            "version": participant.changes.version,
+        },
+        status,
+    )
+
+
+ROUTES = [
+    Route("/studio", studio),
+    Route("/prompts", begin, methods=["POST"]),
+    Route("/prompts/{run}", prompt),
+    Route("/prompts/{run}/choose", choose, methods=["POST"]),
+    Route("/prompts/{run}/onward", onward, methods=["POST"]),
+    Route("/prompts/{run}/keep", keep, methods=["POST"]),
+    Route("/prompts/{run}/{key}.png", image),
+]
