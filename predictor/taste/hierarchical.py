@@ -113,6 +113,13 @@ class Taste(nn.Module):
             near = rbf(x, *self._points)
             return ImageFeatures(generic=near @ self.generic, values=near @ self.basis - self.offset)
 
+    @property
+    def typical(self) -> ImageFeatures:
+        """Features of the landmarks: a sample of the training images."""
+        with one_thread(), torch.inference_mode():
+            near = rbf(self._points[0], *self._points)
+            return ImageFeatures(generic=near @ self.generic, values=near @ self.basis - self.offset)
+
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
         points = self.landmarks.double()
