@@ -53,7 +53,19 @@ ROOMS = {
         *("progress", "steering", "run", "events", "background_run", "cli"),
     ),
     "studies": (
-        *("elo", "folders", "wording", "study", "sequence", "design", "store", "results", "fitting", "session"),
+        *(
+            "elo",
+            "folders",
+            "wording",
+            "study",
+            "sequence",
+            "adaptive",
+            "design",
+            "store",
+            "results",
+            "fitting",
+            "session",
+        ),
         *("web", "simulation", "cli"),
     ),
 }
