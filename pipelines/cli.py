@@ -252,7 +252,7 @@ def _print_plan(console: "Console", plan: "Plan", address: str | None) -> None:
 
 
 def _print_result(console: "Console", result: "Result", folder: Path) -> None:
-    """The last lines: counts, mean gains, warnings, the verdict with its intervals, failures, and the gallery."""
+    """The last lines: counts, gains, warnings, how well people are known, the verdict, failures, and the gallery."""
     done = len(result.outcomes) - len(result.failures) - result.unfinished
     console.print(
         f"{done} of {len(result.outcomes)} trajectories finished, {len(result.failures)} failed"
@@ -262,6 +262,10 @@ def _print_result(console: "Console", result: "Result", folder: Path) -> None:
     )
     if lines := result.winner_warnings:
         console.print(f"{len(lines)} warnings of guards, in winners.parquet; the first: {lines[0]}", markup=False)
+    if result.uncertain:
+        console.print(f"{result.uncertain} gains are below their uncertainty; the gallery says which", markup=False)
+    for line in result.certainty.lines():
+        console.print(line, markup=False)
     if result.verdict is not None:
         means = ", ".join(f"{name} {interval.value:.3f}" for name, interval in result.verdict.means.items())
         console.print(f"True liking (0 to 1) of {result.verdict.raters} raters: {means}", markup=False)

@@ -5,12 +5,17 @@ Owns which files a whole checkpoint has, and its fingerprint. Loading the predic
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from predictor.error_messages import first_line
+
+Config = TypeVar("Config")
 
 LEARNT_COLUMNS = ("profile", "n_ratings", "taste", "level", "factor")
 """Columns of users.parquet that were learnt from ratings; the others are user_id and demographics."""
@@ -52,6 +57,21 @@ def checkpoint_fingerprint(folder: Path) -> str:
     for name in ("config.json", "model.safetensors", "users.parquet"):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def config_section(kind: type[Config], config: Mapping[str, Any], section: str) -> Config:
+    """A section of config.json as the dataclass that it is of.
+
+    Raises
+    ------
+    KeyError, ValueError
+        There is no such section, or it has a setting that the dataclass does not know.
+    """
+    values = config[section]
+    unknown = set(values) - {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    if unknown:
+        raise ValueError(f"unknown {section} setting {', '.join(sorted(unknown))}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def exact_table(file: Path, schema: pa.Schema) -> pa.Table:

@@ -299,6 +299,7 @@ def enroll(
     from predictor.data.rating_scale import RatingScale
     from predictor.enrolment import enroll as add
     from predictor.enrolment import read_choices_of_files, read_likes, read_person, read_ratings
+    from predictor.people.tastes import Tastes
     from predictor.people.users import demographic_columns
     from predictor.predictor import PamelaPredictor
 
@@ -325,7 +326,8 @@ def enroll(
         enrolled = add(predictor, user, answered, demographics=demographics, update=update, progress=advance)
         enrolled.save_pretrained(out)
     count = enrolled.users["n_ratings"][-1].as_py()
-    typer.echo(f"{out}: knows {user} by {count} answers")
+    known = Tastes.read(out).certainty(user)
+    typer.echo(f"{out}: knows {user} by {count} answers, to {known}")
 
 
 @app.command()

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from predictor.checkpoint import LEARNT_COLUMNS
-from predictor.data.dataset import Dataset
+from predictor.data.comparisons import Comparisons, comparisons_of
+from predictor.data.dataset import Dataset, ShownImages
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig
@@ -26,8 +27,10 @@ from predictor.model_card import card
 from predictor.people.starter_table import starter_table
 from predictor.people.users import packed, profile
 from predictor.predictor import PamelaPredictor
-from predictor.taste.hierarchical import Ratings, UserTastes, fit_taste
+from predictor.taste.expectation import UserTastes
+from predictor.taste.hierarchical import fit_taste
 from predictor.taste.starter import learn_starter
+from predictor.taste.training_answers import Ratings
 from predictor.transformer.training import Recipe, TrainingTable, train
 
 TRANSFORMER_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
@@ -44,7 +47,7 @@ def fit(
     state: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> PamelaPredictor:
-    """Train a predictor on a dataset's `train` split and measure it on `test_seen`.
+    """Train a predictor on a dataset's `train` split, ratings and choices, and measure it on `test_seen`.
 
     Parameters
     ----------
@@ -58,15 +61,14 @@ def fit(
     ValueError
         An image cannot be read, an encoder is unknown, or there is nothing to train on.
     """
-    if not len(dataset.rows("train")):
-        raise ValueError(
-            f"{dataset.name}: no rating to train on; choices alone can enrol people, but not train a model"
-        )
+    compared = comparisons_of((choice for choice in dataset.choices if choice.split == "train"), seed=seed)
+    if not len(dataset.rows("train")) and not len(compared):
+        raise ValueError(f"{dataset.name}: no rating to train on, and no choice that compares two images")
     if clash := set(LEARNT_COLUMNS) & set(dataset.users.column_names):
         raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
     feature_encoders = Encoders(encoders)
     images = feature_encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
-    table = _table(dataset, images, feature_encoders.encode_people(dataset.users.to_pylist()))
+    table = _table(dataset, images, feature_encoders.encode_people(dataset.users.to_pylist()), compared)
     without = tuple(sorted({*without, *_missing_tokens(table)}))
     model = train(
         table,
@@ -86,14 +88,15 @@ def fit(
         users=len(dataset.users),
         parts=feature_encoders.image.parts,
         seed=seed,
+        comparisons=compared,
     )
-    starter = learn_starter(taste, taste.features(seen), ratings, seed=seed)
+    starter = learn_starter(taste, taste.features(seen), ratings, table.trained_images().numpy(), seed=seed)
     progress("learning tastes", 1, 1)
     weight = recipe.transformer_weight
     predictor = PamelaPredictor(
         model,
         taste,
-        _users(dataset, images, tastes if "user" not in without else None),
+        _users(dataset, images, tastes if "user" not in without else None, table),
         feature_encoders,
         transformer_weight=weight or 0.0,
         metrics={},
@@ -109,7 +112,7 @@ def fit(
     return predictor
 
 
-def _table(dataset: Dataset, images: Images, demographics: torch.Tensor) -> TrainingTable:
+def _table(dataset: Dataset, images: Images, demographics: torch.Tensor, compared: Comparisons) -> TrainingTable:
     return TrainingTable(
         image=images.image,
         prompt=images.prompt,
@@ -119,16 +122,20 @@ def _table(dataset: Dataset, images: Images, demographics: torch.Tensor) -> Trai
         image_index=torch.from_numpy(dataset.image),
         rating=torch.from_numpy(dataset.rating).float(),
         split=dataset.split,
+        compared_by=torch.from_numpy(compared.user),
+        better=torch.from_numpy(compared.better),
+        worse=torch.from_numpy(compared.worse),
+        weight=torch.from_numpy(compared.weight).float(),
     )
 
 
 def _missing_tokens(table: TrainingTable) -> set[str]:
     """Tokens that no training image or user has: nothing can be learnt of them, so they are never used."""
-    rows = table.rows("train")
+    image, user = table.trained_images(), table.trained_users()
     vectors = {
-        "prompt": table.prompt[table.image_index[rows]],
-        "metadata": table.metadata[table.image_index[rows]],
-        "demographics": table.demographics[table.user_index[rows]],
+        "prompt": table.prompt[image],
+        "metadata": table.metadata[image],
+        "demographics": table.demographics[user],
     }
     return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
 
@@ -142,16 +149,27 @@ def _without_tokens(images: Images, without: Sequence[str]) -> Images:
     )
 
 
-def _users(dataset: Dataset, images: Images, learnt: UserTastes | None) -> pa.Table:
-    """The users' table with profile (paper, section 3.2), taste and level; without a training rating, no taste."""
+def _users(dataset: Dataset, images: Images, learnt: UserTastes | None, table: TrainingTable) -> pa.Table:
+    """The users' table with profile (paper, section 3.2), taste and level; without a training answer, no taste.
+
+    A choice counts in the profile as it does at enrolment: what was chosen by 1.
+    """
     rows = dataset.rows("train")
     vectors = images.image.numpy()
+    choices: dict[int, list[ShownImages]] = {}
+    for choice in dataset.choices:
+        if choice.split == "train":
+            choices.setdefault(choice.user, []).append(choice)
+    trained = set(table.trained_users().tolist())
     profiles, counts, tastes, levels, factors = [], [], [], [], []
     for number in range(len(dataset.users)):
-        own = rows[dataset.user[rows] == number]
-        profiles.append(profile(vectors[dataset.image[own]], dataset.rating[own]).astype(np.float32))
-        counts.append(len(own))
-        known = learnt if len(own) else None
+        own, chose = rows[dataset.user[rows] == number], choices.get(number, [])
+        chosen = [choice.chosen for choice in chose if choice.chosen is not None]
+        shown = np.concatenate([dataset.image[own], np.array(chosen, np.int64)])
+        weight = np.concatenate([dataset.rating[own], np.ones(len(chosen))])
+        profiles.append(profile(vectors[shown], weight).astype(np.float32))
+        counts.append(len(own) + len(chose) if number in trained else 0)
+        known = learnt if number in trained else None
         tastes.append(None if known is None else known.tastes[number].tolist())
         levels.append(0.0 if known is None else float(known.levels[number]))
         factors.append(None if known is None else packed(known.factors[number]))
@@ -217,7 +235,10 @@ def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed:
     """The evaluation on the seen users' test images, and what the predictor was trained on."""
     rows = dataset.rows("test_seen")
     trained = {"seed": seed, "n_ratings": len(dataset.rows("train")), "datasets": dict(dataset.training_digests)}
-    if not len(np.intersect1d(dataset.user[rows], dataset.user[dataset.rows("train")])):
+    if choices := sum(choice.split == "train" for choice in dataset.choices):
+        trained["n_choices"] = choices
+    seen = np.flatnonzero(predictor.users["n_ratings"].to_numpy())
+    if not len(np.intersect1d(dataset.user[rows], seen)):
         counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
         return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
     measured = evaluate(predictor, dataset, EvaluationConfig(split="test_seen", details=False), images=images)

@@ -14,10 +14,10 @@ Checkpoints load strictly: files that do not fit each other are an error, and no
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import LEARNT_COLUMNS, checkpoint_card, checkpoint_categories, checkpoint_folder, exact_table
+from predictor.checkpoint import (
+    LEARNT_COLUMNS,
+    checkpoint_card,
+    checkpoint_categories,
+    checkpoint_folder,
+    config_section,
+    exact_table,
+)
 from predictor.data.folders import replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
@@ -48,8 +55,6 @@ from predictor.taste.question import next_question
 from predictor.threads import one_thread
 from predictor.transformer.model import ModelConfig, PamelaModel
 from predictor.transformer.tensor_file import load_strictly, save_tensors
-
-Config = TypeVar("Config", ModelConfig, TasteConfig)
 
 _PAIR_BATCH = 1024
 """Pairs of person and image in one forward pass of the transformer."""
@@ -101,7 +106,8 @@ class PamelaPredictor:
         folder = checkpoint_folder(path)
         try:
             config = json.loads((folder / "config.json").read_text("utf-8"))
-            model, taste = PamelaModel(_config(ModelConfig, config)), Taste(_config(TasteConfig, config))
+            model = PamelaModel(config_section(ModelConfig, config, "model"))
+            taste = Taste(config_section(TasteConfig, config, "taste"))
             weights = load_file(folder / "model.safetensors")
             load_strictly(model, "model", weights)
             load_strictly(taste, "taste", weights)
@@ -508,17 +514,6 @@ class PamelaPredictor:
 
 
 _LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
-_SECTIONS = {ModelConfig: "model", TasteConfig: "taste"}
-
-
-def _config(kind: type[Config], config: Mapping[str, Any]) -> Config:
-    section = _SECTIONS[kind]
-    values = config[section]
-    unknown = set(values) - {field.name for field in fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown {section} setting {', '.join(sorted(unknown))}")
-    typed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return kind(**typed)
 
 
 def _check_lengths(users: pa.Table, column: str, length: int) -> None:

@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from studies.adaptive import FILE, next_in_block, outline_block
 from studies.sequence import AssignedTrial, order_block, repeats_of
 from studies.store.store import Invitation, Participant, Store
 from studies.study import Study, Trial
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and most studies have no need of it
+    from predictor.people.interview import Interview
 
 ABANDONED_AFTER = timedelta(minutes=30)
 """Trials assigned to a participant who has done nothing for so long are assigned to others as well."""
@@ -84,7 +88,13 @@ def shown_of(study: Study, reviews: Mapping[str, bool], *, approve_all: bool) ->
 
 
 class StudySession:
-    """A study that is running, with any number of participants at once."""
+    """A study that is running, with any number of participants at once.
+
+    Raises
+    ------
+    ValueError
+        The study is adaptive, and what it chooses by cannot be read.
+    """
 
     def __init__(self, study: Study, store: Store, *, approve_all: bool = False) -> None:
         self.study = study
@@ -92,6 +102,7 @@ class StudySession:
         self._approve_all = approve_all
         self._assignment_lock = threading.Lock()
         self._shown = shown_of(study, store.reviews(), approve_all=approve_all)
+        self._interview = _interview_of(study)
 
     @property
     def unreviewed(self) -> Sequence[str]:
@@ -130,8 +141,9 @@ class StudySession:
             return ParticipantState(stage="waiting")
         if participant.about is None:
             return ParticipantState(stage="about")
-        place = self.store.place(participant.participant)
         begun = self._begun(participant)
+        self._ask_ahead(participant, begun)
+        place = self.store.place(participant.participant)
         undo = self.store.last_answer(participant.participant, since=_ago(UNDO_WITHIN))
         if place is None:
             ahead = self._blocks_ahead(participant, begun)
@@ -140,7 +152,9 @@ class StudySession:
                 return ParticipantState(stage=stage, block=len(begun), blocks=len(begun) + len(ahead), undo=undo)
             if not self.next_block(participant):
                 return ParticipantState(stage="full")
-            place, begun = self.store.place(participant.participant), self._begun(participant)
+            begun = self._begun(participant)
+            self._ask_ahead(participant, begun)
+            place = self.store.place(participant.participant)
             if place is None:  # withdrawn meanwhile, by another of their devices
                 return ParticipantState(stage="full")
         trial = self.study.trials[place.assigned.trial_id]
@@ -155,7 +169,7 @@ class StudySession:
                 right=right,
                 image=trial.image,
                 done=place.answered,
-                total=place.total + self._still_to_come(participant, begun),
+                total=place.total + self._rest_of_block(participant, begun) + self._still_to_come(participant, begun),
                 ahead=tuple(item for a in place.ahead for item in self._shown_by(a)),
             ),
         )
@@ -191,11 +205,12 @@ class StudySession:
             if not ahead:
                 return False
             practice = [] if begun else [AssignedTrial(trial_id=t.trial_id, block=0) for t in self._of_kind("practice")]
-            sequence = (
-                self._images(participant, begun)
-                if self.study.settings.kind == "rating"
-                else self._pairs(participant, ahead, begun)
-            )
+            if self._interview is not None:
+                sequence = self._next_adaptive(participant, len(begun) + 1, ())
+            elif self.study.settings.kind == "rating":
+                sequence = self._images(participant, begun)
+            else:
+                sequence = self._pairs(participant, ahead, begun)
             if sequence:
                 self.store.assign(name, [*practice, *sequence])
             return bool(sequence)
@@ -338,6 +353,74 @@ class StudySession:
         enough = met if wanted is None else met | self.store.fully_rated(wanted)
         return (trial for trial in self._of_kind("trial") if trial.trial_id not in enough)
 
+    def _ask_ahead(self, participant: Participant, begun: Sequence[int]) -> None:
+        """In an adaptive study, assign the image after the one at hand, so that browsers can fetch it meanwhile.
+
+        The choice is made outside the lock, and counts unless another device of theirs was faster.
+        """
+        if self._interview is None or not begun:
+            return
+        name, block = participant.participant, begun[-1]
+        while (place := self.store.place(name, ahead=1)) is None or not place.ahead:
+            assigned = self.store.block(name, block)
+            following = self._next_adaptive(participant, block, assigned)
+            if not following:
+                return
+            with self._assignment_lock:
+                if len(self.store.block(name, block)) == len(assigned):
+                    self.store.assign(name, following)
+                    self.store.drop(a.trial_id for a in following if self._is_rejected(a))
+                    if len(self.store.block(name, block)) == len(assigned):  # withdrawn meanwhile
+                        return
+
+    def _next_adaptive(
+        self, participant: Participant, block: int, assigned: Sequence[AssignedTrial]
+    ) -> list[AssignedTrial]:
+        """The trial after those of this block; none at its end."""
+        following = next_in_block(self._outline(participant, block), assigned, lambda: self._chosen(participant))
+        return [] if following is None else [following]
+
+    def _chosen(self, participant: Participant) -> str | None:
+        """The trial that should tell most about the participant; of those that lack ratings, while there are some."""
+        assert self._interview is not None
+        met = self.store.met(participant.participant)
+        unmet = [trial for trial in self._of_kind("trial") if trial.trial_id not in met]
+        askable = {str(t.image): t.trial_id for t in [*self._lacking_ratings(met)] or unmet}
+        if not askable:
+            return None
+        ratings = self.store.ratings_by(participant.participant)
+        rated = {image for image, _ in ratings}
+        pending = [image for trial in sorted(met) if (image := self.study.trials[trial].image) and image not in rated]
+        return askable[
+            self._interview.next(
+                [(image, rating / 100) for image, rating in ratings],
+                pending=pending,
+                askable=askable,
+                seed=(self.study.settings.seed, participant.number),
+            )
+        ]
+
+    def _outline(self, participant: Participant, block: int) -> Sequence[AssignedTrial]:
+        settings, images = self.study.settings, len(self.study.of_kind("trial"))
+        each = min(settings.images_each or images, images)
+        return outline_block(
+            min(settings.block, each - settings.block * (block - 1)),
+            self._checks(participant, block - 1),
+            block=block,
+            repeats=settings.repeats,
+            seed=f"{settings.seed}/{participant.number}/{block}",
+        )
+
+    def _rest_of_block(self, participant: Participant, begun: Sequence[int]) -> int:
+        """How many trials of the block at hand are not assigned yet: none but in an adaptive study."""
+        if self._interview is None or not begun:
+            return 0
+        assigned = self.store.block(participant.participant, begun[-1])
+        return len(self._outline(participant, begun[-1])) - len(assigned)
+
+    def _is_rejected(self, assigned: AssignedTrial) -> bool:
+        return not self.rejected.isdisjoint(self.study.trials[assigned.trial_id].items)
+
     def _ordered(
         self, participant: Participant, trials: Sequence[Trial], block: int, begun: Sequence[int], *, swapped: bool
     ) -> list[AssignedTrial]:
@@ -345,11 +428,23 @@ class StudySession:
             return []
         settings = self.study.settings
         seed = f"{settings.seed}/{participant.number}/{block}"
+        checks = self._checks(participant, len(begun))
+        return order_block(trials, checks, block=block, repeats=settings.repeats, swapped=swapped, seed=seed)
+
+    def _checks(self, participant: Participant, blocks: int) -> Sequence[Trial]:
+        """The attention checks of the block that comes after so many."""
+        settings = self.study.settings
         checks = list(self._of_kind("attention"))
         Random(f"{settings.seed}/{participant.number}/checks").shuffle(checks)
-        met = len(begun) * settings.attention
-        checks = checks[met : met + settings.attention]
-        return order_block(trials, checks, block=block, repeats=settings.repeats, swapped=swapped, seed=seed)
+        return checks[blocks * settings.attention : (blocks + 1) * settings.attention]
+
+
+def _interview_of(study: Study) -> "Interview | None":
+    if not study.settings.adaptive:
+        return None
+    from predictor.people.interview import Interview
+
+    return Interview.load(study.folder / FILE)
 
 
 def _ago(time: timedelta) -> str:

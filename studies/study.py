@@ -83,6 +83,8 @@ class StudySettings(BaseModel):
     images_each: int | None = None
     """Rating studies: how many images one participant is asked to rate."""
     ratings_per_image: int | None = None
+    adaptive: bool = False
+    """Rating studies: each participant is asked what should tell most about their taste."""
     invitation_days: int = Field(default=90, ge=1)
     """How long an invitation lets its holder in."""
     session_days: int = Field(default=30, ge=1)

@@ -53,7 +53,19 @@ ROOMS = {
         *("progress", "run_pools", "steering", "run", "events", "background_run", "cli", "live"),
     ),
     "studies": (
-        *("elo", "folders", "wording", "study", "sequence", "design", "store", "results", "fitting", "session"),
+        *(
+            "elo",
+            "folders",
+            "wording",
+            "study",
+            "sequence",
+            "adaptive",
+            "design",
+            "store",
+            "results",
+            "fitting",
+            "session",
+        ),
         *("web", "simulation", "cli"),
     ),
 }

@@ -12,7 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.planning.users import is_group, shown_name
 from pipelines.records.tables import Best, Outcome
+from pipelines.reporting.certainty import below_its_uncertainty
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
 from pipelines.reporting.pictures import LARGE_PX, SMALL_PX, Pictures
@@ -45,6 +46,10 @@ class Page:
     """Plain sentences on what the preset is."""
     people: Mapping[str, str]
     """One sentence of demographics by user; it may lack users."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """One sentence by user on how well the predictor knows them; it may lack users."""
+    gain_errors: Mapping[str, float] = field(default_factory=dict)
+    """Trajectory id -> standard deviation of its gain; it may lack trajectories."""
     verdict: tuple[Finding, ...] = ()
     """The verdict by the raters' true taste, where that is known."""
     trends: Trends | None = None
@@ -81,6 +86,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "people": len({name for o in outcomes for name in o.trajectory.members}),
         "gains": list(_mean_gains(outcomes)),
         "several_runs": labels.run,
+        "uncertain": sum(below_its_uncertainty(o, page.gain_errors) for o in outcomes),
         "broken": sum(_has_not_finished(o) for o in outcomes),
     }
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
@@ -187,6 +193,11 @@ class _Row:
     outcome: Outcome
     who: str
     about: str
+    known: str
+    """How well the predictor knows the person; empty where nobody can say."""
+    gain_error: float | None
+    uncertain: bool
+    """Whether the gain is below its uncertainty."""
     variant: str
     """Scorer and run, where the run has several; else empty."""
     bests: Sequence[Best]
@@ -216,6 +227,9 @@ class _Row:
     def remarks(self) -> list[str]:
         """Whom the winner was rendered for, its score with fresh seeds, and the guards' warnings."""
         lines, again = [], self.outcome.reseeded
+        if self.gain_error is not None and self.gain:
+            below = ", more than it is itself" if self.uncertain else ""
+            lines.append(f"The gain is uncertain by ±{_score(self.gain_error)}{below}.")
         if self.bests and self.bests[-1].proposed_for not in (EVERYBODY, self.outcome.trajectory.user):
             lines.append(f"From the pool: rendered for {shown_name(self.bests[-1].proposed_for)}.")
         if again is not None:
@@ -263,6 +277,9 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
                 outcome=outcome,
                 who="everyone" if trajectory.user == "*" else shown_name(trajectory.user),
                 about=_about(trajectory, page.people),
+                known=page.known.get(trajectory.user, ""),
+                gain_error=page.gain_errors.get(trajectory.id),
+                uncertain=below_its_uncertainty(outcome, page.gain_errors),
                 variant=", ".join(variant),
                 bests=bests,
                 steps=[

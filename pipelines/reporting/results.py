@@ -22,6 +22,7 @@ from pipelines.records.replay import in_order
 from pipelines.records.run_folder import RunFolder, timestamp
 from pipelines.records.tables import Outcome, RecordsWriter
 from pipelines.records.tables import outcomes as outcomes_of
+from pipelines.reporting.certainty import CertaintyOfRun, below_its_uncertainty, certainty_of
 from pipelines.reporting.consistency import consistency
 from pipelines.reporting.counts import Counts
 from pipelines.reporting.forest_plot import Finding
@@ -55,6 +56,12 @@ class Result:
     gallery: Path
     images: int
     """Distinct ones."""
+    certainty: CertaintyOfRun
+
+    @property
+    def uncertain(self) -> int:
+        """How many gains are below their uncertainty."""
+        return sum(below_its_uncertainty(o, self.certainty.gain_errors) for o in self.outcomes)
 
     @property
     def unfinished(self) -> int:
@@ -102,7 +109,8 @@ def write_results(
     _compare_runs(plan, folder, complete, attributes)
     verdict = _judge(folder, cases, attributes)
     found = _compare_audiences(plan, folder, cases, attributes)
-    page = _page(plan, folder, verdict, found, failures, counts.images)
+    certainty = certainty_of(plan, folder, complete)
+    page = _page(plan, folder, verdict, found, certainty, failures, counts.images)
     gallery = write_gallery(folder.path, outcomes, page)
     finished = not interrupted and not any(o.stop_reason is StopReason.UNFINISHED for o in outcomes)
     folder.about |= {
@@ -119,6 +127,7 @@ def write_results(
         verdict=verdict,
         gallery=gallery,
         images=counts.images,
+        certainty=certainty,
     )
 
 
@@ -191,6 +200,7 @@ def _page(
     folder: RunFolder,
     verdict: Verdict | None,
     found: Trends | None,
+    certainty: CertaintyOfRun,
     failures: Mapping[str, str],
     renders: int,
 ) -> Page:
@@ -206,6 +216,11 @@ def _page(
         )
         if verdict.caveat:
             notes.append(verdict.caveat)
+    if certainty.not_kept:
+        notes.append(
+            f"How uncertain a gain is can't be said of {certainty.not_kept}: their scorers kept what they saw of the "
+            "images on other machines."
+        )
     warnings = folder.about["warnings"]
     notes += warnings[:_MOST_NOTES]
     if len(warnings) > _MOST_NOTES:
@@ -215,6 +230,8 @@ def _page(
         title=plan.settings.title or folder.path.resolve().name,
         notes=tuple(notes),
         people=plan.people,
+        known={user: f"Known to {known}." for user, known in certainty.people.items()},
+        gain_errors=certainty.gain_errors,
         renders=renders,
         verdict=tuple(
             Finding(label=label.replace(" - ", " − "), value=i.value, ci_low=i.ci_low, ci_high=i.ci_high)

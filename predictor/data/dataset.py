@@ -70,6 +70,8 @@ class Dataset:
 def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     """Read a dataset folder; ratings without a `split` column are split by `split_by_user_and_image`.
 
+    Choices without a split are for training, but for those of held-out users and images, which go with them.
+
     Raises
     ------
     ValueError
@@ -104,7 +106,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
         rating=rating,
         split=split,
         training_digests={str(about["name"]): _digest(ratings, split == "train")},
-        choices=() if chosen_file is None else _choices(chosen_file, users, images),
+        choices=() if chosen_file is None else _choices(chosen_file, users, images, _HeldOut.of(user, image, split)),
     )
 
 
@@ -195,7 +197,28 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
 _NO_RATINGS = pa.schema({"user_id": pa.string(), "image_id": pa.string(), "rating": pa.float64()}).empty_table()
 
 
-def _choices(file: Path, users: pa.Table, images: pa.Table) -> tuple[ShownImages, ...]:
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """The users and images that training must not see, with the split that they are held out for."""
+
+    users: Mapping[int, str]
+    images: Mapping[int, str]
+
+    @classmethod
+    def of(cls, user: NDArray[np.int64], image: NDArray[np.int64], split: NDArray[np.str_]) -> "_HeldOut":
+        unseen, seen = (np.isin(split, [f"val_{kind}", f"test_{kind}"]) for kind in ("unseen", "seen"))
+        return cls(
+            users=dict(zip(user[unseen].tolist(), split[unseen].tolist(), strict=True)),
+            images=dict(zip(image[seen].tolist(), split[seen].tolist(), strict=True)),
+        )
+
+    def split_of(self, user: int, shown: tuple[int, ...]) -> str:
+        """That of the user, else of the first image that is held out, else train."""
+        held = (self.images[image] for image in shown if image in self.images)
+        return self.users.get(user) or next(held, "train")
+
+
+def _choices(file: Path, users: pa.Table, images: pa.Table, held_out: _HeldOut) -> tuple[ShownImages, ...]:
     people, pictures = (
         {name: row for row, name in enumerate(table[key].to_pylist())}
         for table, key in ((users, "user_id"), (images, "image_id"))
@@ -204,12 +227,16 @@ def _choices(file: Path, users: pa.Table, images: pa.Table) -> tuple[ShownImages
     for row, shown, chosen, worst in located(
         file, read_choices(file), pictures.get, known="add it to the images' table, or drop the choice"
     ):
-        split = row.split or "train"
+        user = people.get(row.user, -1)
+        belongs_to = held_out.split_of(user, shown)
+        split = row.split or belongs_to
         if row.user not in people:
             faults.append(f"row {row.row}: unknown user_id {row.user!r}; add it to its table or drop the choice")
         if split not in SPLITS:
             faults.append(f"row {row.row}: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
-        found.append(ShownImages(user=people.get(row.user, -1), shown=shown, chosen=chosen, worst=worst, split=split))
+        elif split == "train" != belongs_to:
+            faults.append(f"row {row.row}: is of train, its user or an image of {belongs_to}; leave the split empty")
+        found.append(ShownImages(user=user, shown=shown, chosen=chosen, worst=worst, split=split))
     refuse(file, faults)
     return tuple(found)
 

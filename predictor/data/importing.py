@@ -7,7 +7,7 @@ removed afterwards. The layouts are left to `releases`.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from predictor.data.choices import Shown
 from predictor.data.folders import new_folder
 from predictor.data.rating_scale import RatingScale
 from predictor.data.releases import folder, lapis, pamela, para, table
@@ -142,7 +143,7 @@ def _import(
     try:
         release = read()
         validated = validate(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
-        if not validated.ratings:
+        if not validated.ratings and not validated.choices:
             raise ValueError(_nothing_kept(source, release))
         with new_folder(out.resolve()) as made:
             linked = _store_images(release, validated, made, progress)
@@ -202,6 +203,8 @@ def _notes(release: Release, validated: ValidatedRelease, linked: int) -> Iterab
     scale = RatingScale(release.rating_min, release.rating_max)
     if odd := scale.question([rating.rating for rating in validated.ratings]):
         yield f"{odd}: is that the right scale?"
+    if release.choices:
+        yield f"choices: {len(validated.choices):,} of {len(release.choices):,} kept"
     yield f"images: {linked:,} hard-linked, {len(validated.stored) - linked:,} copied"
     differing = {name: len(ids) for name, ids in sorted(release.users.differing.items())}
     if differing:
@@ -260,7 +263,21 @@ def _write_tables(release: Release, validated: ValidatedRelease, made: Path) -> 
         name: [getattr(rating, name) for rating in validated.ratings]
         for name in ("user_id", "image_id", "rating", "split")
     }
-    pq.write_table(pa.table(given), made / "ratings.parquet")
+    if validated.ratings:
+        pq.write_table(pa.table(given), made / "ratings.parquet")
+    if validated.choices:
+        pq.write_table(_choices(validated.choices), made / "choices.parquet")
+
+
+def _choices(choices: Sequence[Shown]) -> pa.Table:
+    """With the split only where the source gave one: `read_dataset` keeps held-out users and images out of train."""
+    columns = {
+        "user_id": pa.array([choice.user for choice in choices], pa.string()),
+        "shown": pa.array([list(choice.shown) for choice in choices], pa.list_(pa.string())),
+    }
+    for name in ("chosen", "worst", "split"):
+        columns[name] = pa.array([getattr(choice, name) for choice in choices], pa.string())
+    return pa.table(columns)
 
 
 def _write_about(release: Release, made: Path) -> None:

@@ -148,3 +148,40 @@ def _texts(encoder: TextEncoder, texts: Sequence[str | None], cache: FeatureCach
         encoded = encode_cached(encoder, [str(texts[row]) for row in known], text_content, cache)
         vectors[known] = torch.from_numpy(encoded)
     return vectors
+
+
+class KeptFeatures:
+    """Vectors that this machine's caches hold already, for whoever has no encoders.
+
+    Parameters
+    ----------
+    fingerprints
+        Of the encoders by role, as `Encoders.fingerprints` and a checkpoint's config.json have them.
+    dimensions
+        Lengths of the vectors by the same roles.
+    """
+
+    def __init__(
+        self, fingerprints: Mapping[str, str], dimensions: Mapping[str, int], cache: Path | None = None
+    ) -> None:
+        self._caches = {role: FeatureCache(fingerprint, cache) for role, fingerprint in fingerprints.items()}
+        self._dimensions = dimensions
+
+    def of(self, image: Image.Image, prompt: str | None, metadata: Mapping[str, Any]) -> Images | None:
+        """The vectors of one image, or None where one of them is not kept."""
+        described = describe_image(metadata)
+        digests = {
+            "image_encoder": image_content(image),
+            "text_encoder": None if prompt is None else text_content(prompt),
+            "profile_encoder": None if described is None else text_content(described),
+        }
+        found = {role: self._vector(role, digest) for role, digest in digests.items()}
+        if any(vector is None for vector in found.values()):
+            return None
+        parts = [torch.from_numpy(found[role])[None] for role in digests]
+        return Images(image=parts[0], prompt=parts[1], metadata=parts[2])
+
+    def _vector(self, role: str, digest: bytes | None) -> NDArray[np.float32] | None:
+        if digest is None:
+            return np.full(self._dimensions[role], np.nan, np.float32)
+        return self._caches[role].get(digest, self._dimensions[role])

@@ -30,7 +30,8 @@ from predictor.evaluation.reliability import Rated
 from predictor.metrics import Vector
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
-from predictor.taste.hierarchical import ImageFeatures, Ratings
+from predictor.taste.hierarchical import ImageFeatures
+from predictor.taste.training_answers import Ratings
 
 POPULATION = Person(name="*")
 

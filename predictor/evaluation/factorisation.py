@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.taste.hierarchical import Ratings
+from predictor.taste.training_answers import Ratings
 
 _RANK = 8
 _PENALTY = 8.0

@@ -7,11 +7,12 @@
 weighs the image features: `generic` itself (some people agree with the others more than some do) and the leading
 kernel principal components of the training images. The covariance of the tastes is learnt from all users' ratings by
 expectation-maximisation (random-effects model, Laird and Ware 1982; as multi-task Gaussian process, Yu, Tresp and
-Schwaighofer 2005). It is the prior under which a new user's taste is inferred from a few ratings: the fewer and the
+Schwaighofer 2005), and from their comparisons of images, which are taken for measurements of differences (`pairwise`).
+It is the prior under which a new user's taste is inferred from a few ratings: the fewer and the
 noisier they are, the closer the taste stays to zero, where the prediction is the generic one.
 
 Everything is in closed form and in double precision: no learning rate, and no validation set. How alike two images
-are is left to `kernel`, a new user's taste to `posterior`.
+are is left to `kernel`, the tastes and their covariance to `expectation`, a new user's taste to `posterior`.
 """
 
 from collections.abc import Sequence
@@ -24,23 +25,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from predictor.data.comparisons import Comparisons
 from predictor.encoders.encoding import Images
+from predictor.taste.expectation import UserTastes, learn_tastes
 from predictor.taste.kernel import fit_kernel, rbf, squared_lengths
+from predictor.taste.training_answers import MIN_NOISE, Ratings, TrainingAnswers
 from predictor.threads import one_thread
-
-_PRIOR_VARIANCE = (0.003, 0.01)
-"""Initial variances of a taste's weight of `generic`, and of its weight of each component; only their ratio matters."""
-
-_PRIOR_USERS = 200
-"""Weight of the initial covariance against the estimated one, in users (an inverse Wishart prior)."""
-
-_MIN_NOISE = 1e-4
-"""Lower bound of the noise variance: a standard deviation of a hundredth of the scale, even if all ratings agree."""
-
-_EM_ITERATIONS = 10
-_MAX_SWEEPS = 5000
-"""Of two-way means: about ten are enough where images share many raters, hundreds where they share few."""
-_USER_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +64,6 @@ class ImageFeatures:
         return len(self.generic)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserTastes:
-    """What was learnt of U users; zeros for users without a training rating."""
-
-    tastes: Tensor  # (U, rank), posterior means
-    levels: Tensor  # (U,)
-    factors: Tensor  # (U, rank + 1, rank + 1), Cholesky factors of the covariance of taste and level, the level last
-
-
 class Taste(nn.Module):
     """The fitted taste model. All its tensors are buffers: nothing is trained by gradients."""
 
@@ -113,19 +94,17 @@ class Taste(nn.Module):
             near = rbf(x, *self._points)
             return ImageFeatures(generic=near @ self.generic, values=near @ self.basis - self.offset)
 
+    @property
+    def typical(self) -> ImageFeatures:
+        """Features of the landmarks: a sample of the training images."""
+        with one_thread(), torch.inference_mode():
+            near = rbf(self._points[0], *self._points)
+            return ImageFeatures(generic=near @ self.generic, values=near @ self.basis - self.offset)
+
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
         points = self.landmarks.double()
         return points, squared_lengths(points)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratings:
-    """R ratings by index of user and of image, 0 to 1."""
-
-    user: NDArray[np.int64]
-    image: NDArray[np.int64]
-    rating: NDArray[np.float64]
 
 
 def vectors(images: Images) -> Tensor:
@@ -140,15 +119,16 @@ def fit_taste(
     users: int,
     parts: Sequence[int],
     seed: int,
+    comparisons: Comparisons | None = None,
     rank: int = 128,
     landmarks: int = 1024,
 ) -> tuple[Taste, UserTastes]:
-    """Fit the taste model to the training ratings.
+    """Fit the taste model to the training ratings, and to comparisons of images by the same people.
 
     Parameters
     ----------
     images
-        All images; those without a rating are ignored.
+        All images; those without an answer are ignored.
     ratings
         The training ratings.
     users
@@ -160,13 +140,12 @@ def fit_taste(
         Upper limits of the number of features, and of the training images that the kernel is evaluated at (Nyström).
     """
     with one_thread():
-        rated, image = np.unique(ratings.image, return_inverse=True)
+        answers = TrainingAnswers.of(ratings, comparisons, users)
+        rated, count = answers.rated, answers.count
         x = vectors(images)[torch.from_numpy(rated)]
         x = torch.where(torch.isnan(x), torch.nanmean(x, 0).nan_to_num(0.0), x)
-        image_effect, level = _two_way_means(ratings, image, users)
-        count = np.bincount(image)
         parts = (*parts, images.prompt.shape[1], images.metadata.shape[1])
-        mean = torch.from_numpy(image_effect)
+        mean = torch.from_numpy(answers.image_effect)
         kernel = fit_kernel(x, parts, mean, torch.from_numpy(count).double(), seed=seed)
         x = (x - kernel.centre) * kernel.scale
         chosen = torch.from_numpy(np.random.default_rng([seed, 0x4C]).permutation(len(x))[:landmarks].copy())
@@ -184,11 +163,9 @@ def fit_taste(
                 dimensions=x.shape[1],
                 landmarks=len(points),
                 rank=1 + components.shape[1],
-                level=float(np.nanmean(level)),
-                level_variance=max(float(np.nanvar(level)), 1e-4),
-                generic_error=_generic_error(
-                    left_out_residual.numpy(), ratings.rating - level[ratings.user] - image_effect[image], image, users
-                ),
+                level=answers.mean_level,
+                level_variance=answers.level_variance,
+                generic_error=_generic_error(left_out_residual.numpy(), count, answers.sampling),
             )
         )
         taste.centre.copy_(kernel.centre)
@@ -198,49 +175,25 @@ def fit_taste(
         taste.basis.copy_(whiten @ torch.cat([(weights / spread)[:, None], components], 1))
         taste.offset.copy_(torch.cat([(fitted.mean() / spread)[None], offset]))
         features = taste.features(images[torch.from_numpy(rated)]).values
-        found = _learn_tastes(taste, features, ratings, image, image_effect, level, left_out_residual.numpy())
+        covariance, noise, found = learn_tastes(features, answers, left_out_residual.numpy())
+        taste.covariance.copy_(covariance)
+        taste.config = replace(taste.config, noise=noise)
         return taste, found
 
 
-def _generic_error(
-    left_out: NDArray[np.float64], residual: NDArray[np.float64], image: NDArray[np.intp], users: int
-) -> float:
+def _generic_error(left_out: NDArray[np.float64], count: NDArray[np.float64], sampling: float) -> float:
     """Variance of the generic prediction's error, without the sampling noise of the mean ratings it is compared with.
 
     Parameters
     ----------
     left_out
         (I,), each image's mean rating minus its prediction by a fit without it.
-    residual
-        (R,), of the ratings in the two-way layout of users and images.
-    image
-        (R,), the image of each rating.
+    count
+        (I,), how many ratings that mean is worth.
+    sampling
+        Variance of one rating around it.
     """
-    count = np.bincount(image)
-    free = len(residual) - len(count) - users + 1
-    sampling = float((residual**2).sum()) / free if free > 0 else 0.0
-    return max(float(np.mean(left_out**2 - sampling / count)), _MIN_NOISE)
-
-
-def _two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int) -> tuple[NDArray, NDArray]:
-    """Least-squares effects of a two-way layout.
-
-    Returns
-    -------
-    The effect of each image (I,), zero in the mean over ratings, and the level of each user (U,), nan without ratings.
-    """
-    user, rating = ratings.user, ratings.rating
-    per_image, per_user = np.bincount(image), np.bincount(user, minlength=users)
-    image_effect = np.zeros(len(per_image))
-    level = np.zeros(users)
-    for _ in range(_MAX_SWEEPS):
-        before = image_effect
-        level = np.bincount(user, rating - image_effect[image], users) / np.maximum(per_user, 1)
-        image_effect = np.bincount(image, rating - level[user]) / per_image
-        image_effect -= image_effect[image].mean()
-        if np.abs(image_effect - before).max() < 1e-10:
-            break
-    return image_effect, np.where(per_user > 0, level, np.nan)
+    return max(float(np.mean(left_out**2 - sampling / count)), MIN_NOISE)
 
 
 def _whitening(points: Tensor) -> Tensor:
@@ -267,102 +220,3 @@ def _principal_components(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
     directions = directions * directions[largest, torch.arange(count)].sign()
     directions = directions / (centred @ directions).square().sum(1).mean().sqrt().clamp_min(1e-12)
     return directions, z.mean(0) @ directions
-
-
-def _learn_tastes(
-    taste: Taste,
-    features: Tensor,
-    ratings: Ratings,
-    image: NDArray[np.intp],
-    image_effect: NDArray[np.float64],
-    level: NDArray[np.float64],
-    left_out: NDArray[np.float64],
-) -> UserTastes:
-    """Fit the tastes' covariance and the noise by expectation-maximisation; all users' posteriors.
-
-    The residual of a rating is its difference to what the image is expected to get from somebody else: the mean of
-    the image's other ratings and its leave-one-out prediction, weighted by their precisions. So no rating is compared
-    with itself.
-
-    Parameters
-    ----------
-    features
-        (I, rank), of the rated images.
-    image
-        (R,), the row in `features` of each rating.
-    image_effect, level
-        (I,) and (U,), by `_two_way_means`.
-    left_out
-        (I,), each image's effect minus its prediction by a fit without its ratings.
-    """
-    user, rating = ratings.user, ratings.rating
-    centred = rating - level[user]
-    count = np.bincount(image)
-    # With the sampling noise in it: a prediction that is trusted more leaves more of what all like to the tastes.
-    error = max(float(np.mean(left_out**2)), 1e-6)
-    noise = _noise(centred - image_effect[image], count[image], otherwise=error)
-    precision_ratio, leave_one_out = noise / error, image_effect - left_out
-    others = np.bincount(image, centred)[image] - centred
-    residual = centred - (others + precision_ratio * leave_one_out[image]) / (count[image] - 1 + precision_ratio)
-    raters = np.unique(user)
-    design = torch.cat([torch.ones(len(features), 1, dtype=torch.float64), features], 1)
-    statistics = [_sufficient_statistics(design, image[user == u], residual[user == u]) for u in raters]
-    gram, moment = torch.stack([s[0] for s in statistics]), torch.stack([s[1] for s in statistics])
-    squared_residuals = float((residual**2).sum())
-    generic, components = _PRIOR_VARIANCE
-    rank = features.shape[1]
-    prior = torch.tensor([components, generic, *[components] * (rank - 1)], dtype=torch.float64)
-    covariance, mean = torch.diag(prior), moment
-    for _ in range(_EM_ITERATIONS):
-        second, mean, explained = _expectation(covariance, noise, gram, moment)
-        size = float((second.diagonal() / prior).mean()) / len(raters)
-        covariance = (second + _PRIOR_USERS * size * torch.diag(prior)) / (len(raters) + _PRIOR_USERS)
-        noise = max((squared_residuals - explained) / len(user), _MIN_NOISE)
-    taste.covariance.copy_(covariance[1:, 1:])
-    taste.config = replace(taste.config, noise=noise)
-    users, rows = len(level), torch.from_numpy(raters)
-    found = UserTastes(
-        tastes=torch.zeros(users, rank, dtype=torch.float64),
-        levels=torch.zeros(users, dtype=torch.float64),
-        factors=torch.zeros(users, rank + 1, rank + 1, dtype=torch.float64),
-    )
-    found.tastes[rows] = mean[:, 1:]
-    found.levels[rows] = mean[:, 0] + torch.from_numpy(level[raters]) - taste.config.level
-    precision = torch.linalg.inv(covariance)
-    for row, own in zip(raters.tolist(), gram, strict=True):
-        found.factors[row] = factor(torch.linalg.inv(precision + own / noise).roll((-1, -1), (0, 1)))
-    return found
-
-
-def factor(covariance: Tensor) -> Tensor:
-    """The Cholesky factor of a covariance that may be singular to the last digits."""
-    size = float(covariance.diagonal().max())
-    return torch.linalg.cholesky(covariance + (1e-12 * size + 1e-18) * torch.eye(len(covariance), dtype=torch.float64))
-
-
-def _noise(residual: NDArray[np.float64], count: NDArray[np.intp], *, otherwise: float) -> float:
-    """Variance of ratings around their image's mean; images with one rating, which is its own mean, are left out."""
-    shared = count > 1
-    squared = residual[shared] ** 2 * count[shared] / (count[shared] - 1)
-    return max(float(squared.mean()) if len(squared) else otherwise, _MIN_NOISE)
-
-
-def _sufficient_statistics(
-    design: Tensor, image: NDArray[np.intp], residual: NDArray[np.float64]
-) -> tuple[Tensor, Tensor]:
-    """Of one user's ratings: the Gram matrix (r, r) and the moment vector (r,)."""
-    rated = design[torch.from_numpy(image)]
-    return rated.T @ rated, rated.T @ torch.from_numpy(residual)
-
-
-def _expectation(covariance: Tensor, noise: float, gram: Tensor, moment: Tensor) -> tuple[Tensor, Tensor, float]:
-    """The E step: sum of the posterior second moments (r, r), posterior means (U, r), explained squared residual."""
-    precision = torch.linalg.inv(covariance)
-    second, means, explained = torch.zeros_like(covariance), [], 0.0
-    for g, b in zip(gram.split(_USER_BATCH), moment.split(_USER_BATCH), strict=True):
-        posterior = torch.linalg.inv(precision + g / noise)
-        mean = (posterior @ b[:, :, None])[:, :, 0] / noise
-        second += posterior.sum(0) + mean.T @ mean
-        explained += float((2 * b * mean).sum() - torch.einsum("ui,uij,uj->", mean, g, mean) - (posterior * g).sum())
-        means.append(mean)
-    return second, torch.cat(means), explained

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictor.taste.hierarchical import ImageFeatures, Ratings, Taste
+from predictor.taste.hierarchical import ImageFeatures, Taste
 from predictor.taste.posterior import prior, spread
 from predictor.taste.question import expected_accuracy, ranked_pairs
+from predictor.taste.training_answers import Ratings
 
 SIZE = 25
 """Images in a list."""
@@ -26,7 +27,9 @@ _ALIKE = 0.9
 _MOST_IMAGES = 600
 
 
-def learn_starter(taste: Taste, features: ImageFeatures, ratings: Ratings, *, seed: int = 0) -> list[list[int]]:
+def learn_starter(
+    taste: Taste, features: ImageFeatures, ratings: Ratings, images: NDArray[np.int64], *, seed: int = 0
+) -> list[list[int]]:
     """Lists of images in the order to ask about them; the first list is the one that tells most.
 
     Parameters
@@ -35,12 +38,14 @@ def learn_starter(taste: Taste, features: ImageFeatures, ratings: Ratings, *, se
         Of all images; lists refer to its rows.
     ratings
         The training ratings.
+    images
+        What may be asked about where too few people rated the same images.
     """
     groups = _groups(ratings)
     lists = [_by_correlation(taste, features, table, images) for table, images in groups]
     if lists:
         return [chosen for _, chosen in sorted(lists, key=lambda each: -each[0])]
-    return [_by_expectation(taste, features, np.unique(ratings.image), seed)]
+    return [_by_expectation(taste, features, images, seed)]
 
 
 def _groups(ratings: Ratings) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:

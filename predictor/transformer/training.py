@@ -1,12 +1,15 @@
-"""Training of the PAMELA transformer on encoded images and texts: AdamW, mean squared error, best epoch by validation.
+"""Training of the PAMELA transformer on encoded images and texts: AdamW, best epoch by validation.
+
+The loss is the squared error of ratings. Comparisons of images add theirs, the negative log likelihood of Bradley and
+Terry (1952), in the ratio that makes both likelihoods of one perceived liking with normal noise.
 
 Invariant: the same table, recipe and seed give the same weights, whatever ran before in the process, on any number of
 cores, and however often training was stopped and resumed.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +55,20 @@ RECIPES = {
 """`paper`: section 4, constant rate after a linear warm-up. `small`: for up to a few hundred thousand ratings."""
 
 
+_PERCEIVED = 0.05
+"""Variance with which a person perceives one image, on the scale from 0 to 1; ratio and scale of the two losses."""
+
+_SLOPE = math.pi / math.sqrt(6 * _PERCEIVED)
+"""Of the logistic curve that is as wide as the normal one of two such images' difference."""
+
+
+def _no_rows() -> Tensor:
+    return torch.empty(0, dtype=torch.int64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTable:
-    """Vectors and ratings as tensors; a row of nan is a missing vector."""
+    """Vectors, ratings and comparisons as tensors; a row of nan is a missing vector."""
 
     image: Tensor  # (I, image_dimensions)
     prompt: Tensor  # (I, text_dimensions)
@@ -64,6 +78,18 @@ class TrainingTable:
     image_index: Tensor  # (R,)
     rating: Tensor  # (R,), 0..1
     split: NDArray[np.str_]  # (R,)
+    compared_by: Tensor = field(default_factory=_no_rows)  # (C,), all of them for training
+    better: Tensor = field(default_factory=_no_rows)  # (C,)
+    worse: Tensor = field(default_factory=_no_rows)  # (C,)
+    weight: Tensor = field(default_factory=lambda: torch.empty(0))  # (C,)
+
+    def trained_images(self) -> Tensor:
+        """The images that training sees, in order."""
+        return torch.cat([self.image_index[self.rows("train")], self.better, self.worse]).unique()
+
+    def trained_users(self) -> Tensor:
+        """The users that training sees, in order."""
+        return torch.cat([self.user_index[self.rows("train")], self.compared_by]).unique()
 
     def rows(self, split: str) -> Tensor:
         return torch.from_numpy(np.flatnonzero(self.split == split))
@@ -88,7 +114,9 @@ def train(
     state: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> PamelaModel:
-    """Fit a model to the rows of split `train`, keeping the epoch with the best mean user SROCC on `val_seen`.
+    """Fit a model to the rows of split `train` and the comparisons; the best epoch is kept.
+
+    It is the one with the best mean user SROCC on `val_seen`, the last where that split is empty.
 
     Training saves its state to the folder `state` after each epoch, if one is given, and resumes from a state that is
     there.
@@ -96,15 +124,15 @@ def train(
     Raises
     ------
     ValueError
-        There is no rating to train on, or the state belongs to another training.
+        There is nothing to train on, or the state belongs to another training.
     """
     rows = table.rows("train")
-    if not len(rows):
-        raise ValueError("no rating of split 'train' to learn from; check the column split of the ratings")
+    if not len(rows) and not len(table.better):
+        raise ValueError("no rating of split 'train' to learn from, and no choice; check the column split")
     generator = torch.Generator().manual_seed(seed)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _new_model(table, rows, width, without)
+        model = _new_model(table, width, without)
         optimiser = torch.optim.AdamW(
             model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -128,22 +156,47 @@ def train(
 
 
 def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, current: TrainingState) -> float:
-    """One pass over the training rows; returns its mean squared error."""
+    """One pass over the training rows and the comparisons; returns the mean squared error, nan without ratings."""
     model, generator = current.model, current.generator
     model.train()
     total = 0.0
-    for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.batch_size):
+    steps = -(-max(len(rows), len(table.better)) // recipe.batch_size)
+    rated = _batches(rows, recipe.batch_size, steps, generator)
+    compared = _batches(torch.arange(len(table.better)), recipe.batch_size, steps, generator)
+    for batch, pairs in zip(rated, compared, strict=True):
         current.steps += 1
         for group in current.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, current.steps / recipe.warmup_steps)
-        inputs = _drop_tokens(gather(table, batch, model), recipe, generator)
-        loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
+        loss = torch.zeros(())
+        if len(batch):
+            inputs = _drop_tokens(gather(table, batch, model), recipe, generator)
+            loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
+            total += loss.item() * len(batch)
+        if len(pairs):
+            lost = _lost_comparisons(table, pairs, recipe, current)
+            loss = loss + 2 * _PERCEIVED * lost / (len(batch) or len(pairs))
         current.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         current.optimiser.step()
-        total += loss.item() * len(batch)
-    return total / len(rows)
+    return total / len(rows) if len(rows) else math.nan
+
+
+def _batches(rows: Tensor, size: int, steps: int, generator: torch.Generator) -> Sequence[Tensor]:
+    """The rows in random order, in batches of this size, or smaller ones where these were fewer than the steps."""
+    if not len(rows):
+        return [rows] * steps
+    shuffled = rows[torch.randperm(len(rows), generator=generator)]
+    batches = shuffled.split(size)
+    return batches if len(batches) == steps else shuffled.tensor_split(steps)
+
+
+def _lost_comparisons(table: TrainingTable, pairs: Tensor, recipe: Recipe, current: TrainingState) -> Tensor:
+    """Negative log likelihood of some comparisons, summed by their weights."""
+    model, users = current.model, table.compared_by[pairs]
+    both = _described(table, torch.cat([table.better[pairs], table.worse[pairs]]), users.repeat(2), model)
+    better, worse = model(_drop_tokens(both, recipe, current.generator)).chunk(2)
+    return -(table.weight[pairs] * nn.functional.logsigmoid(_SLOPE * (better - worse))).sum()
 
 
 def _copied(model: PamelaModel) -> dict[str, Tensor]:
@@ -170,21 +223,25 @@ def predict(model: PamelaModel, table: TrainingTable, rows: Tensor, *, as_popula
 
 def gather(table: TrainingTable, rows: Tensor, model: PamelaModel, *, as_population: bool = False) -> Inputs:
     """The model's inputs for some rows of the ratings."""
-    image, user = table.image_index[rows], table.user_index[rows]
-    inputs = Inputs(
-        image=table.image[image],
-        prompt=table.prompt[image],
-        metadata=table.metadata[image],
-        demographics=table.demographics[user],
-        user=model.users(user),
-    )
+    inputs = _described(table, table.image_index[rows], table.user_index[rows], model)
     if not as_population:
         return inputs
     hidden = {name: torch.full_like(getattr(inputs, name), torch.nan) for name in ("demographics", "user")}
     return replace(inputs, **hidden)
 
 
-def _new_model(table: TrainingTable, rows: Tensor, width: int, without: tuple[str, ...]) -> PamelaModel:
+def _described(table: TrainingTable, image: Tensor, user: Tensor, model: PamelaModel) -> Inputs:
+    """The inputs for pairs of image and user."""
+    return Inputs(
+        image=table.image[image],
+        prompt=table.prompt[image],
+        metadata=table.metadata[image],
+        demographics=table.demographics[user],
+        user=model.users(user),
+    )
+
+
+def _new_model(table: TrainingTable, width: int, without: tuple[str, ...]) -> PamelaModel:
     config = ModelConfig(
         image_dimensions=table.image.shape[1],
         text_dimensions=table.prompt.shape[1],
@@ -194,7 +251,7 @@ def _new_model(table: TrainingTable, rows: Tensor, width: int, without: tuple[st
         without=without,
     )
     model = PamelaModel(config)
-    seen = table.image[table.image_index[rows].unique()]
+    seen = table.image[table.trained_images()]
     model.image_mean.copy_(seen.mean(0))
     model.image_scale.copy_(seen.std(0).clamp_min(1e-3) if len(seen) > 1 else torch.ones_like(model.image_scale))
     return model
@@ -202,10 +259,10 @@ def _new_model(table: TrainingTable, rows: Tensor, width: int, without: tuple[st
 
 def _drop_tokens(inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> Inputs:
     hidden = {}
-    for field in fields(inputs):
-        rate = getattr(recipe, f"drop_{field.name}", 0.0)
+    for name in (token.name for token in fields(inputs)):
+        rate = getattr(recipe, f"drop_{name}", 0.0)
         if rate > 0:
-            vectors = getattr(inputs, field.name)
+            vectors = getattr(inputs, name)
             drop = torch.rand(len(vectors), generator=generator) < rate
-            hidden[field.name] = torch.where(drop[:, None], torch.nan, vectors)
+            hidden[name] = torch.where(drop[:, None], torch.nan, vectors)
     return replace(inputs, **hidden)

@@ -8,6 +8,9 @@ import typer
 if TYPE_CHECKING:
     from studies.study import Study
 
+_EACH, _EACH_ADAPTIVE = 80, 40
+"""Images for one participant: eight that are chosen teach about what fifteen by chance do."""
+
 _MOST_NAMED = 10
 """Files that are named on the screen."""
 
@@ -131,7 +134,20 @@ def rating(
         str | None, typer.Option(help="Five words below the slider, from the worst to the best: ugly,plain,…")
     ] = None,
     per_image: Annotated[int, typer.Option(help="By how many people each image is to be rated.", min=1)] = 5,
-    each: Annotated[int, typer.Option(help="How many images one participant rates at most.", min=1)] = 80,
+    each: Annotated[
+        int | None,
+        typer.Option(
+            help="How many images one participant rates at most; default: 80, with --adaptive 40.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Ask each participant what should tell most about their taste.")
+    ] = False,
+    predictor: Annotated[
+        str | None, typer.Option(help="Of --adaptive: the checkpoint to choose by, a folder or hub id.")
+    ] = None,
     hide_prompt: Annotated[bool, typer.Option("--hide-prompt", help="Do not show the prompt above the image.")] = False,
     block: _Block = 40,
     repeats: _Repeats = 0.1,
@@ -155,11 +171,16 @@ def rating(
     steer-study rating --images my_images --out my_ratings --per-image 10
 
     steer-study rating --images my_photographs --out my_ratings --sample 200 --notice "My own photographs."
+
+    steer-study rating --images my_images --out my_ratings --adaptive --predictor my_checkpoint
     """
     from predictor.progress import StageProgress, stderr_console
     from studies.design.making import make_rating, settle
     from studies.design.rating import left_out, read_images, sample_of
 
+    if adaptive != (predictor is not None):
+        raise ValueError("--adaptive and --predictor CHECKPOINT belong together: name the checkpoint to choose by")
+    each = each or (_EACH_ADAPTIVE if adaptive else _EACH)
     choices: dict[str, Any] = {
         **_shared(title, question, notice, consent, contact, completion_code, completion_url),
         **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
@@ -177,7 +198,7 @@ def rating(
         typer.echo(plan_rating(len(found), settle("rating", choices, sources=[images]), pace_s=pace))
         return
     with StageProgress(stderr_console()) as advance:
-        study = make_rating(found, images, _named(out), choices=choices, progress=advance)
+        study = make_rating(found, images, _named(out), choices=choices, predictor=predictor, progress=advance)
     typer.echo(f"{out}: {len(study.of_kind('trial'))} images to rate, {per_image} times each, {practice} for practice")
     _warn(study, seed)
 

@@ -178,7 +178,7 @@ def export(
     answers: Annotated[Path | None, typer.Option(help="Write votes or ratings: .csv, .parquet or .jsonl.")] = None,
     participants: Annotated[Path | None, typer.Option(help="Write participants and their demographics.")] = None,
     dataset: Annotated[
-        Path | None, typer.Option(help="Rating studies: write a dataset folder with its images.")
+        Path | None, typer.Option(help="Write a dataset folder with its images: ratings, or choices of pairs.")
     ] = None,
     external_ids: Annotated[
         bool, typer.Option("--external-ids", help="With the ids of the recruiting platform, which are personal data.")
@@ -189,6 +189,8 @@ def export(
     steer-study export my_study --answers votes.parquet --participants people.csv
 
     steer-study export my_ratings --dataset my_dataset
+
+    steer-study export my_study --dataset my_choices
     """
     from studies.results.answers import participants_table
     from studies.results.export import answers_table, export_dataset, write_table
@@ -207,7 +209,9 @@ def export(
         typer.echo(f"{participants}: {len(table)} participants")
     if dataset is not None:
         counts = export_dataset(made, dataset, external_ids=external_ids)
-        kept = ", ".join(f"{counts[name]} {name}" for name in ("users", "images", "ratings"))
+        kept = ", ".join(
+            f"{counts[name]} {name}" for name in ("users", "images", "ratings", "choices") if name in counts
+        )
         left = ", ".join(f"{counts[name]} {name}" for name in ("practice", "attention", "repeat"))
         typer.echo(f"{dataset}: {kept}; left out: {left}")
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from studies.adaptive import FILE
 from studies.design.assets import write_assets
 from studies.design.pairs import PairDesign, design_pairs
-from studies.design.rating import ImageToRate, design_rating
+from studies.design.rating import ImageToRate, RatingDesign, design_rating
 from studies.design.screens import write_screens
 from studies.design.steered_images import SteeredImages
 from studies.folders import new_output_folder
@@ -85,9 +86,21 @@ def design_of(
 
 
 def make_rating(
-    images: Sequence[ImageToRate], source: Path, out: Path, *, choices: Mapping[str, Any], progress: Progress = _QUIET
+    images: Sequence[ImageToRate],
+    source: Path,
+    out: Path,
+    *,
+    choices: Mapping[str, Any],
+    predictor: str | None = None,
+    progress: Progress = _QUIET,
 ) -> Study:
     """Write a rating study of these images; `choices` as for `make_pairs`.
+
+    Parameters
+    ----------
+    predictor
+        Checkpoint by which participants are asked what should tell most about their taste; None: they are asked about
+        what lacks ratings most.
 
     Raises
     ------
@@ -95,7 +108,8 @@ def make_rating(
         The folder is taken, a choice is out of range, there are too few images, or one cannot be read.
     """
     notice = GENERATED if all(image.prompt for image in images) else CHOSEN
-    settings = settle("rating", {"notice": notice, **_told(choices)}, sources=[source])
+    settled = {"notice": notice, "adaptive": predictor is not None, **_told(choices)}
+    settings = settle("rating", settled, sources=[source])
     blocks = -(-(settings.images_each or len(images)) // settings.block)
     design = design_rating(
         images, practice=settings.practice, attention=settings.attention * blocks, seed=settings.seed
@@ -105,8 +119,30 @@ def make_rating(
         write_assets(temporary / "assets", design.files, alone, progress)
         widths = write_screens(temporary / "assets", temporary / "screens", alone, progress)
         settings = settings.model_copy(update={"widths": widths})
+        if predictor is not None:
+            _write_interview(temporary / FILE, predictor, images, design, progress)
         write_study(_study(temporary, settings, design.trials, design.items))
     return _study(out, settings, design.trials, design.items)
+
+
+def _write_interview(
+    file: Path, predictor: str, images: Sequence[ImageToRate], design: RatingDesign, progress: Progress
+) -> None:
+    """Write what is needed of a checkpoint to choose among the images to rate."""
+    from predictor.people.interview import Interview
+    from predictor.predictor import PamelaPredictor
+
+    loaded = PamelaPredictor.from_pretrained(predictor)
+    by_id = {image.image_id: image for image in images}
+    items = [design.items[str(trial.image)] for trial in design.trials if trial.kind == "trial"]
+    shown = [by_id[item.image] for item in items]
+    encoded = loaded.encoders.encode_files(
+        [image.file for image in shown],
+        [image.prompt or None for image in shown],
+        [image.metadata for image in shown],
+        progress,
+    )
+    Interview.of(loaded.taste, [item.item_id for item in items], encoded).save(file)
 
 
 def settle(kind: str, choices: Mapping[str, Any], *, sources: Sequence[Path]) -> StudySettings:

@@ -60,24 +60,25 @@ def answers_table(study: Study) -> pa.Table:
 
 
 def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Mapping[str, int]:
-    """Write a rating study as a dataset folder, with its images.
+    """Write a study as a dataset folder, with its images: ratings of a rating study, choices of one of pairs.
 
     A person who was invited as a known user keeps that id, others have their participant's random name (or, where asked
-    for, the recruiting platform's id). Practice, attention checks and repeats are left out.
+    for, the recruiting platform's id). Practice, attention checks and repeats are left out. Of a pair, no condition is
+    named: who learns from the choices learns from the pictures alone.
 
     Returns
     -------
-    How many users, images and ratings were written, and how many answers were left out, by what they are.
+    How many users, images and ratings or choices were written, and how many answers were left out, by what they are.
 
     Raises
     ------
     ValueError
-        The study is one of pairs, nobody has rated, two people would have the same id, or the folder is taken.
+        Nobody has answered, two people would have the same id, or the folder is taken.
     """
-    rows = ratings_table(study).to_pylist()
+    rows, answers = answers_table(study).to_pylist(), "choices" if study.settings.kind == "pairs" else "ratings"
     kept = [row for row in rows if row["kind"] == "trial" and not row["repeat"]]
     if not kept:
-        raise ValueError(f"{study.folder}: holds no rating yet; nothing to make a dataset of")
+        raise ValueError(f"{study.folder}: holds no {answers[:-1]} yet; nothing to make a dataset of")
     people = participants_table(study, external_ids=True).to_pylist()
     ids = {p["participant"]: p["user"] or (external_ids and p["external_id"]) or p["participant"] for p in people}
     present = sorted({row["participant"] for row in kept}, key=[p["participant"] for p in people].index)
@@ -86,7 +87,7 @@ def export_dataset(study: Study, out: Path, *, external_ids: bool = False) -> Ma
         files = _write_dataset(study, folder, kept, people, ids, present)
     left_out = {kind: sum(row["kind"] == kind for row in rows) for kind in ("practice", "attention")}
     repeats = sum(row["kind"] == "trial" and row["repeat"] for row in rows)
-    return {"users": len(present), "images": len(files), "ratings": len(kept), **left_out, "repeat": repeats}
+    return {"users": len(present), "images": len(files), answers: len(kept), **left_out, "repeat": repeats}
 
 
 def _write_dataset(
@@ -98,15 +99,13 @@ def _write_dataset(
     present: list[str],
 ) -> dict[str, str]:
     (folder / "images").mkdir()
-    files = _copy_images(study, {row["item_id"] for row in kept}, folder)
+    pairs = study.settings.kind == "pairs"
+    shown = {row[column] for row in kept for column in (("left_item", "right_item") if pairs else ("item_id",))}
+    files = _copy_images(study, shown, folder)
     pa_csv.write_csv(_users(people, ids, present), folder / "users.csv")
     pa_csv.write_csv(_images(study, files), folder / "images.csv")
-    names = {item: study.items[item].image for item in files}
-    ratings = [
-        {"user_id": ids[row["participant"]], "image_id": names[row["item_id"]], "rating": round(row["rating"], 3)}
-        for row in kept
-    ]
-    pa_csv.write_csv(pa.Table.from_pylist(ratings), folder / "ratings.csv")
+    said = [{"user_id": ids[row["participant"]], **(_choice if pairs else _rating)(row)} for row in kept]
+    pa_csv.write_csv(pa.Table.from_pylist(said), folder / ("choices.csv" if pairs else "ratings.csv"))
     about = {
         "name": study.settings.title,
         "rating_min": 0.0,
@@ -116,6 +115,16 @@ def _write_dataset(
     }
     (folder / "dataset.yaml").write_text(yaml.safe_dump(about, sort_keys=False, allow_unicode=True), "utf-8")
     return files
+
+
+def _rating(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"image_id": row["image_id"], "rating": round(row["rating"], 3)}
+
+
+def _choice(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A pair; without a preference nothing is chosen."""
+    shown = {side: row[f"{side}_image"] for side in ("left", "right")}
+    return {"shown": " ".join(shown.values()), "chosen": shown.get(row["winner"], "")}
 
 
 def _refuse_shared(ids: Mapping[str, str], present: list[str]) -> None:
@@ -130,12 +139,13 @@ def _refuse_shared(ids: Mapping[str, str], present: list[str]) -> None:
 
 
 def _copy_images(study: Study, items: set[str], out: Path) -> dict[str, str]:
-    """Item id -> file, relative to the dataset's folder, in the order of the study."""
-    files = {}
-    for item in study.items:
-        if item in items:
-            files[item] = f"images/{len(files):05d}.png"
-            shutil.copyfile(study.asset(item), out / files[item])
+    """Item id -> file, relative to the dataset's folder, in the order of the study; an image is there once."""
+    files, images = {}, set()
+    for item in study.items.values():
+        if item.item_id in items and item.image not in images:
+            images.add(item.image)
+            files[item.item_id] = f"images/{len(files):05d}.png"
+            shutil.copyfile(study.asset(item.item_id), out / files[item.item_id])
     return files
 
 
@@ -147,7 +157,7 @@ def _users(people: list[dict[str, Any]], ids: Mapping[str, str], present: list[s
 
 
 def _images(study: Study, files: Mapping[str, str]) -> pa.Table:
-    prompts = {trial.image: trial.prompt for trial in study.trials.values()}
+    prompts = {item: trial.prompt for trial in study.trials.values() for item in trial.items}
     more = list(dict.fromkeys(name for item in files for name in study.items[item].metadata))
     rows = []
     for item, file in files.items():

@@ -291,6 +291,16 @@ class Store:
         row = self._row("SELECT * FROM assignments WHERE participant = ? AND position = ?", participant, position)
         return None if row is None else _assigned(row)
 
+    def block(self, participant: str, block: int) -> list[AssignedTrial]:
+        """What the participant has been handed of a block, in order, dropped trials included."""
+        query = "SELECT * FROM assignments WHERE participant = ? AND block = ? ORDER BY position"
+        return [_assigned(row) for row in self._rows(query, participant, block)]
+
+    def ratings_by(self, participant: str) -> list[tuple[str, float]]:
+        """The images that the participant has rated, with the ratings, in order."""
+        query = "SELECT image, rating FROM ratings WHERE participant = ? ORDER BY position"
+        return [(row["image"], row["rating"]) for row in self._rows(query, participant)]
+
     def blocks(self, participant: str) -> list[int]:
         """The blocks that the participant has begun; 0 holds practice."""
         rows = self._rows("SELECT DISTINCT block FROM assignments WHERE participant = ? ORDER BY block", participant)

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from predictor.encoders.encoding import Images
-from predictor.taste.hierarchical import Ratings, fit_taste
+from predictor.taste.hierarchical import fit_taste
+from predictor.taste.training_answers import Ratings
 from predictor.transformer.training import RECIPES, TrainingTable, train
 
 RATINGS, USERS, IMAGES, IMAGE, TEXT = 50_000, 156, 3_554, 1504, 384

@@ -67,6 +67,14 @@ def test_a_run_says_what_it_has_cost(finished: Path) -> None:
     assert costs["gpu_hours"] == 0
 
 
+def test_the_gallery_says_how_well_each_person_is_known_and_how_uncertain_each_gain_is(finished: Path) -> None:
+    html = (finished / "gallery.html").read_text("utf-8")
+    gained = [row for row in table(finished, "trajectories") if row["final_score"] > row["initial_score"]]
+    assert gained
+    assert html.count("The gain is uncertain by ±") == len(gained)
+    assert html.count("Known to ±") == len(table(finished, "trajectories"))
+
+
 def test_every_candidate_has_an_image_on_disk_and_a_score(finished: Path) -> None:
     rows = candidates(finished)
     assert len(rows) > 8 * 5

@@ -84,7 +84,8 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     weights = (checkpoint / "model.safetensors").read_bytes()
     given = ("--user", "ada", "--ratings", file, "--scale", "1,7", "--demographic", "age=31", "--out", checkpoint)
     enrolled = steer_predictor("enroll", checkpoint, *given)
-    assert (enrolled.returncode, enrolled.stdout) == (0, f"{checkpoint}: knows ada by 15 answers\n"), enrolled.stderr
+    assert enrolled.returncode == 0, enrolled.stderr
+    assert enrolled.stdout.startswith(f"{checkpoint}: knows ada by 15 answers, to ±")
     assert (checkpoint / "model.safetensors").read_bytes() == weights
     assert {path.name for path in checkpoint.iterdir()} == set(FILES)
     asked = (rated / "020.png", rated / "021.png")
@@ -115,9 +116,11 @@ def test_a_person_is_learnt_from_clicks_and_later_more_and_then_forgotten(
     more.write_text(f"shown,chosen\n{image[8]} {image[9]},{image[9]}\n", "utf-8")
     given = ("--user", "ada", "--out", checkpoint)
     first = steer_predictor("enroll", checkpoint, *given, "--likes", likes, "--choices", choices)
-    assert (first.returncode, first.stdout) == (0, f"{checkpoint}: knows ada by 4 answers\n"), first.stderr
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith(f"{checkpoint}: knows ada by 4 answers, to ±")
     second = steer_predictor("enroll", checkpoint, *given, "--choices", more, "--update")
-    assert (second.returncode, second.stdout) == (0, f"{checkpoint}: knows ada by 5 answers\n"), second.stderr
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.startswith(f"{checkpoint}: knows ada by 5 answers, to ±")
     kinds = PamelaPredictor.from_pretrained(checkpoint).evidence["kind"].to_pylist()
     assert kinds == ["choice", "pair", "like", "like", "pair"]
     gone = steer_predictor("forget", checkpoint, *given)

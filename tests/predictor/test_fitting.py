@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from predictor.data.dataset import read_dataset
+from predictor.data.dataset import Dataset, ShownImages, read_dataset
 from predictor.encoders.encoding import EncoderNames
 from predictor.fitting import TRANSFORMER_WEIGHTS, fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
@@ -17,6 +18,7 @@ from predictor.simulation.dataset import simulate
 from predictor.transformer.training import Recipe
 
 BRIEF = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
+LONGER = Recipe(epochs=20, batch_size=64, learning_rate=1e-3, warmup_steps=10, transformer_weight=1.0)
 
 
 def test_metrics_are_of_unseen_images_for_the_person_the_population_and_without_the_user(
@@ -220,3 +222,65 @@ def test_an_image_that_cannot_be_read_is_named(dataset: Path) -> None:
     (dataset / "011.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"011.png: not an image that can be read"):
         fit(read_dataset(dataset), BRIEF)
+
+
+def as_choices(data: Dataset, *, keep: bool) -> Dataset:
+    """With as many pairs as each person has training ratings, beside these or in place of them."""
+    rng, train, made = np.random.default_rng(0), data.rows("train"), list[ShownImages]()
+    for user in np.unique(data.user[train]).tolist():
+        own = train[data.user[train] == user]
+        for a, b in rng.permutation(np.tile(own, 2)).reshape(-1, 2).tolist():
+            if a != b:
+                better = int(data.image[a if data.rating[a] > data.rating[b] else b])
+                shown = (int(data.image[a]), int(data.image[b]))
+                made.append(ShownImages(user=user, shown=shown, chosen=better, worst=None, split="train"))
+    kept = np.ones(len(data.rating), bool) if keep else data.split != "train"
+    rows = {name: getattr(data, name)[kept] for name in ("user", "image", "rating", "split")}
+    return replace(data, choices=tuple(made), **rows)
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["choices alone", "beside ratings"])
+def test_choices_train_both_models(rated_by_many: Path, of_many: PamelaPredictor, keep: bool) -> None:
+    data = as_choices(read_dataset(rated_by_many), keep=keep)
+    by_ratings = of_many.metrics["user"]["srocc"]["value"]
+
+    taste = fit(data, replace(BRIEF, epochs=1, transformer_weight=0.0), seed=1)
+    transformer = fit(data, LONGER, seed=1)
+
+    assert taste.metrics["training"]["n_choices"] > 400
+    assert taste.metrics["user"]["srocc"]["value"] > by_ratings - 0.1
+    images = transformer.encoders.encode_files(data.image_paths, data.prompts, data.images.to_pylist())
+    scores = transformer.score_images(images, [transformer.person(user) for user in data.user_ids])
+    right = [scores[c.user, c.chosen] > min(scores[c.user, image] for image in c.shown) for c in data.choices]
+    assert np.mean(right) > 0.7
+
+
+def test_a_dataset_of_choices_alone_trains_and_is_scored_by(rated_by_many: Path, tmp_path: Path) -> None:
+    data = as_choices(read_dataset(rated_by_many), keep=False)
+    nothing = {name: getattr(data, name)[:0] for name in ("user", "image", "rating", "split")}
+
+    fit(replace(data, **nothing), BRIEF, seed=1).save_pretrained(tmp_path / "made")
+    loaded = PamelaPredictor.from_pretrained(tmp_path / "made")
+
+    user = data.user_ids[data.choices[0].user]
+    with Image.open(data.image_paths[0]) as one, Image.open(data.image_paths[1]) as other:
+        assert np.isfinite(loaded.score([one, other], user)).all()
+        assert 0 < loaded.prefer(one, other, user).first < 1
+
+
+def test_choices_of_held_out_people_and_images_are_kept_from_training(rated_by_many: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(rated_by_many, tmp_path / "many"))
+    data = read_dataset(folder)
+    names, (train, held) = data.images["image_id"].to_pylist(), (data.rows("train"), data.rows("test_seen"))
+    unseen = data.user_ids[data.user[data.rows("test_unseen")[0]]]
+    one, two = (names[data.image[row]] for row in (train[0], held[0]))
+    other = next(names[image] for image in data.image[train].tolist() if names[image] != one)
+    seen = data.user_ids[data.user[train[0]]]
+    told = [f"{unseen},{one} {other},{one}", f"{seen},{one} {two},{two}", f"{seen},{one} {other},{one}"]
+    (folder / "choices.csv").write_text("\n".join(["user_id,shown,chosen", *told]) + "\n", "utf-8")
+
+    assert [choice.split for choice in read_dataset(folder).choices] == ["test_unseen", "test_seen", "train"]
+
+    (folder / "choices.csv").write_text(f"user_id,shown,chosen,split\n{told[0]},train\n", "utf-8")
+    with pytest.raises(ValueError, match="is of train, its user or an image of test_unseen"):
+        read_dataset(folder)

@@ -114,7 +114,7 @@ def test_commands_of_one_kind_refuse_studies_of_the_other(
 ) -> None:
     for study in (pair_study, rating_study):
         assert steer_study("invite", study.folder, "--count", 1).returncode == 0
-    assert "kind 'pairs'" in refused("export", pair_study.folder, "--dataset", tmp_path / "d")
+    assert "holds no choice yet" in refused("export", pair_study.folder, "--dataset", tmp_path / "d")
     assert "kind 'rating'" in refused("elo", rating_study.folder)
     assert "holds no rating yet" in refused("export", rating_study.folder, "--dataset", tmp_path / "d")
     assert "no votes yet" in refused("elo", pair_study.folder)

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
+from predictor.data.choices import read_choices
 from predictor.data.dataset import read_about
-from predictor.data.releases.release import Metadata, Rating, Reason, Release, clean, layout_root
+from predictor.data.releases.release import Metadata, Place, Rating, Reason, Release, clean, layout_root
 from predictor.data.releases.rows import rows_of
 from predictor.data.tables import find_table
 
 
 def read(source: Path) -> Release:
-    """Read a folder of ratings, users and images with its dataset.yaml.
+    """Read a folder of ratings, choices, users and images with its dataset.yaml.
 
     Raises
     ------
     ValueError
-        A table or dataset.yaml is not there, or the latter gives no name or scale.
+        A table or dataset.yaml is not there, the latter gives no name or scale, or rows of choices are faulty.
     """
     root = layout_root(source, "dataset", ["dataset.yaml"])
     about = read_about(root)
@@ -26,11 +27,16 @@ def read(source: Path) -> Release:
         source=str(about.get("source") or "unknown"),
         root=root,
     )
-    tables = {stem: find_table(root, stem) for stem in ("users", "images", "ratings")}
+    tables = {stem: find_table(root, stem) for stem in ("users", "images")}
+    choices = find_table(root, "choices", optional=True)
+    ratings = find_table(root, "ratings", optional=choices is not None)
     _read_described(release, tables["users"], "user_id", (), release.users, Reason.USER_TWICE)
     _read_described(release, tables["images"], "image_id", ("file",), release.images, Reason.IMAGE_TWICE)
-    _read_ratings(release, tables["ratings"])
-    _note_other_files(release, {path.name for path in tables.values()})
+    if ratings is not None:
+        _read_ratings(release, ratings)
+    if choices is not None:
+        release.choices = [(Place(file=choices.name, line=row.row), row) for row in read_choices(choices)]
+    _note_other_files(release, {path.name for path in (*tables.values(), ratings, choices) if path is not None})
     return release
 
 

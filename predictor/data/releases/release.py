@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from predictor.data.choices import Shown
+
 
 class Reason(StrEnum):
     """Why something of a release is not in the dataset; the value is the text of the report."""
@@ -29,6 +31,7 @@ class Reason(StrEnum):
     IMAGE_MISSING = "image missing"
     IMAGE_CORRUPT = "image corrupt"
     IMAGE_REFUSED = "rating of a refused image"
+    CHOICE_REFUSED = "choice of an unknown or refused image or user"
     RATED_TWICE = "rated twice"
     USER_SHARED = "unseen user is in another split"
     IMAGE_SHARED = "held-out image is in train"
@@ -116,6 +119,8 @@ class Release:
     images: Metadata = field(default_factory=Metadata)
     """Values hold `file`, relative to the root, beside the metadata."""
     ratings: list[Rating] = field(default_factory=list)
+    choices: list[tuple[Place, Shown]] = field(default_factory=list)
+    """Rows of a table of choices, sound in themselves; images are named by their ids."""
     read: Counter[str] = field(default_factory=Counter)
     """Records of ratings by split ("" where the layout has none), also those that the reader refused."""
     refused: list[Refusal] = field(default_factory=list)

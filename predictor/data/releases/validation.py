@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from predictor.data.choices import Shown
 from predictor.data.releases.images import image_fault, map_in_threads, stored_paths
 from predictor.data.releases.release import Place, Rating, Reason, Release
 from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
@@ -32,6 +33,7 @@ class ValidatedRelease:
     """The valid part of a release; the rest is in the release's `refused`."""
 
     ratings: list[KeptRating]
+    choices: list[Shown]
     files: Mapping[str, str]
     """Image id -> normalised path in the source, of each readable image."""
     stored: Mapping[str, str]
@@ -60,7 +62,27 @@ def validate(release: Release, *, seed: int, progress: Callable[[int, int], None
         )
     kept = list(first.values())
     kept = _without_overlaps(release, kept) if given else _with_splits(kept, seed)
-    return ValidatedRelease(ratings=kept, files=files, stored=stored_paths(files.values()), splits_made=not given)
+    return ValidatedRelease(
+        ratings=kept,
+        choices=_sound_choices(release, files),
+        files=files,
+        stored=stored_paths(files.values()),
+        splits_made=not given,
+    )
+
+
+def _sound_choices(release: Release, files: Mapping[str, str]) -> list[Shown]:
+    """The choices of known users among readable images; the others are refused."""
+    kept = []
+    for place, choice in release.choices:
+        lost = [name for name in choice.shown if name not in files]
+        if choice.user not in release.users.values:
+            lost = [choice.user]
+        if lost:
+            release.refuse(place, Reason.CHOICE_REFUSED, lost[0])
+        else:
+            kept.append(choice)
+    return kept
 
 
 def _readable_images(release: Release, progress: Callable[[int, int], None]) -> dict[str, str]:

@@ -188,6 +188,23 @@ def test_people_come_by_their_gain_the_largest_first_and_those_who_failed_last(f
     assert tab.locator("h3").all_inner_texts() == ["u04", "u01", "u03", "u02", "u00"]
 
 
+def test_a_gain_below_its_uncertainty_is_said_to_be_one(folder: Path, chromium: Browser) -> None:
+    outcomes = [gained(folder, user, gain) for user, gain in {"u01": 0.3, "u02": 0.05, "u03": 0.0, "u04": 0.1}.items()]
+    errors = {o.trajectory.id: 0.08 for o in outcomes if o.trajectory.user != "u04"}
+    page = replace(PAGE, gain_errors=errors, known={"u02": "Known to ±0.08."})
+
+    tab, *_ = visit(chromium, write_gallery(folder, outcomes, page))
+    unfold(tab)
+
+    said = {figure.split()[0]: "below its uncertainty, ±0.08" in figure for figure in figures(tab)}
+    assert said == {"u01": False, "u02": True, "u03": False, "u04": False}
+    assert tab.locator(".people b.gain").all_inner_texts() == ["+0.30", "+0.10"]
+    assert "1 gain is below its uncertainty" in tab.locator(".facts").inner_text()
+    remarks = tab.locator("article", has_text="u02").inner_text()
+    assert "Known to ±0.08." in remarks
+    assert "The gain is uncertain by ±0.08, more than it is itself." in remarks
+
+
 def test_the_runs_of_a_person_stay_side_by_side_and_scorers_apart(folder: Path, chromium: Browser) -> None:
     gains = {("u01", 1): 0.1, ("u02", 1): 0.5, ("u01", 2): 0.7, ("u02", 2): 0.2}
     outcomes = [gained(folder, user, gain, number=number) for (user, number), gain in gains.items()]
@@ -418,6 +435,11 @@ def rendered(folder: Path, prompt: str, score: float, side: int = 64) -> Best:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (side, side), f"#{key[:6]}").save(path)
     return best(prompt, key, score)
+
+
+def figures(tab: Tab) -> list[str]:
+    """What stands below each person's final picture."""
+    return tab.locator(".people figcaption").all_inner_texts()
 
 
 def visit(chromium: Browser, path: Path, width: int = 1280) -> tuple[Tab, list[str], list[str]]:

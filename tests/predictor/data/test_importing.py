@@ -31,6 +31,26 @@ def steer_predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     return run
 
 
+def test_choices_come_over_with_a_folder_and_those_of_nobody_are_refused(
+    steer_predictor: Steer, dataset: Path, tmp_path: Path
+) -> None:
+    lines = ["user_id,shown,chosen,worst", "u01,003 004,004,", "u02,001 002 005,001,005", "stranger,001 002,001,"]
+    (dataset / "choices.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    imported = steer_predictor("import", dataset, "--kind", "folder", "--out", "new")
+    assert imported.returncode == 0, imported.stderr
+    assert "refused: choice of an unknown or refused image or user: 1" in imported.stdout
+    assert "note: choices: 2 of 3 kept" in imported.stdout
+    data = read_dataset(tmp_path / "new")
+    names = data.images["image_id"].to_pylist()
+    said = [([names[image] for image in c.shown], names[c.chosen or 0]) for c in data.choices]
+    assert said == [(["003", "004"], "004"), (["001", "002", "005"], "001")]
+
+    (dataset / "ratings.csv").unlink()
+    alone = steer_predictor("import", dataset, "--kind", "folder", "--out", "alone")
+    assert alone.returncode == 0, alone.stderr
+    assert len(read_dataset(tmp_path / "alone").choices) == 2
+
+
 def test_what_is_refused_is_counted_on_the_screen_and_listed_in_the_report(
     steer_predictor: Steer, dataset: Path, tmp_path: Path
 ) -> None:

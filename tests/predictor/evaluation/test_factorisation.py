@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from predictor.evaluation.factorisation import Factorisation, factorise
-from predictor.taste.hierarchical import Ratings
+from predictor.taste.training_answers import Ratings
 
 USERS, IMAGES, RANK = 60, 80, 2
 

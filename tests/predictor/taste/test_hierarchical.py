@@ -12,18 +12,10 @@ from torch import Tensor
 
 from predictor.encoders.encoding import Images
 from predictor.taste.evidence import Evidence, Rating
-from predictor.taste.hierarchical import (
-    ImageFeatures,
-    Ratings,
-    Taste,
-    TasteConfig,
-    _ridge,
-    _two_way_means,
-    fit_taste,
-    vectors,
-)
+from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig, _ridge, fit_taste, vectors
 from predictor.taste.kernel import fit_kernel
 from predictor.taste.posterior import infer
+from predictor.taste.training_answers import Ratings, two_way_means
 
 IMAGE, TEXT = 6, 3
 
@@ -82,7 +74,7 @@ def model(images: Images, ratings: Ratings) -> tuple[Taste, Tensor, Tensor]:
 def test_with_all_images_as_landmarks_the_generic_liking_is_exact_gaussian_process_regression(
     model: tuple[Taste, Tensor, Tensor], images: Images, ratings: Ratings
 ) -> None:
-    liking, _ = _two_way_means(ratings, ratings.image, 12)
+    liking, _ = two_way_means(ratings, ratings.image, 12)
     count = torch.from_numpy(np.bincount(ratings.image)).double()
     x, new = (vectors(each).nan_to_num(0.0) for each in (images, seen(25, seed=9)))
     kernel = fit_kernel(x, (IMAGE, TEXT, TEXT), torch.from_numpy(liking), count, seed=0)
@@ -197,7 +189,7 @@ def test_two_way_means_are_least_squares(users: int, images: int, seed: int) -> 
     kept = (rng.random((users, images)) < 0.8) | (np.arange(images) == 0) | (np.arange(users) == 0)[:, None]
     user, image = np.nonzero(kept)  # somebody rated everything: all is connected
     rating = rng.random(len(user))
-    liking, level = _two_way_means(Ratings(user=user, image=image, rating=rating), image, users)
+    liking, level = two_way_means(Ratings(user=user, image=image, rating=rating), image, users)
     design = np.zeros((len(user), users + images))
     design[np.arange(len(user)), user] = design[np.arange(len(user)), users + image] = 1
     fitted = design @ np.linalg.lstsq(design, rating)[0]
@@ -340,7 +332,7 @@ def test_two_way_means_are_least_squares_where_everybody_rated_little() -> None:
     image = np.concatenate([rng.choice(100, 3, replace=False) for _ in range(30)])
     image = np.unique(image, return_inverse=True)[1]
     rating = rng.random(len(user))
-    liking, level = _two_way_means(Ratings(user=user, image=image, rating=rating), image, 30)
+    liking, level = two_way_means(Ratings(user=user, image=image, rating=rating), image, 30)
     design = np.zeros((len(user), 30 + len(liking)))
     design[np.arange(len(user)), user] = design[np.arange(len(user)), 30 + image] = 1
     fitted = design @ np.linalg.lstsq(design, rating)[0]

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.taste.evidence import Evidence, Rating
-from predictor.taste.hierarchical import ImageFeatures, Ratings, Taste, TasteConfig
+from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
 from predictor.taste.posterior import Posterior, infer, prior
 from predictor.taste.question import expected_accuracy, next_question
 from predictor.taste.starter import learn_starter
+from predictor.taste.training_answers import Ratings
 
 
 def some_taste(rank: int) -> Taste:
@@ -116,7 +117,8 @@ def test_a_starter_set_is_learnt_whether_people_rated_the_same_images_or_not(den
     rating = (0.5 + features.generic + own @ features.values.T).numpy() + rng.normal(0, 0.1, (30, 60))
     seen = rng.random((30, 60)) < (2 if dense else 0.3)
     user, image = np.nonzero(seen)
-    lists = learn_starter(taste, features, Ratings(user=user, image=image, rating=rating[user, image].clip(0, 1)))
+    ratings = Ratings(user=user, image=image, rating=rating[user, image].clip(0, 1))
+    lists = learn_starter(taste, features, ratings, np.unique(image))
     (starter,) = lists
     assert len(starter) == len(set(starter)) == 25
     told = features.values[:, 0].abs()  # most of the differences between people lie along the first feature

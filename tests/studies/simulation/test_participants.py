@@ -1,11 +1,14 @@
 """Raters with a known taste take studies over HTTP."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from predictor.data.dataset import read_dataset
+from predictor.fitting import fit
 from predictor.simulation.raters import read_truth
+from predictor.transformer.training import RECIPES
 from studies.elo.analysis import analyse
 from studies.results.answers import attention_checks, ratings_table, votes_table
 from studies.results.export import export_dataset, write_table
@@ -70,6 +73,25 @@ def test_ratings_become_a_dataset_that_reads_strictly(rating_study: Study, run_f
     for user, image, rating in zip(data.user, data.image, data.rating, strict=True):
         key = (data.user_ids[user], data.images["image_id"][int(image)].as_py())
         assert abs(told[key] - 100 * rating) < 1e-3
+
+
+def test_votes_become_choices_that_a_predictor_is_trained_by(
+    pair_study: Study, run_folder: Build, tmp_path: Path
+) -> None:
+    rehearse(pair_study, list(read_truth(run_folder("truth") / "truth.parquet").values()))
+    counts = export_dataset(pair_study, tmp_path / "dataset")
+    votes = [v for v in votes_table(pair_study).to_pylist() if v["kind"] == "trial" and not v["repeat"]]
+    assert counts["choices"] == len(votes) > 20
+    data = read_dataset(tmp_path / "dataset")
+    names, people = data.images["image_id"].to_pylist(), data.user_ids
+    told = [(v["user"], {v["left_image"], v["right_image"]}, v[f"{v['winner']}_image"]) for v in votes]
+    assert told == [(people[c.user], {names[i] for i in c.shown}, names[c.chosen or 0]) for c in data.choices]
+    assert not {"own", "other", "initial", "steered"} & set(
+        (tmp_path / "dataset" / "choices.csv").read_text().split(",")
+    )
+    predictor = fit(data, replace(RECIPES["small"], epochs=1))
+    assert predictor.user_ids == ["u1", "u2", "u3", "u4"]
+    assert predictor.metrics["training"]["n_choices"] == len(votes)
 
 
 def test_a_dataset_holds_the_names_of_known_people_and_platform_ids_only_if_asked(
