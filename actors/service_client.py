@@ -6,13 +6,14 @@ Here it is decided whether an answer depends on what was asked, or on the moment
                                    2xx, and `read` finds nothing in it    -> once more, then RefusedError
                                    content policy; 400, 413, 414, 422, 451 -> RefusedError
                                    401, 403, a key that is not valid       -> DeniedError
-                                   402, a quota or credit that is used up -> ServiceError
+                                   402, billing, a quota or credit that is used up, without a Retry-After
+                                                                          -> DeniedError
                                    408, 409, 425, 429, 5xx, no connection -> again, then ServiceError
                                    no answer in time, half an answer, 404,
                                    what only another server would answer  -> ServiceError
 
 The service's own words decide before its status does, because services put content policy under 403 and a used-up
-credit under 400. This client bridges moments: it sends a request a few times at most, with short pauses. For long
+credit under 400. A status within the error of a 2xx answer counts as the answer's own, as gateways write it. This client bridges moments: it sends a request a few times at most, with short pauses. For long
 waits the actor is not needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All
 errors are one line: address, the service's own words, and what to change.
 
@@ -26,6 +27,7 @@ import json
 import math
 import os
 import random
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -53,6 +55,15 @@ _SPENT = (
     *("insufficient_quota", "billing_hard_limit", "billing_not_active", "insufficient_credit", "insufficient_balance"),
     *("quotaexceeded", "quota_exceeded", "exceeded_current_quota"),
 )
+_SPENT_WORDS = re.compile(
+    r"\b(?:insufficient|not enough|no|out of|used up|exhausted|exceeded|depleted|negative)\b.{0,24}"
+    r"\b(?:credits?|balance|funds|quota)\b|\b(?:credits?|balance|funds|quota)\b.{0,24}"
+    r"\b(?:insufficient|too low|used up|exhausted|exceeded|depleted|ran out)\b"
+    r"|\bbilling\b.{0,40}\b(?:limit|details|account|inactive|not active|disabled|enable|required)\b|\bpayment required\b",
+    re.IGNORECASE,
+)
+"""The same in words, which count where no code says why and the answer is no plain 429: that one passes."""
+_POLICY_WORDS = re.compile(r"safety system|content policy|moderation|flagged|prohibited|nsfw", re.IGNORECASE)
 _DENIED = ("invalid_api_key", "api_key_invalid", "account_deactivated")
 """Parts of the codes under which services say why; see `_codes`."""
 _LONGEST_PAUSE_S = 5.0
@@ -190,7 +201,7 @@ class ServiceClient:
             if not response.is_success:
                 raise self._error(url, response)
             answer = self._json(url, response)
-            if isinstance(answer, dict) and answer.get("error"):  # some gateways tell of failures with status 200
+            if _holds_error(answer):
                 raise self._error(url, response)
             return read(answer)
 
@@ -305,29 +316,31 @@ class ServiceClient:
 
     def _error(self, url: str, response: httpx2.Response) -> RefusedError | DisturbedError:
         """What an answer of another status than 2xx means."""
-        status, codes = response.status_code, _codes(response)
+        status, codes = _status(response), _codes(response)
         said = f"{url}: {self._refusal(response)}"
-        if status < 500 and _any(_CONTENT_POLICY, codes):
+        if _is_of_policy(response):
             return RefusedError(f"{url}: refuses the request ({self._said(response)}); change the prompt")
-        if status == 402 or _any(_SPENT, codes):
+        if _is_spent(response):
             said = f"{url}: quota or credit is used up ({self._said(response)}); top it up, or wait until it is renewed"
-            return ServiceError(said, retry_after_s=_retry_after_s(response))
+            renewed_s = _retry_after_s(response)
+            return DeniedError(said) if renewed_s is None else ServiceError(said, retry_after_s=renewed_s)
         if status in (401, 403) or _any(_DENIED, codes):
             return DeniedError(said)
         return RefusedError(said) if status in _OF_THE_REQUEST else ServiceError(said)
 
     def _refusal(self, response: httpx2.Response) -> str:
         said = self._said(response)
-        denied = response.status_code in (401, 403) or _any(_DENIED, _codes(response))
+        status = _status(response)
+        denied = status in (401, 403) or _any(_DENIED, _codes(response))
         if denied and self._api_key_env is None:
             return f"wants a key ({said}); put it into an environment variable and name that in api_key_env"
         if denied:
             return f"refuses the key in {self._api_key_env} ({said}); check it, and that it may use the model"
-        if response.status_code == 404 and "model" in said:
+        if status == 404 and "model" in said:
             return f"does not know the model ({said}); set model to one that it has"
-        if response.status_code in (404, 405) or response.is_redirect:
+        if status in (404, 405) or response.is_redirect:
             return self._no_endpoint(response)
-        if response.status_code not in _OF_THE_REQUEST:
+        if status not in _OF_THE_REQUEST:
             return f"does not answer ({self._said(response)}); try later"
         return f"refuses the request ({said}); change what it names: the prompt, the settings, or their extra"
 
@@ -363,8 +376,50 @@ def _key(api_key_env: str | None) -> str:
 
 def _may_pass(response: httpx2.Response) -> bool:
     """Whether a short pause may help. A quota that is used up comes as 429 too, and is longer in coming back."""
-    busy = response.status_code in _TRANSIENT or response.status_code >= 500
-    return busy and not _any((*_SPENT, *(_CONTENT_POLICY if response.status_code < 500 else ())), _codes(response))
+    busy = _status(response) in _TRANSIENT or _status(response) >= 500
+    return busy and not _is_spent(response) and not _is_of_policy(response)
+
+
+def _status(response: httpx2.Response) -> int:
+    """The answer's status; of a 2xx that holds an error, the status within that, if there is one."""
+    if not response.is_success:
+        return response.status_code
+    try:
+        answer = response.json()
+    except ValueError:
+        return response.status_code
+    error = answer.get("error") if _holds_error(answer) else None
+    inner = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
+    return next((int(code) for code in inner if str(code).isdigit() and 400 <= int(code) < 600), response.status_code)
+
+
+def _holds_error(answer: Any) -> bool:
+    """Some gateways tell of failures with status 200."""
+    return isinstance(answer, dict) and bool(answer.get("error"))
+
+
+def _is_of_policy(response: httpx2.Response) -> bool:
+    """Whether the service refuses what was asked for; a 403 without a code may say so in words."""
+    if _status(response) >= 500:
+        return False
+    in_words = _status(response) == 403 and _POLICY_WORDS.search(_words(response)) is not None
+    return in_words or _any(_CONTENT_POLICY, _codes(response))
+
+
+def _is_spent(response: httpx2.Response) -> bool:
+    status = _status(response)
+    if status == 402 or _any(_SPENT, _codes(response)):
+        return True
+    return status < 500 and status != 429 and _SPENT_WORDS.search(_words(response)) is not None
+
+
+def _words(response: httpx2.Response) -> str:
+    """The service's own words, of an answer that tells of a failure."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return ""
+    return _message(answer) if _holds_error(answer) or not response.is_success else ""
 
 
 def _any(parts: Sequence[str], codes: str) -> bool:

@@ -19,6 +19,7 @@ from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder
 from pipelines.records.run_log import RunLog
 from pipelines.reporting.results import Result, timestamp, write_results
+from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import ActorsNeverUpError, StopRequest, steer
 
@@ -128,7 +129,7 @@ def _run(
         len(plan.trajectories),
     )
     if folder is not None and not recorded.cohorts:
-        return _write(plan, folder, (), {}, interrupted=False)
+        return _write(plan, folder, (), {}, Refusals(), interrupted=False)
     roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
@@ -158,16 +159,22 @@ def _run(
         disconnect()
     unavailable = steered.unavailable
     stopped = steered.interrupted or unavailable is not None
-    result = _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=stopped)
+    result = _write(plan, steered.folder, steered.warnings, steered.failures, steered.refusals, interrupted=stopped)
     if unavailable is not None:
         raise unavailable
     return result
 
 
 def _write(
-    plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
+    plan: Plan,
+    folder: RunFolder,
+    warnings: Sequence[str],
+    failures: Mapping[str, str],
+    refusals: Refusals,
+    *,
+    interrupted: bool,
 ) -> Result:
-    result = write_results(plan, folder, warnings, failures, interrupted=interrupted)
+    result = write_results(plan, folder, warnings, failures, refusals, interrupted=interrupted)
     logger.info(
         "run %s: %d trajectories finished, %d failed, %d unfinished; %d distinct images",
         "interrupted" if interrupted else "finished",

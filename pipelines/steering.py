@@ -31,6 +31,7 @@ from pipelines.progress import RunProgress
 from pipelines.records.journal import Journal
 from pipelines.records.replay import Unfinished
 from pipelines.records.run_folder import RunFolder
+from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import differences
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class SteeringResult:
     folder: RunFolder
     warnings: Sequence[str]
     failures: Mapping[str, str]
+    refusals: Refusals
+    """Of the rounds that failed."""
     interrupted: bool
     unavailable: RoleUnavailableError | None = None
     """Which role answers nobody any more; None unless that ended the run."""
@@ -212,6 +215,7 @@ async def _drive(
         folder=folder,
         warnings=warnings,
         failures=driver.failures,
+        refusals=driver.refusals,
         interrupted=interrupted,
         unavailable=unavailable,
     )

@@ -185,7 +185,6 @@ def test_an_answer_that_holds_no_image_is_a_refusal_the_second_time(service: Ser
         ((200, {}, openai_answer(picture()[:5])), "cut off"),
         ((200, {}, openai_answer(picture(kind="PNG")[:12])), "cut off"),
         ((404, {}, {"error": "no such model"}), "404 no such model"),
-        ((402, {}, {"error": "no credit"}), "used up"),
     ],
 )
 def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
@@ -202,6 +201,12 @@ def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
 def test_a_key_that_is_not_accepted_any_more_is_told_apart_and_not_shown(service: Service) -> None:
     service.script = [(401, {}, {"error": {"message": f"Incorrect API key {KEY}"}})]
     with pytest.raises(DeniedError, match=r"401 Incorrect API key \*\*\*"):
+        draw(make(service))
+
+
+def test_credit_that_is_used_up_stops_whoever_asks(service: Service) -> None:
+    service.script = [(402, {}, {"error": "no credit"})]
+    with pytest.raises(DeniedError, match=r"used up \(402 no credit\); top it up"):
         draw(make(service))
 
 
