@@ -13,9 +13,10 @@ Here it is decided whether an answer depends on what was asked, or on the moment
                                    what only another server would answer  -> ServiceError
 
 The service's own words decide before its status does, because services put content policy under 403 and a used-up
-credit under 400. A status within the error of a 2xx answer counts as the answer's own, as gateways write it. This client bridges moments: it sends a request a few times at most, with short pauses. For long
-waits the actor is not needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All
-errors are one line: address, the service's own words, and what to change.
+credit under 400. A status within the error of a 2xx answer counts as the answer's own, as gateways write it. This
+client bridges moments: it sends a request a few times at most, with short pauses. For long waits the actor is not
+needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All errors are one line:
+address, the service's own words, and what to change.
 
 Invariants: the key comes from the environment of this process, goes into one header of requests below `base_url`, and
 appears in no error. A call ends by its deadline, whatever the service does.
@@ -59,7 +60,8 @@ _SPENT_WORDS = re.compile(
     r"\b(?:insufficient|not enough|no|out of|used up|exhausted|exceeded|depleted|negative)\b.{0,24}"
     r"\b(?:credits?|balance|funds|quota)\b|\b(?:credits?|balance|funds|quota)\b.{0,24}"
     r"\b(?:insufficient|too low|used up|exhausted|exceeded|depleted|ran out)\b"
-    r"|\bbilling\b.{0,40}\b(?:limit|details|account|inactive|not active|disabled|enable|required)\b|\bpayment required\b",
+    r"|\bbilling\b.{0,40}\b(?:limit|details|account|inactive|not active|disabled|enable|required)\b"
+    r"|\bpayment required\b",
     re.IGNORECASE,
 )
 """The same in words, which count where no code says why and the answer is no plain 429: that one passes."""
@@ -389,8 +391,8 @@ def _status(response: httpx2.Response) -> int:
     except ValueError:
         return response.status_code
     error = answer.get("error") if _holds_error(answer) else None
-    inner = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
-    return next((int(code) for code in inner if str(code).isdigit() and 400 <= int(code) < 600), response.status_code)
+    inner = (str(error.get("code")), str(error.get("status"))) if isinstance(error, dict) else ()
+    return next((int(code) for code in inner if re.fullmatch("[45][0-9]{2}", code)), response.status_code)
 
 
 def _holds_error(answer: Any) -> bool:
