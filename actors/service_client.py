@@ -32,11 +32,14 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
+from httpx2.websockets import AsyncWebSocketSession
 
 from actors.messages import DeniedError, DisturbedError, RefusedError
 
@@ -125,6 +128,10 @@ class ServiceClient:
         Counts every attempt.
     first_pause_s : float
         Before the first retry; each later pause is twice as long, unless the service names its own.
+    headers : mapping or None
+        Of every request, beside those that carry the key.
+    wraps_errors : bool
+        Whether an `error` within a 2xx answer is a failure of the service; False: it is left to what reads the answer.
 
     Raises
     ------
@@ -149,6 +156,8 @@ class ServiceClient:
         at_once: int = 8,
         rate: RateLimit | None = None,
         first_pause_s: float = 1.0,
+        headers: Mapping[str, str] | None = None,
+        wraps_errors: bool = True,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key_env = api_key_env
@@ -159,8 +168,9 @@ class ServiceClient:
         self._turns = asyncio.Semaphore(at_once)
         self._rate = rate or RateLimit(None)
         self._first_pause_s = first_pause_s
-        headers = key_headers(self._key) if self._key else {}
-        self._http = httpx2.AsyncClient(headers=headers, timeout=None, verify=_ssl_context())
+        self._wraps_errors = wraps_errors
+        of_key = key_headers(self._key) if self._key else {}
+        self._http = httpx2.AsyncClient(headers={**(headers or {}), **of_key}, timeout=None, verify=_ssl_context())
 
     async def __aenter__(self) -> Self:
         return self
@@ -198,16 +208,50 @@ class ServiceClient:
             It took too long, could not be reached, was busy on every attempt, or is no service of this kind.
         """
         url = f"{self._base_url}/{path}"
+        return await self._attempts(
+            url, partial(self._http.post, url, json=body), partial(self._read, url, read), deadline
+        )
 
-        def accept(response: httpx2.Response) -> T:
+    async def get(
+        self, path: str, read: Callable[[Any], T] = lambda answer: answer, *, deadline: float = math.inf
+    ) -> T:
+        """As `post`, without a body; `path` may be a whole address, where it is one of this service.
+
+        Raises
+        ------
+        ServiceError
+            It is another service's, which the key must not reach.
+        """
+        url = path if "://" in path else f"{self._base_url}/{path}"
+        if _origin(url) != _origin(self._base_url):
+            raise ServiceError(f"{self._base_url}: the answer points to another service, {_origin(url)}; ask again")
+        return await self._attempts(url, partial(self._http.get, url), partial(self._read, url, read), deadline)
+
+    async def tell(self, path: str, body: Mapping[str, Any], *, deadline: float = math.inf) -> None:
+        """As `post`, where the answer has no content to be read."""
+        url = f"{self._base_url}/{path}"
+
+        def accept(response: httpx2.Response) -> None:
             if not response.is_success:
                 raise self._error(url, response)
-            answer = self._json(url, response)
-            if _holds_error(answer):
-                raise self._error(url, response)
-            return read(answer)
 
-        return await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
+        await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
+
+    def socket(self, path: str, *, most_bytes: int) -> "AbstractAsyncContextManager[AsyncWebSocketSession]":
+        """A websocket below the service's address, whose messages have at most so many bytes."""
+        url = f"{self._base_url}/{path}".replace("http", "ws", 1)
+        return self._http.websocket(url, max_message_size_bytes=most_bytes)
+
+    def _read(self, url: str, read: Callable[[Any], T], response: httpx2.Response) -> T:
+        """What `read` makes of a JSON answer, or of the bytes of one that is an image."""
+        if not response.is_success:
+            raise self._error(url, response)
+        if response.headers.get("content-type", "").startswith("image/"):
+            return read(response.content)
+        answer = self._json(url, response)
+        if self._wraps_errors and _holds_error(answer):
+            raise self._error(url, response)
+        return read(answer)
 
     async def download(self, url: str, read: Callable[[bytes], T], *, deadline: float = math.inf) -> T:
         """What `read` makes of a file to which an answer points. It may lie on any host, so the key is not sent.
@@ -374,6 +418,12 @@ def _key(api_key_env: str | None) -> str:
     if api_key_env is not None and not key:
         raise RefusedError(f"api_key_env: {api_key_env} is not set where the actor runs; export it before Ray starts")
     return key
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _may_pass(response: httpx2.Response) -> bool:

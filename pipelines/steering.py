@@ -24,7 +24,7 @@ from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.driver import Driver
 from pipelines.execution.observer import Observer, Observers
-from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed
+from pipelines.planning.description import compares, describes, undescribed, unguarded, unpreviewed, unseeded
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import RunRoles
 from pipelines.progress import RunProgress
@@ -159,7 +159,7 @@ async def _drive(
     await reservation.make(roles.all, plan.settings.nodes_timeout_s, waiting)
     others = await _rendering_pools_up(pools, roles, reservation)
     folder = open_folder()
-    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan)]
+    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan), *unseeded(plan)]
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)

@@ -195,7 +195,9 @@ def cases_of(outcomes: Sequence[Outcome]) -> list[Steered]:
 def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: Attributes) -> None:
     if plan.settings.runs > 1:
         agreement = consistency(complete, attributes)
-        _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
+        found = agreement or {"runs": plan.settings.runs, "comparable": 0}
+        seeded = plan.renderer.identity().get("deterministic", True)
+        _write_json(folder.path / "consistency.json", {**found, "renderer_takes_seeds": seeded})
 
 
 def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: Attributes) -> Verdict | None:
