@@ -6,15 +6,17 @@ Here it is decided whether an answer depends on what was asked, or on the moment
                                    2xx, and `read` finds nothing in it    -> once more, then RefusedError
                                    content policy; 400, 413, 414, 422, 451 -> RefusedError
                                    401, 403, a key that is not valid       -> DeniedError
-                                   402, a quota or credit that is used up -> ServiceError
+                                   402, billing, a quota or credit that is used up, without a Retry-After
+                                                                          -> DeniedError
                                    408, 409, 425, 429, 5xx, no connection -> again, then ServiceError
                                    no answer in time, half an answer, 404,
                                    what only another server would answer  -> ServiceError
 
 The service's own words decide before its status does, because services put content policy under 403 and a used-up
-credit under 400. This client bridges moments: it sends a request a few times at most, with short pauses. For long
-waits the actor is not needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All
-errors are one line: address, the service's own words, and what to change.
+credit under 400. A status within the error of a 2xx answer counts as the answer's own, as gateways write it. This
+client bridges moments: it sends a request a few times at most, with short pauses. For long waits the actor is not
+needed, so a ServiceError tells the pool the pause that the service asks for (`Retry-After`). All errors are one line:
+address, the service's own words, and what to change.
 
 Invariants: the key comes from the environment of this process, goes into one header of requests below `base_url`, and
 appears in no error. A call ends by its deadline, whatever the service does.
@@ -26,14 +28,18 @@ import json
 import math
 import os
 import random
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
+from httpx2.websockets import AsyncWebSocketSession
 
 from actors.messages import DeniedError, DisturbedError, RefusedError
 
@@ -53,6 +59,16 @@ _SPENT = (
     *("insufficient_quota", "billing_hard_limit", "billing_not_active", "insufficient_credit", "insufficient_balance"),
     *("quotaexceeded", "quota_exceeded", "exceeded_current_quota"),
 )
+_SPENT_WORDS = re.compile(
+    r"\b(?:insufficient|not enough|no|out of|used up|exhausted|exceeded|depleted|negative)\b.{0,24}"
+    r"\b(?:credits?|balance|funds|quota)\b|\b(?:credits?|balance|funds|quota)\b.{0,24}"
+    r"\b(?:insufficient|too low|used up|exhausted|exceeded|depleted|ran out)\b"
+    r"|\bbilling\b.{0,40}\b(?:limit|details|account|inactive|not active|disabled|enable|required)\b"
+    r"|\bpayment required\b",
+    re.IGNORECASE,
+)
+"""The same in words, which count where no code says why and the answer is no plain 429: that one passes."""
+_POLICY_WORDS = re.compile(r"safety system|content policy|moderation|flagged|prohibited|nsfw", re.IGNORECASE)
 _DENIED = ("invalid_api_key", "api_key_invalid", "account_deactivated")
 """Parts of the codes under which services say why; see `_codes`."""
 _LONGEST_PAUSE_S = 5.0
@@ -112,6 +128,10 @@ class ServiceClient:
         Counts every attempt.
     first_pause_s : float
         Before the first retry; each later pause is twice as long, unless the service names its own.
+    headers : mapping or None
+        Of every request, beside those that carry the key.
+    wraps_errors : bool
+        Whether an `error` within a 2xx answer is a failure of the service; False: it is left to what reads the answer.
 
     Raises
     ------
@@ -136,6 +156,8 @@ class ServiceClient:
         at_once: int = 8,
         rate: RateLimit | None = None,
         first_pause_s: float = 1.0,
+        headers: Mapping[str, str] | None = None,
+        wraps_errors: bool = True,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key_env = api_key_env
@@ -146,8 +168,9 @@ class ServiceClient:
         self._turns = asyncio.Semaphore(at_once)
         self._rate = rate or RateLimit(None)
         self._first_pause_s = first_pause_s
-        headers = key_headers(self._key) if self._key else {}
-        self._http = httpx2.AsyncClient(headers=headers, timeout=None, verify=_ssl_context())
+        self._wraps_errors = wraps_errors
+        of_key = key_headers(self._key) if self._key else {}
+        self._http = httpx2.AsyncClient(headers={**(headers or {}), **of_key}, timeout=None, verify=_ssl_context())
 
     async def __aenter__(self) -> Self:
         return self
@@ -185,16 +208,50 @@ class ServiceClient:
             It took too long, could not be reached, was busy on every attempt, or is no service of this kind.
         """
         url = f"{self._base_url}/{path}"
+        return await self._attempts(
+            url, partial(self._http.post, url, json=body), partial(self._read, url, read), deadline
+        )
 
-        def accept(response: httpx2.Response) -> T:
+    async def get(
+        self, path: str, read: Callable[[Any], T] = lambda answer: answer, *, deadline: float = math.inf
+    ) -> T:
+        """As `post`, without a body; `path` may be a whole address, where it is one of this service.
+
+        Raises
+        ------
+        ServiceError
+            It is another service's, which the key must not reach.
+        """
+        url = path if "://" in path else f"{self._base_url}/{path}"
+        if _origin(url) != _origin(self._base_url):
+            raise ServiceError(f"{self._base_url}: the answer points to another service, {_origin(url)}; ask again")
+        return await self._attempts(url, partial(self._http.get, url), partial(self._read, url, read), deadline)
+
+    async def tell(self, path: str, body: Mapping[str, Any], *, deadline: float = math.inf) -> None:
+        """As `post`, where the answer has no content to be read."""
+        url = f"{self._base_url}/{path}"
+
+        def accept(response: httpx2.Response) -> None:
             if not response.is_success:
                 raise self._error(url, response)
-            answer = self._json(url, response)
-            if isinstance(answer, dict) and answer.get("error"):  # some gateways tell of failures with status 200
-                raise self._error(url, response)
-            return read(answer)
 
-        return await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
+        await self._attempts(url, partial(self._http.post, url, json=body), accept, deadline)
+
+    def socket(self, path: str, *, most_bytes: int) -> "AbstractAsyncContextManager[AsyncWebSocketSession]":
+        """A websocket below the service's address, whose messages have at most so many bytes."""
+        url = f"{self._base_url}/{path}".replace("http", "ws", 1)
+        return self._http.websocket(url, max_message_size_bytes=most_bytes)
+
+    def _read(self, url: str, read: Callable[[Any], T], response: httpx2.Response) -> T:
+        """What `read` makes of a JSON answer, or of the bytes of one that is an image."""
+        if not response.is_success:
+            raise self._error(url, response)
+        if response.headers.get("content-type", "").startswith("image/"):
+            return read(response.content)
+        answer = self._json(url, response)
+        if self._wraps_errors and _holds_error(answer):
+            raise self._error(url, response)
+        return read(answer)
 
     async def download(self, url: str, read: Callable[[bytes], T], *, deadline: float = math.inf) -> T:
         """What `read` makes of a file to which an answer points. It may lie on any host, so the key is not sent.
@@ -305,29 +362,31 @@ class ServiceClient:
 
     def _error(self, url: str, response: httpx2.Response) -> RefusedError | DisturbedError:
         """What an answer of another status than 2xx means."""
-        status, codes = response.status_code, _codes(response)
+        status, codes = _status(response), _codes(response)
         said = f"{url}: {self._refusal(response)}"
-        if status < 500 and _any(_CONTENT_POLICY, codes):
+        if _is_of_policy(response):
             return RefusedError(f"{url}: refuses the request ({self._said(response)}); change the prompt")
-        if status == 402 or _any(_SPENT, codes):
+        if _is_spent(response):
             said = f"{url}: quota or credit is used up ({self._said(response)}); top it up, or wait until it is renewed"
-            return ServiceError(said, retry_after_s=_retry_after_s(response))
+            renewed_s = _retry_after_s(response)
+            return DeniedError(said) if renewed_s is None else ServiceError(said, retry_after_s=renewed_s)
         if status in (401, 403) or _any(_DENIED, codes):
             return DeniedError(said)
         return RefusedError(said) if status in _OF_THE_REQUEST else ServiceError(said)
 
     def _refusal(self, response: httpx2.Response) -> str:
         said = self._said(response)
-        denied = response.status_code in (401, 403) or _any(_DENIED, _codes(response))
+        status = _status(response)
+        denied = status in (401, 403) or _any(_DENIED, _codes(response))
         if denied and self._api_key_env is None:
             return f"wants a key ({said}); put it into an environment variable and name that in api_key_env"
         if denied:
             return f"refuses the key in {self._api_key_env} ({said}); check it, and that it may use the model"
-        if response.status_code == 404 and "model" in said:
+        if status == 404 and "model" in said:
             return f"does not know the model ({said}); set model to one that it has"
-        if response.status_code in (404, 405) or response.is_redirect:
+        if status in (404, 405) or response.is_redirect:
             return self._no_endpoint(response)
-        if response.status_code not in _OF_THE_REQUEST:
+        if status not in _OF_THE_REQUEST:
             return f"does not answer ({self._said(response)}); try later"
         return f"refuses the request ({said}); change what it names: the prompt, the settings, or their extra"
 
@@ -361,10 +420,58 @@ def _key(api_key_env: str | None) -> str:
     return key
 
 
+def _origin(url: str) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _may_pass(response: httpx2.Response) -> bool:
     """Whether a short pause may help. A quota that is used up comes as 429 too, and is longer in coming back."""
-    busy = response.status_code in _TRANSIENT or response.status_code >= 500
-    return busy and not _any((*_SPENT, *(_CONTENT_POLICY if response.status_code < 500 else ())), _codes(response))
+    busy = _status(response) in _TRANSIENT or _status(response) >= 500
+    return busy and not _is_spent(response) and not _is_of_policy(response)
+
+
+def _status(response: httpx2.Response) -> int:
+    """The answer's status; of a 2xx that holds an error, the status within that, if there is one."""
+    if not response.is_success:
+        return response.status_code
+    try:
+        answer = response.json()
+    except ValueError:
+        return response.status_code
+    error = answer.get("error") if _holds_error(answer) else None
+    inner = (str(error.get("code")), str(error.get("status"))) if isinstance(error, dict) else ()
+    return next((int(code) for code in inner if re.fullmatch("[45][0-9]{2}", code)), response.status_code)
+
+
+def _holds_error(answer: Any) -> bool:
+    """Some gateways tell of failures with status 200."""
+    return isinstance(answer, dict) and bool(answer.get("error"))
+
+
+def _is_of_policy(response: httpx2.Response) -> bool:
+    """Whether the service refuses what was asked for; a 403 without a code may say so in words."""
+    if _status(response) >= 500:
+        return False
+    in_words = _status(response) == 403 and _POLICY_WORDS.search(_words(response)) is not None
+    return in_words or _any(_CONTENT_POLICY, _codes(response))
+
+
+def _is_spent(response: httpx2.Response) -> bool:
+    status = _status(response)
+    if status == 402 or _any(_SPENT, _codes(response)):
+        return True
+    return status < 500 and status != 429 and _SPENT_WORDS.search(_words(response)) is not None
+
+
+def _words(response: httpx2.Response) -> str:
+    """The service's own words, of an answer that tells of a failure."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return ""
+    return _message(answer) if _holds_error(answer) or not response.is_success else ""
 
 
 def _any(parts: Sequence[str], codes: str) -> bool:

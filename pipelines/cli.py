@@ -34,6 +34,10 @@ SOME_FAILED, REFUSED, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit statuses; the last one is the shell's convention for a program that Ctrl-C ended."""
 
 
+_MOST_REFUSALS = 8
+"""Reasons for refusals that are printed; run.json has all."""
+
+
 @app.command()
 def steer_batch(
     users: Annotated[
@@ -275,6 +279,10 @@ def _print_result(console: "Console", result: "Result", folder: Path) -> None:
             console.print(result.verdict.caveat, style="yellow", markup=False)
     for name, reason in result.failures.items():
         console.print(f"failed: {name}: {reason}", markup=False)
+    for line in result.refusals[:_MOST_REFUSALS]:
+        console.print(line, markup=False)
+    if (more := len(result.refusals) - _MOST_REFUSALS) > 0:
+        console.print(f"{more} more reasons for refusals are in run.json", markup=False)
     typer.echo(str((folder / "gallery.html").resolve()))
 
 

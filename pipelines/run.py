@@ -19,6 +19,7 @@ from pipelines.records.replay import Unfinished, unfinished
 from pipelines.records.run_folder import RunFolder, timestamp
 from pipelines.records.run_log import RunLog
 from pipelines.run_pools import ActorsNeverUpError
+from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import StopRequest, steer
 
@@ -130,7 +131,7 @@ def _run(
         len(plan.trajectories),
     )
     if folder is not None and not recorded.cohorts:
-        return _write(plan, folder, (), {}, interrupted=False)
+        return _write(plan, folder, (), {}, Refusals(), interrupted=False)
     roles = run_roles(plan.settings, plan.checkpoint)
     if address in (None, "local"):
         _check_scorers(plan)
@@ -160,18 +161,24 @@ def _run(
         disconnect()
     unavailable = steered.unavailable
     stopped = steered.interrupted or unavailable is not None
-    result = _write(plan, steered.folder, steered.warnings, steered.failures, interrupted=stopped)
+    result = _write(plan, steered.folder, steered.warnings, steered.failures, steered.refusals, interrupted=stopped)
     if unavailable is not None:
         raise unavailable
     return result
 
 
 def _write(
-    plan: Plan, folder: RunFolder, warnings: Sequence[str], failures: Mapping[str, str], *, interrupted: bool
+    plan: Plan,
+    folder: RunFolder,
+    warnings: Sequence[str],
+    failures: Mapping[str, str],
+    refusals: Refusals,
+    *,
+    interrupted: bool,
 ) -> "Result":
     from pipelines.reporting.results import write_results  # SciPy among others: not before the first image
 
-    result = write_results(plan, folder, warnings, failures, interrupted=interrupted)
+    result = write_results(plan, folder, warnings, failures, refusals, interrupted=interrupted)
     logger.info(
         "run %s: %d trajectories finished, %d failed, %d unfinished; %d distinct images",
         "interrupted" if interrupted else "finished",

@@ -18,7 +18,7 @@ from actors.pool.actor_pool import ActorPool, PoolBrokenError, RoleUnavailableEr
 from actors.pool.metrics import Metrics
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.observer import Observer, Observers
-from pipelines.planning.description import undescribed, unguarded, unpreviewed
+from pipelines.planning.description import undescribed, unguarded, unpreviewed, unseeded
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import RunRoles
 from pipelines.progress import RunProgress
@@ -26,6 +26,7 @@ from pipelines.records.journal import Journal
 from pipelines.records.replay import Unfinished
 from pipelines.records.run_folder import RunFolder
 from pipelines.run_pools import ActorsNeverUpError, RunPools
+from pipelines.search.rounds import Refusals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,8 @@ class SteeringResult:
     folder: RunFolder
     warnings: Sequence[str]
     failures: Mapping[str, str]
+    refusals: Refusals
+    """Of the rounds that failed."""
     interrupted: bool
     unavailable: RoleUnavailableError | None = None
     """Which role answers nobody any more; None unless that ended the run."""
@@ -126,7 +129,7 @@ async def _drive(
 
     others = await pools.start(plan.settings.nodes_timeout_s, waiting)
     folder = open_folder()
-    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan)]
+    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan), *unseeded(plan)]
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
@@ -162,6 +165,7 @@ async def _drive(
         folder=folder,
         warnings=warnings,
         failures=driver.failures,
+        refusals=driver.refusals,
         interrupted=interrupted,
         unavailable=unavailable,
     )

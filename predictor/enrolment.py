@@ -71,12 +71,13 @@ def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Coll
     low, high = given.low, given.high
 
     def rating(cell: object) -> float | str:
-        if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal) or not low <= cell <= high:
+        value = _number(cell)
+        if value is None or not low <= value <= high:
             return (
                 f"rating must be a number from {low:g} to {high:g}, got {cell!r}; "
                 "give another scale by --scale LOW,HIGH"
             )
-        return (float(cell) - low) / (high - low)
+        return (value - low) / (high - low)
 
     table = read_table(file, required=["image", "rating"])
     files, values = _said_of_images(file, table, "rating", "rated", rating)
@@ -84,6 +85,16 @@ def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Coll
         raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
     answers = [Rating(image=row, rating=value) for row, value in enumerate(values)]
     return _described(table, files, answers, metadata)
+
+
+def _number(cell: object) -> float | None:
+    """The number in a cell; where one value of a column is none, the others come as text."""
+    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal | str):
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
 
 
 def read_likes(file: Path, *, metadata: Collection[str] = ()) -> AnsweredImages:

@@ -36,8 +36,8 @@ become idle. Cohorts begin in the order of the plan, and calls are served in the
 What fails:
 
     a candidate   that is refused is recorded with the reason; the search goes on without it
-    a round       in which nothing at all could be rendered and scored is not recorded; its cohort is listed as failed,
-                  and `--resume` tries it again
+    a round       in which nothing at all was proposed, or nothing of it could be rendered and scored, is not recorded;
+                  its cohort is listed as failed, and `--resume` tries it again
     a call        that is disturbed (a time-out, a busy service, a lost actor or node) is made again by its pool, and
                   its cohort waits for it: what passes leaves no trace in the records
     the run       ends where nothing of a role is answered any more, or the disk is full
@@ -67,7 +67,7 @@ from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import NONE, History
-from pipelines.search.rounds import Proposed, Round
+from pipelines.search.rounds import Proposed, Refusals, Round
 from pipelines.search.state_machine import Propose, RenderBase, Reseed, Step, Stop, StopReason, next_step
 from pipelines.settings.search import SearchSettings
 
@@ -76,6 +76,10 @@ logger = logging.getLogger(__name__)
 
 class RoundFailedError(RuntimeError):
     """Nothing of a round could be rendered and scored, so that the search cannot go on from it."""
+
+    def __init__(self, reason: str, proposed: Sequence[Proposed]) -> None:
+        super().__init__(reason)
+        self.refusals = Refusals.of(proposed)
 
 
 class Driver:
@@ -150,6 +154,8 @@ class Driver:
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}
         """Cohort id -> why a round of it is none, so that none of its trajectories goes on."""
+        self.refusals = Refusals()
+        """Of the rounds that are none, which no record holds."""
 
     @property
     def images_made(self) -> ImageCounts:
@@ -210,6 +216,8 @@ class Driver:
             reasons = await self._steer(history)
         except (RoundFailedError, CallRefusedError) as error:
             logger.exception("cohort %s: failed in round %d", cohort.id, len(history.rounds))
+            if isinstance(error, RoundFailedError):
+                self.refusals += error.refusals
             self.failures[cohort.id] = str(error)
             for member in cohort.members:
                 self._observer.failed(member, str(error))
@@ -286,12 +294,12 @@ class Driver:
         verdicts = await self.evaluation.verdicts(history, proposed, scores)
         finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
         if (reason := _nothing_came_of(finished, history)) is not None:
-            raise RoundFailedError(reason)
+            raise RoundFailedError(reason, finished.proposed)
         return finished
 
 
 def _nothing_came_of(finished: Round, history: History) -> str | None:
-    """Why a round is none: no proposal of it has an image with scores, and none was left out on purpose."""
+    """Why a round is none: of what was to be rendered nothing has an image with scores, or nothing was proposed."""
     candidates = [candidate for proposals in finished.proposed for candidate in proposals.candidates]
     if finished.number == 0:
         (base,) = candidates
@@ -300,12 +308,14 @@ def _nothing_came_of(finished: Round, history: History) -> str | None:
             return None
         verdict = finished.verdicts.get(str(base.image))
         return base.error or (verdict and verdict.error) or "the base prompt has no score"
-    if any(c.rejected is not None or (c.image is not None and c.error is None) for c in candidates):
+    if any(candidate.image is not None and candidate.error is None for candidate in candidates):
         return None
     if errors := [candidate.error for candidate in candidates if candidate.error is not None]:
         return f"nothing in round {finished.number} could be rendered and scored: {errors[0]}"
+    if candidates:  # all were rejected, by guards or to save renders
+        return None
     reasons = ", ".join(dict.fromkeys(reason for proposals in finished.proposed for reason in proposals.refused))
-    return f"nothing was proposed in round {finished.number}{': ' * bool(reasons)}{reasons}"
+    return f"nothing was proposed in round {finished.number}: {reasons or 'the proposer gave no reason'}"
 
 
 def _first_error(errors: BaseExceptionGroup) -> BaseException:

@@ -44,6 +44,16 @@ def unpreviewed(plan: Plan) -> list[str]:
     return ["There were no previews: this renderer has none with these settings; every candidate was rendered whole."]
 
 
+def unseeded(plan: Plan) -> list[str]:
+    """A line where the renderer's service takes no seed."""
+    if plan.renderer.identity().get("deterministic", True):
+        return []
+    return [
+        "The image service takes no seed: an image that is drawn again is another one, so that runs and fresh seeds "
+        "differ by chance, and a run that is repeated gives other images."
+    ]
+
+
 def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
     guards = plan.protocol.guards
     if guards.image != "off" and not compares(plan):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from predictor.data.delimited import encoding_of, undecodable
+from predictor.data.profiles import as_text
 from predictor.data.tables import read_table
 
 
@@ -22,7 +24,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     Raises
     ------
     ValueError
-        The file is missing, empty or not UTF-8, or an id is there twice, empty or holds a slash.
+        The file is missing, empty, or neither UTF-8 nor UTF-16, or an id is there twice, empty or holds a slash.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such prompts file")
@@ -63,9 +65,9 @@ def prompts_of(texts: Sequence[str]) -> list[Prompt]:
 
 def _from_text(path: Path) -> list[Prompt]:
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
+        lines = path.read_text(encoding_of(path)).split("\n")
+    except UnicodeError as error:
+        raise ValueError(f"{path}: {undecodable(path)}; save it as UTF-8 text") from error
     texts = [" ".join(line.split()) for line in lines]
     return numbered([text for text in texts if text and not text.startswith("#")])
 
@@ -74,7 +76,8 @@ def _from_table(path: Path) -> list[Prompt]:
     prompts = []
     for number, row in enumerate(read_table(path, required=["prompt"]).to_pylist(), start=1):
         text, prompt_id = row.pop("prompt"), row.pop("prompt_id", f"p{number:02d}")
-        metadata = {name: str(value) for name, value in row.items() if value not in (None, "")}
+        told = {name: as_text(value) for name, value in row.items() if value is not None}
+        metadata = {name: value for name, value in told.items() if value}
         text = " ".join((text or "").split())
         prompts.append(Prompt(id=str(prompt_id if prompt_id is not None else ""), text=text, metadata=metadata))
     return prompts

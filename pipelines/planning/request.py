@@ -19,6 +19,7 @@ from pipelines.settings.renderer import DarkroomSettings
 from pipelines.settings.scorer import PERSONAL, generic
 from pipelines.settings.settings import Settings, load_settings
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
+from predictor.data.profiles import as_text
 from predictor.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -238,7 +239,9 @@ def _people(table: pa.Table) -> dict[str, str]:
     """User -> demographics in words."""
     return {
         row.pop("user_id"): ", ".join(
-            f"{value} years old" if name == "age" else str(value) for name, value in row.items() if value is not None
+            f"{as_text(value)} years old" if name == "age" else as_text(value)
+            for name, value in row.items()
+            if value is not None
         )
         for row in table.to_pylist()
     }

@@ -16,7 +16,7 @@ from actors.scorers.own import own_scorer
 from actors.scorers.scales import SCORERS, scale_of
 from pipelines.settings.placement import Placement
 from pipelines.settings.proposer import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
-from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, ImageApiSettings
+from pipelines.settings.renderer import ComfyUISettings, DarkroomSettings, DiffusersSettings, ImageApiSettings
 from pipelines.settings.scorer import PREDICTOR_SCORERS, GenericScorer, GenericSettings, ScorerSettings, generic
 from pipelines.settings.settings import Settings
 
@@ -113,15 +113,29 @@ def renderer_role(settings: Settings) -> Role:
             return _role("renderer", DiffusersRenderer, arguments, renderer)
         case ImageApiSettings():
             from actors.renderers.services.image_api import ImageApi
+            from actors.renderers.services.image_services import SETTINGS
 
             rate = renderer.requests_per_minute
-            arguments = renderer.model_dump(include={"service", "model", "width", "height", "extra"}) | {
+            from actors.renderers.services.mapped_service import read_mapping
+
+            named = {"service", "model", "width", "height", "extra", *SETTINGS}
+            arguments = renderer.model_dump(include=named) | {
+                "mapping": None if renderer.mapping is None else read_mapping(Path(renderer.mapping)),
                 "base_url": renderer.address,
                 "api_key_env": renderer.api_key_env,
                 "requests_per_minute": rate and rate / renderer.actors,
                 "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
             }
             return _role("renderer", ImageApi, arguments, renderer)
+        case ComfyUISettings():
+            from actors.renderers.services.comfyui import ComfyUI
+            from actors.renderers.services.comfyui_workflow import read_workflow
+
+            arguments = renderer.model_dump(include={"base_url", "api_key_env", "width", "height"}) | {
+                "workflow": read_workflow(Path(renderer.workflow)),
+                "give_up_s": 0.9 * renderer.timeout_s,  # before the pool does
+            }
+            return _role("renderer", ComfyUI, arguments, renderer)
 
 
 def text_encoder_role(settings: Settings) -> Role | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from predictor.data.delimited import encoding_of, undecodable
 from predictor.data.tables import select
 
 _GROUP = "group:"
@@ -94,7 +95,7 @@ def _read_names(path: Path) -> list[str]:
     if not path.is_file():
         raise ValueError(f"--users @{path}: no such file")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--users @{path}: not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
+        lines = path.read_text(encoding_of(path)).splitlines()
+    except UnicodeError as error:
+        raise ValueError(f"--users @{path}: {undecodable(path)}; save it as UTF-8 text") from error
     return [line.strip() for line in lines if not line.lstrip().startswith("#")]

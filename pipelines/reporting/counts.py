@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.records.tables import Outcome
 from pipelines.search.history import History
 from pipelines.search.previews import agreement, previews_help
+from pipelines.search.rounds import Refusals
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import SearchSettings
 
@@ -17,12 +18,13 @@ from pipelines.settings.search import SearchSettings
 class Counts:
     """Sums over cohorts. Of each image only eight bytes of a hash are kept, to count the distinct ones."""
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, refusals: Refusals | None = None) -> None:
+        """`refusals` of rounds that failed, which no history holds."""
         self._settings = settings
+        self.refusals = refusals or Refusals()
         self._counts = dict.fromkeys(
             ("trajectories", "unfinished", "failed", "candidates", "scores", "failed_candidates"), 0
         )
-        self._refused: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._warned: Counter[str] = Counter()
         self._agreements: list[float] = []
@@ -42,12 +44,12 @@ class Counts:
                 self._switched_off += not previews_help(history, outcome.trajectory.user, self._settings)
         self._rejected.update(v.rejected.check for v in history.verdicts.values() if v.rejected is not None)
         for finished in history.rounds:
+            self.refusals += Refusals.of(finished.proposed)
             images = []
             for proposals in finished.proposed:
                 self._counts["candidates"] += len(proposals.candidates)
                 self._counts["failed_candidates"] += sum(c.error is not None for c in proposals.candidates)
                 self._rejected.update(c.rejected.check for c in proposals.candidates if c.rejected is not None)
-                self._refused.update(proposals.refused)
                 images += [c.image for c in proposals.candidates]
             for again in finished.reseeded.values():
                 self._rejected.update([again.rejected.check] if again.rejected is not None else [])
@@ -66,7 +68,8 @@ class Counts:
         return {
             **self._counts,
             "images": self.images,
-            "refused_proposals": _sorted(self._refused),
+            "refused_proposals": _sorted(self.refusals.proposals),
+            "refused_images": _sorted(self.refusals.images),
             "rejected_candidates": _sorted(self._rejected),
             "warned_winners": _sorted(self._warned),
             "previews": self._previews(),

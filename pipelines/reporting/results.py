@@ -28,6 +28,7 @@ from pipelines.reporting.counts import Counts
 from pipelines.reporting.forest_plot import Finding
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.trends import Trends, trends
+from pipelines.search.rounds import Refusals
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.scorer import PERSONAL
 from predictor.checkpoint import checkpoint_users
@@ -39,6 +40,9 @@ from predictor.threads import thread_map
 
 _MOST_NOTES = 8
 """Warnings that the gallery shows; run.json has all."""
+
+_ROUTINE = frozenset({"duplicate", "surplus"})
+"""Why proposals are left out of every run."""
 
 Attributes = Mapping[str, NDArray[np.float64]]
 """Image key -> measured attributes (7,)."""
@@ -57,6 +61,8 @@ class Result:
     images: int
     """Distinct ones."""
     certainty: CertaintyOfRun
+    refusals: Sequence[str] = ()
+    """What was refused by renderer, scorer or proposer, a line for each reason, with its number."""
 
     @property
     def uncertain(self) -> int:
@@ -74,16 +80,22 @@ class Result:
 
     @property
     def mean_gains(self) -> dict[str, float]:
-        """By scorer, since each has a scale of its own."""
+        """Of what has not failed, by scorer, since each has a scale of its own."""
         gains: dict[str, list[float]] = {}
         for o in self.outcomes:
-            if o.gain is not None:
+            if o.gain is not None and o.failure is None:
                 gains.setdefault(o.trajectory.scorer, []).append(o.gain)
         return {scorer: fmean(values) for scorer, values in gains.items()}
 
 
 def write_results(
-    plan: Plan, folder: RunFolder, warnings: Sequence[str], failed_cohorts: Mapping[str, str], *, interrupted: bool
+    plan: Plan,
+    folder: RunFolder,
+    warnings: Sequence[str],
+    failed_cohorts: Mapping[str, str],
+    failed_rounds: Refusals,
+    *,
+    interrupted: bool,
 ) -> Result:
     """Write all results into the run folder.
 
@@ -91,9 +103,11 @@ def write_results(
     ----------
     failed_cohorts
         Cohort id -> why none of its trajectories goes on; the journal does not know.
+    failed_rounds
+        What was refused in the rounds that failed, which are not in the journal either.
     """
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
-    counts = Counts(plan.protocol)
+    counts = Counts(plan.protocol, failed_rounds)
     outcomes: list[Outcome] = []
     with RecordsWriter(folder.path) as records:
         for history in in_order(folder.journal, plan.cohorts, plan.protocol):
@@ -110,7 +124,9 @@ def write_results(
     verdict = _judge(folder, cases, attributes)
     found = _compare_audiences(plan, folder, cases, attributes)
     certainty = certainty_of(plan, folder, complete)
-    page = _page(plan, folder, verdict, found, certainty, failures, counts.images)
+    refused = refusal_lines(counts.refusals)
+    failed = [f"{name}: {reason}" for name, reason in failures.items()]
+    page = _page(plan, folder, verdict, found, certainty, [*failed, *refused], counts.images)
     gallery = write_gallery(folder.path, outcomes, page)
     finished = not interrupted and not any(o.stop_reason is StopReason.UNFINISHED for o in outcomes)
     folder.about |= {
@@ -128,7 +144,23 @@ def write_results(
         gallery=gallery,
         images=counts.images,
         certainty=certainty,
+        refusals=refused,
     )
+
+
+def refusal_lines(refusals: Refusals) -> list[str]:
+    """A line for each reason, the most frequent first; without proposals that were left out because there were enough.
+
+    Example:
+
+        refusal_lines(Refusals(images=Counter({"400 rejected": 3}))) == ["3 images refused: 400 rejected"]
+    """
+    lines = []
+    for kind, counted in (("image", refusals.images), ("proposal", refusals.proposals)):
+        for reason, count in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
+            if reason not in _ROUTINE:
+                lines.append(f"{count} {kind}{'s' * (count != 1)} refused: {reason}")
+    return lines
 
 
 def measured(images: ImageStore, keys: Iterable[str]) -> Attributes:
@@ -171,7 +203,9 @@ def cases_of(outcomes: Sequence[Outcome]) -> list[Steered]:
 def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], attributes: Attributes) -> None:
     if plan.settings.runs > 1:
         agreement = consistency(complete, attributes)
-        _write_json(folder.path / "consistency.json", agreement or {"runs": plan.settings.runs, "comparable": 0})
+        found = agreement or {"runs": plan.settings.runs, "comparable": 0}
+        seeded = plan.renderer.identity().get("deterministic", True)
+        _write_json(folder.path / "consistency.json", {**found, "renderer_takes_seeds": seeded})
 
 
 def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: Attributes) -> Verdict | None:
@@ -201,7 +235,7 @@ def _page(
     verdict: Verdict | None,
     found: Trends | None,
     certainty: CertaintyOfRun,
-    failures: Mapping[str, str],
+    failures: Sequence[str],
     renders: int,
 ) -> Page:
     notes = []
@@ -238,7 +272,7 @@ def _page(
             for label, i in findings
         ),
         trends=found,
-        failures=tuple(f"{name}: {reason}" for name, reason in failures.items()),
+        failures=tuple(failures),
     )
 
 

@@ -5,6 +5,7 @@ round are an array, and nothing is an object for each user and image.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -49,6 +50,28 @@ class Proposed:
     """The proposer's seed of each attempt; none for the base prompt."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Proposals that were dropped, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What was refused, counted by reason."""
+
+    proposals: Counter[str] = field(default_factory=Counter)
+    """Of the proposer's answers."""
+    images: Counter[str] = field(default_factory=Counter)
+    """Of the candidates that could not be rendered or scored."""
+
+    @classmethod
+    def of(cls, proposed: Sequence[Proposed]) -> "Refusals":
+        """Of one round."""
+        counts = cls()
+        for each in proposed:
+            counts.proposals.update(each.refused)
+            counts.images.update(c.error for c in each.candidates if c.error is not None)
+        return counts
+
+    def __add__(self, other: "Refusals") -> "Refusals":
+        return Refusals(self.proposals + other.proposals, self.images + other.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
-"""The settings of each kind of renderer: the darkroom, diffusers pipelines, and image services."""
+"""The settings of each kind of renderer: the darkroom, diffusers pipelines, image services, and ComfyUI."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -67,12 +68,18 @@ _ADDRESSES = {
 
 
 class ImageApiSettings(Placement):
-    """An image service. Its images are not reproducible, and its actors need no GPU."""
+    """An image service. Its images are reproducible only where it takes a seed; its actors need no GPU."""
 
-    where: ClassVar[frozenset[str]] = frozenset({"api_key_env", "requests_per_minute"})
+    # What a mapping file says is in the renderer's identity.
+    where: ClassVar[frozenset[str]] = frozenset({"api_key_env", "requests_per_minute", "mapping"})
 
     kind: Literal["image-api"] = "image-api"
-    service: Literal["openai", "gemini"] = Field(default="openai", description="whose way of asking it understands")
+    service: Literal["openai", "vllm-omni", "sglang", "gemini", "mapped"] = Field(
+        default="openai", description="whose way of asking it understands; mapped: as renderer.mapping says"
+    )
+    mapping: str | None = Field(
+        default=None, description="a file that says how the service is asked, for service mapped"
+    )
     model: str = Field(min_length=1, description="as the service calls it, such as gemini-2.5-flash-image")
     base_url: str | None = Field(default=None, description="up to the version; none: the service's own")
     api_key_env: str | None = Field(
@@ -81,6 +88,9 @@ class ImageApiSettings(Placement):
     requests_per_minute: float | None = Field(default=None, gt=0, description="of all actors together")
     width: int = Field(default=1024, ge=32, le=4096)
     height: int = Field(default=1024, ge=32, le=4096)
+    num_inference_steps: int | None = Field(default=None, ge=1, description="denoising steps; none: the service's own")
+    guidance_scale: float | None = Field(default=None, ge=0, description="none: the service's own")
+    negative_prompt: str | None = Field(default=None, description="what not to draw; none: nothing is said")
     extra: dict[str, Any] = Field(default={}, description="more fields of a request's body")
     seconds_per_call: float = Field(default=10, gt=0, description="an estimate, for the plan of --dry-run")
 
@@ -88,10 +98,53 @@ class ImageApiSettings(Placement):
     def address(self) -> str:
         return self.base_url or _ADDRESSES[self.service]
 
+    @model_validator(mode="after")
+    def _says_where_and_how(self) -> Self:
+        if (self.service == "mapped") != (self.mapping is not None):
+            raise ValueError(
+                f"mapping: service 'mapped' needs a mapping file, no other has one; service is {self.service!r}"
+            )
+        if self.base_url is None and self.service not in _ADDRESSES:
+            raise ValueError(f"base_url: is missing; service {self.service!r} has no address of its own")
+        return self
+
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, url: str | None) -> str | None:
         return None if url is None else secretless(url, variable="renderer.api_key_env")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str | None) -> str | None:
+        return variable_name(name)
+
+
+class ComfyUISettings(Placement):
+    """A ComfyUI server with a workflow of one's own."""
+
+    # What the workflow says is in the renderer's identity.
+    where: ClassVar[frozenset[str]] = frozenset({"base_url", "api_key_env", "workflow"})
+
+    kind: Literal["comfyui"] = "comfyui"
+    workflow: str = Field(
+        min_length=1, description="a workflow in ComfyUI's API format, whose nodes are titled prompt, seed and size"
+    )
+    base_url: str = Field(default="http://127.0.0.1:8188", description="of the ComfyUI server")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the key, where the server wants one"
+    )
+    width: int = Field(default=1024, ge=32, le=4096, multiple_of=8)
+    height: int = Field(default=1024, ge=32, le=4096, multiple_of=8)
+    seconds_per_call: float = Field(default=10, gt=0, description="an estimate, for the plan of --dry-run")
+
+    @property
+    def model(self) -> str:
+        return f"the ComfyUI workflow {Path(self.workflow).name}"
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        return secretless(url, variable="renderer.api_key_env")
 
     @field_validator("api_key_env")
     @classmethod
@@ -112,7 +165,7 @@ def _darkroom_unless_said(value: Any) -> Any:
 
 
 RendererSettings = Annotated[
-    DarkroomSettings | DiffusersSettings | ImageApiSettings,
+    DarkroomSettings | DiffusersSettings | ImageApiSettings | ComfyUISettings,
     Field(discriminator="kind"),
     BeforeValidator(_darkroom_unless_said),
 ]

@@ -2,10 +2,13 @@
 
 One image shown is a like where it was chosen, and a dislike where it was not. Two are a pair, and a tie where nothing
 was chosen. Of more, the chosen one is the best; where nothing was chosen there has to be a worst one. In CSV the images
-shown are joined by spaces; Parquet and JSON lines have lists. All faults of a table are told together.
+shown are joined by spaces, or a list such as ["a", "b"]; Parquet and JSON lines have lists. All faults of a table are
+told together.
 """
 
-from collections.abc import Callable, Iterable
+import ast
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +105,15 @@ def _has_lists(file: Path) -> bool:
 def _names(cell: Any) -> tuple[str, ...]:
     if cell is None:
         return ()
-    return tuple(str(name) for name in (cell if isinstance(cell, list) else str(cell).split()))
+    return tuple(map(str, cell if isinstance(cell, list) else _listed(str(cell).strip())))
+
+
+def _listed(text: str) -> Sequence[object]:
+    """The names in a cell of a CSV: joined by spaces, or the list as JSON or Python write it."""
+    if text.startswith("[") and text.endswith("]"):
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(text)
+    return text.split()
 
 
 def _name(cell: Any) -> str | None:

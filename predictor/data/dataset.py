@@ -86,7 +86,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     chosen_file = find_table(folder, "choices", optional=True)
     found = find_table(folder, "ratings", optional=chosen_file is not None)
     ratings_file = folder / "ratings.csv" if found is None else found
-    ratings = _NO_RATINGS if found is None else read_table(found, required=["user_id", "image_id", "rating"])
+    ratings = _NO_RATINGS if found is None else read_table(found, required=_RATED, numbers=["rating"])
     user, image = _all_of(
         lambda: _index(ratings_file, ratings, "user_id", users),
         lambda: _index(ratings_file, ratings, "image_id", images),
@@ -194,6 +194,7 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
     return paths
 
 
+_RATED = ("user_id", "image_id", "rating")
 _NO_RATINGS = pa.schema({"user_id": pa.string(), "image_id": pa.string(), "rating": pa.float64()}).empty_table()
 
 
@@ -280,12 +281,13 @@ def _prefixed(table: pa.Table, column: str, name: str) -> pa.Table:
 
 
 def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables concatenated; a column of different types becomes text."""
+    """Tables concatenated; a column of numbers here and of something else there becomes text."""
     kinds: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for field in table.schema:
             kinds.setdefault(field.name, set()).add(field.type)
-    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1}
+    numeric = {pa.int64(), pa.float64(), pa.null()}
+    mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and not types <= numeric}
     return pa.concat_tables(
         [
             pa.table({n: table[n].cast(pa.string()) if n in mixed else table[n] for n in table.column_names})
@@ -314,7 +316,7 @@ def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[n
     try:
         values = np.array(ratings["rating"].to_pylist(), np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: column rating holds something that is no number: {error}") from error
+        raise ValueError(f"{file}: column rating holds {ratings['rating'].type}, no numbers; {error}") from error
     wrong = np.flatnonzero(~((values >= low) & (values <= high)))
     if len(wrong):
         first = int(wrong[0])

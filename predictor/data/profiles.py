@@ -49,8 +49,28 @@ def describe_image(row: Mapping[str, Any]) -> str | None:
     return f"An image, {', '.join(phrases)}." if phrases else None
 
 
+def as_text(value: Any) -> str:
+    """A value of a table in words: whole floats without decimals, the elements of a list with commas between them.
+
+    Example:
+
+        as_text(18.0) == "18"
+        as_text(["oil", "canvas"]) == "oil, canvas"
+    """
+    match value:
+        case float() if value.is_integer():
+            return str(int(value))
+        case list() | tuple():
+            return ", ".join(map(as_text, value))
+        case dict():
+            return ", ".join(f"{name} {as_text(inner)}" for name, inner in value.items() if inner is not None)
+        case _:
+            return str(value)
+
+
 def _phrases(row: Mapping[str, Any], templates: Mapping[str, str]) -> list[str]:
-    known = {name: value for name, value in row.items() if name not in IDENTIFIERS and value not in (None, "")}
+    told = {name: as_text(value) for name, value in row.items() if name not in IDENTIFIERS and value is not None}
+    known = {name: text for name, text in told.items() if text}
     return [
         templates[name].format(known[name]) if name in templates else f"{name.replace('_', ' ')}: {known[name]}"
         for name in sorted(known)

@@ -83,14 +83,32 @@ def test_the_pause_that_google_asks_for_in_its_answer_is_known() -> None:
         (429, {"message": "You exceeded your quota", "code": "insufficient_quota"}),
         (400, {"message": "Billing hard limit has been reached", "code": "billing_hard_limit_reached"}),
         (402, {"message": "Insufficient credits"}),
+        (400, {"message": "Your account has run out: not enough credits for this request"}),
+        (403, {"message": "Enable billing to use this model: billing is disabled for the account"}),
+        (403, {"message": "Monthly quota exceeded"}),
+        (200, {"message": "Insufficient credits", "code": 402}),
     ],
 )
-def test_a_quota_or_credit_that_is_used_up_is_no_refusal_and_not_tried_again_at_once(status: int, error: dict) -> None:
+def test_a_quota_or_credit_that_is_used_up_stops_whoever_asks_and_is_not_tried_again(status: int, error: dict) -> None:
     with serve(lambda _asked, _number: Scripted(status=status, body={"error": error})) as service:
         spent = failure(lambda: post(service.url))
         assert len(service.asked) == 1
-    assert type(spent) is ServiceError
+    assert type(spent) is DeniedError
     assert f"quota or credit is used up ({status} {error['message']}); top it up" in str(spent)
+
+
+def test_a_quota_that_is_renewed_at_a_time_that_the_service_says_is_waited_for() -> None:
+    error = {"message": "You exceeded your quota", "code": "insufficient_quota"}
+    spent = failed(Scripted(status=429, body={"error": error}, headers={"retry-after": "3600"}))
+    assert type(spent) is ServiceError
+    assert spent.retry_after_s == 3600
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_failure_that_a_gateway_wraps_into_a_success_is_tried_again_as_if_it_had_its_own_status(code: int) -> None:
+    busy = Scripted(body={"error": {"message": "upstream is busy", "code": code}})
+    with serve(lambda _asked, number: completion(LIST) if number else busy) as service:
+        assert post(service.url)["choices"][0]["message"]["content"] == LIST
 
 
 @pytest.mark.parametrize(
@@ -110,6 +128,8 @@ def test_a_quota_or_credit_that_is_used_up_is_no_refusal_and_not_tried_again_at_
         ),
         (403, {"message": "your input was flagged", "metadata": {"flagged_input": "a cat", "reasons": ["violence"]}}),
         (429, {"message": "no", "code": "content_policy_violation"}),
+        (403, {"message": "your prompt was rejected by our safety system"}),
+        (400, {"message": "cannot draw a credit card, the balance of colours is prohibited"}),
         (422, {"message": "prompt too long"}),
         (413, {"message": "too large"}),
     ],

@@ -155,7 +155,7 @@ def test_a_table_gives_files_from_its_own_folder_scaled_ratings_and_prompts(data
         ("image,rating\n001.png,3\n002.png,8\n", "row 3: rating must be a number from 1 to 7, got 8; give another"),
         ("image,rating\n001.png,3\n002.png,0\n", "row 3: rating must be a number from 1 to 7, got 0"),
         ("image,rating\n001.png,good\n002.png,3\n", "row 2: rating must be a number from 1 to 7, got 'good'"),
-        ("image,rating\n001.png,nan\n002.png,3.5\n", "row 2: rating must be a number from 1 to 7, got nan"),
+        ("image,rating\n001.png,nan\n002.png,3.5\n", "row 2: rating must be a number from 1 to 7, got None"),
         ("image,rating\n001.png,\n002.png,3\n", "row 2: rating must be a number from 1 to 7, got None"),
         ("image,rating\n001.png,true\n002.png,false\n", "row 2: rating must be a number from 1 to 7, got True"),
         ("image,rating\n001.png,3\nnowhere.png,3\n", r"row 3: no such image 'nowhere.png' \(paths are from /"),

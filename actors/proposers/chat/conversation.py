@@ -52,6 +52,8 @@ def read(answers: Sequence[Answer], mode: Mode) -> Proposals:
     parse = parse_reply if mode == "numbered" else parse_sample
     readings = [parse(answer.text, finished=answer.finished) for answer in answers]
     refused: Counter[str] = Counter()
-    for reading in readings:
+    for answer, reading in zip(answers, readings, strict=True):
         refused.update(reading.refused)
+        if not answer.text.strip():
+            refused["empty answer"] += 1
     return Proposals(prompts=tuple(prompt for reading in readings for prompt in reading.prompts), refused=dict(refused))

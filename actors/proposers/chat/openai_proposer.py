@@ -5,6 +5,7 @@ Invariant: the service is sent the instruction, the best prompt and its score, a
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from actors.messages import ProposalRequest, Proposals, RefusedError
@@ -14,6 +15,10 @@ from actors.service_client import ServiceClient, ServiceError
 
 _SEEDS = 2**31
 """Services differ in the largest seed that they accept; all accept 31 bits."""
+
+
+class ModelRefusedError(RefusedError):
+    """The service works, and the model declines to answer."""
 
 
 class OpenAIProposer:
@@ -78,7 +83,8 @@ class OpenAIProposer:
         """
         self._template = load_instruction(self._instruction)
         self._client = ServiceClient(self._base_url, **self._service)
-        await self._answer("Answer with one word: are you there?", seed=0)
+        with suppress(ModelRefusedError):  # what it says of prompts is seen when it is asked about them
+            await self._answer("Answer with one word: are you there?", seed=0)
 
     async def propose(self, request: ProposalRequest) -> Proposals:
         """The proposals.
@@ -110,6 +116,8 @@ class OpenAIProposer:
     def _read(self, reply: Any) -> Answer:
         try:
             choice = reply["choices"][0]
+            if error := choice.get("error"):
+                raise ServiceError(f"{self._base_url}: the answer broke off: {_one_line(error)}; ask again")
             message, reason = choice["message"], choice.get("finish_reason")
             content, refusal = _said(message.get("content")), message.get("refusal") or _refusal(message.get("content"))
             thought = message.get("reasoning_content") or message.get("reasoning")
@@ -119,11 +127,16 @@ class OpenAIProposer:
                 "base_url must be that of an OpenAI-compatible service"
             ) from error
         if reason == "content_filter" or (refusal and not content):
-            said = " ".join(str(refusal or reason).split())[:300]
-            raise RefusedError(f"{self._base_url}: the model refuses to answer ({said}); change the prompt")
+            said = _one_line(refusal or reason)
+            raise ModelRefusedError(f"{self._base_url}: the model refuses to answer ({said}); change the prompt")
         if not content and isinstance(thought, str):
             content = f"<think>{thought}</think>"  # so that it is counted
         return Answer(text=content, finished=reason != "length")
+
+
+def _one_line(said: Any) -> str:
+    text = said.get("message", said) if isinstance(said, Mapping) else said
+    return " ".join(str(text).split())[:300]
 
 
 def _said(content: Any) -> str:

@@ -1,22 +1,19 @@
-"""A renderer behind a web API. Services render as they like: another call gives another image, whatever the seed.
+"""A renderer behind a web API. A service that takes no seed gives another image for the same prompt at every call.
 
-Invariant: a call ends within its time: with an image, or with an error that says whether to ask again. Half an image
-depends on the moment; what is no image at all depends on the prompt.
+Invariant: a call ends within its time: with an image, or with an error that says whether to ask again.
 """
 
 import asyncio
-import io
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from actors.messages import Preview, Rendering, RenderRequest
-from actors.renderers.services.image_services import SERVICES, ImageService
-from actors.service_client import RateLimit, ServiceClient, ServiceError, UnusableAnswerError
-from predictor.data.image_files import as_shown
+from actors.renderers.services.image_services import SERVICES, SETTINGS, Drawing, ImageService, Pending
+from actors.renderers.services.mapped_service import mapped
+from actors.renderers.services.service_images import fitted
+from actors.service_client import RateLimit, ServiceClient
 
 
 class ImageApi:
@@ -28,7 +25,7 @@ class ImageApi:
     Parameters
     ----------
     service : str
-        "openai" (and all that speak its way) or "gemini".
+        Of `image_services.SERVICES`, or "mapped".
     base_url : str
         Up to the version, such as https://api.openai.com/v1.
     model : str
@@ -43,8 +40,17 @@ class ImageApi:
         No attempt begins, and none goes on, after so long.
     retries : int
         Attempts after the first, with short pauses.
+    num_inference_steps, guidance_scale, negative_prompt
+        None: the service's own.
+    mapping : mapping or None
+        The content of a mapping file, for the service "mapped".
     extra : mapping
         More fields for the request's body, such as {"quality": "high"}.
+
+    Raises
+    ------
+    ValueError
+        Something is set that the service does not take.
     """
 
     def __init__(
@@ -58,10 +64,27 @@ class ImageApi:
         requests_per_minute: float | None = None,
         give_up_s: float = 120,
         retries: int = 2,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: str | None = None,
+        mapping: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self._service = SERVICES[service]
+        self._service: ImageService = mapped(mapping) if service == "mapped" else SERVICES[service]
         self._name = service
+        self._mapping = mapping
+        self._settings: dict[str, Any] = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "negative_prompt": negative_prompt,
+        }
+        assert self._settings.keys() == SETTINGS
+        for name, value in self._settings.items():
+            if value is not None and name not in self._service.takes:
+                raise ValueError(
+                    f"renderer.{name}: service {service!r} takes none; leave it out, or give it by renderer.extra "
+                    "under the name that the service has for it"
+                )
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._api_key_env = api_key_env
@@ -78,14 +101,21 @@ class ImageApi:
     def identity(self) -> Mapping[str, Any]:
         return {
             "renderer": "image-api",
-            "deterministic": False,
+            "deterministic": self.seeded,
             "service": self._name,
+            "mapping": self._mapping,
             "base_url": self._base_url,
             "model": self._model,
             "width": self._size[0],
             "height": self._size[1],
+            **self._settings,
             "extra": self._extra,
         }
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the service takes a seed, so that the same request gives the same image again."""
+        return "seed" in self._service.takes
 
     def preview_identity(self) -> None:
         """A service renders whole images only."""
@@ -120,7 +150,9 @@ class ImageApi:
         ServiceError
             No image came in time.
         """
-        body = self._service.body(self._model, request.prompt, *self._size) | self._extra
+        width, height = self._size
+        drawing = Drawing(prompt=request.prompt, seed=request.seed, width=width, height=height, **self._settings)
+        body = self._service.body(self._model, drawing) | self._extra
         path, client = self._service.path(self._model), self._client()
         deadline = time.monotonic() + self._give_up_s
         return asyncio.run(_render(client, self._service, path, body, size=self._size, deadline=deadline))
@@ -130,6 +162,8 @@ class ImageApi:
             self._base_url,
             self._api_key_env,
             key_headers=self._service.headers,
+            headers=self._service.fixed_headers,
+            wraps_errors=self._service.wraps_errors,
             timeout_s=self._give_up_s,
             timeout_remedy="raise renderer.timeout_s",
             retries=self._retries,
@@ -151,34 +185,15 @@ async def _render(
     size: tuple[int, int],
     deadline: float,
 ) -> Rendering:
-    def read(answer: Any) -> Rendering | str:
-        found = service.image(answer)
-        return found if isinstance(found, str) else _fitted(found, size=size)
+    def read(answer: Any) -> Rendering | Pending | str:
+        found = answer if isinstance(answer, bytes) else service.image(answer)
+        return fitted(found, size=size) if isinstance(found, bytes) else found
 
     async with client:
         found = await client.post(path, body, read, deadline=deadline)
+        while isinstance(found, Pending):
+            await asyncio.sleep(found.every_s)
+            found = await client.get(found.url, read, deadline=deadline)
         if isinstance(found, Rendering):
             return found
-        return await client.download(found, partial(_fitted, size=size), deadline=deadline)
-
-
-def _fitted(encoded: bytes, *, size: tuple[int, int]) -> Rendering:
-    """The service's image as PNG of the size that is wanted."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            fitted = ImageOps.fit(as_shown(image), size, Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError) as error:  # so Pillow says that a file is cut off
-        if isinstance(error, UnidentifiedImageError) and not _begins_as_image(encoded):
-            raise UnusableAnswerError("the service answered with what is no image") from error
-        raise ServiceError("the service's image is cut off; ask again") from error
-    png = io.BytesIO()
-    fitted.save(png, "PNG", compress_level=1)
-    return Rendering(png=png.getvalue())
-
-
-def _begins_as_image(encoded: bytes) -> bool:
-    """Whether these are the first bytes of an image, perhaps too few for Pillow to know it by."""
-    return any(encoded.startswith(sign) or (encoded and sign.startswith(encoded)) for sign in _SIGNATURES)
-
-
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8")
+        return await client.download(found, partial(fitted, size=size), deadline=deadline)

@@ -12,8 +12,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from predictor.data.delimited import DELIMITED, dialect_of
-from predictor.data.tables import sql_name, sql_text
+from predictor.data.delimited import DELIMITED, dialect_of, text_table
+from predictor.data.tables import sql_name
 from predictor.error_messages import first_line
 from studies.elo.layouts.label_studio import is_export, rows_of
 
@@ -39,8 +39,7 @@ def raw_table(path: Path) -> pa.Table:
     try:
         return _by_duckdb(path, suffix)
     except duckdb.Error as error:
-        hint = "; a field that holds the delimiter has to be quoted" if suffix in DELIMITED else ""
-        raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}{hint}") from error
+        raise ValueError(f"{path}: cannot be read as a table: {first_line(error)}") from error
 
 
 def place_in(path: Path, row: int) -> str:
@@ -66,10 +65,7 @@ def _by_duckdb(path: Path, suffix: str) -> pa.Table:
     literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
     with duckdb.connect() as connection:
         if suffix in DELIMITED:
-            dialect = dialect_of(path)
-            types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in dialect.names)
-            reader = f"read_csv($path, auto_detect = false, columns = {{{types}}}, escape = '\"', {dialect.options})"
-            return connection.sql(f"FROM {reader}", params=literal).to_arrow_table()
+            return text_table(connection, path, dialect_of(path))
         if suffix == ".parquet":
             return connection.sql("FROM read_parquet($path)", params=literal).to_arrow_table()
         shape = "auto" if suffix == ".json" else "newline_delimited"

@@ -37,13 +37,27 @@ def test_only_a_line_break_ends_a_prompt(tmp_path: Path) -> None:
     assert [prompt.text for prompt in read_prompts(path)] == ["a cat on a mat, at dusk here", "a dog"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_a_text_file_that_is_not_utf_8_is_refused_with_the_byte(tmp_path: Path, encoding: str) -> None:
+def test_a_text_file_of_a_windows_editor_in_utf_16_is_read(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
-    path.write_bytes("a fox\nein Füchslein".encode(encoding))
+    path.write_bytes("a fox\r\nein Füchslein\r\n".encode("utf-16"))
 
-    with pytest.raises(ValueError, match=r"prompts\.txt: not UTF-8 \(byte \d+\); save it as UTF-8"):
+    assert [prompt.text for prompt in read_prompts(path)] == ["a fox", "ein Füchslein"]
+
+
+def test_a_text_file_that_is_not_utf_8_is_refused_with_line_and_byte(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("a fox\nein Füchslein".encode("latin-1"))
+
+    with pytest.raises(ValueError, match=r"prompts\.txt: not UTF-8 in line 2 \(byte 11: fc\); save it as UTF-8"):
         read_prompts(path)
+
+
+def test_metadata_in_lists_and_floats_are_words(tmp_path: Path) -> None:
+    path = file(
+        tmp_path / "prompts.jsonl", '{"prompt": "a cat", "tags": ["oil", "canvas"], "year": 1890.0, "none": []}\n'
+    )
+
+    assert read_prompts(path)[0].metadata == {"tags": "oil, canvas", "year": "1890"}
 
 
 @pytest.mark.parametrize(

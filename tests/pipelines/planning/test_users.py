@@ -35,7 +35,7 @@ def test_a_file_that_is_missing_or_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "users.txt"
     path.write_bytes("zoë".encode("latin-1"))
 
-    with pytest.raises(ValueError, match=r"users\.txt: not UTF-8 \(byte 2\)"):
+    with pytest.raises(ValueError, match=r"users\.txt: not UTF-8 in line 1 \(byte 2: eb\)"):
         resolve_users([f"@{path}"], USERS)
     for gone in (tmp_path / "gone", tmp_path):
         with pytest.raises(ValueError, match="no such file"):

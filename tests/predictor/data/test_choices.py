@@ -54,6 +54,11 @@ def test_parquet_has_lists_in_which_names_may_have_spaces(tmp_path: Path) -> Non
     assert (row.user, row.shown, row.chosen, row.worst) == ("ann", ("a b.png", "c.png"), "a b.png", None)
 
 
+def test_in_csv_a_list_may_be_written_as_json_or_python_write_it(written: Callable[[str], Path]) -> None:
+    file = written("""user_id,shown,chosen\nann,"[""a b.png"", ""c.png""]",c.png\nbob,"['a b.png', 'c.png']",\n""")
+    assert [row.shown for row in read_choices(file)] == [("a b.png", "c.png")] * 2
+
+
 def test_all_faults_are_told_together(written: Callable[[str], Path]) -> None:
     file = written("shown,chosen,worst\na b,c,\na a b,a,\na b c,,\na b,a,a\n,,\na,,a\n")
     with pytest.raises(ValueError, match=r"choices.csv: row 2: ") as error:

@@ -70,7 +70,7 @@ def test_without_a_column_splits_are_made_of_the_ids_and_the_seed(rated: Path, d
             r"row 4: rating must be from 1 to 5, got 6.0 \(1 such rows\); mend it or",
         ),
         ("ratings.csv", "u2,02,5", "u2,02,", "row 4: rating must be from 1 to 5, got nan"),
-        ("ratings.csv", "u2,02,5", "u2,02,good", "column rating holds something that is no number: .*'good'"),
+        ("ratings.csv", "u2,02,5", "u2,02,good", "row 4: column rating: 'good' is no number"),
         ("ratings.csv", "u2,02,5", "u9,02,5", "row 4: unknown user_id 'u9'; add it to its table or drop the rating"),
         ("ratings.csv", "u2,02,5", "u2,99,5", "row 4: unknown image_id '99'; add it to its table or drop the rating"),
         ("ratings.csv", "007,01,1", "7,01,1", "row 2: unknown user_id '7'"),

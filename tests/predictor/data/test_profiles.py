@@ -15,6 +15,8 @@ rows = st.dictionaries(st.text(min_size=1), cells)
         ({"gender": "male", "age": 20}, "A person, 20 years old, male."),  # whatever the order of the columns
         ({"age": None, "gender": "", "nationality": "German"}, "A person, nationality German."),
         ({"age": 0}, "A person, 0 years old."),
+        ({"age": 18.0}, "A person, 18 years old."),
+        ({"age": 18.5, "tags": ["a", "b"], "more": []}, "A person, 18.5 years old, tags: a, b."),
         ({"camera_owned": True}, "A person, camera owned: True."),
         ({"income {in} $": 3, "age_binned": "18-24"}, "A person, aged 18-24, income {in} $: 3."),
         ({"user_id": "u1", "age": None}, None),

@@ -171,3 +171,92 @@ def test_ids_in_json_lines_stay_as_they_are_written(tmp_path: Path) -> None:
     assert table["user_id"].to_pylist() == ids
     assert table["rating"].to_pylist() == [3, 3, 3]
     assert table["tags"].to_pylist() == [["a", "b"]] * 3
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_ages_that_a_file_holds_as_floats_are_whole_numbers(ending: str, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"user_id": "u1", "age": 18.0}, {"user_id": "u2", "age": 25.0}]
+    people = read_table(write(tmp_path / f"users.{ending}", rows))
+
+    assert people["age"].to_pylist() == [18, 25]
+    assert people["age"].type == pa.int64()
+    assert select(people, "age = 18")["user_id"].to_pylist() == ["u1"]
+
+
+def test_ids_that_parquet_holds_as_floats_because_one_was_missing_lose_their_decimals(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.parquet"
+    pq.write_table(pa.table({"user_id": ["a", "b", "c"], "image_id": [7.0, None, 8.5]}), path)
+
+    assert read_table(path)["image_id"].to_pylist() == ["7", None, "8.5"]
+
+
+@pytest.mark.parametrize("missing", ["NA", "n/a", "", "NULL", "-", "nan"])
+def test_a_word_for_a_missing_value_makes_no_text_of_a_column_of_numbers(missing: str, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text(f"user_id,age\nu1,31\nu2,{missing}\nu3,44\n", "utf-8")
+
+    assert read_table(path)["age"].to_pylist() == [31, None, 44]
+
+
+@pytest.mark.parametrize(
+    ("ending", "row", "how"), [("csv", 30_002, "; read as UTF-8 with ',' between fields"), ("jsonl", 30_001, "")]
+)
+def test_one_bad_value_in_the_last_row_is_blamed_on_itself(ending: str, row: int, how: str, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"user_id": f"u{n}", "rating": n % 5} for n in range(30_000)]
+    path = write(tmp_path / f"ratings.{ending}", [*rows, {"user_id": "last", "rating": "five"}])
+
+    with pytest.raises(ValueError, match=rf"ratings.{ending}, row {row}: column rating: 'five' is no number{how}$"):
+        read_table(path, numbers=["rating"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"user_id,age\nu1,18\nu2,20,21\n",
+            "row 3 ('u2,20,21', read as UTF-8 with ',' between fields) has 3 fields",
+        ),
+        (
+            b"user_id;age\nu1;18\nu2\n",
+            "row 3 ('u2', read as UTF-8 with ';' between fields) has 1 fields",
+        ),
+        (b'user_id,age\nu1,"18\nu2,20\n', "row 2 ('u1,\"18', read as UTF-8 with ',' between fields) opens a quote"),
+        (b"user_id,name\n" + b"u1,a\n" * 30_000 + b"u2,caf\xe9\n", "not UTF-8 in line 30002 (byte 150019: e9)"),
+        ("user_id\tage\nu1\t1\t2\n".encode("utf-16"), "row 2 ('u1\\t1\\t2', read as UTF-16 with tabs between fields)"),
+    ],
+    ids=["too many", "too few", "an open quote", "Latin-1 late", "UTF-16"],
+)
+def test_a_row_that_does_not_fit_is_named_with_how_it_was_read(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match="cannot be read as a table") as error:
+        read_table(path)
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_lines_that_end_in_three_different_ways_are_lines_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_bytes(b'user_id,note\r\nu1,"a\r\nb"\nu2,c\ru3,d\r\n')
+
+    assert read_table(path).to_pylist() == [
+        {"user_id": "u1", "note": "a\nb"},
+        {"user_id": "u2", "note": "c"},
+        {"user_id": "u3", "note": "d"},
+    ]
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.jsonl"
+    path.write_text('{"user_id": "u1"}\n\n{"user_id": \n', "utf-8")
+
+    with pytest.raises(ValueError, match=r"cannot be read as a table: line 3 \('\{\"user_id\": '\) is no JSON"):
+        read_table(path)
+
+
+def test_a_predicate_on_a_column_that_one_value_makes_text_is_told_the_value() -> None:
+    people = pa.table({"user_id": list("abcde"), "age": ["18", "19", "20", "21", "old"]})
+
+    with pytest.raises(ValueError, match=r"age is text because of 'old'$"):
+        select(people, "age > 18 and age < 21")

@@ -78,7 +78,7 @@ def test_a_list_that_was_cut_off_loses_its_last_prompt_and_no_content_holds_none
     with serve(lambda _asked, _number: completion("1. a cat, fog\n2. a cat in", "length")) as service:
         assert propose(service.url, request()) == [Proposals(prompts=("a cat, fog",), refused={"unfinished": 1})]
     with serve(lambda _asked, _number: completion(None)) as service:
-        assert propose(service.url, request()) == [Proposals(prompts=())]
+        assert propose(service.url, request()) == [Proposals(prompts=(), refused={"empty answer": 1})]
 
 
 def test_more_fields_are_sent_and_null_takes_one_out() -> None:

@@ -7,14 +7,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from actors.messages import DeniedError, DisturbedError, RefusedError, Rendering, RenderRequest
 from actors.renderers.services.image_api import ImageApi
+from actors.renderers.services.mapped_service import read_mapping
 from actors.service_client import ServiceClient
 
 KEY = "sk-secret-0815"
@@ -34,6 +38,12 @@ class Service(ThreadingHTTPServer):
         self.script: list[tuple[int, dict[str, str], Any]] = []
         self.asked: list[tuple[str, dict[str, str], Any]] = []
         self.times: list[float] = []
+        self.polled: list[bool] = []
+        """Of each question how far a prediction is, whether it had the key."""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {"get": f"{self.url}/predictions/1"}
 
     @property
     def url(self) -> str:
@@ -51,10 +61,18 @@ class Handler(BaseHTTPRequestHandler):
         status, headers, answer = script.pop(0) if len(script) > 1 else script[0]
         if answer == "hang":
             time.sleep(3)
-        self._answer(status, headers, json.dumps(answer).encode())
+        if answer == "drip":
+            self._drip()
+        else:
+            self._answer(status, headers, json.dumps(answer).encode())
 
     def do_GET(self) -> None:
-        if self.path == "/image.png":
+        if self.path.startswith("/predictions/"):
+            self.server.polled.append(KEY in str(self.headers))
+            state = "succeeded" if len(self.server.polled) > 1 else "processing"
+            output = [f"{self.server.url}/image.png"] if state == "succeeded" else None
+            self._answer(200, {}, json.dumps({"status": state, "output": output, "urls": self.server.urls}).encode())
+        elif self.path == "/image.png":
             self._answer(200, {}, picture(kind="PNG"))
         elif KEY in str(self.headers):
             self._answer(200, {}, b"{}")
@@ -67,6 +85,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(50):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Silent."""
@@ -177,6 +204,7 @@ def test_an_answer_that_holds_no_image_is_a_refusal_the_second_time(service: Ser
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
+        ((200, {}, "drip"), r"no answer within [01](\.\d)? s; raise renderer.timeout_s"),
         ((200, {}, "hang"), r"no answer within [01](\.\d)? s; raise renderer.timeout_s"),
         ((500, {"Retry-After": "0.1"}, {"error": {"message": "out of order"}}), "500 out of order"),
         ((200, {}, openai_answer(picture()[:400])), "cut off"),
@@ -185,7 +213,6 @@ def test_an_answer_that_holds_no_image_is_a_refusal_the_second_time(service: Ser
         ((200, {}, openai_answer(picture()[:5])), "cut off"),
         ((200, {}, openai_answer(picture(kind="PNG")[:12])), "cut off"),
         ((404, {}, {"error": "no such model"}), "404 no such model"),
-        ((402, {}, {"error": "no credit"}), "used up"),
     ],
 )
 def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
@@ -202,6 +229,12 @@ def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
 def test_a_key_that_is_not_accepted_any_more_is_told_apart_and_not_shown(service: Service) -> None:
     service.script = [(401, {}, {"error": {"message": f"Incorrect API key {KEY}"}})]
     with pytest.raises(DeniedError, match=r"401 Incorrect API key \*\*\*"):
+        draw(make(service))
+
+
+def test_credit_that_is_used_up_stops_whoever_asks(service: Service) -> None:
+    service.script = [(402, {}, {"error": "no credit"})]
+    with pytest.raises(DeniedError, match=r"used up \(402 no credit\); top it up"):
         draw(make(service))
 
 
@@ -245,6 +278,136 @@ def test_a_service_that_hangs_up_or_says_nothing_at_the_start_is_a_disturbance(a
 
     with pytest.raises(DisturbedError, match="models/painter-1: cannot be reached: "):
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["vllm-omni", "sglang"])
+def test_what_diffusion_services_take_is_sent_and_decides_the_key(service: Service, kind: str) -> None:
+    service.script = [(200, {}, openai_answer(picture()))]
+    settings = {"num_inference_steps": 30, "guidance_scale": 3.5, "negative_prompt": "text"}
+    api = make(service, kind, **settings)
+    draw(api)
+    _, _, body = service.asked[0]
+    assert {name: body[name] for name in settings} == settings
+    assert (body["seed"], body["size"]) == (7, "64x64")
+    assert api.identity()["deterministic"] is True
+    assert api.identity() != make(service, kind, **settings | {"guidance_scale": 4.0}).identity()
+    assert "num_inference_steps" not in (draw(make(service, kind)), service.asked[1])[1][2]
+
+
+def test_a_setting_that_a_service_does_not_take_is_refused_and_never_dropped(service: Service) -> None:
+    with pytest.raises(ValueError, match=r"^renderer.guidance_scale: service 'openai' takes none; leave it out"):
+        make(service, guidance_scale=4.0)
+
+
+def test_a_seed_is_sent_in_as_many_bits_as_services_accept(service: Service) -> None:
+    service.script = [(200, {}, openai_answer(picture()))]
+    make(service, "vllm-omni").render(RenderRequest(prompt="a cat", seed=2**40 + 5))
+    assert service.asked[0][2]["seed"] == 5
+
+
+@pytest.mark.parametrize("size", [(64, 64), (128, 128), (96, 64)])
+def test_an_image_of_another_size_is_cropped_and_scaled_with_a_warning(service: Service, size: tuple[int, int]) -> None:
+    service.script = [(200, {}, openai_answer(picture(size)))]
+    rendering = draw(make(service))
+    assert size_of(rendering) == (64, 64)
+    how = {(128, 128): "its images are scaled", (96, 64): "its images are cropped at the middle and scaled"}
+    assert rendering.warning is None if size == (64, 64) else how[size] in str(rendering.warning)
+
+
+BASE64 = base64.b64encode(picture()).decode()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"url": f"data:image/jpeg;base64,{BASE64}"},
+        {"b64_json": f"data:image/jpeg;base64,{BASE64}"},
+        {"b64_json": "\n".join(BASE64[at : at + 76] for at in range(0, len(BASE64), 76))},
+        {"b64_json": BASE64.rstrip("=").translate(str.maketrans("+/", "-_"))},
+        {"b64_json": None, "url": "{url}/image.png"},
+    ],
+    ids=["data URL", "data URL as base64", "wrapped", "for URLs, unpadded", "url only"],
+)
+def test_an_image_is_understood_however_it_is_written(service: Service, item: dict[str, Any]) -> None:
+    text = json.dumps({"data": [item]}).replace("{url}", service.url)
+    service.script = [(200, {}, json.loads(text))]
+    assert size_of(draw(make(service))) == (64, 64)
+
+
+FAL = {
+    "path": "fal-ai/flux/dev",
+    "key_header": {"name": "Authorization", "value": "Key {key}"},
+    "body": {
+        "prompt": "{prompt}",
+        "seed": "{seed}",
+        "image_size": {"width": "{width}", "height": "{height}"},
+        "num_inference_steps": "{num_inference_steps}",
+        "guidance_scale": "{guidance_scale}",
+    },
+    "image": "images.0.url",
+    "refused": "has_nsfw_concepts.0",
+}
+REPLICATE = {
+    "path": "models/{model}/predictions",
+    "headers": {"Prefer": "wait"},
+    "body": {"input": {"prompt": "{prompt}", "seed": "{seed}", "aspect_ratio": "{width}:{height}"}},
+    "image": "output",
+    "poll": {"url": "urls.get", "state": "status", "every_s": 0.05},
+}
+
+
+def test_a_service_by_a_mapping_file(service: Service) -> None:
+    service.script = [(200, {}, {"images": [{"url": f"{service.url}/image.png"}], "has_nsfw_concepts": [False]})]
+    api = make(service, "mapped", mapping=FAL, num_inference_steps=30)
+    assert size_of(draw(api)) == (64, 64)
+    path, headers, body = service.asked[0]
+    assert (path, headers["authorization"]) == ("/fal-ai/flux/dev", f"Key {KEY}")
+    size = {"width": 64, "height": 64}
+    assert body == {"prompt": "a cat", "seed": 7, "image_size": size, "num_inference_steps": 30}
+    assert api.identity()["mapping"] == FAL
+    service.script = [(200, {}, {"images": [{"url": "x"}], "has_nsfw_concepts": [True]})]
+    with pytest.raises(RefusedError, match="refused the image"):
+        draw(api)
+    with pytest.raises(ValueError, match=r"renderer.negative_prompt: service 'mapped' takes none"):
+        make(service, "mapped", mapping=FAL, negative_prompt="text")
+
+
+def test_a_mapped_service_that_answers_later_is_asked_again_with_the_key(service: Service) -> None:
+    service.script = [(201, {}, {"status": "starting", "output": None, "urls": service.urls})]
+    assert size_of(draw(make(service, "mapped", mapping=REPLICATE))) == (64, 64)
+    path, headers, body = service.asked[0]
+    assert (path, headers["prefer"], body["input"]["aspect_ratio"]) == (
+        "/models/painter-1/predictions",
+        "wait",
+        "64:64",
+    )
+    assert service.polled == [True, True]
+    service.script = [(201, {}, {"status": "failed", "error": "NSFW content"})]
+    with pytest.raises(RefusedError, match=r"the service failed \(NSFW content\)"):
+        draw(make(service, "mapped", mapping=REPLICATE))
+    service.script = [(201, {}, {"status": "starting", "urls": {"get": "http://elsewhere.example/1"}})]
+    with pytest.raises(DisturbedError, match=r"points to another service, http://elsewhere.example"):
+        draw(make(service, "mapped", mapping=REPLICATE))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"body": {"prompt": "{prompt}", "x": "{sed}"}},
+            r"body: unknown placeholder \{sed\}; there are guidance",
+        ),
+        ({"body": {"x": 1}}, r'body: lacks "\{prompt\}"; write it where the prompt belongs'),
+        ({"imag": "a"}, "imag: extra inputs are not permitted; see docs/models.md"),
+    ],
+)
+def test_a_mapping_file_that_cannot_be_used_says_what_to_change(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "fal.yaml"
+    file.write_text(yaml.safe_dump({**FAL, **change}), "utf-8")
+    with pytest.raises(ValueError, match=rf"^renderer.mapping .*fal.yaml: {said}"):
+        read_mapping(file)
 
 
 def test_the_identity_says_that_images_differ_and_holds_no_key(service: Service) -> None:
