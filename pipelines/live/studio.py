@@ -1,16 +1,16 @@
 """The studio: all that the people share – predictor, pools, catalogue – and everybody who is here.
 
-    open      the cluster is joined; the predictor loads in a thread meanwhile
-    warm_up   the pools come up; a catalogue is made where none is kept
+    warm_up   the cluster is joined, and the pools come up; a catalogue is made where none is kept
     person    whoever has a key, with the prompts that they have steered
     close     what is under way stops; all that was recorded stays
 
-Questions need the predictor and a catalogue that is kept; only steering needs the pools. So somebody who was here
-before is asked or shown something while the pools still come up.
+Questions need the predictor, which loads in a thread of its own, and a catalogue that is kept; only steering needs the
+pools. So people are asked questions while the pools still come up.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -33,6 +33,7 @@ from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.person import LivePerson
+from pipelines.live.people.seen_again import see_again
 from pipelines.live.personal_scorer import PersonalScorer
 from pipelines.live.prompt_run import Workshop
 from pipelines.planning.plan import Plan
@@ -61,13 +62,22 @@ class Studio:
         Of settings, predictor and renderer; whom and which prompts it is for does not matter here.
     suggestions
         Prompts to begin with.
+    join
+        Joins the cluster; called in a thread, so that pages are there before it is.
     """
 
-    def __init__(self, plan: Plan, people: PeopleFolder, suggestions: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        people: PeopleFolder,
+        suggestions: tuple[str, ...],
+        join: Callable[[], None] = lambda: None,
+    ) -> None:
         assert plan.checkpoint is not None
         self.plan = plan
         self.people = people
         self.suggestions = suggestions or self._subjects(plan)
+        self._join = join
         self.changes = Changes()
         self.pictures: Pictures | None = read_catalogue(self._catalogue_folder)
         self.problem = ""
@@ -153,16 +163,25 @@ class Studio:
 
     async def _participant(self, folder: PersonFolder) -> Participant:
         if folder.name not in self._participants:
-            person = await asyncio.to_thread(lambda: LivePerson(folder, self.predictor.taste))
+            person = await asyncio.to_thread(self._opened, folder)
             if folder.name not in self._participants:  # another request of theirs was first
                 assert self.pictures is not None
                 self._participants[folder.name] = Participant(person, self.predictor.taste, self.pictures)
                 self.tastes[folder.name] = person.taste
         return self._participants[folder.name]
 
+    def _opened(self, folder: PersonFolder) -> LivePerson:
+        if folder.predictor != self.fingerprint:
+            assert self.plan.checkpoint is not None
+            logger.info("%s: their pictures are seen again, by %s", folder.name, self.plan.checkpoint)
+            folder = see_again(folder, self.predictor, checkpoint=self.plan.checkpoint, fingerprint=self.fingerprint)
+        return LivePerson(folder, self.predictor.taste)
+
     async def _warm(self) -> None:
-        pools = RunPools(run_roles(self.plan.settings, self.plan.checkpoint), self.plan)
+        pools: RunPools | None = None
         try:
+            await asyncio.to_thread(self._join)
+            pools = RunPools(run_roles(self.plan.settings, self.plan.checkpoint), self.plan)
             await (await pools.start(self.plan.settings.nodes_timeout_s, lambda line: logger.info("%s", line)))
             if self.pictures is None:
                 await self._make_catalogue(pools)
@@ -179,7 +198,7 @@ class Studio:
             self.problem = str(error)
         finally:
             self._warm_or_never.set()
-            if self.pools is None:
+            if self.pools is None and pools is not None:
                 pools.stop()
             self.changes.tell()
             for participant in self._participants.values():
