@@ -92,12 +92,12 @@ class Studio:
         """Of those who are here, by name."""
         self._participants: dict[str, Participant] = {}
         self._loading: Future[PamelaPredictor] = ThreadPoolExecutor(1).submit(self._load)
-        self._warming: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
         """Whether questions can be asked."""
-        return self.pictures is not None and self._loading.done()
+        return self.pictures is not None and self._loading.done() and self._loading.exception() is None
 
     @property
     def predictor(self) -> "PamelaPredictor":
@@ -110,7 +110,7 @@ class Studio:
 
     def warm_up(self) -> None:
         """Bring the pools up, in the background."""
-        self._warming = asyncio.create_task(self._warm())
+        self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._tell_when_loaded())]
 
     async def warm(self, patience_s: float) -> Workshop | None:
         """What steering needs, once the pools are up; None where they are not after so long."""
@@ -150,9 +150,9 @@ class Studio:
         self.changes.end()
         for participant in self._participants.values():
             await participant.close()
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.pools is not None:
             self.pools.stop()
 
@@ -177,6 +177,18 @@ class Studio:
             folder = see_again(folder, self.predictor, checkpoint=self.plan.checkpoint, fingerprint=self.fingerprint)
         return LivePerson(folder, self.predictor.taste)
 
+    async def _tell_when_loaded(self) -> None:
+        try:
+            await asyncio.wrap_future(self._loading)
+        except (ValueError, OSError) as error:
+            logger.exception("the predictor does not load")
+            self.problem = str(error)
+        self._tell_everybody()
+
+    def _tell_everybody(self) -> None:
+        for changes in (self.changes, *(each.changes for each in self._participants.values())):
+            changes.tell()
+
     async def _warm(self) -> None:
         pools: RunPools | None = None
         try:
@@ -200,9 +212,7 @@ class Studio:
             self._warm_or_never.set()
             if self.pools is None and pools is not None:
                 pools.stop()
-            self.changes.tell()
-            for participant in self._participants.values():
-                participant.changes.tell()
+            self._tell_everybody()
 
     async def _make_catalogue(self, pools: RunPools) -> None:
         renderer = self.plan.renderer
@@ -221,6 +231,7 @@ class Studio:
             self._catalogue_folder, wanted, pools.render_path(), PersonalScorer(pools.scorers[PERSONAL], {}), progress
         )
         self.pictures = read_catalogue(self._catalogue_folder)
+        self._tell_everybody()
 
     @cached_property
     def _catalogue_folder(self) -> Path:
