@@ -38,14 +38,8 @@ class PamelaScorer:
     def see(self, request: ScoreRequest, rendering: Rendering) -> SeenImage:
         """What the predictor sees of one image, whoever looks at it."""
         images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
-        catalogue = self._predictor.catalogue(images)
-        (score,) = self._predictor.score_images(images, [self._predictor.population()], features=catalogue.features)[0]
-        return SeenImage(
-            id=catalogue.ids[0],
-            population=float(score),
-            generic=float(catalogue.features.generic[0]),
-            values=tuple(catalogue.features.values[0].tolist()),
-        )
+        (seen,) = seen_by(self._predictor, images)
+        return seen
 
     def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
         """Metadata of an image beside what is known, in the categories of the predictor's training data."""
@@ -70,3 +64,14 @@ class PamelaScorer:
         if len(users) == 1:
             return self._predictor.person(users[0])
         return self._predictor.group("group", users)
+
+
+def seen_by(predictor: "PamelaPredictor", images: "Images") -> list[SeenImage]:
+    """What a predictor sees of encoded images, one by one."""
+    catalogue = predictor.catalogue(images)
+    scores = predictor.score_images(images, [predictor.population()], features=catalogue.features)[0]
+    generic, values = catalogue.features.generic.tolist(), catalogue.features.values.tolist()
+    return [
+        SeenImage(id=name, population=float(score), generic=common, values=tuple(own))
+        for name, score, common, own in zip(catalogue.ids, scores, generic, values, strict=True)
+    ]

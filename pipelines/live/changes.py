@@ -26,7 +26,7 @@ class Changes:
     async def since(self, version: int, quiet_s: float) -> AsyncIterator[int | None]:
         """Each later version, until the end; None after so many seconds without one."""
         while not self._ended:
-            if self.version > version:
+            if self.version != version:  # or of a server that was started again
                 version = self.version
                 yield version
                 continue

@@ -96,7 +96,6 @@ def _live(
     folder = PeopleFolder(people)
     listening = listen(host, port)
     plan = _plan(console, preset, predictor, overrides, people)
-    studio = Studio(plan, folder, suggestions)
     token = new_token()
 
     def on_lost(reason: str) -> None:
@@ -104,9 +103,15 @@ def _live(
         sys.stderr.flush()
         os._exit(UNAVAILABLE)  # every answer is on the disk, and the main thread may be blocked in Ray
 
-    connect(address)
-    try:
+    def join() -> None:
+        if address is None:
+            connect(None)
         watch(on_lost)
+
+    if address is not None:  # a wrong one is refused before anything is promised to anybody
+        connect(address)
+    studio = Studio(plan, folder, suggestions, join)
+    try:
         link = f"http://{_shown(host)}:{listening.getsockname()[1]}/join/{token}"
         console.print(f"open {link}", markup=False, soft_wrap=True, highlight=False)
         _open_browser(link)

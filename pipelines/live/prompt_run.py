@@ -10,9 +10,10 @@ the person had, and the driver of a batch run decides when they end.
 
 import asyncio
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from actors.messages import RenderRequest
 from pipelines.execution.driver import Driver
 from pipelines.live.changes import Changes
 from pipelines.live.people.person import LivePerson
@@ -29,8 +30,9 @@ from pipelines.run import describe_run
 from pipelines.run_pools import RunPools
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
-from pipelines.search.trajectory import Trajectory, derive_seed
+from pipelines.search.trajectory import Trajectory, derive_seed, fresh_seeds
 from pipelines.settings.scorer import PERSONAL, POPULATION
+from studies.design.steered_images import Picture, PromptImages
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _LONGEST_NAME = 40
@@ -138,7 +140,39 @@ class PromptRun:
 
     def write_results(self) -> None:
         """Tables and gallery, as the records stand."""
+        self._folder.about["speculation"] = asdict(self.steered.speculation)
         write_results(self.plan, self._folder, (), {}, interrupted=False)
+
+    async def drawn_again(self, compared: PromptImages, count: int) -> list[PromptImages]:
+        """The pictures of a comparison so many times more, each time with a fresh seed.
+
+        Raises
+        ------
+        CallRefusedError, PoolBrokenError, RoleUnavailableError, OSError
+            As `RenderCache.image`.
+        """
+        histories = await asyncio.to_thread(
+            lambda: list(in_order(self._folder.journal, self.plan.cohorts, self.plan.protocol))
+        )
+        prompts = {image.key: image.prompt for history in histories for image in history.images}
+        renders = self._driver(_Listener()).renders
+
+        async def again(picture: Picture, seed: int) -> Picture:
+            request = RenderRequest(prompt=prompts[picture.key], seed=seed)
+            await renders.image(request)
+            key = renders.key(request)
+            return replace(picture, key=key, file=self._folder.images.path(key))
+
+        made = []
+        for seed in fresh_seeds(histories[0].cohort.image_seed, count):
+            initial, generic, steered = await asyncio.gather(
+                again(compared.initial, seed),
+                asyncio.gather(*(again(picture, seed) for picture in compared.generic)),
+                asyncio.gather(*(again(picture, seed) for picture in compared.steered.values())),
+            )
+            users = dict(zip(compared.steered, steered, strict=True))
+            made.append(replace(compared, initial=initial, generic=tuple(generic), steered=users))
+        return made
 
     async def close(self) -> None:
         await self.steered.close()

@@ -1,22 +1,22 @@
 """The proof: blind pairs of what was just made, one's own picture in each, and what the votes say.
 
 A study folder like any other, on studies' own design, store and session; `steer-study elo` takes it. Each kept prompt
-gives a pair with the picture as written, one with what suits most people, and one with what suits somebody else. No
-name, order or byte of what is served tells which is which.
+gives a pair with the picture as written, one with what suits most people, and one with what suits somebody else; few
+prompts give them again with fresh seeds. No name, order or byte of what is served tells which is which.
 """
 
 import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scipy.stats import binomtest
 
 from pipelines.live.prompt_run import PromptRun
 from studies.design.making import make_pairs
-from studies.design.steered_images import read_steered_images
+from studies.design.steered_images import SteeredImages, read_steered_images
 from studies.session import Question, StudySession
 from studies.store.store import Participant as Voter
 from studies.store.store import Store
@@ -163,10 +163,13 @@ class Proof:
 
     async def _prepare(self, runs: Sequence[PromptRun], changed: Callable[[], None]) -> None:
         try:
-            for run in runs:
+            of_each_prompt = {run.steered.prompt: run for run in runs}  # the last picture that was kept of each
+            chosen = list(of_each_prompt.values())[-(MOST // len(_RIVALS)) :]
+            for run in chosen:
                 await run.search_rivals()
                 await asyncio.to_thread(run.write_results)
-            study = await asyncio.to_thread(self._make, [run.path for run in runs])
+            images = await self._images(chosen)
+            study = await asyncio.to_thread(self._make, images, [run.path for run in chosen])
             await asyncio.to_thread(self._open, study)
         except (RuntimeError, ValueError, OSError) as error:
             logger.exception("%s: the proof could not be made", self._name)
@@ -174,7 +177,15 @@ class Proof:
         finally:
             changed()
 
-    def _make(self, runs: Sequence[Path]) -> Study:
+    async def _images(self, runs: Sequence[PromptRun]) -> SteeredImages:
+        """What is compared; where few prompts give too few pairs, their pictures come again with fresh seeds."""
+        images = await asyncio.to_thread(read_steered_images, [run.path for run in runs])
+        further = -(-LEAST // (len(_RIVALS) * len(runs))) - 1
+        by_prompt = {run.steered.prompt: run for run in runs}
+        again = [await by_prompt[entry.prompt].drawn_again(entry, further) for entry in images.prompts]
+        return replace(images, prompts=(*images.prompts, *(entry for made in again for entry in made)))
+
+    def _make(self, images: SteeredImages, runs: Sequence[Path]) -> Study:
         if self._session is not None:
             self._session.store.close()
             self._session = None
@@ -189,7 +200,6 @@ class Proof:
             "attention": 0,
             "practice": 0,
         }
-        images = read_steered_images(runs)
         return make_pairs(images, runs, self._folder, others=len(images.users), choices=choices, only_own_of=self._name)
 
     def _open(self, study: Study) -> None:

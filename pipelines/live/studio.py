@@ -1,16 +1,16 @@
 """The studio: all that the people share – predictor, pools, catalogue – and everybody who is here.
 
-    open      the cluster is joined; the predictor loads in a thread meanwhile
-    warm_up   the pools come up; a catalogue is made where none is kept
+    warm_up   the cluster is joined, and the pools come up; a catalogue is made where none is kept
     person    whoever has a key, with the prompts that they have steered
     close     what is under way stops; all that was recorded stays
 
-Questions need the predictor and a catalogue that is kept; only steering needs the pools. So somebody who was here
-before is asked or shown something while the pools still come up.
+Questions need the predictor, which loads in a thread of its own, and a catalogue that is kept; only steering needs the
+pools. So people are asked questions while the pools still come up.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -33,6 +33,7 @@ from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.person import LivePerson
+from pipelines.live.people.seen_again import see_again
 from pipelines.live.personal_scorer import PersonalScorer
 from pipelines.live.prompt_run import Workshop
 from pipelines.planning.plan import Plan
@@ -61,13 +62,22 @@ class Studio:
         Of settings, predictor and renderer; whom and which prompts it is for does not matter here.
     suggestions
         Prompts to begin with.
+    join
+        Joins the cluster; called in a thread, so that pages are there before it is.
     """
 
-    def __init__(self, plan: Plan, people: PeopleFolder, suggestions: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        people: PeopleFolder,
+        suggestions: tuple[str, ...],
+        join: Callable[[], None] = lambda: None,
+    ) -> None:
         assert plan.checkpoint is not None
         self.plan = plan
         self.people = people
         self.suggestions = suggestions or self._subjects(plan)
+        self._join = join
         self.changes = Changes()
         self.pictures: Pictures | None = read_catalogue(self._catalogue_folder)
         self.problem = ""
@@ -82,12 +92,12 @@ class Studio:
         """Of those who are here, by name."""
         self._participants: dict[str, Participant] = {}
         self._loading: Future[PamelaPredictor] = ThreadPoolExecutor(1).submit(self._load)
-        self._warming: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
         """Whether questions can be asked."""
-        return self.pictures is not None and self._loading.done()
+        return self.pictures is not None and self._loading.done() and self._loading.exception() is None
 
     @property
     def predictor(self) -> "PamelaPredictor":
@@ -100,7 +110,7 @@ class Studio:
 
     def warm_up(self) -> None:
         """Bring the pools up, in the background."""
-        self._warming = asyncio.create_task(self._warm())
+        self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._tell_when_loaded())]
 
     async def warm(self, patience_s: float) -> Workshop | None:
         """What steering needs, once the pools are up; None where they are not after so long."""
@@ -140,9 +150,9 @@ class Studio:
         self.changes.end()
         for participant in self._participants.values():
             await participant.close()
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.pools is not None:
             self.pools.stop()
 
@@ -153,16 +163,37 @@ class Studio:
 
     async def _participant(self, folder: PersonFolder) -> Participant:
         if folder.name not in self._participants:
-            person = await asyncio.to_thread(lambda: LivePerson(folder, self.predictor.taste))
+            person = await asyncio.to_thread(self._opened, folder)
             if folder.name not in self._participants:  # another request of theirs was first
                 assert self.pictures is not None
                 self._participants[folder.name] = Participant(person, self.predictor.taste, self.pictures)
                 self.tastes[folder.name] = person.taste
         return self._participants[folder.name]
 
-    async def _warm(self) -> None:
-        pools = RunPools(run_roles(self.plan.settings, self.plan.checkpoint), self.plan)
+    def _opened(self, folder: PersonFolder) -> LivePerson:
+        if folder.predictor != self.fingerprint:
+            assert self.plan.checkpoint is not None
+            logger.info("%s: their pictures are seen again, by %s", folder.name, self.plan.checkpoint)
+            folder = see_again(folder, self.predictor, checkpoint=self.plan.checkpoint, fingerprint=self.fingerprint)
+        return LivePerson(folder, self.predictor.taste)
+
+    async def _tell_when_loaded(self) -> None:
         try:
+            await asyncio.wrap_future(self._loading)
+        except (ValueError, OSError) as error:
+            logger.exception("the predictor does not load")
+            self.problem = str(error)
+        self._tell_everybody()
+
+    def _tell_everybody(self) -> None:
+        for changes in (self.changes, *(each.changes for each in self._participants.values())):
+            changes.tell()
+
+    async def _warm(self) -> None:
+        pools: RunPools | None = None
+        try:
+            await asyncio.to_thread(self._join)
+            pools = RunPools(run_roles(self.plan.settings, self.plan.checkpoint), self.plan)
             await (await pools.start(self.plan.settings.nodes_timeout_s, lambda line: logger.info("%s", line)))
             if self.pictures is None:
                 await self._make_catalogue(pools)
@@ -179,11 +210,9 @@ class Studio:
             self.problem = str(error)
         finally:
             self._warm_or_never.set()
-            if self.pools is None:
+            if self.pools is None and pools is not None:
                 pools.stop()
-            self.changes.tell()
-            for participant in self._participants.values():
-                participant.changes.tell()
+            self._tell_everybody()
 
     async def _make_catalogue(self, pools: RunPools) -> None:
         renderer = self.plan.renderer
@@ -202,6 +231,7 @@ class Studio:
             self._catalogue_folder, wanted, pools.render_path(), PersonalScorer(pools.scorers[PERSONAL], {}), progress
         )
         self.pictures = read_catalogue(self._catalogue_folder)
+        self._tell_everybody()
 
     @cached_property
     def _catalogue_folder(self) -> Path:

@@ -76,7 +76,7 @@ class AnswerLog:
         ValueError
             An earlier one is missing.
         """
-        line = json.dumps(_plain(answer), ensure_ascii=False).encode() + b"\n"
+        line = written([answer])
         with self._turn:
             if answer.number < len(self.answers):
                 return False
@@ -95,6 +95,11 @@ class AnswerLog:
     def close(self) -> None:
         with self._turn:
             self._file.close()
+
+
+def written(answers: Sequence[PersonAnswer]) -> bytes:
+    """Answers as the file has them."""
+    return b"".join(json.dumps(_plain(answer), ensure_ascii=False).encode() + b"\n" for answer in answers)
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:

@@ -31,7 +31,7 @@ from pipelines.live.participant import Participant
 from pipelines.live.studio import Studio
 from pipelines.live.web import getting_to_know, proving, steering, yourself
 from pipelines.live.web.pages import Pages
-from pipelines.live.web.visits import SIGNED_OUT, Visits
+from pipelines.live.web.visits import SIGNED_OUT, Visits, WarmingUpError
 from studies.web.middleware import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
 
 _STATIC = Path(__file__).parent / "static"
@@ -83,7 +83,12 @@ def create_app(studio: Studio, *, start_token: str) -> ASGIApp:
             ),
             Middleware(CSRFMiddleware, refuse=pages.refusal),
         ],
-        exception_handlers={HTTPException: _refusal, ClientDisconnect: _gone, Exception: _refusal},
+        exception_handlers={
+            HTTPException: _refusal,
+            WarmingUpError: _warming_up,
+            ClientDisconnect: _gone,
+            Exception: _refusal,
+        },
         max_body_size=MOST_BODY,
         lifespan=lifespan,
     )
@@ -97,7 +102,7 @@ async def home(request: Request) -> Response:
     live: Live = request.app.state.live
     if not live.studio.ready:
         live.visits.require_any(request)
-        return live.pages.page("warming.html", {"studio": live.studio, "version": live.studio.changes.version})
+        raise WarmingUpError(live.studio.changes.version)
     participant = await live.visits.participant(request)
     if participant is None:
         if not live.visits.may_begin(request):
@@ -154,6 +159,14 @@ def new_token() -> str:
 async def _gone(request: Request, error: Exception) -> Response:
     """Who asked is gone; nobody reads this."""
     return Response(status_code=400)
+
+
+async def _warming_up(request: Request, error: Exception) -> Response:
+    """The page in the place of one that cannot be there yet."""
+    assert isinstance(error, WarmingUpError)
+    live: Live = request.app.state.live
+    page = {"studio": live.studio, "version": error.version}
+    return live.pages.page("warming.html", page, 503)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

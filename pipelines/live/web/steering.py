@@ -9,7 +9,7 @@ from starlette.routing import Route
 from pipelines.live.participant import Participant
 from pipelines.live.prompt_run import PromptRun
 from pipelines.live.web.forms import immutable, whole
-from pipelines.live.web.visits import required
+from pipelines.live.web.visits import WarmingUpError, required
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
@@ -93,9 +93,9 @@ async def _said(number: int | None, say) -> None:
 
 async def _run(request: Request) -> tuple[Participant, PromptRun]:
     participant = await required(request)
-    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
+    workshop = request.app.state.live.studio.workshop
     if workshop is None:
-        raise HTTPException(503, "The models are still starting; try again in a few seconds.")
+        raise WarmingUpError(participant.changes.version)
     run = await participant.run_of(workshop, request.path_params["run"])
     if run is None:
         raise HTTPException(404)

@@ -14,6 +14,15 @@ _YEAR_S = 365 * 24 * 3600
 _DAY_S = 24 * 3600
 
 
+class WarmingUpError(Exception):
+    """What was asked for needs something that is still starting; the page in its place shows itself again."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__("still starting")
+        self.version = version
+        """Of the changes that tell when to look again."""
+
+
 class Visits:
     """
     Parameters
@@ -79,12 +88,14 @@ async def required(request: Request) -> Participant:
     Raises
     ------
     HTTPException
-        Nobody's; or questions cannot be asked yet.
+        Nobody's.
+    WarmingUpError
+        Questions cannot be asked yet.
     """
     live = request.app.state.live
     if not live.studio.ready:
         live.visits.require_any(request)
-        raise HTTPException(503, "Still getting ready; this takes a few seconds. Go back, and try again.")
+        raise WarmingUpError(live.studio.changes.version)
     participant = await live.visits.participant(request)
     if participant is None:
         raise HTTPException(403, SIGNED_OUT)

@@ -98,18 +98,17 @@ class Visitor:
         for number in range(rounds + 1):
             self.wait_for("Which do you like best?")
             took.append(time.perf_counter() - began)
-            pictures = self.pictures()
-            best = max(pictures, key=lambda each: liking(each[2]))
+            best = max(self.pictures(), key=lambda each: liking(each[2]))
             if number == rounds:
-                break
+                self.post(f"{self.path}/keep", number=self.hidden()["number"], picture=best[1])
+                self.wait_for("Kept.")
+                return best[2], took
             time.sleep(look_s)
             run, fields = self.path.split("/")[2], self.hidden()
             began = time.perf_counter()
             self.post(f"/prompts/{run}/choose", **fields, chosen=best[1])
             self.path = f"/prompts/{run}"
-        self.post(f"{self.path}/keep", number=self.hidden()["number"], picture=best[1])
-        self.wait_for("Kept.")
-        return best[2], took
+        raise AssertionError("a number of rounds is not negative")
 
     def prove(self, liking: Liking) -> str:
         """Vote on all pairs by liking; the verdict's page."""

@@ -192,3 +192,17 @@ def test_practice_and_checks_show_images_that_are_compared_nowhere_or_are_not_ma
     assert kinds["attention"] >= 2 * blocks // 5
     extra = {design.items[i].image for t in design.trials if t.kind != "trial" for i in t.items}
     assert extra <= {f"s{n}" for n in range(4)}
+
+
+def test_one_persons_proof_has_only_their_pairs_each_with_their_own_image() -> None:
+    images = steered_images_of(users=3, prompts=4)
+
+    design = design_pairs(images, others=1, block=40, practice=0, seed=0, only_own_of="u1")
+
+    assert len(design.trials) == 4 * 3  # initial, the generic scorer's, one other's
+    for trial in design.trials:
+        conditions = [design.items[item].condition_for("u1") for item in (trial.left, trial.right) if item]
+        assert conditions.count("own") == 1
+        assert trial.user == "u1"
+    left = Counter(design.items[str(trial.left)].condition_for("u1") == "own" for trial in design.trials)
+    assert abs(left[True] - left[False]) <= 3  # within one of each pair of conditions

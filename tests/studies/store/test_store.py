@@ -173,3 +173,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "votes.sqlite")
     with pytest.raises(ValueError, match=r"no votes yet"):
         read_rows(tmp_path / "none.sqlite", "SELECT 1")
+
+
+def test_a_program_that_knows_whom_it_serves_finds_them_by_name(store: Store) -> None:
+    assert store.of_user("Ada") is None
+    ((first, _), _) = store.invite(["Ada", "Ada"])
+
+    found = store.of_user("Ada")
+
+    assert found is not None
+    assert (found.participant, found.user, found.may_withdraw) == (first, "Ada", False)
+    store.withdraw(first)
+    again = store.of_user("Ada")
+    assert again is not None
+    assert again.participant != first

@@ -1,0 +1,66 @@
+"""Scores for people whom the checkpoint does not know."""
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from actors.messages import Rendering, ScoreRequest
+from actors.scorers.pamela import PamelaScorer, seen_by
+from pipelines.live.people.answers import PersonAnswer, ShownPicture
+from pipelines.live.people.known_taste import KnownTaste
+from pipelines.live.personal_scorer import PersonalScorer
+from predictor.predictor import PamelaPredictor
+from predictor.taste.evidence import Choice
+
+
+def png(grey: int) -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", (64, 64), (grey, grey, 255 - grey)).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+class OneScorer:
+    """A pool of one actor in this process."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.scorer = PamelaScorer(str(checkpoint))
+
+    async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
+        answer = getattr(self.scorer, method)(*arguments)
+        return answer, answer
+
+
+def test_a_persons_score_is_that_of_a_predictor_in_which_they_are_enrolled(checkpoint: Path) -> None:
+    predictor = PamelaPredictor.from_pretrained(checkpoint)
+    pictures = [Image.open(io.BytesIO(png(grey))) for grey in (20, 90, 160, 230)]
+    encoded = predictor.encode(pictures, prompts=["a wall"] * 4)
+    enrolled = predictor.enroll("Ada", encoded, [Choice(shown=(0, 1, 2, 3), best=2, worst=0)])
+    seen = seen_by(predictor, encoded)
+    shown = tuple(ShownPicture(seen=each, file="", prompt="a wall") for each in seen)
+    names = tuple(each.id for each in seen)
+    answer = PersonAnswer(number=0, kind="question", shown=names, chosen=names[2], worst=names[0], pictures=shown)
+    pool: Any = OneScorer(checkpoint)
+    scorer = PersonalScorer(pool, {"Ada": KnownTaste(predictor.taste, [answer])})
+    request = ScoreRequest(audiences=(("Ada",),), base_prompt="a wall")
+
+    _, (score,) = asyncio.run(scorer.call("score_each", request, Rendering(png=png(120))))
+
+    image = Image.open(io.BytesIO(png(120)))
+    assert score == pytest.approx(enrolled.score([image], "Ada", prompts=["a wall"])[0], abs=1e-6)
+
+
+def test_whom_the_checkpoint_knows_is_scored_by_the_pool(checkpoint: Path) -> None:
+    predictor = PamelaPredictor.from_pretrained(checkpoint)
+    pool: Any = OneScorer(checkpoint)
+    scorer = PersonalScorer(pool, {})
+    user = predictor.user_ids[0]
+    request = ScoreRequest(audiences=((user,), ()), base_prompt="a wall")
+
+    _, scores = asyncio.run(scorer.call("score_each", request, Rendering(png=png(120))))
+
+    image = Image.open(io.BytesIO(png(120)))
+    assert scores == [predictor.score([image], who, prompts=["a wall"])[0] for who in (user, "*")]
