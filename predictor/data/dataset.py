@@ -62,6 +62,11 @@ class Dataset:
             return [None] * len(self.images)
         return self.images["prompt"].to_pylist()
 
+    @property
+    def groups(self) -> list[str] | None:
+        """What each image belongs to, such as the photograph that it is a print of; None where nothing is known."""
+        return groups_of(self.images)
+
     def rows(self, split: str) -> NDArray[np.intp]:
         """Indices of the ratings of one split."""
         return np.flatnonzero(self.split == split)
@@ -69,6 +74,8 @@ class Dataset:
 
 def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     """Read a dataset folder; ratings without a `split` column are split by `split_by_user_and_image`.
+
+    Images of one `group_id`, a column of the images' table, stay together in such splits.
 
     Choices without a split are for training, but for those of held-out users and images, which go with them.
 
@@ -93,7 +100,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     )
     rating, split, _ = _all_of(
         lambda: _scaled(ratings_file, ratings, low, high),
-        lambda: _splits(ratings_file, ratings, user, image, seed),
+        lambda: _splits(ratings_file, ratings, user, image, groups_of(images), seed),
         lambda: _refuse_repeated(ratings_file, ratings, user, image),
     )
     return Dataset(
@@ -176,6 +183,14 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
         ),
         training_digests={name: digest for d in datasets for name, digest in d.training_digests.items()},
     )
+
+
+def groups_of(images: pa.Table) -> list[str] | None:
+    """The column `group_id`, by image; an image without one is its own. None where there is no such column."""
+    if "group_id" not in images.column_names:
+        return None
+    pairs = zip(images["group_id"].to_pylist(), images["image_id"].to_pylist(), strict=True)
+    return [f"image {name}" if group in (None, "") else f"group {group}" for group, name in pairs]
 
 
 def image_paths(folder: Path, images: pa.Table) -> list[Path]:
@@ -341,10 +356,16 @@ def _refuse_repeated(file: Path, ratings: pa.Table, user: NDArray[np.int64], ima
 
 
 def _splits(
-    file: Path, ratings: pa.Table, user: NDArray[np.int64], image: NDArray[np.int64], seed: int
+    file: Path,
+    ratings: pa.Table,
+    user: NDArray[np.int64],
+    image: NDArray[np.int64],
+    groups: Sequence[str] | None,
+    seed: int,
 ) -> NDArray[np.str_]:
     if "split" not in ratings.column_names:
-        return split_by_user_and_image(ratings["user_id"].to_pylist(), ratings["image_id"].to_pylist(), seed=seed)
+        images = ratings["image_id"].to_pylist() if groups is None else [groups[number] for number in image.tolist()]
+        return split_by_user_and_image(ratings["user_id"].to_pylist(), images, seed=seed)
     names = np.array(ratings["split"].to_pylist(), str)
     unknown = np.flatnonzero(~np.isin(names, SPLITS))
     if len(unknown):

@@ -22,7 +22,7 @@ _METADATA = {
     "emotion": "emotion: {}",
 }
 
-IDENTIFIERS = frozenset({"user_id", "image_id", "file", "prompt", "prompt_id", "split"})
+IDENTIFIERS = frozenset({"user_id", "image_id", "file", "prompt", "prompt_id", "split", "group_id"})
 
 
 def describe_person(row: Mapping[str, Any]) -> str | None:

@@ -29,6 +29,8 @@ _IMAGES = (0.1, 0.2)
 def split_by_user_and_image(user_ids: Sequence[str], image_ids: Sequence[str], *, seed: int = 0) -> NDArray[np.str_]:
     """Seeded splits of the paper's kind for R ratings, given by their users' and images' ids.
 
+    Where groups of images stay together, the groups' names stand in place of the images' ids.
+
     8% of the users make val_unseen and 14% test_unseen, at least one each; below `MIN_USERS` users
     there are none. Of the images 10% are for validation and 20% for the test, the same for all users. The
     result depends on the seed and on the sets of ids, not on the order of the rows.

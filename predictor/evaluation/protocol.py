@@ -1,13 +1,13 @@
 """The paper's evaluation of a predictor on one split of a dataset (sections 4 and 7, appendix A).
 
 Owns which measures are taken, and their place in the result; the scores come from `evaluator`, the statistics from
-`levels`, `margins` and `diverging`.
+`levels`, `two_way`, `margins` and `diverging`.
 
 Seen users are scored by what was learnt of them. Unseen users are adapted to by k of their ratings and evaluated on
 others; every user has several episodes with different contexts, and a user's metric is the mean over these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from predictor.evaluation.evaluator import EvaluationConfig, Evaluator, ScoredRa
 from predictor.evaluation.levels import compare, population_level, user_level
 from predictor.evaluation.margins import near_tie_curve
 from predictor.evaluation.reliability import reliability
-from predictor.metrics import METRICS, means_over_users
+from predictor.evaluation.two_way import image_folds, left_out_values, over_people_and_images
+from predictor.metrics import METRICS, Interval, Vector, means_over_users
 from predictor.predictor import PamelaPredictor
 from predictor.threads import one_thread
 
@@ -69,6 +70,7 @@ def _measure(evaluator: Evaluator) -> dict[str, Any]:
     warnings = _training_warnings(evaluator)
     scored = evaluator.score_unseen(warnings) if unseen else [evaluator.score_seen(warnings)]
     result = _levels(evaluator, scored)
+    result["people_and_images"] = _people_and_images(evaluator, scored[0])
     result["reliability"] = _reliability(evaluator, scored[0])
     if config.details:
         result |= _details(evaluator, scored[0])
@@ -171,6 +173,35 @@ def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, 
         },
         "n_users_without_correlation": int(np.isnan(values["model"]["srocc"]).sum()),
     }
+
+
+def _people_and_images(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:
+    """The user level, and the differences to the baselines, with intervals for other images too; on the first draw."""
+    dataset, rows = evaluator.dataset, scored.rows
+    user, rating = dataset.user[rows], dataset.rating[rows]
+    fold = image_folds(dataset.image[rows], dataset.groups)
+    whole = {name: user_level(user, rating, scores) for name, scores in scored.scores.items()}
+    left_out = {name: left_out_values(user, rating, scores, fold) for name, scores in scored.scores.items()}
+    ours, ours_left_out = whole.pop("model"), left_out.pop("model")
+    differences = {
+        name: over_people_and_images(
+            _minus(ours, whole[name]), [_minus(a, b) for a, b in zip(ours_left_out, left_out[name], strict=True)]
+        )
+        for name in whole
+    }
+    return {
+        "image_folds": len(ours_left_out),
+        "user": _plain(over_people_and_images(ours, ours_left_out)),
+        "differences": {name: _plain(own) for name, own in differences.items()},
+    }
+
+
+def _minus(a: Mapping[str, Vector], b: Mapping[str, Vector]) -> dict[str, Vector]:
+    return {name: values - b[name] for name, values in a.items()}
+
+
+def _plain(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: interval.as_dict() for name, interval in intervals.items()}
 
 
 def _details(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:

@@ -24,8 +24,9 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     ----------
     result
         As of `protocol.evaluate`: `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and `baselines`;
-        optionally `differences`, `n_users_without_correlation`, `margins`, `diverging`, `contexts`, `grid`, `gap`,
-        `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`; numbers may be NumPy's.
+        optionally `differences`, `n_users_without_correlation`, `people_and_images`, `margins`, `diverging`,
+        `contexts`, `grid`, `gap`, `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`; numbers may
+        be NumPy's.
 
     Returns
     -------
@@ -56,6 +57,7 @@ def markdown(result: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         _warnings(result),
         _levels(result),
         _differences(result),
+        _people_and_images(result),
         _reliability(result),
         _margins(result, figures),
         _diverging(result),
@@ -128,6 +130,21 @@ def _differences(result: Mapping[str, Any]) -> Iterator[str]:
             ["this model −", *_METRIC_NAMES.values()],
             ([_cell(name), *_estimates(own, signed=True)] for name, own in result["differences"].items()),
         )
+
+
+def _people_and_images(result: Mapping[str, Any]) -> Iterator[str]:
+    found = result.get("people_and_images")
+    if found:
+        yield "## For other people and other images"
+        yield (
+            "The same means within users, with intervals that also say how far they would move with other images: over "
+            f"users, and over {found['image_folds']} folds of images. Images of one group stay together."
+        )
+        rows = [["**this model**", *_estimates(found["user"])]]
+        rows += [
+            [f"this model − {_cell(name)}", *_estimates(own, signed=True)] for name, own in found["differences"].items()
+        ]
+        yield _table(["", *_METRIC_NAMES.values()], rows)
 
 
 def _reliability(result: Mapping[str, Any]) -> Iterator[str]:

@@ -61,7 +61,7 @@ def validate(release: Release, *, seed: int, progress: Callable[[int, int], None
             place=rating.place, user_id=rating.user_id, image_id=rating.image_id, rating=value, split=rating.split or ""
         )
     kept = list(first.values())
-    kept = _without_overlaps(release, kept) if given else _with_splits(kept, seed)
+    kept = _without_overlaps(release, kept) if given else _with_splits(release, kept, seed)
     return ValidatedRelease(
         ratings=kept,
         choices=_sound_choices(release, files),
@@ -143,8 +143,12 @@ def _without_overlaps(release: Release, kept: list[KeptRating]) -> list[KeptRati
     return [rating for row, rating in enumerate(kept) if row not in out]
 
 
-def _with_splits(kept: list[KeptRating], seed: int) -> list[KeptRating]:
+def _with_splits(release: Release, kept: list[KeptRating], seed: int) -> list[KeptRating]:
+    """With seeded splits, in which images of one `group_id` stay together, where the release has such a column."""
     users, images = [rating.user_id for rating in kept], [rating.image_id for rating in kept]
+    if "group_id" in release.images.columns():
+        group = {name: values.get("group_id") for name, values in release.images.values.items()}
+        images = [f"image {name}" if group[name] is None else f"group {group[name]}" for name in images]
     splits = split_by_user_and_image(users, images, seed=seed)
     return [replace(rating, split=str(split)) for rating, split in zip(kept, splits, strict=True)]
 

@@ -47,6 +47,22 @@ def test_given_splits_are_kept(tiny: Path) -> None:
     assert given.rows("val_seen").tolist() == [1]
 
 
+def test_images_of_one_group_are_in_one_split(dataset: Path) -> None:
+    lines = (dataset / "images.csv").read_text("utf-8").splitlines()
+    grouped = [f"{lines[0]},group_id", *(f"{line},photograph {n // 4}" for n, line in enumerate(lines[1:]))]
+    (dataset / "images.csv").write_text("\n".join(grouped) + "\n", "utf-8")
+    rows = [line.rpartition(",")[0] for line in (dataset / "ratings.csv").read_text("utf-8").splitlines()]
+    (dataset / "ratings.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    made = read_dataset(dataset)
+    assert made.groups is not None
+    splits = {}
+    for image, split in zip(made.image.tolist(), made.split.tolist(), strict=True):
+        splits.setdefault(made.groups[image], set()).add(split)
+    assert len(splits) == 10
+    assert all(len(found) == 1 for found in splits.values())
+    assert {"train", "test_seen"} <= set.union(*splits.values())
+
+
 def test_without_a_column_splits_are_made_of_the_ids_and_the_seed(rated: Path, dataset: Path) -> None:
     lines = (dataset / "ratings.csv").read_text("utf-8").splitlines()
     (dataset / "ratings.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", "utf-8")
