@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from pipelines.cli import app as steer_batch
+from pipelines.publishing.cli import app as publish
 from pipelines.settings.placement import Placement
 from pipelines.settings.settings import Settings
 from predictor.cli import app as steer_predictor
@@ -26,6 +27,7 @@ from studies.cli.main import app as steer_study
 ROOT = Path(__file__).parents[1]
 APPS: Mapping[str, typer.Typer] = {
     "steer-batch": steer_batch,
+    "steer-batch-publish": publish,
     "steer-predictor": steer_predictor,
     "steer-study": steer_study,
 }

@@ -49,8 +49,8 @@ ROOMS = {
     ),
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
-        *("settings", "search", "records", "execution", "planning", "reporting"),
-        *("progress", "steering", "run", "events", "background_run", "cli"),
+        *("settings", "search", "records", "execution", "planning", "reporting", "publishing"),
+        *("progress", "steering", "end_of_run", "run", "events", "background_run", "cli"),
     ),
     "studies": (
         *("elo", "folders", "wording", "study", "sequence", "design", "store", "results", "fitting", "session"),
