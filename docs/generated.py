@@ -19,6 +19,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from pipelines.cli import app as steer_batch
 from pipelines.live.cli import app as steer_live
+from pipelines.publishing.cli import app as publish
 from pipelines.settings.placement import Placement
 from pipelines.settings.settings import Settings
 from predictor.cli import app as steer_predictor
@@ -27,6 +28,7 @@ from studies.cli.main import app as steer_study
 ROOT = Path(__file__).parents[1]
 APPS: Mapping[str, typer.Typer] = {
     "steer-batch": steer_batch,
+    "steer-batch-publish": publish,
     "steer-predictor": steer_predictor,
     "steer-study": steer_study,
     "steer-live": steer_live,

@@ -152,9 +152,14 @@ def steer_batch(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script. `publish` stands apart, so that a run needs no word of its own."""
     try:
-        app()
+        if sys.argv[1:2] == ["publish"]:
+            from pipelines.publishing.cli import app as publish
+
+            publish(args=sys.argv[2:], prog_name="steer-batch publish")
+        else:
+            app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

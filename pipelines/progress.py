@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -60,7 +60,7 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("steering", total=total, completed=self._done, status=self.status())
-        self.warnings: dict[str, None] = {}
+        self._warned: Counter[str] = Counter()
 
     def begun(self, cohort: Cohort, rounds: int) -> None:
         self._active += len(cohort)
@@ -94,10 +94,15 @@ class RunProgress:
         self._remaining.over(cohort.id)
 
     def warned(self, warning: str) -> None:
-        if warning not in self.warnings:
-            self.warnings[warning] = None
+        self._warned[warning] += 1
+        if self._warned[warning] == 1:
             logger.warning("%s", warning)
             self._console.print(f"warning: {warning}", style="yellow", markup=False)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Each once, with how often it came."""
+        return [f"{said} ({count} times)" if count > 1 else said for said, count in self._warned.items()]
 
     @property
     def states(self) -> dict[str, int]:

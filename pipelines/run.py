@@ -10,8 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.pool.actor_pool import RoleUnavailableError
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import scale_of
+from pipelines.end_of_run import Ending, news_of, tell
 from pipelines.execution.observer import Observer
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
@@ -22,6 +24,7 @@ from pipelines.run_pools import ActorsNeverUpError
 from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import StopRequest, steer
+from predictor.error_messages import type_and_last_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,14 +100,34 @@ def start_or_continue(
         The disk is full or broken.
     """
     held = [] if folder is None else [folder]
+
+    def lost(reason: str) -> None:
+        tell_end("error", reason)
+        on_lost(reason)
+
+    def tell_end(ending: Ending, reason: str = "") -> None:
+        counts = held[0].about["counts"] if held else {}
+        news, settings = news_of(out, ending, reason, counts), plan.settings
+        tell(news, settings.end_command, settings.end_webhook_env, lambda line: console.print(line, markup=False))
+
     try:
         with log:
             if folder is not None:
                 log.open(folder.path)
-            return _run(console, plan, held, out, log, address, on_lost, observer, stop or StopRequest())
+            result = _run(console, plan, held, out, log, address, lost, observer, stop or StopRequest())
+            ending: Ending = "interrupted" if result.interrupted else "some failed" if result.failures else "finished"
+            tell_end(ending, next(iter(result.failures.values()), ""))
+            return result
+    except BaseException as error:
+        tell_end(_ENDINGS.get(type(error), "error"), type_and_last_line(error))
+        raise
     finally:
         for taken in held:
             taken.release()
+
+
+_ENDINGS: Mapping[type[BaseException], Ending] = {RoleUnavailableError: "stopped", KeyboardInterrupt: "interrupted"}
+"""What an error that ends a run is called in its news."""
 
 
 def _run(

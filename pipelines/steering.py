@@ -156,7 +156,8 @@ async def _drive(
     finally:
         exporting.cancel()
         await asyncio.to_thread(journal.close)
-        folder.about.setdefault("costs", []).append(costs.as_dict(driver.images_made, plan.renderer))
+        account = costs.as_dict(driver.images_made, plan.renderer, plan.settings.price_per_gpu_hour)
+        folder.about.setdefault("costs", []).append(account)
         with suppress(OSError):  # a full disk ends the run by the error that came first
             folder.save()
     lost = (line for pool in pools.by_name.values() for line in pool.start_failures)

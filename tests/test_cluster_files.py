@@ -1,6 +1,7 @@
 """The cluster files: what Ray itself says of them, and whether the paper's actors find places on their nodes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from actors.pool import metrics
 from pipelines.settings.placement import Placement
 from pipelines.settings.settings import load_settings, reproducibility_key
 
@@ -57,7 +59,26 @@ def test_every_actor_of_the_paper_finds_a_place_on_the_node_type_meant_for_it(na
 def test_nodes_with_gpus_start_from_none(name: str) -> None:
     types = read(name)["available_node_types"].values()
 
-    assert [kind["min_workers"] for kind in types if kind["resources"].get("GPU")] == [0, 0]
+    assert {kind["min_workers"] for kind in types if kind["resources"].get("GPU")} == {0}
+
+
+def test_where_spot_capacity_lacks_the_same_nodes_are_there_at_full_price() -> None:
+    types = read("cluster.yaml")["available_node_types"]
+    spot, on_demand = types["renderer"], types["renderer_on_demand"]
+
+    assert on_demand["resources"] == spot["resources"]
+    assert on_demand["node_config"].keys() == spot["node_config"].keys() - {"InstanceMarketOptions"}
+    validate_config(prepare_config(read("cluster.yaml")))
+
+
+def test_the_dashboard_shows_every_metric_of_a_run() -> None:
+    dashboard = json.loads((ROOT / "docs/clusters/grafana.json").read_text("utf-8"))
+    shown = json.dumps(dashboard["panels"])
+    documented = re.findall(r"^    (ray_pamela_\w+)\{", metrics.__doc__ or "", re.MULTILINE)
+
+    assert len(documented) == 6
+    assert [name for name in documented if name not in shown] == []
+    assert all(panel["datasource"]["uid"] == "${datasource}" for panel in dashboard["panels"])
 
 
 def test_the_kuberay_manifest_is_a_cluster_that_scales_from_none() -> None:

@@ -49,8 +49,8 @@ ROOMS = {
     ),
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
-        *("settings", "search", "records", "execution", "planning", "reporting"),
-        *("progress", "run_pools", "steering", "run", "events", "background_run", "cli", "live"),
+        *("settings", "search", "records", "execution", "planning", "reporting", "publishing"),
+        *("progress", "run_pools", "steering", "end_of_run", "run", "events", "background_run", "cli", "live"),
     ),
     "studies": (
         *(

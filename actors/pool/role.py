@@ -31,6 +31,8 @@ class Role:
     """For one call, from when it runs; time in the actor's queue does not count."""
     setup_timeout_s: float = 600
     """For loading the weights."""
+    startup_s: float = 60
+    """An estimate of the same, for plans."""
     give_up_after_s: float = 600
     """Without an answer to any call, while calls failed."""
     first_pause_s: float = 1.0

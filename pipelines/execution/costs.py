@@ -36,18 +36,22 @@ class CostAccount:
         self._pools = pools
         self._began = time.monotonic()
 
-    def as_dict(self, images: ImageCounts, renderer: Renderer) -> dict[str, Any]:
+    def as_dict(
+        self, images: ImageCounts, renderer: Renderer, price_per_gpu_hour: float | None = None
+    ) -> dict[str, Any]:
         """As run.json has it. `render_equivalents` counts previews as the fraction of a whole render that they cost."""
         whole = images.rendered - images.finished
         equivalents = whole + renderer.preview_cost * images.previews + renderer.finish_cost * images.finished
         roles = {pool.role.name: _role(pool) for pool in self._pools}
+        gpu_hours = sum(role["gpu_hours"] for role in roles.values())
         return {
             "wall_s": round(time.monotonic() - self._began, 3),
             "renders": images.rendered,
             "previews": images.previews,
             "render_equivalents": round(equivalents, 3),
             "renders_saved": images.saved,
-            "gpu_hours": round(sum(role["gpu_hours"] for role in roles.values()), 6),
+            "gpu_hours": round(gpu_hours, 6),
+            "money": None if price_per_gpu_hour is None else round(gpu_hours * price_per_gpu_hour, 2),
             "roles": roles,
         }
 

@@ -30,6 +30,7 @@ from pipelines.run import describe_run
 from pipelines.run_pools import RunPools
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
+from pipelines.search.rounds import Refusals
 from pipelines.search.trajectory import Trajectory, derive_seed, fresh_seeds
 from pipelines.settings.scorer import PERSONAL, POPULATION
 from studies.design.steered_images import Picture, PromptImages
@@ -78,6 +79,7 @@ class PromptRun:
         self._folder = folder
         self._person = person
         self._journal = Journal(folder.journal)
+        self._drivers: list[Driver] = []
         self.rivals = len(folder.about["users"]) > 1 or len(folder.about["settings"]["scorers"]) > 1
         """Whether somebody else's pictures of this prompt belong to it."""
         (row,) = folder.about["prompts"]
@@ -141,7 +143,8 @@ class PromptRun:
     def write_results(self) -> None:
         """Tables and gallery, as the records stand."""
         self._folder.about["speculation"] = asdict(self.steered.speculation)
-        write_results(self.plan, self._folder, (), {}, interrupted=False)
+        refusals = sum((driver.refusals for driver in self._drivers), Refusals())
+        write_results(self.plan, self._folder, (), {}, refusals, interrupted=False)
 
     async def drawn_again(self, compared: PromptImages, count: int) -> list[PromptImages]:
         """The pictures of a comparison so many times more, each time with a fresh seed.
@@ -186,7 +189,8 @@ class PromptRun:
     def _driver(self, listener: _Listener) -> Driver:
         workshop = self._workshop
         scorers = {**workshop.pools.scorers, PERSONAL: workshop.scorer}
-        return workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers)
+        self._drivers.append(workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers))
+        return self._drivers[-1]
 
 
 def live_plan(workshop: Workshop, name: str, prompt: Prompt, *, rivals: bool) -> Plan:

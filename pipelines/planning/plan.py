@@ -13,6 +13,7 @@ from typing import Any
 
 from actors.messages import Renderer
 from actors.scorers.scales import scale_of
+from pipelines.planning.costs import cost_lines
 from pipelines.planning.licences import licence_lines
 from pipelines.planning.preflight import shortage
 from pipelines.planning.prompts import Prompt
@@ -151,7 +152,6 @@ class Plan:
         """The plan in lines, for --dry-run. `there` are the GPUs and custom resources of the machines."""
         trajectories = len(self.trajectories)
         renderer = self.settings.renderer
-        gpu_hours, seconds = self.render_hours * renderer.num_gpus, renderer.seconds_per_call
         protocol = self.settings.protocol
         lines = [
             f"users         {len(self.audiences)}: {_some([audience.name for audience in self.audiences])}",
@@ -162,8 +162,7 @@ class Plan:
             f"most renders  {self.most_renders:,} at {renderer.width} x {renderer.height} pixels",
             f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
             f"machines      {shortage(self.settings, there)}",
-            f"GPU hours     {gpu_hours:,.1f} at most, by the preset's {seconds:g} s a render"
-            f" ({self.render_hours / renderer.actors:,.1f} hours with {renderer.actors} renderer(s))",
+            *cost_lines(self.settings, self.render_hours),
         ]
         models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))
         lines += [f"licence       {line}" for line in licence_lines(models)]

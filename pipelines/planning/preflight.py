@@ -4,17 +4,22 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.pool.role import Role
 from pipelines.planning.roles import run_roles
 from pipelines.settings.settings import Settings
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
+def roles_of(settings: Settings) -> list[Role]:
+    """All roles of a run, whichever predictor it has: what they take is the same."""
+    return run_roles(settings, Path() if settings.wants_predictor else None).all
+
+
 def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together, without zeros."""
     total: dict[str, float] = {"GPU": 0}
-    checkpoint = Path() if settings.wants_predictor else None  # which one makes no difference to what it takes
-    for role in run_roles(settings, checkpoint).all:
+    for role in roles_of(settings):
         for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
             total[name] = total.get(name, 0) + amount * role.actors
     return {name: amount for name, amount in total.items() if amount}

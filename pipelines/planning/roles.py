@@ -20,7 +20,7 @@ from pipelines.settings.renderer import ComfyUISettings, DarkroomSettings, Diffu
 from pipelines.settings.scorer import PREDICTOR_SCORERS, GenericScorer, GenericSettings, ScorerSettings, generic
 from pipelines.settings.settings import Settings
 
-_PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s")
+_PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeout_s", "setup_timeout_s", "startup_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

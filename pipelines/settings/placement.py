@@ -24,6 +24,9 @@ class Placement(Closed):
     in_flight: int = Field(default=2, ge=1, description="calls on one actor at a time")
     timeout_s: float = Field(default=300, gt=0, description="an actor that takes longer for one call is replaced")
     setup_timeout_s: float = Field(default=600, gt=0)
+    startup_s: float = Field(
+        default=60, ge=0, description="an estimate of how long it loads, downloads included, for the plan of --dry-run"
+    )
     seconds_per_call: float = Field(default=0.02, gt=0, description="an estimate, for the plan of --dry-run")
 
     @field_validator("num_cpus", "num_gpus")

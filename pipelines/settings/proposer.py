@@ -17,9 +17,10 @@ class ChatSettings(Placement):
     """The settings of every chat model."""
 
     model: str = Field(min_length=1, description="folder or Hugging Face name of an instruction-tuned language model")
-    mode: Literal["numbered", "samples"] = Field(
+    mode: Literal["numbered", "samples", "json"] = Field(
         default="numbered",
-        description="one reply with a numbered list, as in the paper, or so many replies of one prompt",
+        description="one reply with a numbered list, as in the paper; so many replies of one prompt; or one in JSON, "
+        "held to a schema by vLLM or the service",
     )
     instruction: str | None = Field(default=None, description="a file that replaces the shipped instruction.txt")
     temperature: float = Field(default=1.0, gt=0)
@@ -37,6 +38,14 @@ class LocalChatSettings(ChatSettings):
 class TransformersSettings(LocalChatSettings):
     kind: Literal["transformers"] = "transformers"
     gguf_file: str | None = Field(default=None, description="the weights, where the model's folder holds them as GGUF")
+
+    @model_validator(mode="after")
+    def _holds_no_model_to_a_schema(self) -> Self:
+        if self.mode == "json":
+            raise ValueError(
+                "mode: transformers holds no reply to a schema; take kind vllm or openai, or mode numbered"
+            )
+        return self
 
 
 class VLLMSettings(LocalChatSettings):

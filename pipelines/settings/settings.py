@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_serializer, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from actors.scorers.own import is_own
@@ -25,6 +25,7 @@ from pipelines.settings.proposer import LexiconSettings, ProposerSettings
 from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings
 from pipelines.settings.scorer import GenericScorer, GenericSettings, ScorerSettings, generic, needs_predictor
 from pipelines.settings.search import SearchSettings
+from pipelines.settings.service import variable_name
 
 PRESETS = Path(__file__).parent / "presets"
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -48,6 +49,17 @@ class Settings(Closed):
     give_up_after_s: float = Field(
         default=600, gt=0, description="a role that has answered nobody for so long, while calls failed, stops the run"
     )
+    price_per_gpu_hour: float | None = Field(
+        default=None, ge=0, description="what a GPU costs an hour, in any currency; none: money is not spoken of"
+    )
+    end_command: str | None = Field(
+        default=None,
+        min_length=1,
+        description="run when the run has ended, with the news as JSON on its input",
+    )
+    end_webhook_env: str | None = Field(
+        default=None, description="name of the environment variable that holds an address to which the same is posted"
+    )
     protocol: SearchSettings = Field(default_factory=lambda: SearchSettings(**_protocol(None, None)))
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
@@ -55,6 +67,11 @@ class Settings(Closed):
     scorer: ScorerSettings = ScorerSettings()
     feature_extractor: Placement = Placement()
     generic: GenericSettings = GenericSettings()
+
+    @field_validator("end_webhook_env")
+    @classmethod
+    def _names_a_variable(cls, name: str | None) -> str | None:
+        return variable_name(name)
 
     @model_validator(mode="after")
     def _only_diffusers_part_from_their_text_encoder(self) -> Self:
@@ -140,7 +157,16 @@ def reproducibility_key(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(
         mode="json",
         exclude={
-            *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "text_encoder", "feature_extractor")
+            *(
+                "preset",
+                "predictor",
+                "title",
+                "nodes_timeout_s",
+                "give_up_after_s",
+                "text_encoder",
+                "feature_extractor",
+            ),
+            *("price_per_gpu_hour", "end_command", "end_webhook_env"),
         },
     )
     for role in ("renderer", "proposer", "scorer"):

@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 from tokenizers import Tokenizer
 
 from predictor.encoders.bert import Bert
+from predictor.encoders.truncation import Truncation
 
 _MOST_TOKENS = 256
 
@@ -33,9 +34,19 @@ class MiniLM:
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         with self._threads.limit(limits=1, user_api="blas"):  # sums that threads share differ in their last digits
             for row, text in enumerate(texts):
-                mean = self._model.states(self._tokenizer.encode(text).ids).mean(0)
+                mean = self._model.states(self._ids(text)).mean(0)
                 vectors[row] = mean / np.linalg.norm(mean)
         return vectors
+
+    def _ids(self, text: str) -> list[int]:
+        encoded = self._tokenizer.encode(text)
+        self.truncation.note(len(encoded.ids) + sum(len(more.ids) - 2 for more in encoded.overflowing))
+        return encoded.ids
+
+    @cached_property
+    def truncation(self) -> Truncation:
+        """How many texts were longer than it reads."""
+        return Truncation(self.name, _MOST_TOKENS)
 
     @cached_property
     def _model(self) -> Bert:

@@ -20,6 +20,7 @@ from PIL import Image
 from predictor.data.image_files import as_shown
 from predictor.encoders.loading import device, loading
 from predictor.encoders.source import Source
+from predictor.encoders.truncation import Truncation
 
 MODEL_TYPES = ("siglip", "siglip2")
 _VERSION = 1
@@ -113,9 +114,15 @@ class SiglipTexts:
                 (vectors[row],) = _unit(self._loaded[1](input_ids=self._tokens(text)).pooler_output)
         return vectors
 
+    @cached_property
+    def truncation(self) -> Truncation:
+        """How many texts were longer than it reads."""
+        return Truncation(self.name, self._config.text_config.max_position_embeddings)
+
     def _tokens(self, text: str) -> Any:
         """Lower case, and padded on the right to full length without a mask: how both versions were trained."""
         tokenizer, model = self._loaded
+        self.truncation.note(len(tokenizer(text.lower(), verbose=False)["input_ids"]))
         tokens = tokenizer(
             [text.lower()],
             padding="max_length",

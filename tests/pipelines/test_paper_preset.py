@@ -84,7 +84,8 @@ def test_a_dry_run_of_the_paper_preset_says_what_it_needs_and_loads_nothing(stee
     assert done.returncode == 0, done.stderr
     for said in (
         "machines      3 GPU wanted, 0 there: 3 missing",
-        "GPU hours     99.5 at most, by the preset's 9 s a render",
+        "time          100.0 hours at most, by the preset's 9 s a render with 1 renderer(s) and 30 minutes to start",
+        "GPU hours     300.0 at most: 3 GPU(s) of all roles, held from start to end; 0.5 more for each time",
         "FLUX [dev] Non-Commercial License",
         "accept it on https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
         "predictor     missing: name one by --predictor",

@@ -123,14 +123,14 @@ def test_the_rate_counts_only_what_was_rendered_lately(clock: Clock) -> None:
     assert "140 renders, 2/s" in run.status()
 
 
-def test_a_warning_is_told_once_and_kept() -> None:
+def test_a_warning_is_told_once_and_counted() -> None:
     output, run = plain(total=1)
 
     for warning in ("no [1] caption", "too few", "no [1] caption"):
         run.warned(warning)
 
     assert output.getvalue() == "warning: no [1] caption\nwarning: too few\n"
-    assert list(run.warnings) == ["no [1] caption", "too few"]
+    assert list(run.warnings) == ["no [1] caption (2 times)", "too few"]
 
 
 def test_without_a_terminal_a_plain_line_comes_every_ten_seconds_and_at_the_end(clock: Clock) -> None:

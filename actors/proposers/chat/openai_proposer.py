@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from actors.messages import ProposalRequest, Proposals, RefusedError
-from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
+from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, schema, wording
 from actors.proposers.chat.instruction import load_instruction
 from actors.service_client import ServiceClient, ServiceError
 
@@ -32,7 +32,7 @@ class OpenAIProposer:
         As the service calls it.
     instruction : str or None
         A file that replaces the instruction that ships; see `actors.proposers.chat.instruction`.
-    mode : {"numbered", "samples"}
+    mode : {"numbered", "samples", "json"}
         See `actors.proposers.chat.conversation`. Each sample is a request with a seed of its own.
     temperature, top_p : float
         How answers are sampled.
@@ -103,13 +103,20 @@ class OpenAIProposer:
     async def answers(self, request: ProposalRequest) -> list[Answer]:
         """The model's answers, unparsed."""
         text = wording(self._template, request, self._mode)
-        return await asyncio.gather(*(self._answer(text, seed) for seed in answer_seeds(request, self._mode)))
+        held = self._held_to(request.count) if self._mode == "json" else {}
+        return await asyncio.gather(*(self._answer(text, seed, held) for seed in answer_seeds(request, self._mode)))
+
+    @staticmethod
+    def _held_to(count: int) -> dict[str, Any]:
+        """What has the service sample by the schema."""
+        named = {"name": "prompts", "strict": True, "schema": schema(count)}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
 
     async def close(self) -> None:
         await self._client.close()
 
-    async def _answer(self, text: str, seed: int) -> Answer:
-        body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **self._body}
+    async def _answer(self, text: str, seed: int, held: Mapping[str, Any] = {}) -> Answer:
+        body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **held, **self._body}
         sent = {key: value for key, value in body.items() if value is not None}
         return await self._client.post("chat/completions", sent, self._read)
 

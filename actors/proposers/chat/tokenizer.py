@@ -1,6 +1,16 @@
-"""The tokenizer of a chat model and its chat template; what cannot be loaded is an error of one line."""
+"""The tokenizer of a chat model and its chat template; what cannot be loaded is an error of one line.
 
+Invariant: the tokens of a text are the same on every day. Some templates tell the model today's date; they are told
+`TODAY`.
+"""
+
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
+
+from actors.messages import RefusedError
+
+TODAY = date(2026, 1, 1)
 
 
 def load_tokenizer(model: str, **source: Any) -> Any:
@@ -33,8 +43,24 @@ def encode(tokenizer: Any, text: str) -> list[int]:
         [{"role": "user", "content": text}],
         add_generation_prompt=True,
         enable_thinking=False,  # templates without this switch ignore it
+        strftime_now=TODAY.strftime,
         return_dict=True,
     )["input_ids"]
+
+
+def check_context(tokens: Sequence[int], most: int | None) -> None:
+    """See that a model can read a question, and has room for an answer.
+
+    Raises
+    ------
+    RefusedError
+        The question is as long as all that the model can hold, or longer.
+    """
+    if most is not None and len(tokens) >= most:
+        raise RefusedError(
+            f"the question has {len(tokens)} tokens, and the model holds {most} with its answer; "
+            "shorten the prompt or the instruction, or raise proposer.max_model_len"
+        )
 
 
 def _remedy(model: str, error: BaseException) -> str:

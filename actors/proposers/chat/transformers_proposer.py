@@ -8,7 +8,7 @@ from typing import Any
 from actors.messages import ProposalRequest, Proposals
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
 from actors.proposers.chat.instruction import load_instruction
-from actors.proposers.chat.tokenizer import encode, load_tokenizer
+from actors.proposers.chat.tokenizer import check_context, encode, load_tokenizer
 
 
 class TransformersProposer:
@@ -81,6 +81,7 @@ class TransformersProposer:
         import torch
 
         tokens = encode(self._tokenizer, wording(self._template, request, self._mode))
+        check_context(tokens, getattr(self._language_model.config, "max_position_embeddings", None))
         question = torch.tensor([tokens], device=self._language_model.device)
         # `generate` takes no generator of its own.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors.messages import BrokenError, ProposalRequest, Proposals
-from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
+from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, schema, wording
 from actors.proposers.chat.instruction import load_instruction
-from actors.proposers.chat.tokenizer import encode, load_tokenizer
+from actors.proposers.chat.tokenizer import check_context, encode, load_tokenizer
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class VLLMProposer:
         A folder, or a name on the Hugging Face hub. Its own code is never run.
     instruction : str or None
         A file that replaces the instruction that ships; see `actors.proposers.chat.instruction`.
-    mode : {"numbered", "samples"}
+    mode : {"numbered", "samples", "json"}
         See `actors.proposers.chat.conversation`. Each sample has a seed of its own.
     temperature, top_p : float
         How answers are sampled. The same seed may give different answers under different load.
@@ -118,8 +118,10 @@ class VLLMProposer:
         """The model's answers, unparsed."""
         engine = await self._living_engine()
         tokens = encode(self._tokenizer, wording(self._template, request, self._mode))
+        check_context(tokens, engine.model_config.max_model_len)
         seeds = answer_seeds(request, self._mode)
-        return await asyncio.gather(*(self._answer(engine, tokens, seed) for seed in seeds))
+        held = schema(request.count) if self._mode == "json" else None
+        return await asyncio.gather(*(self._answer(engine, tokens, seed, held) for seed in seeds))
 
     async def close(self) -> None:
         """End the engine and its processes."""
@@ -127,11 +129,19 @@ class VLLMProposer:
             self._engine.shutdown()
             self._engine = None
 
-    async def _answer(self, engine: Any, tokens: list[int], seed: int) -> Answer:
+    async def _answer(self, engine: Any, tokens: list[int], seed: int, held: dict[str, Any] | None) -> Answer:
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
-        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
+        from vllm.sampling_params import (  # pyright: ignore[reportMissingImports]
+            RequestOutputKind,
+            StructuredOutputsParams,
+        )
 
-        sampling = SamplingParams(seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, **self._sampling)
+        sampling = SamplingParams(
+            seed=seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            structured_outputs=None if held is None else StructuredOutputsParams(json=held),
+            **self._sampling,
+        )
         # Tokens, not text: the chat template has added the begin-of-sequence token, and vLLM would add a second.
         stream = engine.generate({"prompt_token_ids": tokens}, sampling, request_id=str(next(self._numbers)))
         (output,) = await _while_alive(engine, _outputs(stream))

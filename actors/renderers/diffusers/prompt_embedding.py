@@ -23,14 +23,17 @@ class PromptEmbedding:
     arrays: Mapping[str, NDArray[Any]]
     """Each tensor's bytes as uint8: NumPy has no bfloat16. The last axis is longer by the size of a number."""
     dtypes: Mapping[str, str]
+    warning: str | None = None
+    """What of the prompt was not read."""
 
     @classmethod
-    def of(cls, tensors: "Mapping[str, torch.Tensor]") -> "PromptEmbedding":
+    def of(cls, tensors: "Mapping[str, torch.Tensor]", *, warning: str | None = None) -> "PromptEmbedding":
         import torch
 
         return cls(
             arrays={name: tensor.cpu().contiguous().view(torch.uint8).numpy() for name, tensor in tensors.items()},
             dtypes={name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
+            warning=warning,
         )
 
     def tensors(self, device: str) -> "dict[str, torch.Tensor]":

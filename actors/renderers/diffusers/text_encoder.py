@@ -9,6 +9,7 @@ import inspect
 from actors.renderers.diffusers.pipeline_loading import library_versions, load_pipeline
 from actors.renderers.diffusers.pipeline_source import find_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
+from actors.renderers.diffusers.prompt_length import cut_off
 from actors.renderers.diffusers.renderer import text_encoder_components
 
 _DEFAULT_GUIDANCE = 4.0
@@ -55,7 +56,8 @@ class Flux2TextEncoder:
 
         A pair for `ActorPool.call(..., by_reference=True)`: the megabytes go from this actor straight to a renderer.
         """
-        embedding = PromptEmbedding.of({"prompt_embeds": self._encode(prompt), **self._negative})
+        tensors = {"prompt_embeds": self._encode(prompt), **self._negative}
+        embedding = PromptEmbedding.of(tensors, warning=cut_off(self._pipeline, prompt))
         return embedding, sum(array.nbytes for array in embedding.arrays.values())
 
     def _encode(self, prompt: str):

@@ -27,6 +27,7 @@ OTHER_PLACE: dict[str, Any] = {
     "in_flight": 9,
     "timeout_s": 11.5,
     "setup_timeout_s": 12.5,
+    "startup_s": 7.0,
     "seconds_per_call": 9.5,
 }
 
@@ -206,7 +207,8 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
     values = reproducibility_key(settings)
 
     assert set(values) == set(type(settings).model_fields) - {
-        *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "text_encoder", "feature_extractor")
+        *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "price_per_gpu_hour"),
+        *("end_command", "end_webhook_env", "text_encoder", "feature_extractor"),
     }
     assert set(values["protocol"]) == set(type(settings.protocol).model_fields)
     for role in ROLES:

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,9 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: dict[str, Any]
+    """Of JSON lines, the first."""
+    lines: Sequence[Any] = ()
+    """Of JSON lines, all."""
 
     @property
     def greeting(self) -> bool:
@@ -66,8 +69,11 @@ def serve(answer: Callable[[Asked, int], Scripted], *, files: bool = False) -> I
 
         def do_POST(self) -> None:
             nonlocal open_requests
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "{}")
-            asked = Asked(path=self.path, headers={k.lower(): v for k, v in self.headers.items()}, body=body)
+            raw = self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}"
+            is_lines = "ndjson" in self.headers.get("content-type", "")
+            lines = [json.loads(line) for line in (raw.splitlines() if is_lines else [raw])]
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(path=self.path, headers=headers, body=lines[0], lines=lines)
             with lock:
                 number = len(service.asked)
                 service.asked.append(asked)

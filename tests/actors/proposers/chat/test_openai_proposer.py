@@ -227,3 +227,24 @@ def test_a_key_that_is_withdrawn_makes_the_role_unavailable_at_once() -> None:
     with serve(answer) as service:
         role = Role(name="proposer", make=OpenAIProposer, arguments={"base_url": service.url, "model": "a-model"})
         in_pool(role, use)
+
+
+def test_in_json_the_service_is_held_to_a_schema_and_the_instruction_says_so() -> None:
+    answer = completion('{"prompts": ["a cat, fog", "a cat, neon"]}')
+    with serve(lambda _asked, _number: answer) as service:
+        assert propose(service.url, request(), mode="json") == [Proposals(prompts=("a cat, fog", "a cat, neon"))]
+        (asked,) = service.questions
+    held = asked.body["response_format"]["json_schema"]
+    assert asked.body["response_format"]["type"] == "json_schema"
+    assert held["strict"] is True
+    assert held["schema"]["properties"]["prompts"]["maxItems"] == request().count
+    assert asked.body["messages"][0]["content"].endswith(f"whose list holds the {request().count} prompts.")
+
+
+def test_an_answer_that_broke_off_at_the_service_is_said_in_its_words() -> None:
+    broken = Scripted(body={"choices": [{"error": {"message": "upstream died"}, "message": {"content": ""}}]})
+    with (
+        serve(lambda asked, _number: completion("Yes.") if asked.greeting else broken) as service,
+        pytest.raises(ServiceError, match=r"the answer broke off: upstream died; ask again"),
+    ):
+        propose(service.url, request())

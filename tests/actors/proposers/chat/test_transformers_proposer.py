@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.messages import ProposalRequest
+from actors.messages import ProposalRequest, RefusedError
 from actors.proposers.chat.conversation import read
+from actors.proposers.chat.tokenizer import check_context, encode, load_tokenizer
 from actors.proposers.chat.transformers_proposer import TransformersProposer
 from tests.chat_checkpoint import LOOKS, tiny_chat_llama
 
@@ -114,3 +115,16 @@ def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> Non
 def test_an_unusable_instruction_is_refused_before_any_weights_are_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         TransformersProposer(str(tmp_path), instruction=str(tmp_path / "none.txt")).setup()
+
+
+def test_a_template_that_tells_the_date_tells_the_same_one_every_day(folder: Path) -> None:
+    tokenizer = load_tokenizer(str(folder))
+    tokenizer.chat_template = "{{ strftime_now('%d %B %Y') }}"
+    assert tokenizer.decode(encode(tokenizer, "a cat")) == "01 January 2026"
+
+
+def test_a_question_that_fills_all_that_a_model_holds_is_a_refusal() -> None:
+    check_context([0] * 99, 100)
+    check_context([0] * 99, None)
+    with pytest.raises(RefusedError, match="the question has 100 tokens, and the model holds 100 with its answer"):
+        check_context([0] * 100, 100)

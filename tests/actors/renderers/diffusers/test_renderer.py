@@ -180,3 +180,17 @@ def test_a_gpu_that_is_not_there_is_refused(folders: dict[str, Path]) -> None:
 def test_only_the_text_encoders_of_flux2_can_be_had_apart(folders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match=r"text encoder of a DDPMPipeline stays .* set text_encoder\.actors=0"):
         make(folders["unconditional"], text_encoder_device="cpu").setup()
+
+
+def test_a_prompt_that_is_longer_than_its_encoder_reads_is_told_also_where_the_encoder_is_apart(
+    flux2: DiffusersRenderer, folders: dict[str, Path]
+) -> None:
+    endless = RenderRequest(prompt="a cat " * 600, seed=1)
+    told = "a prompt is longer than is read of it, and its end is not drawn: tokenizer reads 512 tokens"
+    assert flux2.render(endless).warning == told
+    assert flux2.render(REQUESTS[0]).warning is None
+    encoder = Flux2TextEncoder(str(folders["flux2"]), None, "bfloat16", None)
+    encoder.setup()
+    embedding, _ = encoder.encode(endless.prompt)
+    assert embedding.warning == told
+    assert encoder.encode("a cat")[0].warning is None

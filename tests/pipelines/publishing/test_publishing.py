@@ -1,0 +1,106 @@
+"""A finished run as a data set: what is in it, that no participant is, and that a hub gets all of it."""
+
+import base64
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from tests.actors.proposers.chat.service import Asked, Scripted, Service, serve
+from tests.pipelines.conftest import Steer
+
+
+@pytest.fixture
+def published(steer: Steer, finished: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "dataset"
+    done = steer("publish", finished, "--out", out, "--licence", "cc-by-4.0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out)
+    return out
+
+
+def test_the_folder_holds_tables_images_and_a_card(published: Path, finished: Path) -> None:
+    trajectories = pq.read_table(published / "data" / "trajectories.parquet").to_pylist()
+    candidates = pq.read_table(published / "data" / "candidates.parquet").to_pylist()
+    described = pq.read_table(published / "images" / "metadata.parquet").to_pylist()
+    files = {path.name for path in (published / "images").glob("*.png")}
+    assert len(trajectories) == pq.read_table(finished / "trajectories.parquet").num_rows
+    assert {row["image"] for row in candidates} == {row["file_name"] for row in described} == files
+    assert {row[name] for row in trajectories for name in ("initial_image", "final_image")} <= files
+    with Image.open(published / "images" / next(iter(files))) as image:
+        assert image.mode == "RGB"
+    card = (published / "README.md").read_text("utf-8")
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["license"] == "cc-by-4.0"
+    assert [config["config_name"] for config in front["configs"]] == ["trajectories", "candidates", "images"]
+    assert "consent" in card and "develops real photographs" in card
+
+
+def test_nobody_can_be_found_in_it(published: Path, finished: Path) -> None:
+    users = {row["user"] for row in json.loads((finished / "run.json").read_text("utf-8"))["users"]}
+    people = pq.read_table(published / "data" / "trajectories.parquet")["person"].to_pylist()
+    assert set(people) == {f"person-{number}" for number in range(1, len(users) + 1)}
+    for path in published.rglob("*"):
+        if path.suffix == ".parquet":
+            told = json.dumps(pq.read_table(path).to_pylist())
+        elif path.suffix == ".md":
+            told = path.read_text("utf-8")
+        else:
+            continue
+        assert not [user for user in users if user in told], path
+
+
+def test_a_hub_gets_every_file(steer: Steer, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: dict[str, bytes] = {}
+
+    def hub(asked: Asked, number: int) -> Scripted:
+        address = f"http://{asked.headers['host']}/datasets/me/first"
+        match asked.path.split("/"):
+            case [*_, "repos", "create"]:
+                return Scripted(body={"url": address})
+            case [*_, "preupload", "main"]:
+                modes = {"uploadMode": "regular", "shouldIgnore": False}
+                return Scripted(body={"files": [{"path": file["path"], **modes} for file in asked.body["files"]]})
+            case [*_, "commit", "main"]:
+                files = [line["value"] for line in asked.lines if line["key"] == "file"]
+                pushed.update({file["path"]: base64.b64decode(file["content"]) for file in files})
+                return Scripted(body={"commitUrl": f"{address}/commit/1", "commitOid": "1", "hookOutput": ""})
+            case _:
+                return Scripted(body={"id": "me/first", "sha": "1", "warnings": [], "errors": []})
+
+    with serve(hub, files=True) as served:
+        point_to(served, monkeypatch)
+        done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", "me/first")
+    assert done.returncode == 0, done.stderr
+    files = {path for path in (tmp_path / "dataset").rglob("*") if path.is_file()}
+    assert pushed == {str(path.relative_to(tmp_path / "dataset")): path.read_bytes() for path in files}
+    (created,) = [asked.body for asked in served.asked if asked.path.endswith("/repos/create")]
+    assert (created["type"], created["visibility"]) == ("dataset", "private")
+
+
+def test_a_hub_that_refuses_is_one_line_and_the_folder_stays(
+    steer: Steer, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(lambda _asked, _number: Scripted(status=401, body={"error": "Invalid username or password."})) as served:
+        point_to(served, monkeypatch)
+        done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", "me/first")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("steer-batch: --repo me/first: the hub does not take it (")
+    assert (tmp_path / "dataset" / "README.md").is_file()
+
+
+def test_what_is_no_finished_run_is_refused(steer: Steer, tmp_path: Path) -> None:
+    done = steer("publish", tmp_path, "--out", tmp_path / "dataset")
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr
+
+
+def point_to(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client reads its endpoint when it is imported, which other tests have done."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", served.url.removesuffix("/v1"))
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", served.url.removesuffix("/v1"))
+    monkeypatch.setenv("HF_TOKEN", "hf_a_token_of_this_test")
