@@ -49,6 +49,8 @@ class Participant:
         self.person = person
         self.changes = Changes()
         self.proof = Proof(person.folder.study, person.name)
+        self.wish: tuple[str, bool] | None = None
+        """A prompt, and whether it is to be searched first, that waits for the models to start."""
         self._taste = taste
         self._pictures = pictures
         self._runs: dict[str, PromptRun] = {}
@@ -143,11 +145,7 @@ class Participant:
         ValueError
             The prompt is empty or too long, or its folder cannot be made.
         """
-        text = " ".join(text.split())
-        if not text:
-            raise ValueError("Say what the picture should show.")
-        if len(text) > MOST_CHARACTERS:
-            raise ValueError(f"A prompt has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
+        text = checked_prompt(text)
         async with self._opening:
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
             run = await asyncio.to_thread(PromptRun.create, workshop, self.person, self.changes, number, text)
@@ -188,3 +186,19 @@ class Participant:
             self._accuracies.append(expected_accuracy_of(before, self._pictures))
         if len(self._accuracies) == len(questions):
             self._accuracies.append(self.accuracy())
+
+
+def checked_prompt(text: str) -> str:
+    """A prompt as it was typed, without superfluous spaces.
+
+    Raises
+    ------
+    ValueError
+        It is empty or too long.
+    """
+    text = " ".join(text.split())
+    if not text:
+        raise ValueError("Say what the picture should show.")
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"A prompt has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
+    return text

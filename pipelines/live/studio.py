@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +86,6 @@ class Studio:
         self.pools: RunPools | None = None
         self.workshop: Workshop | None = None
         """Both once the pools are up."""
-        self._warm_or_never = asyncio.Event()
         self.tastes: dict[str, KnownTaste] = {}
         """Of those who are here, by name."""
         self._participants: dict[str, Participant] = {}
@@ -111,12 +109,6 @@ class Studio:
     def warm_up(self) -> None:
         """Bring the pools up, in the background."""
         self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._tell_when_loaded())]
-
-    async def warm(self, patience_s: float) -> Workshop | None:
-        """What steering needs, once the pools are up; None where they are not after so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._warm_or_never.wait(), patience_s)
-        return self.workshop
 
     async def person_of(self, key: str) -> Participant | None:
         """Whoever has this key."""
@@ -209,7 +201,6 @@ class Studio:
             logger.exception("the pools do not come up")
             self.problem = str(error)
         finally:
-            self._warm_or_never.set()
             if self.pools is None and pools is not None:
                 pools.stop()
             self._tell_everybody()
