@@ -42,6 +42,10 @@ class AskedQuestion:
     """Whether another question would tell little."""
 
 
+class AnsweredAlreadyError(ValueError):
+    """Another device, tab or click was first; the question that is due now is another one."""
+
+
 class Participant:
     """Used from one event loop, but for the methods about questions: those compute, and may be called from threads."""
 
@@ -110,12 +114,14 @@ class Participant:
 
         Raises
         ------
+        AnsweredAlreadyError
+            It is not the answer that is due.
         ValueError
-            It is another one's answer, or names a picture that was not shown.
+            It names a picture that was not shown, or one as best and worst.
         """
         question = self.question()
         if question is None or question.number != number:
-            raise ValueError("This question was answered already. Here is the next one.")
+            raise AnsweredAlreadyError(f"answer {number} was given already")
         if chosen is not None and chosen == worst:
             raise ValueError("The picture that you like best cannot be the one that you like least.")
         folder = self.person.folder

@@ -1,5 +1,7 @@
 """A prompt, and its rounds of four."""
 
+from collections.abc import Awaitable, Callable
+
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -93,7 +95,7 @@ async def image(request: Request) -> Response:
     return immutable(png)
 
 
-async def _said(number: int | None, say) -> None:
+async def _said(number: int | None, say: Callable[[int], Awaitable[None]]) -> None:
     if number is None:
         raise HTTPException(400, "This answer was not taken. Reload the page.")
     try:
