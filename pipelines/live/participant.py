@@ -42,6 +42,10 @@ class AskedQuestion:
     """Whether another question would tell little."""
 
 
+class AnsweredAlreadyError(ValueError):
+    """Another device, tab or click was first; the question that is due now is another one."""
+
+
 class Participant:
     """Used from one event loop, but for the methods about questions: those compute, and may be called from threads."""
 
@@ -49,6 +53,8 @@ class Participant:
         self.person = person
         self.changes = Changes()
         self.proof = Proof(person.folder.study, person.name)
+        self.wish: tuple[str, bool] | None = None
+        """A prompt, and whether it is to be searched first, that waits for the models to start."""
         self._taste = taste
         self._pictures = pictures
         self._runs: dict[str, PromptRun] = {}
@@ -108,12 +114,14 @@ class Participant:
 
         Raises
         ------
+        AnsweredAlreadyError
+            It is not the answer that is due.
         ValueError
-            It is another one's answer, or names a picture that was not shown.
+            It names a picture that was not shown, or one as best and worst.
         """
         question = self.question()
         if question is None or question.number != number:
-            raise ValueError("This question was answered already. Here is the next one.")
+            raise AnsweredAlreadyError(f"answer {number} was given already")
         if chosen is not None and chosen == worst:
             raise ValueError("The picture that you like best cannot be the one that you like least.")
         folder = self.person.folder
@@ -143,11 +151,7 @@ class Participant:
         ValueError
             The prompt is empty or too long, or its folder cannot be made.
         """
-        text = " ".join(text.split())
-        if not text:
-            raise ValueError("Say what the picture should show.")
-        if len(text) > MOST_CHARACTERS:
-            raise ValueError(f"A prompt has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
+        text = checked_prompt(text)
         async with self._opening:
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
             run = await asyncio.to_thread(PromptRun.create, workshop, self.person, self.changes, number, text)
@@ -188,3 +192,19 @@ class Participant:
             self._accuracies.append(expected_accuracy_of(before, self._pictures))
         if len(self._accuracies) == len(questions):
             self._accuracies.append(self.accuracy())
+
+
+def checked_prompt(text: str) -> str:
+    """A prompt as it was typed, without superfluous spaces.
+
+    Raises
+    ------
+    ValueError
+        It is empty or too long.
+    """
+    text = " ".join(text.split())
+    if not text:
+        raise ValueError("Say what the picture should show.")
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"A prompt has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
+    return text

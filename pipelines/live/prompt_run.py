@@ -144,7 +144,8 @@ class PromptRun:
         """Tables and gallery, as the records stand."""
         self._folder.about["speculation"] = asdict(self.steered.speculation)
         refusals = sum((driver.refusals for driver in self._drivers), Refusals())
-        write_results(self.plan, self._folder, (), {}, refusals, interrupted=False)
+        known = {self._person.name: self._person.taste.posterior}
+        write_results(self.plan, self._folder, (), {}, refusals, interrupted=False, others=known)
 
     async def drawn_again(self, compared: PromptImages, count: int) -> list[PromptImages]:
         """The pictures of a comparison so many times more, each time with a fresh seed.

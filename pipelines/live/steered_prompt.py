@@ -275,7 +275,7 @@ class SteeredPrompt:
         cohort = self.history.cohort
         await self._driver.run([cohort], {cohort.id: self.history.rounds})
         if (reason := self._driver.failures.pop(cohort.id, None)) is not None:
-            raise RoundFailedError(reason)
+            raise RoundFailedError(reason, ())  # the driver has counted its refusals
         self.history = await asyncio.to_thread(self._replay)
         self.stage, self.arriving = "drawing", []
 

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,10 +86,10 @@ class Studio:
         self.pools: RunPools | None = None
         self.workshop: Workshop | None = None
         """Both once the pools are up."""
-        self._warm_or_never = asyncio.Event()
         self.tastes: dict[str, KnownTaste] = {}
         """Of those who are here, by name."""
         self._participants: dict[str, Participant] = {}
+        self._opening = asyncio.Lock()
         self._loading: Future[PamelaPredictor] = ThreadPoolExecutor(1).submit(self._load)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -112,18 +111,14 @@ class Studio:
         """Bring the pools up, in the background."""
         self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._tell_when_loaded())]
 
-    async def warm(self, patience_s: float) -> Workshop | None:
-        """What steering needs, once the pools are up; None where they are not after so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._warm_or_never.wait(), patience_s)
-        return self.workshop
-
     async def person_of(self, key: str) -> Participant | None:
         """Whoever has this key."""
         folder = self.people.of_key(key)
-        if folder is None:
-            return None
-        return await self._participant(folder)
+        if folder is not None and folder.name in self._participants:
+            return self._participants[folder.name]
+        async with self._opening:  # one at a time: a file of answers has one owner
+            folder = self.people.of_key(key)
+            return None if folder is None else await self._participant(folder)
 
     async def welcome(self, name: str) -> Participant:
         """Somebody new.
@@ -135,15 +130,17 @@ class Studio:
         """
         taken = await asyncio.to_thread(lambda: self.predictor.user_ids)
         assert self.plan.checkpoint is not None
-        folder = await asyncio.to_thread(self.people.add, name, self.plan.checkpoint, self.fingerprint, taken)
-        return await self._participant(folder)
+        async with self._opening:
+            folder = await asyncio.to_thread(self.people.add, name, self.plan.checkpoint, self.fingerprint, taken)
+            return await self._participant(folder)
 
     async def forget(self, participant: Participant) -> None:
         """Delete all that is known of somebody."""
-        self._participants.pop(participant.name, None)
-        self.tastes.pop(participant.name, None)
-        await participant.close()
-        await asyncio.to_thread(self.people.delete, participant.person.folder)
+        async with self._opening:
+            self._participants.pop(participant.name, None)
+            self.tastes.pop(participant.name, None)
+            await participant.close()
+            await asyncio.to_thread(self.people.delete, participant.person.folder)
 
     async def close(self) -> None:
         """Let everybody go, and stop the pools."""
@@ -162,12 +159,12 @@ class Studio:
             changes.end()
 
     async def _participant(self, folder: PersonFolder) -> Participant:
+        """Of a folder, while nobody else opens any."""
         if folder.name not in self._participants:
+            assert self.pictures is not None
             person = await asyncio.to_thread(self._opened, folder)
-            if folder.name not in self._participants:  # another request of theirs was first
-                assert self.pictures is not None
-                self._participants[folder.name] = Participant(person, self.predictor.taste, self.pictures)
-                self.tastes[folder.name] = person.taste
+            self._participants[folder.name] = Participant(person, self.predictor.taste, self.pictures)
+            self.tastes[folder.name] = person.taste
         return self._participants[folder.name]
 
     def _opened(self, folder: PersonFolder) -> LivePerson:
@@ -209,7 +206,6 @@ class Studio:
             logger.exception("the pools do not come up")
             self.problem = str(error)
         finally:
-            self._warm_or_never.set()
             if self.pools is None and pools is not None:
                 pools.stop()
             self._tell_everybody()

@@ -19,6 +19,7 @@ from predictor.threads import thread_map
 if TYPE_CHECKING:
     from predictor.people.tastes import Certainty
     from predictor.taste.hierarchical import ImageFeatures
+    from predictor.taste.posterior import Posterior
 
 
 _MOST_LINES = 12
@@ -48,13 +49,21 @@ def below_its_uncertainty(outcome: Outcome, gain_errors: Mapping[str, float]) ->
     return error is not None and outcome.gain is not None and 0 < outcome.gain < error
 
 
-def certainty_of(plan: Plan, folder: RunFolder, outcomes: Sequence[Outcome]) -> CertaintyOfRun:
-    """The certainty of what was steered for people, finished and with images on the disk."""
+def certainty_of(
+    plan: Plan, folder: RunFolder, outcomes: Sequence[Outcome], others: "Mapping[str, Posterior] | None" = None
+) -> CertaintyOfRun:
+    """The certainty of what was steered for people, finished and with images on the disk.
+
+    Parameters
+    ----------
+    others
+        Tastes of people whom the checkpoint does not know.
+    """
     if plan.checkpoint is None or PERSONAL not in plan.settings.scorers:
         return CertaintyOfRun(people={}, gain_errors={})
     from predictor.people.tastes import Tastes
 
-    tastes = Tastes.read(plan.checkpoint)
+    tastes = Tastes.read(plan.checkpoint, others)
     described = folder.about.get("zero_shot", {})
 
     def features(shown: tuple[str, str]) -> "ImageFeatures | None":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from predictor.simulation.attributes import measure
 from predictor.simulation.raters import read_truth
 from predictor.simulation.verdict import Steered, Verdict, judge
 from predictor.threads import thread_map
+
+if TYPE_CHECKING:
+    from predictor.taste.posterior import Posterior
 
 _MOST_NOTES = 8
 """Warnings that the gallery shows; run.json has all."""
@@ -96,6 +99,7 @@ def write_results(
     failed_rounds: Refusals,
     *,
     interrupted: bool,
+    others: "Mapping[str, Posterior] | None" = None,
 ) -> Result:
     """Write all results into the run folder.
 
@@ -105,6 +109,8 @@ def write_results(
         Cohort id -> why none of its trajectories goes on; the journal does not know.
     failed_rounds
         What was refused in the rounds that failed, which are not in the journal either.
+    others
+        Tastes of people whom the predictor's checkpoint does not know.
     """
     folder.about["warnings"] = sorted({*folder.about["warnings"], *warnings})
     counts = Counts(plan.protocol, failed_rounds)
@@ -123,7 +129,7 @@ def write_results(
     _compare_runs(plan, folder, complete, attributes)
     verdict = _judge(folder, cases, attributes)
     found = _compare_audiences(plan, folder, cases, attributes)
-    certainty = certainty_of(plan, folder, complete)
+    certainty = certainty_of(plan, folder, complete, others)
     refused = refusal_lines(counts.refusals)
     failed = [f"{name}: {reason}" for name, reason in failures.items()]
     page = _page(plan, folder, verdict, found, certainty, [*failed, *refused], counts.images)

@@ -6,7 +6,7 @@ not know is not known.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from predictor.checkpoint import config_section
 from predictor.encoders.encoding import KeptFeatures
 from predictor.people.users import unpacked
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
-from predictor.taste.posterior import prior
+from predictor.taste.posterior import Posterior, prior
 from predictor.threads import one_thread
 from predictor.transformer.tensor_file import load_strictly
 
@@ -53,23 +53,26 @@ class Certainty:
 
 
 class Tastes:
-    """The taste model and the posterior tastes of a checkpoint's people."""
+    """The taste model and the posterior tastes of a checkpoint's people, and of others where they are given."""
 
-    def __init__(self, taste: Taste, users: pa.Table, kept: KeptFeatures) -> None:
+    def __init__(
+        self, taste: Taste, users: pa.Table, kept: KeptFeatures, others: Mapping[str, Posterior] | None = None
+    ) -> None:
         self.taste = taste
         self.kept = kept
+        self._others = others or {}
         self._factors = users["factor"]
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
 
     @classmethod
-    def read(cls, folder: Path) -> "Tastes":
+    def read(cls, folder: Path, others: Mapping[str, Posterior] | None = None) -> "Tastes":
         """Read a checkpoint folder that is known to be whole."""
         config = json.loads((folder / "config.json").read_text("utf-8"))
         taste = Taste(config_section(TasteConfig, config, "taste"))
         load_strictly(taste, "taste", load_file(folder / "model.safetensors"))
         users = pq.ParquetFile(folder / "users.parquet").read(["user_id", "factor"])  # read_table imports pandas
         sizes = {role: config["model"][f"{kind}_dimensions"] for role, kind in _DIMENSIONS.items()}
-        return cls(taste, users, KeptFeatures(config["fingerprints"], sizes))
+        return cls(taste, users, KeptFeatures(config["fingerprints"], sizes), others)
 
     def certainty(self, user: str) -> Certainty:
         """How well a person is known.
@@ -77,7 +80,7 @@ class Tastes:
         Raises
         ------
         KeyError
-            The checkpoint does not know this user.
+            Neither the checkpoint knows this user, nor is one of the others.
         """
         variances = self._variances(self._factor(user))
         return Certainty(
@@ -102,6 +105,8 @@ class Tastes:
 
     def _factor(self, user: str) -> Tensor:
         """Factor of the covariance of taste and level, the level last; the prior's where nothing is known."""
+        if user in self._others:
+            return self._others[user].factor
         factor = self._factors[self._row[user]]
         return unpacked(factor.values.to_numpy(), self.taste.config.rank) if factor.is_valid else self._prior
 

@@ -25,6 +25,7 @@ COMMANDS = [
     ("bench_protocols.py",),
     ("bench_guards.py", "--seed", "3"),
     ("bench_reports.py",),
+    ("bench_live.py",),
 ]
 
 

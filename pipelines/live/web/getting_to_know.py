@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pipelines.live.participant import Participant
+from pipelines.live.participant import AnsweredAlreadyError, Participant
 from pipelines.live.web.forms import immutable, whole
 from pipelines.live.web.visits import required
 
@@ -27,9 +27,10 @@ async def answer(request: Request) -> Response:
     chosen = best if best not in ("", "none", "skip") else None
     try:
         await run_in_threadpool(participant.answer, number, chosen, worst or None, skipped=best == "skip")
+    except AnsweredAlreadyError:
+        pass  # the page that comes back shows what is due
     except ValueError as error:
-        if "answered already" not in str(error):
-            raise HTTPException(409, str(error)) from error
+        raise HTTPException(409, str(error)) from error
     return await _question(request, participant)
 
 

@@ -7,10 +7,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pipelines.live.web.forms import immutable, whole
-from pipelines.live.web.visits import required
+from pipelines.live.web.visits import WarmingUpError, required
 
 _LAYOUTS = ("side", "stacked")
-_PATIENCE_S = 60.0
 
 
 async def proof(request: Request) -> Response:
@@ -32,8 +31,8 @@ async def proof(request: Request) -> Response:
 async def prepare(request: Request) -> Response:
     """Make the pairs of what is kept."""
     participant = await required(request)
-    if await request.app.state.live.studio.warm(_PATIENCE_S) is None:
-        raise HTTPException(503, "The models are still starting; try again in a few seconds.")
+    if request.app.state.live.studio.workshop is None:
+        raise WarmingUpError(participant.changes.version)
     if not participant.kept:
         raise HTTPException(409, "Keep a picture first; then there is something to compare.")
     participant.proof.prepare(participant.kept, participant.changes.tell)

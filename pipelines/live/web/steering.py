@@ -1,20 +1,20 @@
 """A prompt, and its rounds of four."""
 
+from collections.abc import Awaitable, Callable
+
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pipelines.live.participant import Participant
+from pipelines.live.participant import Participant, checked_prompt
 from pipelines.live.prompt_run import PromptRun
 from pipelines.live.web.forms import immutable, whole
 from pipelines.live.web.visits import WarmingUpError, required
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
-_PATIENCE_S = 60.0
-"""How long a prompt waits for the models to start."""
 
 
 async def studio(request: Request) -> Response:
@@ -28,14 +28,27 @@ async def begin(request: Request) -> Response:
     participant = await required(request)
     form = await request.form()
     text, alone = str(form.get("prompt", "")), form.get("how") == "alone"
-    workshop = await request.app.state.live.studio.warm(_PATIENCE_S)
-    if workshop is None:
-        problem = request.app.state.live.studio.problem or "The models are still starting; try again in a few seconds."
-        return await _studio_page(request, participant, text, problem, 503)
+    workshop = request.app.state.live.studio.workshop
     try:
+        if workshop is None:
+            participant.wish = (checked_prompt(text), alone)
+            return RedirectResponse("/prompts/next", 303)
         run = await participant.begin(workshop, text, alone=alone)
     except ValueError as error:
         return await _studio_page(request, participant, text, str(error), 400)
+    return RedirectResponse(f"/prompts/{run.path.name}", 303)
+
+
+async def next_prompt(request: Request) -> Response:
+    """The prompt that was typed while the models were starting."""
+    participant = await required(request)
+    workshop = request.app.state.live.studio.workshop
+    if workshop is None:
+        raise WarmingUpError(participant.changes.version)
+    if participant.wish is None:
+        return RedirectResponse("/studio", 303)
+    (text, alone), participant.wish = participant.wish, None
+    run = await participant.begin(workshop, text, alone=alone)
     return RedirectResponse(f"/prompts/{run.path.name}", 303)
 
 
@@ -82,7 +95,7 @@ async def image(request: Request) -> Response:
     return immutable(png)
 
 
-async def _said(number: int | None, say) -> None:
+async def _said(number: int | None, say: Callable[[int], Awaitable[None]]) -> None:
     if number is None:
         raise HTTPException(400, "This answer was not taken. Reload the page.")
     try:
@@ -147,6 +160,7 @@ async def _studio_page(
 ROUTES = [
     Route("/studio", studio),
     Route("/prompts", begin, methods=["POST"]),
+    Route("/prompts/next", next_prompt),
     Route("/prompts/{run}", prompt),
     Route("/prompts/{run}/choose", choose, methods=["POST"]),
     Route("/prompts/{run}/onward", onward, methods=["POST"]),
