@@ -134,8 +134,8 @@ def test_new_people_are_met_by_a_checkpoint_without_people_as_by_the_whole(
 
     loaded, whole = PamelaPredictor.from_pretrained(ID), PamelaPredictor.from_pretrained(with_ada)
     said = [Rating(image=row, rating=1 - row / 5) for row in range(6)]
-    scores = [p.enroll("bob", p.encode(pictures), said).score(pictures, "bob") for p in (loaded, whole)]
-    np.testing.assert_allclose(*scores)
+    one, other = (p.enroll("bob", p.encode(pictures), said).score(pictures, "bob") for p in (loaded, whole))
+    np.testing.assert_allclose(one, other)
     assert hub.branches == ["v2"]
 
 
