@@ -27,7 +27,7 @@ FILES = (
 
 
 def checkpoint_folder(path: str | Path) -> Path:
-    """The local folder of a checkpoint, downloaded if `path` is a hub id.
+    """The local folder of a checkpoint, downloaded if `path` is a hub id: `owner/name`, or `owner/name@revision`.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def checkpoint_folder(path: str | Path) -> Path:
         from huggingface_hub import snapshot_download
 
         try:
-            folder = Path(snapshot_download(str(path), allow_patterns=list(FILES)))
+            repository, _, revision = str(path).partition("@")
+            folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
         except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not to be had
             raise ValueError(f"{path}: neither a folder nor a hub id to be had: {first_line(error)}") from error
     missing = [name for name in FILES if not (folder / name).is_file()]

@@ -1,4 +1,4 @@
-"""The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, forget, score, info.
+"""The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, forget, score, push, info.
 
 Only parses, words errors and prints; each command calls one function of the package. torch and what needs it are
 imported inside the commands, so that `--help` answers at once.
@@ -389,6 +389,27 @@ def score(
     rows.writerow(["image", *columns])
     for path, *values in zip(images, *columns.values(), strict=True):
         rows.writerow([path, *(f"{value:.6f}" for value in values)])
+
+
+@app.command()
+def push(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder.")],
+    repository: Annotated[str, typer.Argument(help="Hub id to publish it as: owner/name.")],
+    people: Annotated[
+        bool, typer.Option("--people", help="Publish the people too: demographics, tastes and answers; ask them first.")
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="Of a repository that is made by this.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to publish to; default: the main one.")] = None,
+) -> None:
+    """Publish a checkpoint on the hub, with its card and metrics, and without its people unless asked.
+
+    steer-predictor push my_checkpoint me/my-predictor
+
+    steer-predictor score me/my-predictor@main --user '*' image.png
+    """
+    from predictor.hub.publishing import push as publish
+
+    typer.echo(publish(checkpoint, repository, people=people, private=private, revision=revision))
 
 
 @app.command()

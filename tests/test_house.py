@@ -41,6 +41,7 @@ ROOMS = {
             "adaptation",
             "model_card",
             "enrolment",
+            "hub",
             "evaluation",
             "fitting",
             "ablation",

@@ -112,7 +112,8 @@ def find_source(name: str) -> Source:
     if hub_id is None or name.startswith((".", "~", "/")):
         raise ValueError(f"{name}: no such folder; give the folder of a checkpoint, or its hub id (owner/name)")
     folder = _download(name, hub_id["repository"], hub_id["revision"], list(_SETTINGS))
-    return Source(name, folder, hub_id["repository"], folder.name)
+    repository, commit = hub_id["repository"], folder.name
+    return Source(f"{repository}@{commit}", folder, repository, commit)  # found again as it is now
 
 
 def _check_weights(name: str, folder: Path) -> None:

@@ -98,7 +98,8 @@ def _others(answers: TrainingAnswers) -> NDArray[np.float64]:
     """(R,), what all say together of each rating's image: the sum of its ratings, as far as it is worth so many."""
     if len(answers.better):
         return (answers.count * answers.image_effect)[answers.image]
-    return np.bincount(answers.image, answers.rating - answers.level[answers.user])[answers.image]
+    centred = answers.rating - answers.level[answers.user]
+    return np.bincount(answers.image, centred).astype(np.float64)[answers.image]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,7 @@ def factor(covariance: Tensor) -> Tensor:
     return torch.linalg.cholesky(covariance + (1e-12 * size + 1e-18) * torch.eye(len(covariance), dtype=torch.float64))
 
 
-def _noise(residual: NDArray[np.float64], count: NDArray[np.intp], *, otherwise: float) -> float:
+def _noise(residual: NDArray[np.float64], count: NDArray[np.float64], *, otherwise: float) -> float:
     """Variance of ratings around their image's mean; images with one rating, which is its own mean, are left out."""
     shared = count > 1
     squared = residual[shared] ** 2 * count[shared] / (count[shared] - 1)

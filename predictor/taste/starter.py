@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from predictor.taste.hierarchical import ImageFeatures, Taste
@@ -52,15 +53,20 @@ def _groups(ratings: Ratings) -> list[tuple[NDArray[np.float64], NDArray[np.int6
     """Groups of people who rated the same images: their ratings (people, images), nan where there is none."""
     users, user = np.unique(ratings.user, return_inverse=True)
     images, image = np.unique(ratings.image, return_inverse=True)
-    table = np.full((len(users), len(images)), np.nan)
-    table[user, image] = ratings.rating
+    shape = (len(users), len(images))
+    rated = csr_array((np.ones(len(user)), (user, image)), shape)
+    rating = csr_array((ratings.rating, (user, image)), shape)
     left, groups = np.ones(len(users), bool), []
     while left.any():
-        seen = ~np.isnan(table[int(np.flatnonzero(left)[0])])
-        together = left & ((~np.isnan(table[:, seen])).mean(1) > _ALIKE)
+        seen = rated[[int(np.flatnonzero(left)[0])]].indices
+        wanted = np.zeros(len(images))
+        wanted[seen] = 1
+        together = left & (rated @ wanted > _ALIKE * len(seen))
         left &= ~together
-        if together.sum() >= _MIN_PEOPLE and seen.sum() >= _MIN_IMAGES:
-            groups.append((table[np.ix_(together, seen)], images[seen]))
+        if together.sum() >= _MIN_PEOPLE and len(seen) >= _MIN_IMAGES:
+            seen = np.sort(seen)
+            there = rated[together][:, seen].toarray() > 0
+            groups.append((np.where(there, rating[together][:, seen].toarray(), np.nan), images[seen]))
     return groups
 
 

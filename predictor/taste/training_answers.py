@@ -21,6 +21,8 @@ COMPARED_NOISE = 0.05
 _MIDDLE, _LEVEL_VARIANCE = 0.5, 0.01
 """Mean and variance of people's levels where nobody rates."""
 
+_Array = NDArray[np.float64]
+
 _MAX_SWEEPS = 5000
 """Of two-way means: about ten are enough where images share many raters, hundreds where they share few."""
 
@@ -91,7 +93,7 @@ class TrainingAnswers:
         return max(float(np.nanvar(self.level)), 1e-4) if len(self.rating) else _LEVEL_VARIANCE
 
 
-def two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int, *, images: int = 0) -> tuple[NDArray, NDArray]:
+def two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int, *, images: int = 0) -> tuple[_Array, _Array]:
     """Least-squares effects of a two-way layout.
 
     Parameters

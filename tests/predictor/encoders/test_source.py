@@ -81,7 +81,7 @@ def test_what_is_not_in_the_cache_is_an_error_without_a_connection(cached: Path)
 
 def test_a_cached_repository_is_known_by_its_commit_and_encodes_without_a_connection(cached: Path) -> None:
     encoder = SiglipImages(find_source("acme/tiny-siglip"))
-    assert encoder.name == "acme/tiny-siglip"
+    assert encoder.name == f"acme/tiny-siglip@{COMMIT}"
     assert encoder.fingerprint == "siglip-images-acme-tiny-siglip-0123456789ab-float32-v1"
     assert encoder.encode([Image.new("RGB", (9, 5))]).shape == (1, 32)
     assert find_source(f"acme/tiny-siglip@{COMMIT}").identity == encoder.source.identity

@@ -44,8 +44,10 @@ def rated_by(users: int, images: Images, share: float, seed: int = 0) -> Ratings
     return Ratings(user=user, image=image, rating=rating)
 
 
-def learnt(images: Images, ratings: Ratings, users: int, **options: int) -> tuple[Taste, Tensor, Tensor]:
-    taste, found = fit_taste(images, ratings, users=users, parts=(IMAGE,), seed=0, **options)
+def learnt(
+    images: Images, ratings: Ratings, users: int, *, rank: int = 128, landmarks: int = 1024
+) -> tuple[Taste, Tensor, Tensor]:
+    taste, found = fit_taste(images, ratings, users=users, parts=(IMAGE,), seed=0, rank=rank, landmarks=landmarks)
     return taste, found.tastes, found.levels
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints on the hub: what leaves this machine, and what stays."""

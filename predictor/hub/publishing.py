@@ -1,0 +1,108 @@
+"""What of a checkpoint is published: by default the model without anybody it was learnt from.
+
+People are in a checkpoint as rows of users.parquet and evidence.parquet, and as vectors of the transformer's weights.
+All three are left out, so that what is published knows taste in general, meets new people, and names nobody. Files are
+otherwise those of the folder, byte for byte.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
+
+from predictor.checkpoint import FILES, checkpoint_card, checkpoint_folder, checkpoint_users
+from predictor.error_messages import first_line
+from predictor.transformer.tensor_file import save_tensors
+
+_USERS = "model.users.weight"
+
+_FRONT_MATTER = """---
+library_name: pamela-steer
+tags:
+- image-aesthetics
+- personalization
+---
+
+"""
+
+
+def publishable(folder: Path, out: Path, *, people: bool) -> Path:
+    """Write the checkpoint as it is published: with a card that the hub reads, and without people unless asked.
+
+    Parameters
+    ----------
+    out
+        An empty folder.
+    people
+        Keep the people: their demographics, tastes and answers.
+    """
+    for name in FILES:
+        shutil.copyfile(folder / name, out / name)
+    if not people:
+        _leave_people_out(out)
+    (out / "README.md").write_text(_FRONT_MATTER + checkpoint_card(folder) + _who_is_in_it(out), "utf-8")
+    return out
+
+
+def push(
+    checkpoint: str | Path, repository: str, *, people: bool = False, private: bool = False, revision: str | None = None
+) -> str:
+    """Publish a checkpoint, and return the address of the commit.
+
+    The hub's client takes address and token from its own settings (`hf auth login`).
+
+    Parameters
+    ----------
+    repository
+        Hub id, `owner/name`; it is made if it is not there.
+    private
+        Of a repository that is made.
+    revision
+        Branch; the main one by default.
+
+    Raises
+    ------
+    ValueError
+        There is no whole checkpoint, or the hub does not take it.
+    """
+    from huggingface_hub import HfApi
+
+    folder = checkpoint_folder(checkpoint)
+    if repository.count("/") != 1:
+        raise ValueError(f"{repository}: must be a hub id, owner/name")
+    with tempfile.TemporaryDirectory() as scratch:
+        made, api = publishable(folder, Path(scratch), people=people), HfApi()
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                api.create_branch(repository, branch=revision, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repository, folder_path=made, revision=revision, commit_message="A PAMELA predictor"
+            )
+        except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not taken
+            raise ValueError(
+                f"{repository}: the hub does not take it: {first_line(error)}; `hf auth login`?"
+            ) from error
+    return done.commit_url
+
+
+def _leave_people_out(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["model"]["users"] = 0
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    weights = load_file(folder / "model.safetensors")
+    weights[_USERS] = torch.empty(0, weights[_USERS].shape[1])
+    save_tensors(weights, folder / "model.safetensors")
+    for name in ("users.parquet", "evidence.parquet"):
+        pq.write_table(pq.ParquetFile(folder / name).read().slice(0, 0), folder / name)
+
+
+def _who_is_in_it(folder: Path) -> str:
+    count = len(checkpoint_users(folder))
+    if not count:
+        return "\nNobody is in this checkpoint: enrol people by `steer-predictor enroll`.\n"
+    return f"\n{count} people are in this checkpoint, with demographics and tastes.\n"
