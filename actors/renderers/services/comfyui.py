@@ -47,6 +47,9 @@ class WorkflowError(RuntimeError):
 class ComfyUI:
     """Has one image at a time drawn by a workflow.
 
+    Ray runs the calls of an actor one after the other only if its class has no coroutine methods, so that the
+    coroutines that this one needs are functions beside it.
+
     Parameters
     ----------
     base_url : str
@@ -110,11 +113,7 @@ class ComfyUI:
             Nobody listens at the address, or the key is not accepted.
         """
 
-        async def check() -> None:
-            async with self._client() as client:
-                await client.check_access("system_stats")
-
-        asyncio.run(check())
+        asyncio.run(_check_access(self._client()))
 
     def render(self, request: RenderRequest) -> Rendering:
         """One image.
@@ -128,7 +127,10 @@ class ComfyUI:
         ServiceError
             No image came in time, or somebody interrupted it.
         """
-        return asyncio.run(self._render(request, time.monotonic() + self._give_up_s))
+        width, height = self._size
+        nodes = self._workflow.filled(prompt=request.prompt, seed=request.seed, width=width, height=height)
+        deadline = time.monotonic() + self._give_up_s
+        return asyncio.run(_render(self._client(), self._workflow, nodes, size=self._size, deadline=deadline))
 
     def _client(self) -> ServiceClient:
         return ServiceClient(
@@ -139,13 +141,24 @@ class ComfyUI:
             retries=0,  # an attempt is a render; the pool asks again
         )
 
-    async def _render(self, request: RenderRequest, deadline: float) -> Rendering:
-        width, height = self._size
-        nodes = self._workflow.filled(prompt=request.prompt, seed=request.seed, width=width, height=height)
-        async with self._client() as client:
-            file = await _Execution(client, self._workflow, deadline).of(nodes)
-            place = urlencode({name: file.get(name, "") for name in ("filename", "subfolder", "type")})
-            return await client.get(f"view?{place}", lambda content: _rendering(content, self._size), deadline=deadline)
+
+async def _check_access(client: ServiceClient) -> None:
+    async with client:
+        await client.check_access("system_stats")
+
+
+async def _render(
+    client: ServiceClient,
+    workflow: Workflow,
+    nodes: Mapping[str, Any],
+    *,
+    size: tuple[int, int],
+    deadline: float,
+) -> Rendering:
+    async with client:
+        file = await _Execution(client, workflow, deadline).of(nodes)
+        place = urlencode({name: file.get(name, "") for name in ("filename", "subfolder", "type")})
+        return await client.get(f"view?{place}", lambda content: _rendering(content, size), deadline=deadline)
 
 
 class _Execution:

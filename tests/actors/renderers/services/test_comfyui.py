@@ -1,6 +1,7 @@
 """ComfyUI's protocol against a server that speaks it."""
 
 import copy
+import inspect
 import io
 import json
 import socket
@@ -15,6 +16,7 @@ from PIL import Image
 from actors.messages import DisturbedError, RefusedError, Rendering, RenderRequest
 from actors.renderers.services.comfyui import ComfyUI, WorkflowError
 from actors.renderers.services.comfyui_workflow import Workflow, read_workflow
+from actors.renderers.services.image_api import ImageApi
 from tests.actors.renderers.services.comfyui_server import WORKFLOW, ComfyUIServer, comfyui, drawn
 
 
@@ -90,6 +92,11 @@ def test_a_call_ends_within_its_time_and_what_it_began_is_interrupted(server: Co
     assert len(server.interrupted) == 1
     assert server.deleted[-1:] == server.interrupted
     server.interrupted.clear()
+
+
+@pytest.mark.parametrize("renderer", [ComfyUI, ImageApi])
+def test_a_renderer_has_no_coroutine_methods_which_would_make_ray_run_its_calls_in_a_loop(renderer: type) -> None:
+    assert not [name for name, member in vars(renderer).items() if inspect.iscoroutinefunction(member)]
 
 
 def test_nobody_listening_is_refused_at_the_start() -> None:
