@@ -1,6 +1,7 @@
 """steer-batch on a ComfyUI server, and what a run says of a service that takes no seed."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ from pipelines.records.image_store import ImageStore
 from tests.actors.proposers.chat.service import serve
 from tests.actors.renderers.services.comfyui_server import WORKFLOW, comfyui, drawn
 from tests.pipelines.conftest import Steer
+from tests.pipelines.console import command, environment, journal_lines, wait_for
 from tests.pipelines.test_services import KEY, preset, service
 
 
@@ -78,3 +80,37 @@ def test_a_run_whose_service_takes_no_seed_says_so_once_and_records_it(
     assert len(said) == (kind == "openai")
     assert consistency["renderer_takes_seeds"] == (kind != "openai")
     assert (None in seeds) == (kind == "openai")
+
+
+@pytest.mark.slow
+def test_the_installed_command_draws_the_same_on_comfyui_after_it_was_killed(
+    steer: Steer, steer_command: Steer, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "workflow.json").write_text(json.dumps(WORKFLOW), "utf-8")
+    (tmp_path / "prompts.txt").write_text("a slow cup of coffee\n", "utf-8")
+    with comfyui() as server:
+        (tmp_path / "comfyui.yaml").write_text(
+            f"renderer: {{kind: comfyui, workflow: '{tmp_path}/workflow.json', base_url: '{server.url}', width: 64, "
+            "height: 64}\n",
+            "utf-8",
+        )
+
+        def run(name: str) -> tuple[object, ...]:
+            return (
+                *("--preset", tmp_path / "comfyui.yaml", "--users", "u01", "--prompts", tmp_path / "prompts.txt"),
+                *("--predictor", checkpoint, "--candidates", 3, "--iterations", 1, "--out", tmp_path / name),
+            )
+
+        killed = subprocess.Popen(command(*run("killed")), stderr=subprocess.PIPE, env=environment())
+        wait_for(lambda: journal_lines(tmp_path / "killed") > 0, killed)
+        killed.kill()
+        killed.communicate()
+        resumed = steer_command("--resume", "--out", tmp_path / "killed")
+        assert resumed.returncode == 0, resumed.stderr
+        assert steer(*run("undisturbed")).returncode == 0
+    one, two = (pq.read_table(tmp_path / name / "candidates.parquet") for name in ("killed", "undisturbed"))
+    assert one == two
+    images = ImageStore(tmp_path / "killed"), ImageStore(tmp_path / "undisturbed")
+    assert [images[0].read(key) for key in one["image"].to_pylist()] == [
+        images[1].read(key) for key in one["image"].to_pylist()
+    ]
