@@ -75,7 +75,8 @@ class ProofResult:
                 "can tell: pairs of one prompt resemble each other, and the interval takes them for independent."
             )
         need = (
-            "Keep pictures for more prompts, and prove again: a share of 70% needs about 40 votes to be told from half."
+            "Keep pictures for more prompts, and prove again: it takes about 50 votes to tell a true share of 70% from "
+            "half, four times in five."
         )
         if self.whole.high < 0.5:
             return f"What was learnt of your taste so far misleads. Answering more questions may mend it. {need}"
