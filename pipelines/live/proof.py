@@ -75,7 +75,8 @@ class ProofResult:
                 "can tell: pairs of one prompt resemble each other, and the interval takes them for independent."
             )
         need = (
-            "Keep pictures for more prompts, and prove again: a share of 70% needs about 40 votes to be told from half."
+            "Keep pictures for more prompts, and prove again: it takes about 50 votes to tell a true share of 70% from "
+            "half, four times in five."
         )
         if self.whole.high < 0.5:
             return f"What was learnt of your taste so far misleads. Answering more questions may mend it. {need}"
@@ -146,8 +147,8 @@ class Proof:
             left, right = (self.study.items[vote[side]].condition_for(self._name) for side in ("left", "right"))
             won = left if vote["winner"] == "left" else right
             wins.setdefault(right if left == "own" else left, []).append(won == "own")
-        parts = [_share(_RIVALS.get(rival, rival), each) for rival, each in sorted(wins.items())]
-        return ProofResult(whole=_share("all of them", [won for each in wins.values() for won in each]), parts=parts)
+        parts = [share_of(_RIVALS.get(rival, rival), each) for rival, each in sorted(wins.items())]
+        return ProofResult(whole=share_of("all of them", [won for each in wins.values() for won in each]), parts=parts)
 
     def votes(self) -> list[dict[str, str]]:
         from studies.store.database import read_rows
@@ -212,6 +213,7 @@ class Proof:
         self._session, self._voter = session, store.of_user(self._name)
 
 
-def _share(against: str, wins: Sequence[bool]) -> Share:
+def share_of(against: str, wins: Sequence[bool]) -> Share:
+    """How often one's own was preferred, with the exact interval."""
     interval = binomtest(sum(wins), len(wins)).proportion_ci(0.95, "exact")
     return Share(against=against, wins=sum(wins), votes=len(wins), low=float(interval.low), high=float(interval.high))
