@@ -364,8 +364,9 @@ def _splits(
     seed: int,
 ) -> NDArray[np.str_]:
     if "split" not in ratings.column_names:
-        images = ratings["image_id"].to_pylist() if groups is None else [groups[number] for number in image.tolist()]
-        return split_by_user_and_image(ratings["user_id"].to_pylist(), images, seed=seed)
+        ids: list[str] = ratings["image_id"].to_pylist()
+        together = ids if groups is None else [str(groups[number]) for number in image]
+        return split_by_user_and_image(ratings["user_id"].to_pylist(), together, seed=seed)
     names = np.array(ratings["split"].to_pylist(), str)
     unknown = np.flatnonzero(~np.isin(names, SPLITS))
     if len(unknown):
