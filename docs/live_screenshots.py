@@ -1,66 +1,134 @@
-"""Takes the pictures of docs/live.md, in real Chromium.
+"""Takes the pictures of docs/live.md: what a simulated rater sees of `steer-live`, in real Chromium.
 
-python docs/live_screenshots.py LINK      # what `steer-live --people FOLDER` prints; it plays somebody called Ada
+    python docs/live_screenshots.py
+
+The rater's taste is known, and the predictor has never seen them: they choose what they truly like best.
 """
 
+import io
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
-from screenshots import shoot
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
-VIEW: ViewportSize = {"width": 1280, "height": 640}
-QUESTIONS = 8
-PROMPTS = ("a cup of coffee", "a pagoda above a lake", "a cat on a sofa", "a rocket on its launch pad")
+from predictor.simulation.attributes import measure
+from predictor.simulation.raters import Rater, sample_raters
+
+OUT = Path(__file__).parent / "pictures"
+DESK: ViewportSize = {"width": 1280, "height": 640}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+PROMPTS = ("a cup of coffee", "a cat")
+QUESTIONS, ROUNDS, SHOWN_AFTER = 12, 4, 2
+PATIENCE_MS = 120_000
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def press(page: Page, key: str, selector: str) -> None:
-    """Answer, and wait for what comes next."""
-    page.wait_for_timeout(300)
-    before = page.locator(selector).first.input_value()
-    page.keyboard.press(key)
-    page.locator(f"{selector}[value='{before}']").first.wait_for(state="detached")
+@contextmanager
+def steer_live(people: Path) -> Iterator[str]:
+    """The link that the command prints."""
+    command = [str(Path(sys.executable).parent / "steer-live"), "--people", str(people), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        yield next(line for line in process.stderr if line.startswith("open ")).split()[1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def shoot(page: Page, name: str) -> None:
+    """Save what the browser shows, with no pointer over it."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        image.convert("RGB").save(OUT / f"{name}.webp", quality=88, method=6)
+
+
+def liked_best(page: Page, rater: Rater, choices: Locator) -> Locator:
+    """The choice whose picture the rater truly likes best."""
+    choices.first.wait_for(timeout=PATIENCE_MS)
+    seen = []
+    for choice in choices.all():
+        address = choice.locator("img").first.get_attribute("src") or ""
+        with Image.open(io.BytesIO(page.request.get(new_address(page, address)).body())) as image:
+            seen.append(measure(image))
+    return choices.nth(int(np.argmax(rater.utility(np.stack(seen)))))
+
+
+def new_address(page: Page, path: str) -> str:
+    return str(page.evaluate("path => new URL(path, location.href).href", path))
+
+
+def answer(page: Page, rater: Rater, place: str, choices: str) -> None:
+    """Choose, and wait for what comes next."""
+    number = page.locator(place).first
+    number.wait_for(state="attached", timeout=PATIENCE_MS)
+    before = number.input_value()
+    best = liked_best(page, rater, page.locator(choices))
+    page.wait_for_timeout(400)
+    best.click()
+    page.locator(f"{place}[value='{before}']").first.wait_for(state="detached", timeout=PATIENCE_MS)
 
 
 def main() -> None:
-    link = sys.argv[1]
-    with sync_playwright() as playwright:
-        executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport=VIEW, device_scale_factor=1).new_page()
+    (rater,) = sample_raters(1, seed=2026)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        steer_live(Path(folder)) as link,
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]) as browser,
+    ):
+        page = browser.new_context(viewport=DESK).new_page()
         page.goto(link)
-        page.get_by_label("What shall we call you?").fill("Ada")
-        page.get_by_role("button", name="Begin").click()
-        for question in range(QUESTIONS):
-            page.get_by_text("Which do you like best?").wait_for()
-            press(page, str(1 + question % 4), "input[name=number]")
-        shoot(page, "live-know")
-        page.goto(page.url.rpartition("/")[0] + "/studio")
+        page.get_by_label("What shall we call you?").fill("Ada", timeout=PATIENCE_MS)
+        page.keyboard.press("Enter")
+        for number in range(QUESTIONS):
+            if number == SHOWN_AFTER:
+                page.locator("button.picture").first.wait_for(timeout=PATIENCE_MS)
+                shoot(page, "live-know")
+            answer(page, rater, "form.four input[name=number]", "form.four button.picture")
+        page.locator("form[action='/know/stop'] button").click()
         for prompt in PROMPTS:
-            page.get_by_label("What the picture should show").fill(prompt)
-            page.get_by_role("button", name="Draw it").click()
-            for key in ("2", "3"):
-                page.get_by_text("Which do you like best?").wait_for()
-                press(page, key, "#four input[name=number]")
-            page.get_by_text("Which do you like best?").wait_for()
-            if prompt == PROMPTS[0]:
-                shoot(page, "live-steer")
-            page.get_by_role("button", name="Keep").click()
-            page.get_by_text("Kept.").wait_for()
-            page.get_by_role("link", name="Another prompt").click()
-        page.get_by_role("link", name="Prove it").click()
+            steer(page, rater, prompt)
+        page.goto(new_address(page, "/proof"))
         page.get_by_role("button", name="Begin").click()
-        verdict = page.get_by_text("exact 95% interval")
-        question = page.get_by_text("Which picture do you prefer?")
-        verdict.or_(question).wait_for(timeout=120_000)
-        while question.is_visible():
-            page.wait_for_timeout(300)
-            place = page.locator("input[name=position]").input_value()
-            page.keyboard.press("ArrowLeft")
-            page.locator(f"input[name=position][value='{place}']").wait_for(state="detached")
-        verdict.wait_for()
+        prove(page, rater)
         shoot(page, "live-verdict")
-        browser.close()
+
+
+def steer(page: Page, rater: Rater, prompt: str) -> None:
+    """A prompt to the picture that the rater keeps."""
+    page.goto(new_address(page, "/studio"))
+    page.get_by_label("What the picture should show").fill(prompt)
+    page.get_by_role("button", name="Draw it").click()
+    for number in range(ROUNDS):
+        page.locator("#four").wait_for(timeout=PATIENCE_MS)
+        if number == SHOWN_AFTER and prompt == PROMPTS[0]:
+            shoot(page, "live-steer")
+            page.set_viewport_size(PHONE)
+            shoot(page, "live-phone")
+            page.set_viewport_size(DESK)
+        answer(page, rater, "#four input[name=number]", "#four button.picture")
+    page.locator("#four").wait_for(timeout=PATIENCE_MS)
+    page.keyboard.press("k")
+    page.get_by_text("Kept.").wait_for(timeout=PATIENCE_MS)
+
+
+def prove(page: Page, rater: Rater) -> None:
+    """The blind pairs, to the verdict."""
+    pair, verdict = page.get_by_text("Which picture do you prefer?"), page.get_by_text("exact 95% interval")
+    pair.or_(verdict).first.wait_for(timeout=PATIENCE_MS)
+    while not verdict.is_visible():
+        answer(page, rater, "input[name=position]", "button:has(img)")
+        pair.or_(verdict).first.wait_for(timeout=PATIENCE_MS)
 
 
 if __name__ == "__main__":
