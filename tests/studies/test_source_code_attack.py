@@ -41,7 +41,7 @@ def met_by_first(study: Study) -> list[tuple[str, tuple[str, str]]]:
 
 def replayed(images: SteeredImages, seed: int, block: int) -> list[tuple[str, tuple[str, str]]]:
     """What the source code says the first participant meets in a block, if this is the seed."""
-    design = design_pairs(images, seed=seed, **SHAPE)
+    design = design_pairs(images, seed=seed, only_own_of=None, **SHAPE)
     trials = {t.trial_id: t for t in design.trials if t.block == block}
     order = order_block(list(trials.values()), [], block=block, repeats=0.0, swapped=False, seed=f"{seed}/1/{block}")
     found = []
