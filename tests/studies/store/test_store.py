@@ -35,7 +35,7 @@ def test_an_invitation_lets_its_holder_in_and_a_guess_does_not(store: Store) -> 
     found = store.participant(session)
     assert found is not None
     assert (found.participant, found.user) == (who, "u1")
-    assert store.join(token[:-1] + "x") is None
+    assert store.join(token[:-1] + ("y" if token.endswith("x") else "x")) is None
     assert store.participant("made-up") is None
 
 
