@@ -272,7 +272,8 @@ def _print_result(console: "Console", result: "Result", folder: Path) -> None:
     if lines := result.winner_warnings:
         console.print(f"{len(lines)} warnings of guards, in winners.parquet; the first: {lines[0]}", markup=False)
     if result.uncertain:
-        console.print(f"{result.uncertain} gains are below their uncertainty; the gallery says which", markup=False)
+        gains = "1 gain is below its" if result.uncertain == 1 else f"{result.uncertain} gains are below their"
+        console.print(f"{gains} uncertainty; the gallery says which", markup=False)
     for line in result.certainty.lines():
         console.print(line, markup=False)
     if result.verdict is not None:

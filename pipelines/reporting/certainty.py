@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from predictor.taste.posterior import Posterior
 
 
-_MOST_LINES = 12
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,27 @@ class CertaintyOfRun:
     """Gains without an error."""
 
     def lines(self) -> list[str]:
-        """How well people are known, those first who are known least."""
-        least = sorted(self.people, key=lambda user: (-self.people[user].error, user))
-        more = len(least) - _MOST_LINES
-        rest = [f"known better: {more} more"] if more > 0 else []
-        return [*(f"known: {user} to {self.people[user]}" for user in least[:_MOST_LINES]), *rest]
+        """How well people are known, those first who are known least; a line for all who are known equally well.
+
+        Example:
+
+            known: u01, u07 and 10 more to ±0.04 (nobody known: ±0.16); 2,521 to 2,739 more ratings would halve it
+        """
+        alike: dict[str, list[str]] = {}
+        for user in sorted(self.people, key=lambda user: (-self.people[user].error, user)):
+            alike.setdefault(f"{self.people[user].error:.2f}", []).append(user)
+        return [self._line(users) for users in alike.values()]
+
+    def _line(self, users: Sequence[str]) -> str:
+        certainty = self.people[users[0]]
+        halve = sorted(self.people[user].answers_to_halve for user in users)
+        ratings = f"{halve[0]:,}" if halve[0] == halve[-1] else f"{halve[0]:,} to {halve[-1]:,}"
+        more = len(users) - _MOST_NAMED
+        named = ", ".join(users) if more < 1 else f"{', '.join(users[:_MOST_NAMED])} and {more} more"
+        return (
+            f"known: {named} to ±{certainty.error:.2f} (nobody known: ±{certainty.unknown_error:.2f}); "
+            f"{ratings} more ratings would halve it"
+        )
 
 
 def below_its_uncertainty(outcome: Outcome, gain_errors: Mapping[str, float]) -> bool:

@@ -83,7 +83,9 @@ def next_trial(page: Page, key: str) -> None:
     expect(page.locator(f"input[name=position][value='{before}']")).to_have_count(0)
 
 
-@pytest.mark.parametrize("screen", [*SCREENS])
+@pytest.mark.parametrize(
+    "screen", ["small", *(pytest.param(name, marks=pytest.mark.slow) for name in ("phone", "desk"))]
+)
 @pytest.mark.parametrize("language", ["de", "ar"])
 @pytest.mark.parametrize("kind", ["pair_study", "rating_study"])
 def test_nothing_reaches_over_an_edge_or_lies_over_anything(
