@@ -42,6 +42,7 @@ def test_every_query_finds_something_in_a_finished_run(page: Page, workplace: Pa
         assert found is not None and found.fetchall(), block.text
 
 
+@pytest.mark.slow  # a whole run among them
 @pytest.mark.parametrize("page", with_blocks("python"), ids=str)
 def test_every_python_example_runs(page: Page, workplace: Path) -> None:
     script = workplace / "example.py"

@@ -22,7 +22,9 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("trouble", GONE)
+@pytest.mark.parametrize(
+    "trouble", [pytest.param(name, marks=[pytest.mark.slow] if name == "busy" else []) for name in GONE]
+)
 def test_a_run_whose_image_service_is_gone_stops_with_one_line_and_is_resumed_to_the_same_records(
     trouble: str, steer: Steer, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

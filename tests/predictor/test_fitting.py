@@ -239,7 +239,10 @@ def as_choices(data: Dataset, *, keep: bool) -> Dataset:
     return replace(data, choices=tuple(made), **rows)
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["choices alone", "beside ratings"])
+@pytest.mark.parametrize(
+    "keep",
+    [pytest.param(False, id="choices alone"), pytest.param(True, id="beside ratings", marks=pytest.mark.slow)],
+)
 def test_choices_train_both_models(rated_by_many: Path, of_many: PamelaPredictor, keep: bool) -> None:
     data = as_choices(read_dataset(rated_by_many), keep=keep)
     by_ratings = of_many.metrics["user"]["srocc"]["value"]

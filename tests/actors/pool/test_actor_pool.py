@@ -268,6 +268,7 @@ def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path
     assert [answer for n, answer in enumerate(few) if n != 3] == [2 * n for n in range(12) if n != 3]
 
 
+@pytest.mark.slow
 def test_calls_that_share_an_actor_with_one_that_kills_it_are_made_again_however_often_it_dies(tmp_path: Path) -> None:
     async def use(pool: ActorPool) -> list[object]:
         calls = [pool.call("die", 99) if n % 3 == 0 else pool.call("nap", 0.01) for n in range(6)]

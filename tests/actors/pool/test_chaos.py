@@ -156,6 +156,7 @@ def render_all(server: Chaos, actors: int) -> dict[str, str]:
     return dict(zip(PROMPTS, asyncio.run(main()), strict=True))
 
 
+@pytest.mark.slow
 def test_each_call_ends_answered_or_refused_the_same_way_whatever_the_service_does_in_between() -> None:
     runs = []
     for seed, actors in ((1, 1), (2, 2)):
