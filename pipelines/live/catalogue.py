@@ -66,7 +66,7 @@ class CatalogueRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
+class QuestionPictures:
     """The catalogue, loaded."""
 
     folder: Path
@@ -129,7 +129,7 @@ def catalogue_place(predictor: str | None, identity: Mapping[str, Any], prompts:
     return cache_folder() / "questions" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def read_catalogue(folder: Path) -> Pictures | None:
+def read_catalogue(folder: Path) -> QuestionPictures | None:
     """The catalogue in a folder; None where it has not been made."""
     file = folder / "catalogue.parquet"
     if not file.is_file():
@@ -140,7 +140,7 @@ def read_catalogue(folder: Path) -> Pictures | None:
         for row in rows
     )
     starter = sorted((row["starter"], place) for place, row in enumerate(rows) if row["starter"] is not None)
-    return Pictures(
+    return QuestionPictures(
         folder=folder,
         seen=seen,
         subjects=tuple(row["subject"] for row in rows),

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.live.catalogue import Pictures
+from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.changes import Changes
 from pipelines.live.people.answers import ShownPicture
 from pipelines.live.people.beliefs import Belief, beliefs
@@ -49,7 +49,7 @@ class AnsweredAlreadyError(ValueError):
 class Participant:
     """Used from one event loop, but for the methods about questions: those compute, and may be called from threads."""
 
-    def __init__(self, person: LivePerson, taste: Taste, pictures: Pictures) -> None:
+    def __init__(self, person: LivePerson, taste: Taste, pictures: QuestionPictures) -> None:
         self.person = person
         self.changes = Changes()
         self.proof = Proof(person.folder.study, person.name)

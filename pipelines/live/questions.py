@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from pipelines.live.catalogue import Pictures
+from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.people.answers import PersonAnswer
 from pipelines.live.people.known_taste import KnownTaste
 from predictor.taste.hierarchical import Taste
@@ -25,7 +25,7 @@ LITTLE = 0.006
 
 
 def next_question_of(
-    taste: Taste, known: KnownTaste, answers: Sequence[PersonAnswer], pictures: Pictures
+    taste: Taste, known: KnownTaste, answers: Sequence[PersonAnswer], pictures: QuestionPictures
 ) -> list[int] | None:
     """Rows of the catalogue to show next; None where fewer than four are left."""
     asked = {name for answer in answers if answer.kind == "question" for name in answer.shown}
@@ -41,7 +41,7 @@ def next_question_of(
     return next_question(taste, known.posterior, pictures.features, askable, size=SIZE, rng=rng)
 
 
-def expected_accuracy_of(known: KnownTaste, pictures: Pictures) -> float:
+def expected_accuracy_of(known: KnownTaste, pictures: QuestionPictures) -> float:
     """How often, of two pictures, the one that the person prefers is expected to be known; from 0.5 to 1."""
     first, second = ranked_pairs(len(pictures.features), np.random.default_rng(0x4C))
     with torch.inference_mode():

@@ -20,7 +20,7 @@ from actors.pool.actor_pool import PoolBrokenError, RoleUnavailableError
 from actors.pool.cluster import ClusterError
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.live.catalogue import (
-    Pictures,
+    QuestionPictures,
     catalogue_place,
     embedded_requests,
     make_catalogue,
@@ -78,7 +78,7 @@ class Studio:
         self.suggestions = suggestions or self._subjects(plan)
         self._join = join
         self.changes = Changes()
-        self.pictures: Pictures | None = read_catalogue(self._catalogue_folder)
+        self.pictures: QuestionPictures | None = read_catalogue(self._catalogue_folder)
         self.problem = ""
         """Why the pools are not coming up."""
         self.made, self.to_make = 0, 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.messages import SeenImage
-from pipelines.live.catalogue import Pictures
+from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from pipelines.live.people.known_taste import KnownTaste, features_of
 from pipelines.live.questions import LEAST, MOST, expected_accuracy_of, next_question_of, tells_little
@@ -20,14 +20,14 @@ def taste(checkpoint: Path) -> Taste:
 
 
 @pytest.fixture(scope="module")
-def pictures(taste: Taste) -> Pictures:
+def pictures(taste: Taste) -> QuestionPictures:
     """Forty pictures of random features, twelve of them the starter set, in reverse order."""
     rng = np.random.default_rng(5)
     values = rng.normal(size=(40, taste.config.rank)) * 0.3
     seen = tuple(
         SeenImage(id=f"i{row:02d}", population=0.5, generic=0.0, values=tuple(own)) for row, own in enumerate(values)
     )
-    return Pictures(
+    return QuestionPictures(
         folder=Path(),
         seen=seen,
         subjects=("a wall",) * 40,
@@ -37,7 +37,7 @@ def pictures(taste: Taste) -> Pictures:
     )
 
 
-def answered(pictures: Pictures, taste: Taste, count: int) -> list[PersonAnswer]:
+def answered(pictures: QuestionPictures, taste: Taste, count: int) -> list[PersonAnswer]:
     """So many questions answered by the first of the pictures shown."""
     answers: list[PersonAnswer] = []
     for number in range(count):
@@ -51,7 +51,9 @@ def answered(pictures: Pictures, taste: Taste, count: int) -> list[PersonAnswer]
     return answers
 
 
-def test_the_starter_set_comes_first_in_its_order_and_no_picture_comes_twice(pictures: Pictures, taste: Taste) -> None:
+def test_the_starter_set_comes_first_in_its_order_and_no_picture_comes_twice(
+    pictures: QuestionPictures, taste: Taste
+) -> None:
     answers = answered(pictures, taste, 6)
 
     assert answers[0].shown == ("i11", "i10", "i09", "i08")
@@ -60,7 +62,7 @@ def test_the_starter_set_comes_first_in_its_order_and_no_picture_comes_twice(pic
     assert len(set(shown)) == len(shown) == 24
 
 
-def test_the_next_question_follows_from_the_answers_alone(pictures: Pictures, taste: Taste) -> None:
+def test_the_next_question_follows_from_the_answers_alone(pictures: QuestionPictures, taste: Taste) -> None:
     answers = answered(pictures, taste, 4)
 
     first, second = (next_question_of(taste, KnownTaste(taste, answers), answers, pictures) for _ in range(2))
@@ -68,19 +70,21 @@ def test_the_next_question_follows_from_the_answers_alone(pictures: Pictures, ta
     assert first == second
 
 
-def test_there_is_no_question_where_fewer_than_four_pictures_are_left(pictures: Pictures, taste: Taste) -> None:
+def test_there_is_no_question_where_fewer_than_four_pictures_are_left(pictures: QuestionPictures, taste: Taste) -> None:
     answers = answered(pictures, taste, 10)
 
     assert next_question_of(taste, KnownTaste(taste, answers), answers, pictures) is None
 
 
-def test_more_is_known_after_ten_answers_than_before(pictures: Pictures, taste: Taste) -> None:
+def test_more_is_known_after_ten_answers_than_before(pictures: QuestionPictures, taste: Taste) -> None:
     before, after = (KnownTaste(taste, answered(pictures, taste, count)) for count in (0, 10))
 
     assert 0.5 <= expected_accuracy_of(before, pictures) < expected_accuracy_of(after, pictures) <= 1
 
 
-def test_the_posterior_is_the_same_whether_answers_come_one_by_one_or_at_once(pictures: Pictures, taste: Taste) -> None:
+def test_the_posterior_is_the_same_whether_answers_come_one_by_one_or_at_once(
+    pictures: QuestionPictures, taste: Taste
+) -> None:
     answers = answered(pictures, taste, 5)
     known = KnownTaste(taste)
     for answer in answers:
