@@ -162,11 +162,6 @@ class Driver:
         """How many images were rendered so far."""
         return self.renders.made
 
-    @property
-    def guards_images(self) -> bool:
-        """Whether a guard is on that measures images."""
-        return self.settings.guards.measures_images
-
     async def run(self, cohorts: Sequence[Cohort], recorded: dict[str, Sequence[Round]]) -> None:
         """Bring every trajectory to its end.
 

@@ -70,9 +70,7 @@ class Participant:
     @property
     def knows_enough(self) -> bool:
         """Whether they may go on to steering without being asked more."""
-        return any(answer.kind == "stop" for answer in self.person.answers) or any(
-            answer.run is not None for answer in self.person.answers
-        )
+        return any(answer.kind == "stop" or answer.run is not None for answer in self.person.answers)
 
     @property
     def run_names(self) -> list[str]:

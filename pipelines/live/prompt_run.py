@@ -79,18 +79,19 @@ class PromptRun:
         self._folder = folder
         self._person = person
         self._journal = Journal(folder.journal)
-        self._drivers: list[Driver] = []
+        self._refused_of_rivals = Refusals()
         self.rivals = len(folder.about["users"]) > 1 or len(folder.about["settings"]["scorers"]) > 1
         """Whether somebody else's pictures of this prompt belong to it."""
         (row,) = folder.about["prompts"]
         self._prompt = Prompt(id=row["prompt_id"], text=row["text"])
         listener = _Listener()
+        self._own_driver = self._driver(listener)
         self.steered = SteeredPrompt(
             name=folder.path.name,
             person=person,
             history=self._history(),
             replay=self._history,
-            driver=self._driver(listener),
+            driver=self._own_driver,
             scorer=workshop.scorer,
             changes=changes,
         )
@@ -138,12 +139,16 @@ class PromptRun:
             self._folder.save()
         left = await asyncio.to_thread(unfinished, self._folder.journal, self.plan.cohorts, self.plan.protocol)
         rivals = [cohort for cohort in left.cohorts if cohort.users != (self._person.name,)]
-        await self._driver(_Listener()).run(rivals, left.rounds)
+        driver = self._driver(_Listener())
+        try:
+            await driver.run(rivals, left.rounds)
+        finally:
+            self._refused_of_rivals += driver.refusals
 
     def write_results(self) -> None:
         """Tables and gallery, as the records stand."""
         self._folder.about["speculation"] = asdict(self.steered.speculation)
-        refusals = sum((driver.refusals for driver in self._drivers), Refusals())
+        refusals = self._own_driver.refusals + self._refused_of_rivals
         known = {self._person.name: self._person.taste.posterior}
         write_results(self.plan, self._folder, (), {}, refusals, interrupted=False, others=known)
 
@@ -190,8 +195,7 @@ class PromptRun:
     def _driver(self, listener: _Listener) -> Driver:
         workshop = self._workshop
         scorers = {**workshop.pools.scorers, PERSONAL: workshop.scorer}
-        self._drivers.append(workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers))
-        return self._drivers[-1]
+        return workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers)
 
 
 def live_plan(workshop: Workshop, name: str, prompt: Prompt, *, rivals: bool) -> Plan:

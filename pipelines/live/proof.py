@@ -18,6 +18,7 @@ from pipelines.live.prompt_run import PromptRun
 from studies.design.making import make_pairs
 from studies.design.steered_images import SteeredImages, read_steered_images
 from studies.session import Question, StudySession
+from studies.store.database import read_rows
 from studies.store.store import Participant as Voter
 from studies.store.store import Store
 from studies.study import Study, read_study
@@ -151,8 +152,6 @@ class Proof:
         return ProofResult(whole=share_of("all of them", [won for each in wins.values() for won in each]), parts=parts)
 
     def votes(self) -> list[dict[str, str]]:
-        from studies.store.database import read_rows
-
         return read_rows(self.study.database, "SELECT trial_id, left, right, winner FROM votes ORDER BY position")
 
     async def close(self) -> None:

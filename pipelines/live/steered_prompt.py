@@ -361,7 +361,7 @@ class SteeredPrompt:
         while True:
             self.four = await asyncio.to_thread(self._next_four, rejected)
             unsure = [key for key in self.four[1:] if key not in self._verdicts and key not in self.history.verdicts]
-            if not self._driver.guards_images or not unsure:
+            if not self._driver.settings.guards.measures_images or not unsure:
                 break
             base = self.history.verdicts.get(self.history.images[0].key)
             prompts = [self.history.images[self.history.place[key]].prompt for key in unsure]

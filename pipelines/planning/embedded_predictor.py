@@ -57,8 +57,8 @@ def embedded_checkpoint(
         return existing
     folder = _place(darkroom, recipe)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    waits = lambda: announce(f"Another process is making the checkpoint {folder}: waiting for it")  # noqa: E731
-    with waiting_for_lock(folder.parent, f".{folder.name}.lock", on_wait=waits):
+    waiting = f"Another process is making the checkpoint {folder}: waiting for it"
+    with waiting_for_lock(folder.parent, f".{folder.name}.lock", on_wait=lambda: announce(waiting)):
         if existing_checkpoint(darkroom, recipe) is None:  # nobody has made it meanwhile
             announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
             _make(darkroom, recipe, folder, progress)

@@ -6,11 +6,11 @@ in it is made anew whenever somebody has answered more, and kept in the cache.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder
-from predictor.data.folders import FolderTakenError, new_folder
+from predictor.data.folders import new_folder, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 
 
@@ -29,7 +29,7 @@ def people_checkpoint(folder: Path, announce: Callable[[str], None]) -> Path:
         answered anything.
     """
     people = [file.parent for file in sorted(folder.glob("*/person.json"))]
-    bases = {_base(person) for person in people}
+    bases = {described_person(person)["checkpoint"] for person in people}
     if len(bases) > 1:
         raise ValueError(
             f"--predictor {folder}: its people were seen by different checkpoints, {' and '.join(sorted(bases))}; "
@@ -45,30 +45,43 @@ def people_checkpoint(folder: Path, announce: Callable[[str], None]) -> Path:
     place = cache_folder() / "people" / digest.hexdigest()[:16]
     if (place / "config.json").is_file():
         return place
-    announce(f"Enrolling {len(answered)} of {folder} in {base}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with waiting_for_lock(place.parent, f".{place.name}.lock"):
+        if not place.is_dir():  # nobody has made it meanwhile
+            announce(f"Enrolling {len(answered)} of {folder} in {base}")
+            _enrol(answered, base, place)
+    return place
+
+
+def described_person(folder: Path) -> dict[str, str]:
+    """What person.json says of somebody: name, key, checkpoint, and predictor, the fingerprint of that.
+
+    Raises
+    ------
+    ValueError
+        It does not read, or lacks something.
+    """
+    file = folder / "person.json"
+    try:
+        about = json.loads(file.read_text("utf-8"))
+        return {name: str(about[name]) for name in ("name", "key", "checkpoint", "predictor")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: does not describe a person: {error!r}; mend it or remove its folder") from error
+
+
+def _enrol(people: Sequence[Path], base: Path, place: Path) -> None:
+    """Make a checkpoint that knows these people, too."""
     from predictor.enrolment import enroll, read_person
     from predictor.predictor import PamelaPredictor
 
     predictor = PamelaPredictor.from_pretrained(base)
-    for person in answered:
+    for person in people:
         images, demographics = read_person(person, person.name)
         predictor = enroll(predictor, person.name, images, demographics=demographics)
-    try:
-        with new_folder(place) as scratch:
-            predictor.save_pretrained(scratch)
-            if (base / "truth.parquet").is_file():
-                (scratch / "truth.parquet").write_bytes((base / "truth.parquet").read_bytes())
-    except FolderTakenError:  # another process was first; its checkpoint is the same
-        pass
-    return place
-
-
-def _base(person: Path) -> str:
-    file = person / "person.json"
-    try:
-        return str(json.loads(file.read_text("utf-8"))["checkpoint"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: does not describe a person: {error!r}; mend it or remove its folder") from error
+    with new_folder(place) as scratch:
+        predictor.save_pretrained(scratch)
+        if (base / "truth.parquet").is_file():
+            (scratch / "truth.parquet").write_bytes((base / "truth.parquet").read_bytes())
 
 
 def _has_rows(person: Path) -> bool:

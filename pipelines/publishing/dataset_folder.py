@@ -23,12 +23,14 @@ import pyarrow.parquet as pq
 from pipelines.publishing.card import card_of
 from pipelines.records.image_store import ImageStore
 from pipelines.records.run_folder import read_about
+from pipelines.search.state_machine import StopReason
 
 _TRAJECTORY = (
     *("prompt_id", "run", "scorer", "initial_prompt", "initial_image", "initial_score"),
     *("final_prompt", "final_image", "final_score", "iterations"),
 )
 _CANDIDATE = ("prompt_id", "run", "scorer", "iteration", "candidate", "prompt", "seed", "image", "score", "best")
+_ENDED = frozenset(reason.value for reason in StopReason if reason.is_end)
 _NOBODY = "*"
 """The user of scorers that know no user."""
 
@@ -63,7 +65,7 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
     if missing := [path.name for path in tables if not path.is_file()]:
         raise ValueError(f"{run}: has no {missing[0]} yet; publish a run that has ended")
     trajectories, candidates = (pq.read_table(path).to_pylist() for path in tables)
-    done = [row for row in trajectories if row["stop_reason"] in ("iterations", "patience")]
+    done = [row for row in trajectories if row["stop_reason"] in _ENDED]
     if not done:
         raise ValueError(f"{run}: no trajectory is finished; there is nothing to publish")
     labels = _labels({row["user"] for row in done})

@@ -159,7 +159,7 @@ class Outcome:
     @property
     def finished(self) -> bool:
         """Whether the search has come to its end."""
-        return self.stop_reason in (StopReason.ITERATIONS, StopReason.PATIENCE, StopReason.CHOSEN)
+        return self.stop_reason.is_end
 
     @property
     def stopped_by(self) -> str:

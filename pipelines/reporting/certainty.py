@@ -48,15 +48,11 @@ class CertaintyOfRun:
         return [self._line(users) for users in alike.values()]
 
     def _line(self, users: Sequence[str]) -> str:
-        certainty = self.people[users[0]]
         halve = sorted(self.people[user].answers_to_halve for user in users)
         ratings = f"{halve[0]:,}" if halve[0] == halve[-1] else f"{halve[0]:,} to {halve[-1]:,}"
         more = len(users) - _MOST_NAMED
         named = ", ".join(users) if more < 1 else f"{', '.join(users[:_MOST_NAMED])} and {more} more"
-        return (
-            f"known: {named} to ±{certainty.error:.2f} (nobody known: ±{certainty.unknown_error:.2f}); "
-            f"{ratings} more ratings would halve it"
-        )
+        return f"known: {named} to {self.people[users[0]].words(ratings)}"
 
 
 def below_its_uncertainty(outcome: Outcome, gain_errors: Mapping[str, float]) -> bool:

@@ -34,6 +34,11 @@ class StopReason(StrEnum):
     FAILED = "failed"
     """Its base prompt has no score, or nothing that was proposed for it could be rendered."""
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the search came to its end, so that its final image can be compared with others."""
+        return self not in (StopReason.UNFINISHED, StopReason.FAILED)
+
 
 @dataclass(frozen=True, slots=True)
 class RenderBase:

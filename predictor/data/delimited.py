@@ -91,7 +91,7 @@ def text_table(connection: "duckdb.DuckDBPyConnection", path: Path, dialect: Dia
     ValueError
         A row has more or fewer fields than the header, an open quote, or bytes that are no text.
     """
-    columns = ", ".join(f"'{name.replace(chr(39), 2 * chr(39))}': 'VARCHAR'" for name in dialect.names)
+    columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in dialect.names)
     reader = f"read_csv($path, auto_detect = false, columns = {{{columns}}}, escape = '\"', "
     try:
         with _with_uniform_ends(path, dialect) as file:
@@ -194,3 +194,13 @@ def names_of_columns(header: Sequence[str], path: Path) -> list[str]:
     if twice:
         raise ValueError(f"{path}: two columns are called {twice[0]!r}; which one counts? Rename or leave out one")
     return trimmed
+
+
+def sql_name(name: str) -> str:
+    """A name as DuckDB reads it, whatever characters it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_text(text: str) -> str:
+    """A text as DuckDB reads it."""
+    return "'" + text.replace("'", "''") + "'"

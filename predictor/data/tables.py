@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from predictor.data.delimited import DELIMITED, dialect_of, text_table
+from predictor.data.delimited import DELIMITED, dialect_of, sql_name, sql_text, text_table
 from predictor.error_messages import first_line
 
 _SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
@@ -265,13 +265,3 @@ def _nearly_numbers(table: pa.Table) -> str:
         if 0 < len(others) <= len(values) / 4:
             found.append(f"; {name} is text because of {others[0]!r}")
     return "".join(found)
-
-
-def sql_name(name: str) -> str:
-    """A name as DuckDB reads it, whatever characters it holds."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def sql_text(text: str) -> str:
-    """A text as DuckDB reads it."""
-    return "'" + text.replace("'", "''") + "'"

@@ -46,10 +46,11 @@ class Certainty:
     """Ratings of further typical images that would halve the error."""
 
     def __str__(self) -> str:
-        return (
-            f"±{self.error:.2f} (nobody known: ±{self.unknown_error:.2f}); "
-            f"{self.answers_to_halve:,} more ratings would halve it"
-        )
+        return self.words(f"{self.answers_to_halve:,}")
+
+    def words(self, ratings: str) -> str:
+        """In a sentence; `ratings` says how many would halve the error."""
+        return f"±{self.error:.2f} (nobody known: ±{self.unknown_error:.2f}); {ratings} more ratings would halve it"
 
 
 class Tastes:
@@ -85,7 +86,7 @@ class Tastes:
         variances = self._variances(self._factor(user))
         return Certainty(
             error=_error(variances, 0, self._noise),
-            unknown_error=_error(self._variances(self._prior), 0, self._noise),
+            unknown_error=self._unknown_error,
             answers_to_halve=_answers_to_halve(variances, self._noise),
         )
 
@@ -113,6 +114,10 @@ class Tastes:
     @cached_property
     def _prior(self) -> Tensor:
         return prior(self.taste).factor
+
+    @cached_property
+    def _unknown_error(self) -> float:
+        return _error(self._variances(self._prior), 0, self._noise)
 
     @property
     def _noise(self) -> float:

@@ -14,6 +14,9 @@ from typing import Any
 from predictor.data.tables import read_table
 from studies.study import INITIAL, STEERED
 
+ENDED = frozenset({"iterations", "patience", "chosen"})
+"""Stop reasons in run folders of searches that came to their end."""
+
 NOBODY = "*"
 """The user of a trajectory whose scorer knows no user."""
 
@@ -89,7 +92,7 @@ def read_steered_images(folders: Sequence[Path]) -> SteeredImages:
     unfinished, personal, used = 0, Counter[str](), set[str]()
     for folder in folders:
         rows = _trajectories(folder)
-        done = [row for row in rows if row["stop_reason"] in ("iterations", "patience", "chosen")]
+        done = [row for row in rows if row["stop_reason"] in ENDED]
         if not done:
             command = shlex.join(["steer-batch", "--resume", "--out", str(folder)])
             raise ValueError(f"{folder}: holds no finished trajectory; finish it by `{command}`")

@@ -11,6 +11,7 @@ from predictor.data.tables import read_table
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import read_truth
 from predictor.simulation.verdict import Steered, Verdict, judge
+from studies.design.steered_images import ENDED
 
 
 def judge_runs(folders: Sequence[Path], truth: Path) -> Verdict:
@@ -60,7 +61,7 @@ def common_truth(folders: Sequence[Path]) -> Path:
 
 def _finished(folder: Path) -> list[dict]:
     rows = read_table(folder / "trajectories.parquet").to_pylist()
-    done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ("iterations", "patience", "chosen")]
+    done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ENDED]
     if not done:
         raise ValueError(f"{folder}: holds no finished trajectory of scorer pamela; finish the run first")
     return done

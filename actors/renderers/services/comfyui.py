@@ -22,9 +22,10 @@ from urllib.parse import urlencode
 import wsproto.events
 from httpx2.websockets import AsyncWebSocketSession, HTTPXWSException
 
-from actors.messages import Preview, RefusedError, Rendering, RenderRequest
+from actors.messages import RefusedError, Rendering, RenderRequest
 from actors.renderers.services.comfyui_workflow import Workflow
 from actors.renderers.services.service_images import fitted
+from actors.renderers.services.service_renderer import ServiceRenderer, check_access
 from actors.service_client import ServiceClient, ServiceError, UnusableAnswerError
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,8 @@ class WorkflowError(RuntimeError):
     """A node of the workflow raised an error."""
 
 
-class ComfyUI:
+class ComfyUI(ServiceRenderer):
     """Has one image at a time drawn by a workflow.
-
-    Ray runs the calls of an actor one after the other only if its class has no coroutine methods, so that the
-    coroutines that this one needs are functions beside it.
 
     Parameters
     ----------
@@ -79,10 +77,6 @@ class ComfyUI:
         self._size = (width, height)
         self._give_up_s = give_up_s
 
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        return ()
-
     def identity(self) -> Mapping[str, Any]:
         return {
             "renderer": "comfyui",
@@ -93,17 +87,6 @@ class ComfyUI:
             "height": self._size[1],
         }
 
-    def preview_identity(self) -> None:
-        """A workflow renders whole images only."""
-
-    preview_cost = finish_cost = 1.0
-
-    def preview(self, request: RenderRequest) -> Preview:
-        raise NotImplementedError("a ComfyUI workflow has no previews")
-
-    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
-        return self.render(request)
-
     def setup(self) -> None:
         """See that a ComfyUI answers.
 
@@ -113,7 +96,7 @@ class ComfyUI:
             Nobody listens at the address, or the key is not accepted.
         """
 
-        asyncio.run(_check_access(self._client()))
+        asyncio.run(check_access(self._client(), "system_stats"))
 
     def render(self, request: RenderRequest) -> Rendering:
         """One image.
@@ -140,11 +123,6 @@ class ComfyUI:
             timeout_remedy="raise renderer.timeout_s, or start more servers",
             retries=0,  # an attempt is a render; the pool asks again
         )
-
-
-async def _check_access(client: ServiceClient) -> None:
-    async with client:
-        await client.check_access("system_stats")
 
 
 async def _render(

@@ -9,18 +9,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from actors.messages import Preview, Rendering, RenderRequest
+from actors.messages import Rendering, RenderRequest
 from actors.renderers.services.image_services import SERVICES, SETTINGS, Drawing, ImageService, Pending
 from actors.renderers.services.mapped_service import mapped
 from actors.renderers.services.service_images import fitted
+from actors.renderers.services.service_renderer import ServiceRenderer, check_access
 from actors.service_client import RateLimit, ServiceClient
 
 
-class ImageApi:
+class ImageApi(ServiceRenderer):
     """Asks a service for one image at a time.
-
-    Ray runs the calls of an actor one after the other only if its class has no coroutine methods, so that the
-    coroutines that this one needs are functions beside it.
 
     Parameters
     ----------
@@ -94,10 +92,6 @@ class ImageApi:
         self._retries = retries
         self._extra = dict(extra or {})
 
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        return ()
-
     def identity(self) -> Mapping[str, Any]:
         return {
             "renderer": "image-api",
@@ -117,17 +111,6 @@ class ImageApi:
         """Whether the service takes a seed, so that the same request gives the same image again."""
         return "seed" in self._service.takes
 
-    def preview_identity(self) -> None:
-        """A service renders whole images only."""
-
-    preview_cost = finish_cost = 1.0
-
-    def preview(self, request: RenderRequest) -> Preview:
-        raise NotImplementedError("an image service has no previews")
-
-    def finish(self, request: RenderRequest, preview: Preview) -> Rendering:
-        return self.render(request)
-
     def setup(self) -> None:
         """Ask for the model's description, which costs nothing.
 
@@ -136,7 +119,7 @@ class ImageApi:
         RefusedError
             No key, a key that is not accepted, or no service at the address.
         """
-        asyncio.run(_check_access(self._client(), self._service.probe(self._model)))
+        asyncio.run(check_access(self._client(), self._service.probe(self._model)))
 
     def render(self, request: RenderRequest) -> Rendering:
         """One image.
@@ -169,11 +152,6 @@ class ImageApi:
             retries=self._retries,
             rate=self._rate,
         )
-
-
-async def _check_access(client: ServiceClient, path: str) -> None:
-    async with client:
-        await client.check_access(path)
 
 
 async def _render(

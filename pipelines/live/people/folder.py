@@ -17,7 +17,6 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -26,6 +25,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
+from pipelines.planning.people_folder import described_person
+from pipelines.records.run_folder import timestamp
 from predictor.data.folders import replacing, write_atomically
 from predictor.people.users import check_name
 
@@ -146,7 +147,7 @@ class PeopleFolder:
                 "key": person.key,
                 "checkpoint": str(checkpoint),
                 "predictor": predictor,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "created": timestamp(),
             }
             write_atomically(person.path / "person.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
             (person.path / "person.json").chmod(0o600)
@@ -170,13 +171,10 @@ def read_people(path: Path) -> list[PersonFolder]:
     """
     people = []
     for file in sorted(path.glob("*/person.json")):
-        try:
-            about = json.loads(file.read_text("utf-8"))
-            people.append(
-                PersonFolder(path=file.parent, name=about["name"], key=about["key"], predictor=about["predictor"])
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file}: does not describe a person: {error!r}; mend it or remove its folder") from error
+        about = described_person(file.parent)
+        people.append(
+            PersonFolder(path=file.parent, name=about["name"], key=about["key"], predictor=about["predictor"])
+        )
     return people
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from predictor.data.delimited import DELIMITED, dialect_of, text_table
-from predictor.data.tables import sql_name
+from predictor.data.delimited import DELIMITED, dialect_of, sql_name, text_table
 from predictor.error_messages import first_line
 from studies.elo.layouts.label_studio import is_export, rows_of
 

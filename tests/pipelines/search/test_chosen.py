@@ -14,6 +14,7 @@ from pipelines.search.rounds import Candidate, Proposed, Round
 from pipelines.search.state_machine import Propose, Stop, StopReason, next_step
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
+from studies.design.steered_images import ENDED
 
 SETTINGS = SearchSettings(candidates=2, iterations=1, patience=1)
 MEMBER = Trajectory(
@@ -104,3 +105,7 @@ def test_choices_are_in_the_journal_and_are_replayed(tmp_path: Path) -> None:
     assert best(history) == "four"
     last = [line for _, line in lines(tmp_path / "journal.jsonl")][-1]
     assert replace(parse("here", last)[1], scores=KEPT.scores).chosen == KEPT.chosen
+
+
+def test_studies_know_the_same_stop_reasons_as_ends() -> None:
+    assert {reason.value for reason in StopReason if reason.is_end} == ENDED
