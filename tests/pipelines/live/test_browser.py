@@ -37,11 +37,14 @@ def live(checkpoint: Path, people: Path, port: int = 0) -> Iterator[tuple[subpro
         process.stderr.close()
 
 
+SETTLED = "#main[data-settled]"  # a page takes no answer before anybody can have seen it
+
+
 def press(page: Page, key: str, place: str) -> None:
     """Answer by the keyboard, and wait for what comes next."""
-    expect(page.locator(place).first).to_be_attached(timeout=PATIENCE_MS)
-    before = page.locator(place).first.input_value()
-    page.wait_for_timeout(300)
+    number = page.locator(f"{SETTLED} {place}").first
+    expect(number).to_be_attached(timeout=PATIENCE_MS)
+    before = number.input_value()
     page.keyboard.press(key)
     expect(page.locator(f"{place}[value='{before}']")).to_have_count(0, timeout=PATIENCE_MS)
 
@@ -103,8 +106,7 @@ def test_a_person_gets_to_pictures_and_a_verdict_by_keyboard_through_kill_and_re
 
 def press_both(page: Page) -> None:
     """Best and worst of one question."""
-    before = page.locator("input[name=number]").first.input_value()
-    page.wait_for_timeout(300)
+    before = page.locator(f"{SETTLED} input[name=number]").first.input_value()
     page.keyboard.press("1")
     expect(page.get_by_text("And which the least?")).to_be_visible()
     page.keyboard.press("4")

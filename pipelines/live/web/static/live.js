@@ -5,7 +5,7 @@
 const RETRY_MS = [300, 700, 1500, 3000, 6000];
 // Nobody sees and judges pictures so fast: it is the second half of a double click.
 const LEAST_MS = 250;
-let shownAt = performance.now();
+let shownAt;
 let stream = null;
 
 const main = () => document.getElementById("main");
@@ -28,8 +28,15 @@ function show(html, url) {
   say("");
   const again = focused && next.querySelector(`[aria-keyshortcuts="${focused}"]`);
   (kept ?? again ?? next).focus({ preventScroll: true });
-  shownAt = performance.now();
+  settle();
   listen();
+}
+
+// The page is there to be seen; a moment later it takes answers.
+function settle() {
+  const shown = main();
+  shownAt = performance.now();
+  setTimeout(() => (shown.dataset.settled = ""), LEAST_MS);
 }
 
 // While a page waits for something, it asks for itself again whenever the server says that there is news.
@@ -76,7 +83,7 @@ document.addEventListener("submit", (event) => {
   if (!form.matches("form[data-swap]")) return;
   event.preventDefault();
   const button = event.submitter;
-  if (main().classList.contains("busy") || performance.now() - shownAt < LEAST_MS) return;
+  if (main().classList.contains("busy") || !("settled" in main().dataset)) return;
   const both = form.querySelector("#both")?.checked;
   const best = form.querySelector(".chosen");
   const body = new URLSearchParams(new FormData(form));
@@ -110,5 +117,6 @@ document.addEventListener("keydown", (event) => {
   chosen.click();
 });
 
+settle();
 addEventListener("pageshow", listen);
 addEventListener("popstate", () => location.reload());
