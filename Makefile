@@ -85,7 +85,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-dev
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --summary=none
 
 ENVIRONMENTS := $(notdir $(basename $(wildcard actors/scorers/environments/*.txt)))
 scorer-environments: $(ENVIRONMENTS:%=.venv-scorers/%/.installed)

@@ -69,7 +69,7 @@ def config_section(kind: type[Config], config: Mapping[str, Any], section: str) 
         There is no such section, or it has a setting that the dataclass does not know.
     """
     values = config[section]
-    unknown = set(values) - {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    unknown = set(values) - {field.name for field in fields(kind)}  # pyrefly: ignore[bad-argument-type]
     if unknown:
         raise ValueError(f"unknown {section} setting {', '.join(sorted(unknown))}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -178,7 +178,7 @@ class PamelaPredictor:
                 pq.write_table(table, path)
         write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
         write_atomically(folder / "README.md", self.card)
-        config = {
+        config: dict[str, Any] = {
             "model": asdict(self.model.config),
             "taste": asdict(self.taste.config),
             "transformer_share": self.transformer_weight,

@@ -293,7 +293,7 @@ class StudySession:
         """Whether there is anything to ask of somebody who has answered nothing yet."""
         if self.study.settings.kind == "rating":
             return any(self._lacking_ratings(set()))
-        return bool(self._free_blocks(participant and participant.user, ()))
+        return bool(self._free_blocks(participant.user if participant else None, ()))
 
     def _blocks_ahead(self, participant: Participant, begun: Sequence[int]) -> list[int]:
         """Blocks that the participant may yet take, in the order of the study."""

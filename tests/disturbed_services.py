@@ -107,7 +107,7 @@ class DisturbedServices(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: DisturbedServices  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: DisturbedServices  # pyrefly: ignore[bad-override-mutable-attribute]
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

@@ -20,7 +20,7 @@ class HPSv3Scorer:
 
     def setup(self) -> None:
         with loading(NAME):
-            from hpsv3 import HPSv3RewardInferencer  # pyright: ignore[reportMissingImports]
+            from hpsv3 import HPSv3RewardInferencer
 
             self._model = HPSv3RewardInferencer(
                 config_path=self._config, checkpoint_path=self._checkpoint, device=device()

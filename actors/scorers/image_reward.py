@@ -20,7 +20,7 @@ class ImageRewardScorer:
 
     def setup(self) -> None:
         with loading(NAME):
-            import ImageReward  # pyright: ignore[reportMissingImports]
+            import ImageReward
 
             self._model = ImageReward.load(self._source, device=device(), med_config=self._med_config)
 

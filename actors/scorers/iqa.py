@@ -44,7 +44,7 @@ class QAlignScorer:
 
 
 def _metric(name: str, **options: Any) -> Any:
-    import pyiqa  # pyright: ignore[reportMissingImports]
+    import pyiqa
 
     return pyiqa.create_metric(name, **options)
 

@@ -28,7 +28,7 @@ class PickScoreScorer:
 
             # Pillow's resizing, on which the model was trained; torchvision's gives other pixels.
             self._images = AutoImageProcessor.from_pretrained(self._processor_source, backend="pil")
-            self._tokens = AutoTokenizer.from_pretrained(self._processor_source)
+            self._tokens: Any = AutoTokenizer.from_pretrained(self._processor_source)
             model: Any = CLIPModel.from_pretrained(self._source, revision=self._revision or "main")
             self._model = model.eval().to(device())
 

@@ -199,14 +199,15 @@ def _verdict(values: Mapping[str, Any]) -> Verdict:
 
 
 def _reseeded(values: Mapping[str, Any]) -> Reseeded:
-    made = {part: tuple(FreshImage(**each) for each in values[part]) for part in ("initial", "final")}
-    for image in (*made["initial"], *made["final"]):
+    initial, final = (tuple(FreshImage(**each) for each in values[part]) for part in ("initial", "final"))
+    for image in (*initial, *final):
         _check("a score is not a number", [image.score], int | float | None)
         _check("an image or error is not text", [image.image, image.error], str | None)
     _check("a prompt is not text", [values["prompt"]], str)
     seeds = tuple(values["seeds"])
     _check("a seed is not a whole number", seeds, int)
-    return Reseeded(**{**values, **made, **_notices(values), "seeds": seeds})
+    parts: dict[str, Any] = {**values, **_notices(values), "seeds": seeds, "initial": initial, "final": final}
+    return Reseeded(**parts)
 
 
 def _notices(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +221,8 @@ def _notices(values: Mapping[str, Any]) -> dict[str, Any]:
 def _notice(values: Any) -> Notice:
     if not isinstance(values, Mapping):
         raise TypeError(f"a notice is not a mapping, got {values!r}")
-    notice = Notice(**{**values, "check": Check(values["check"])})
+    parts: dict[str, Any] = {**values, "check": Check(values["check"])}
+    notice = Notice(**parts)
     _check("what a check measured is not a number", (notice.measured, notice.limit), int | float)
     _check("the words of a check are not text", [notice.words], str)
     return notice

@@ -61,7 +61,8 @@ def consistency(
     shuffles = _all_shuffles(sizes) if exact else _drawn_shuffles(sizes, rng)
     prompts, images = _Pairs(), _Pairs()
     for group in comparable:
-        words, looks = _added_words(group), np.array([attributes[final.image] for final in group]) / spread
+        words: Any = _added_words(group)
+        looks = np.array([attributes[final.image] for final in group]) / spread
         runs = [(rows, next(shuffles)) for rows in _rows_by_run(group)]
         for (a, shuffles_a), (b, shuffles_b) in combinations(runs, 2):
             _, same_a, same_b = np.intersect1d(

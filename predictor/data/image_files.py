@@ -93,7 +93,7 @@ def as_shown(image: Image.Image) -> Image.Image:
     profile = upright.info.get("icc_profile")
     pixels = _eight_bits(upright)
     if pixels.mode == "LAB":
-        return ImageCms.profileToProfile(pixels, ImageCms.createProfile("LAB"), _srgb(), outputMode="RGB")  # pyright: ignore[reportReturnType]
+        return ImageCms.profileToProfile(pixels, ImageCms.createProfile("LAB"), _srgb(), outputMode="RGB")  # pyrefly: ignore[bad-return]
     if not pixels.has_transparency_data:
         return _in_srgb(pixels if pixels.mode in _COLOUR_SPACES else pixels.convert("RGB"), profile)
     rgba = pixels.convert("RGBA")
@@ -151,7 +151,7 @@ def _is_grey(image: Image.Image) -> bool:
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Mode RGB, by the profile that is meant for the picture's mode."""
     transform = _to_srgb(profile, image.mode) if profile else None
-    return image.convert("RGB") if transform is None else ImageCms.applyTransform(image, transform)  # pyright: ignore[reportReturnType]
+    return image.convert("RGB") if transform is None else ImageCms.applyTransform(image, transform)  # pyrefly: ignore[bad-return]
 
 
 @lru_cache(maxsize=32)

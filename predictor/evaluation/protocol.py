@@ -116,8 +116,9 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     lines = []
     for done, (rule, k) in enumerate(points, start=1):
         values = evaluator.metrics_by_context(evaluator.adaptation(rule), k, most, users)
+        line: dict[str, Any] = {"rule": rule, "k": k}
         lines.append(
-            {"rule": rule, "k": k}
+            line
             | {name: interval.as_dict() for name, interval in means_over_users(values).items()}
             | {"gain": compare(values, no_ratings)["srocc"].as_dict()}
         )

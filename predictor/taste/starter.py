@@ -7,6 +7,7 @@ the images that are not in the set. Otherwise by the gain of the ranking that is
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,8 +55,8 @@ def _groups(ratings: Ratings) -> list[tuple[NDArray[np.float64], NDArray[np.int6
     users, user = np.unique(ratings.user, return_inverse=True)
     images, image = np.unique(ratings.image, return_inverse=True)
     shape = (len(users), len(images))
-    rated = csr_array((np.ones(len(user)), (user, image)), shape)
-    rating = csr_array((ratings.rating, (user, image)), shape)
+    rated: Any = csr_array((np.ones(len(user)), (user, image)), shape)
+    rating: Any = csr_array((ratings.rating, (user, image)), shape)
     left, groups = np.ones(len(users), bool), []
     while left.any():
         seen = rated[[int(np.flatnonzero(left)[0])]].indices

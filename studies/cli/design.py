@@ -104,7 +104,7 @@ def pairs(
                 others=others,
                 difference=difference,
                 pace_s=pace,
-                generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]  (refused if unknown)
+                generalise_to=generalise_to,  # pyrefly: ignore[bad-argument-type]  (refused if unknown)
             )
         )
         return

@@ -78,8 +78,8 @@ def elo(
     from studies.fitting import report_on, votes_from
 
     options = Options(
-        ties=ties,  # pyright: ignore[reportArgumentType]  (analyse refuses other words)
-        generalise_to=generalise_to,  # pyright: ignore[reportArgumentType]
+        ties=ties,  # pyrefly: ignore[bad-argument-type]  (analyse refuses other words)
+        generalise_to=generalise_to,  # pyrefly: ignore[bad-argument-type]
         prior=prior,
         largest_part=largest_part,
         stop_at_width=stop_at_width,

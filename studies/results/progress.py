@@ -292,8 +292,8 @@ class _Sums:
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> "_Sums":
-        told = dict(row)
-        return cls(**{**told, "response_ms": np.array(json.loads(told["response_ms"]), np.int64)})
+        sums: dict[str, Any] = dict(row)
+        return cls(**sums | {"response_ms": np.array(json.loads(sums["response_ms"]), np.int64)})
 
 
 def _participant(

@@ -61,9 +61,8 @@ def _environment(settings: StudySettings, language: Language) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals["study"] = settings
-    environment.globals["language"] = language
-    environment.globals["translate"] = partial(_translate, language)
+    known: dict[str, Any] = environment.globals
+    known |= {"study": settings, "language": language, "translate": partial(_translate, language)}
     return environment
 
 

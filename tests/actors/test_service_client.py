@@ -18,8 +18,10 @@ LIST = "1. a cat, fog\n2. a cat, neon\n3. a cat, low angle"
 
 
 def post(url: str, **options: Any) -> Any:
+    short: dict[str, Any] = {"first_pause_s": 0.01}
+
     async def main() -> Any:
-        async with ServiceClient(url, **{"first_pause_s": 0.01, **options}) as client:
+        async with ServiceClient(url, **short | options) as client:
             return await client.post("chat/completions", {"messages": [{"content": ""}]})
 
     return asyncio.run(main())

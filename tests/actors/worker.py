@@ -48,7 +48,7 @@ class Worker:
         return sys.prefix
 
     def from_elsewhere(self) -> int:
-        import only_in_the_other  # pyright: ignore[reportMissingImports]
+        import only_in_the_other
 
         return only_in_the_other.ANSWER
 

@@ -35,7 +35,7 @@ def smollm2(instruction: Path | None, max_new_tokens: int) -> TransformersPropos
         str(Path(package.origin).parent),
         gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
         dtype="float32",
-        instruction=instruction and str(instruction),
+        instruction=str(instruction) if instruction else None,
         mode="samples",
         temperature=0.8,
         max_new_tokens=max_new_tokens,

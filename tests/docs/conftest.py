@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def write_run(folder: Path) -> None:
             )
             for user in GREYS
         ]
-        proposed = []
+        proposed: list[Any] = []
         for place, (user, grey) in enumerate(GREYS.items()):
             keys = [f"{prompt_id}-{grey + 12}", f"{prompt_id}-{grey + 6}", f"{prompt_id}-{grey}"]
             found = [

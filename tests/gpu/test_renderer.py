@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,9 +26,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make(root / name) for name, make in PIPELINES.items()}
 
 
-def ready(folder: Path, **settings) -> DiffusersRenderer:
-    size = {"num_inference_steps": 6, "preview_steps": 3, "width": 96, "height": 64}
-    renderer = DiffusersRenderer(str(folder), device=DEVICE, **{**size, **settings})
+def ready(folder: Path, **settings: Any) -> DiffusersRenderer:
+    size: dict[str, Any] = {"num_inference_steps": 6, "preview_steps": 3, "width": 96, "height": 64}
+    renderer = DiffusersRenderer(str(folder), device=DEVICE, **size | settings)
     renderer.setup()
     return renderer
 

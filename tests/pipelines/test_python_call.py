@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ def in_process() -> Iterator[None]:
 
 
 def small(checkpoint: Path, out: Path, *prompts: str, **options: int) -> BackgroundRun:
-    chosen = {"candidates": 3, "iterations": 1, "settings": SMALL, **options}
-    return steer(prompts or PROMPTS, "u01,u02", predictor=checkpoint, out=out, **chosen)  # pyright: ignore[reportArgumentType]
+    chosen: dict[str, Any] = {"candidates": 3, "iterations": 1, "settings": SMALL} | options
+    return steer(prompts or PROMPTS, "u01,u02", predictor=checkpoint, out=out, **chosen)
 
 
 def test_the_events_of_a_run_come_in_order_and_its_result_has_every_trajectory(
@@ -94,7 +95,7 @@ def test_wrong_input_is_the_line_of_the_command(checkpoint: Path, tmp_path: Path
         ({"iterations": -1}, "iterations"),
         ({"resume": True}, "resume needs out"),
     ):
-        given = {"prompts": PROMPTS, "users": "u01", "predictor": checkpoint, **options}
+        given: dict[str, Any] = {"prompts": PROMPTS, "users": "u01", "predictor": checkpoint} | options
         with pytest.raises(ValueError, match=line):
             steer(**given)
     assert not list(tmp_path.iterdir())

@@ -130,8 +130,8 @@ class VLLMProposer:
             self._engine = None
 
     async def _answer(self, engine: Any, tokens: list[int], seed: int, held: dict[str, Any] | None) -> Answer:
-        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
-        from vllm.sampling_params import (  # pyright: ignore[reportMissingImports]
+        from vllm import SamplingParams
+        from vllm.sampling_params import (
             RequestOutputKind,
             StructuredOutputsParams,
         )
@@ -156,8 +156,8 @@ class VLLMProposer:
 
     def _start(self) -> Any:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # before the import: it reports to nobody
-        from vllm import AsyncEngineArgs  # pyright: ignore[reportMissingImports]
-        from vllm.v1.engine.async_llm import AsyncLLM  # pyright: ignore[reportMissingImports]
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
 
         try:
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**self._options))

@@ -116,8 +116,9 @@ def _plain(answer: PersonAnswer) -> dict[str, Any]:
 def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:
     try:
         values: dict[str, Any] = json.loads(line)
-        pictures = [_picture(each) for each in values.pop("pictures", ())]
-        answer = PersonAnswer(**{**values, "shown": tuple(values.get("shown", ())), "pictures": tuple(pictures)})
+        values["pictures"] = tuple(_picture(each) for each in values.get("pictures", ()))
+        values["shown"] = tuple(values.get("shown", ()))
+        answer = PersonAnswer(**values)
         if answer.number != number:
             raise ValueError(f"it is number {answer.number}")
     except (ValueError, TypeError, KeyError) as error:
@@ -126,7 +127,7 @@ def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:
 
 
 def _picture(values: Mapping[str, Any]) -> ShownPicture:
-    seen = {**values["seen"], "values": tuple(values["seen"]["values"])}
+    seen: dict[str, Any] = {**values["seen"], "values": tuple(values["seen"]["values"])}
     return ShownPicture(seen=SeenImage(**seen), file=values["file"], prompt=values["prompt"])
 
 

@@ -121,7 +121,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # Python would take 1_0 for ten
         return None
     try:
-        number = float(value)  # pyright: ignore[reportArgumentType]
+        number = float(value)  # pyrefly: ignore[bad-argument-type]
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

@@ -7,7 +7,7 @@ import time
 import venv
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,9 +23,8 @@ pytestmark = pytest.mark.usefixtures("ray")
 
 
 def role(log: Path | None = None, **settings: object) -> Role:
-    arguments = {"log": str(log)} if log else {}
-    short = {"first_pause_s": 0.1}
-    return Role(**{"name": "worker", "make": Worker, "arguments": arguments, **short, **settings})  # pyright: ignore
+    short: dict[str, Any] = {"first_pause_s": 0.1} | settings
+    return Role(name="worker", make=Worker, arguments={"log": str(log)} if log else {}, **short)
 
 
 def with_pool(pool_role: Role, use: Callable[[ActorPool], Awaitable[T]]) -> T:

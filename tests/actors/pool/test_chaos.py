@@ -62,7 +62,7 @@ class Chaos(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Chaos  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: Chaos  # pyrefly: ignore[bad-override-mutable-attribute]
 
     def do_GET(self) -> None:
         self._answer(200, b"{}")

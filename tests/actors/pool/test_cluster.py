@@ -1,6 +1,7 @@
 """Joining a cluster, and whether it is enough, on a real Ray."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from tests.actors.worker import Worker
 pytestmark = pytest.mark.usefixtures("ray")
 
 
-def role(**settings: object) -> Role:
-    return Role(**{"name": "worker", "make": Worker, **settings})  # pyright: ignore
+def role(**settings: Any) -> Role:
+    given: dict[str, Any] = {"name": "worker", "make": Worker} | settings
+    return Role(**given)
 
 
 def test_asking_for_more_than_there_is_fails_at_once_with_both_numbers() -> None:

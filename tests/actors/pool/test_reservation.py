@@ -19,9 +19,9 @@ from tests.actors.worker import Worker
 T = TypeVar("T")
 
 
-def role(log: Path | None = None, **settings: object) -> Role:
-    arguments = {"log": str(log)} if log else {}
-    return Role(**{"name": "worker", "make": Worker, "arguments": arguments, "num_gpus": 1, **settings})  # pyright: ignore
+def role(log: Path | None = None, **settings: Any) -> Role:
+    needs: dict[str, Any] = {"num_gpus": 1} | settings
+    return Role(name="worker", make=Worker, arguments={"log": str(log)} if log else {}, **needs)
 
 
 def on_reserved(pool_role: Role, use: Callable[[ActorPool, Reservation], Awaitable[T]]) -> T:

@@ -4,8 +4,6 @@ CLIP's package knows its weights by address and checksum; here that address is a
 for two prompts. HOME and TORCH_HOME have to be scratch folders: that is where the two libraries keep their weights.
 """
 
-# pyright: reportMissingImports=false
-
 import hashlib
 import io
 import os

@@ -5,8 +5,8 @@
 FOLDER/hub becomes a hub's cache that holds what the library would download, FOLDER/NAME what it is given by path.
 """
 
+# pyrefly: ignore-errors
 # Of libraries, and of versions of them, that only those environments have.
-# pyright: reportMissingImports=false, reportCallIssue=false, reportAttributeAccessIssue=false
 
 import json
 import sys

@@ -59,6 +59,8 @@ def searched(number: int, proposals: Mapping[Any, Mapping[str, Sequence[float] |
         searched(1, {"a": {"x": (0.1, 0.9)}, "b": {}})
     """
     columns = [scores for images in proposals.values() for scores in images.values() if scores is not None]
+    if columns:
+        parts["scores"] = np.array(columns, np.float32).T
     return Round(
         number=number,
         proposed=tuple(
@@ -69,7 +71,6 @@ def searched(number: int, proposals: Mapping[Any, Mapping[str, Sequence[float] |
             )
             for users, images in proposals.items()
         ),
-        **({"scores": np.array(columns, np.float32).T} if columns else {}),
         **parts,
     )
 

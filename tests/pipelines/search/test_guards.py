@@ -11,7 +11,7 @@ BASE = {"held_out": 0.5, "saturation": 20.0, "sharpness": 2.0}
 
 
 def guarding(name: str, guard: Guard) -> GuardSettings:
-    return GuardSettings(**{name: guard})  # pyright: ignore[reportArgumentType]
+    return GuardSettings(**{name: guard})
 
 
 def test_key_words_are_folded_and_without_plural_and_small_words() -> None:

@@ -172,7 +172,7 @@ def test_the_best_before_a_rejected_winner_is_reseeded_too() -> None:
 
 @pytest.mark.parametrize("guard", ["off", "warn", "reject"])
 def test_only_the_reseed_guard_asks_for_fresh_seeds(guard: str) -> None:
-    settings = SearchSettings(iterations=1, guards=GuardSettings(reseed=guard))  # pyright: ignore[reportArgumentType]
+    settings = SearchSettings(iterations=1, guards=GuardSettings(reseed=guard))  # pyrefly: ignore[bad-argument-type]
     history = History(ALONE, [base_round(ALONE, 0.5), searched(1, {"a": {"x": (0.6,)}})])
 
     assert isinstance(next_step(history, settings), Stop if guard == "off" else Reseed)

@@ -56,7 +56,8 @@ def unseen(of_many: PamelaPredictor, data: Dataset, images: Images) -> dict[str,
 
 
 def in_short(predictor: PamelaPredictor, data: Dataset, vectors: Images, /, **config: Any) -> dict[str, Any]:
-    return evaluate(predictor, data, EvaluationConfig(**{"details": False, "draws": 2, **config}), images=vectors)
+    short: dict[str, Any] = {"details": False, "draws": 2}
+    return evaluate(predictor, data, EvaluationConfig(**short | config), images=vectors)
 
 
 def value_of(result: dict[str, Any], metric: str = "srocc") -> float:

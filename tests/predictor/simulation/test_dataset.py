@@ -17,7 +17,7 @@ WRITTEN = ("users.csv", "ratings.csv", "dataset.yaml", "truth.parquet")
 
 
 def test_each_image_is_rated_by_as_many_people_as_asked_for(images: Path) -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, ...]] = []
     people = simulate(images, raters=5, ratings_per_image=3, seed=1, on_image=lambda *step: seen.append(step))
     dataset = read_dataset(images)
     assert [person.user_id for person in people] == dataset.user_ids

@@ -35,7 +35,7 @@ def with_alpha(hidden: str = "magenta") -> Image.Image:
 
 
 def profile(space: str) -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()  # pyright: ignore[reportArgumentType]
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()  # pyrefly: ignore[bad-argument-type]
 
 
 def in_cielab() -> Image.Image:
@@ -155,7 +155,7 @@ def test_colours_are_those_that_the_profile_means(tmp_path: Path) -> None:
 
 def test_a_heic_of_a_phone_and_a_jpeg_xl_are_read_where_a_folder_holds_them(tmp_path: Path) -> None:
     import pillow_heif
-    import pillow_jxl  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import pillow_jxl  # noqa: F401
 
     pillow_heif.from_pillow(photograph()).save(tmp_path / "phone.heic", quality=90)
     photograph().save(tmp_path / "small.jxl", lossless=True)

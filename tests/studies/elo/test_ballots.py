@@ -36,7 +36,10 @@ def answers(count: int, rng: np.random.Generator, *, best_only: bool) -> list[Ba
 @given(st.lists(st.one_of(st.integers(0, 4).map(float), st.just(np.inf)), min_size=2, max_size=7))
 def test_a_ballot_gives_a_vote_for_every_two_of_which_one_has_a_place(places: list[float]) -> None:
     names = tuple("abcdefg"[: len(places)])
-    pairs, place = pairs_of([Ballot(row=0, shown=names, places=tuple(places))]), dict(zip(names, places, strict=True))
+    pairs, place = (
+        pairs_of([Ballot(row=0, shown=names, places=tuple(places))]),
+        dict[str, float](zip(names, places, strict=True)),
+    )
     unplaced = sum(np.isinf(places))
 
     assert len(pairs.winner) == len(names) * (len(names) - 1) // 2 - unplaced * (unplaced - 1) // 2

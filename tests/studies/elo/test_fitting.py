@@ -60,13 +60,13 @@ def test_wrong_input_is_refused_with_the_commands_own_line(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="row 1: winner is 'first'"):
         studies.fit(pd.read_csv(path))
     with pytest.raises(ValueError, match="votes must be a path, a table or a list of records, got int"):
-        studies.fit(7)  # pyright: ignore[reportArgumentType]
+        studies.fit(7)  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(ValueError, match="no such file"):
         studies.fit(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="these records are no table"):
         studies.fit([{"left": "a"}, {"left": 1}])
     with pytest.raises(ValueError, match="ties 'none': unknown; use"):
-        studies.fit([{"left": "a", "right": "b", "winner": "a"}], ties="none")  # pyright: ignore[reportArgumentType]
+        studies.fit([{"left": "a", "right": "b", "winner": "a"}], ties="none")  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(ValueError, match="--columns, --values and --control are for files"):
         studies.fit(tmp_path, columns=COLUMNS)
 

@@ -1,5 +1,7 @@
 """How many people and prompts a study needs, against simulation and published sums."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -54,14 +56,15 @@ def test_more_people_and_more_prompts_never_have_less_power_and_one_fewer_than_p
         {"prompts": 0}, {"prompt_spread_elo": -1}, {"level": 0.0},
     ],
 )  # fmt: skip
-def test_a_plan_that_makes_no_sense_is_refused(wrong: dict) -> None:
+def test_a_plan_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"difference_elo": 27.0, "conditions": 5, "votes_each": 100, "prompts": 18}
     with pytest.raises(ValueError, match="got"):
-        plan_study(**({"difference_elo": 27.0, "conditions": 5, "votes_each": 100, "prompts": 18} | wrong))
+        plan_study(**right | wrong)
 
 
 def test_a_plan_for_nobody_known_is_refused() -> None:
     with pytest.raises(ValueError, match="generalise-to 'all': unknown; use people\\+prompts"):
-        plan_study(27, conditions=5, votes_each=100, prompts=18, generalise_to="all")  # pyright: ignore[reportArgumentType]
+        plan_study(27, conditions=5, votes_each=100, prompts=18, generalise_to="all")  # pyrefly: ignore[bad-argument-type]
 
 
 @pytest.mark.slow

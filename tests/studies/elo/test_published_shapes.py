@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -267,7 +268,7 @@ def test_label_studios_export_of_pairs_is_read(tmp_path: Path) -> None:
         value = [{"type": "pairwise", "value": {"selected": selected}}] if selected else []
         return {"completed_by": who, "result": value, **more}
 
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"id": 1, "data": {"prompt": "a dog", "model_left": "sd", "model_right": "flux"},
          "annotations": [annotation(3, "left"), annotation({"id": 4, "email": "x@y"}, "right")]},
         {"id": 2, "data": {"prompt": "a cat", "model_left": "flux", "model_right": "sd"},

@@ -3,6 +3,7 @@
 import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +28,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def make(folder: Path, **settings) -> DiffusersRenderer:
-    return DiffusersRenderer(
-        str(folder), **{"num_inference_steps": 7, "preview_steps": 3, "width": 96, "height": 64, **settings}
-    )
+def make(folder: Path, **settings: Any) -> DiffusersRenderer:
+    small: dict[str, Any] = {"num_inference_steps": 7, "preview_steps": 3, "width": 96, "height": 64}
+    return DiffusersRenderer(str(folder), **small | settings)
 
 
 def ready(folder: Path, **settings) -> DiffusersRenderer:

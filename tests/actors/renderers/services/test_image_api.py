@@ -51,7 +51,7 @@ class Service(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Service  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: Service  # pyrefly: ignore[bad-override-mutable-attribute]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -118,7 +118,8 @@ def gemini_answer(data: bytes) -> dict[str, Any]:
 
 
 def make(service: Service, kind: str = "openai", **settings: Any) -> ImageApi:
-    return ImageApi(kind, service.url, "painter-1", "IMAGE_KEY", **{"width": 64, "height": 64, **settings})
+    small: dict[str, Any] = {"width": 64, "height": 64}
+    return ImageApi(kind, service.url, "painter-1", "IMAGE_KEY", **small | settings)
 
 
 def draw(api: ImageApi) -> Rendering:

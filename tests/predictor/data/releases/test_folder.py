@@ -17,7 +17,7 @@ WritePictures = Callable[[Path, Iterable[str]], None]
 Refused = Callable[[Path], list[tuple[str, int | None, str]]]
 
 USERS = [{"user_id": "007", "age": 31, "site": "010"}, {"user_id": "u2", "age": None, "site": "020"}]
-IMAGES = [
+IMAGES: list[dict[str, Any]] = [
     {"image_id": "01", "file": "images/a.png", "prompt": "1984", "year": 1984},
     {"image_id": "02", "file": "b.png", "prompt": None, "year": 1985},
 ]
