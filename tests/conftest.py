@@ -48,7 +48,7 @@ CHROMIUM_FLAGS = [
 
 @pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others
 def chromium() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first has no windows
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
         pytest.skip(f"no browser to look at the page with: none of {', '.join(names)} is on the PATH")

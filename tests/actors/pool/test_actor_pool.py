@@ -22,9 +22,9 @@ T = TypeVar("T")
 pytestmark = pytest.mark.usefixtures("ray")
 
 
-def role(log: Path | None = None, **settings: object) -> Role:
-    short: dict[str, Any] = {"first_pause_s": 0.1} | settings
-    return Role(name="worker", make=Worker, arguments={"log": str(log)} if log else {}, **short)
+def role(log: Path | None = None, **settings: Any) -> Role:
+    worker: dict[str, Any] = {"name": "worker", "make": Worker, "arguments": {"log": str(log)} if log else {}}
+    return Role(**worker | {"first_pause_s": 0.1} | settings)
 
 
 def with_pool(pool_role: Role, use: Callable[[ActorPool], Awaitable[T]]) -> T:

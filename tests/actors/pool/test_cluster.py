@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("ray")
 
 
 def role(**settings: Any) -> Role:
-    given: dict[str, Any] = {"name": "worker", "make": Worker} | settings
-    return Role(**given)
+    worker: dict[str, Any] = {"name": "worker", "make": Worker}
+    return Role(**worker | settings)
 
 
 def test_asking_for_more_than_there_is_fails_at_once_with_both_numbers() -> None:

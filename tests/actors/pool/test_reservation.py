@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 
 def role(log: Path | None = None, **settings: Any) -> Role:
-    needs: dict[str, Any] = {"num_gpus": 1} | settings
-    return Role(name="worker", make=Worker, arguments={"log": str(log)} if log else {}, **needs)
+    worker: dict[str, Any] = {"name": "worker", "make": Worker, "arguments": {"log": str(log)} if log else {}}
+    return Role(**worker | {"num_gpus": 1} | settings)
 
 
 def on_reserved(pool_role: Role, use: Callable[[ActorPool, Reservation], Awaitable[T]]) -> T:
