@@ -27,7 +27,7 @@ import yaml
 from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
 from pipelines.planning.people_folder import described_person
 from pipelines.records.run_folder import timestamp
-from predictor.data.folders import replacing, write_atomically
+from predictor.data.folders import FolderLock, FolderLockedError, replacing, write_atomically
 from predictor.people.users import check_name
 
 _NAME = re.compile(r"\w[\w .'-]{0,39}")
@@ -95,17 +95,22 @@ def choices_of(name: str, answers: Sequence[PersonAnswer]) -> list[dict[str, obj
 
 
 class PeopleFolder:
-    """The folder of all people, kept by name and found by key."""
+    """The folder of all people, kept by name and found by key. One process has it at a time."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises
         ------
         ValueError
-            It cannot be written, or somebody's person.json does not read.
+            It cannot be written, another process has it, or somebody's person.json does not read.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(path)
+        except FolderLockedError:
+            raise ValueError(
+                f"--people {path}: another steer-live is at it; open that one's link, or name another folder"
+            ) from None
         except OSError as error:
             raise ValueError(f"--people {path}: cannot be written: {error.strerror}; name another folder") from error
         self.path = path
@@ -154,6 +159,10 @@ class PeopleFolder:
             self._by_hash[_hash(person.key)] = person
         return person
 
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._lock.release()
+
     def delete(self, person: PersonFolder) -> None:
         """Delete all that is known of somebody; from now on their key opens nothing."""
         with self._turn:
@@ -176,6 +185,22 @@ def read_people(path: Path) -> list[PersonFolder]:
             PersonFolder(path=file.parent, name=about["name"], key=about["key"], predictor=about["predictor"])
         )
     return people
+
+
+def person_named(path: Path, name: str) -> PersonFolder:
+    """Somebody who has a folder, by their name, whatever its case.
+
+    Raises
+    ------
+    ValueError
+        Nobody has this name, or a person.json does not read.
+    """
+    people = read_people(path)
+    for person in people:
+        if person.name.casefold() == " ".join(name.split()).casefold():
+            return person
+    there = ", ".join(person.name for person in people) or "nobody"
+    raise ValueError(f"--link {name}: nobody of this name is in {path}; there is {there}")
 
 
 def _hash(key: str) -> str:

@@ -22,7 +22,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: ASGIApp, listening: socket, studio: Studio) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+def serve_until_stopped(app: ASGIApp, listening: socket, studio: Studio) -> None:
+    """Serve until Ctrl-C or SIGTERM, and let everybody go."""
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on
         _Server(server_config(app), studio).run(sockets=[listening])

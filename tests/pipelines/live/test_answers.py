@@ -92,6 +92,7 @@ def test_a_new_persons_folder_has_empty_tables_and_a_key_that_only_they_can_read
     assert people.of_key("guessed") is None
     assert pq.read_table(person.path / "choices.parquet").num_rows == 0
     assert (person.path / "person.json").stat().st_mode & 0o077 == 0
+    people.close()
     assert PeopleFolder(tmp_path / "people").of_key(person.key) == person
 
 

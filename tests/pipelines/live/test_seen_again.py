@@ -27,6 +27,7 @@ def somebody(folder: Path, checkpoint: Path) -> PersonFolder:
     live = LivePerson(person, predictor.taste)
     live.say(0, "question", shown=shown, chosen=shown[2].seen.id, worst=shown[0].seen.id)
     live.close()
+    people.close()
     return person
 
 
