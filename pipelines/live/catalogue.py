@@ -11,8 +11,10 @@ import asyncio
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +25,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.messages import ProposalRequest, RenderRequest, ScoreRequest, SeenImage
-from actors.pool.actor_pool import ActorPool
+from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
 from actors.renderers.darkroom.darkroom import Darkroom
+from pipelines.execution.proposing import MAX_PROPOSAL_ATTEMPTS
 from pipelines.live.people.known_taste import features_of
 from pipelines.live.personal_scorer import PersonalScorer
 from pipelines.planning.embedded_predictor import EmbeddedRecipe, print_request
-from pipelines.search.trajectory import image_seed
+from pipelines.search.state_machine import admit
+from pipelines.search.trajectory import derive_seed, image_seed
 from predictor.data.folders import new_folder
 from predictor.encoders.cache import cache_folder
 from predictor.simulation.attributes import measure
 from predictor.taste.hierarchical import ImageFeatures
 
-VERSION = 1
+logger = logging.getLogger(__name__)
+
+VERSION = 2
 """Raise it whenever the same settings would give another catalogue."""
 SIZE = 200
 """Pictures beside those of the starter set: more than anybody is asked about, and made in under a minute."""
-
+_CALL = 20
+"""Proposals that a proposer is asked for at once, as in the paper's rounds."""
 
 _SCHEMA = pa.schema(
     {
@@ -107,20 +114,42 @@ async def proposed_requests(prompts: Sequence[str], proposer: ActorPool, seed: i
 
     Raises
     ------
-    CallRefusedError, RoleUnavailableError, PoolBrokenError
+    RoleUnavailableError, PoolBrokenError
         As `ActorPool.call`.
     """
     each = max(1, SIZE // len(prompts) - 1)
-    made = []
-    for prompt in prompts:
-        drawn = image_seed(seed, prompt)
-        request = ProposalRequest(base_prompt=prompt, best_prompt=prompt, best_score=None, count=each, seed=drawn)
-        _, proposals = await proposer.call("propose", request)
-        made += [
-            CatalogueRequest(request=RenderRequest(prompt=text, seed=drawn), subject=prompt)
-            for text in (prompt, *proposals.prompts)
-        ]
-    return made
+    varied = await asyncio.gather(*(_variations(prompt, proposer, seed, each) for prompt in prompts))
+    return [
+        CatalogueRequest(request=RenderRequest(prompt=text, seed=image_seed(seed, prompt)), subject=prompt)
+        for prompt, variations in zip(prompts, varied, strict=True)
+        for text in (prompt, *variations)
+    ]
+
+
+async def _variations(prompt: str, proposer: ActorPool, seed: int, wanted: int) -> list[str]:
+    """So many variations of a prompt, by calls of the size of a round; fewer where nothing new comes any more."""
+    found: list[str] = []
+    in_vain = 0
+    for number in count():
+        if len(found) == wanted or in_vain == MAX_PROPOSAL_ATTEMPTS:
+            break
+        request = ProposalRequest(
+            base_prompt=prompt,
+            best_prompt=prompt,
+            best_score=None,
+            count=min(_CALL, wanted - len(found)),
+            seed=derive_seed("question pictures", seed, prompt, number),
+        )
+        try:
+            _, proposals = await proposer.call("propose", request)
+        except CallRefusedError as error:
+            logger.warning("%r: no proposals for questions: %s", prompt, error)
+            in_vain += 1
+            continue
+        new, _ = admit(proposals.prompts, [prompt, *found], wanted - len(found))
+        in_vain = 0 if new else in_vain + 1
+        found += new
+    return found
 
 
 def catalogue_place(predictor: str | None, identity: Mapping[str, Any], prompts: Sequence[str]) -> Path:
@@ -161,22 +190,33 @@ async def make_catalogue(
 
     Raises
     ------
-    CallRefusedError, RoleUnavailableError, PoolBrokenError
+    ValueError
+        All of them were refused.
+    RoleUnavailableError, PoolBrokenError
         As `ActorPool.call`.
     """
     done = 0
+    refused: list[str] = []
 
-    async def one(each: CatalogueRequest) -> tuple[dict[str, object], bytes]:
+    async def one(each: CatalogueRequest) -> tuple[dict[str, object], bytes] | None:
         nonlocal done
-        reference, rendering = await path.render(each.request)
-        seen = await scorer.see(ScoreRequest(audiences=(), base_prompt=each.subject), reference)
+        try:
+            reference, rendering = await path.render(each.request)
+            seen = await scorer.see(ScoreRequest(audiences=(), base_prompt=each.subject), reference)
+        except CallRefusedError as error:
+            logger.warning("%r: no picture for questions: %s", each.request.prompt, error)
+            refused.append(str(error))
+            return None
+        finally:
+            done += 1
+            progress(done, len(wanted))
         attributes = await asyncio.to_thread(_measured, rendering.png)
-        done += 1
-        progress(done, len(wanted))
         about = {"id": seen.id, "population": seen.population, "generic": seen.generic, "values": list(seen.values)}
         return {**about, "subject": each.subject, "starter": each.starter, "attributes": attributes}, rendering.png
 
-    made = await asyncio.gather(*(one(each) for each in wanted))
+    made = [each for each in await asyncio.gather(*(one(each) for each in wanted)) if each is not None]
+    if not made:
+        raise ValueError(f"none of the {len(wanted)} pictures to ask about could be made: {refused[0]}")
     distinct = {str(row["id"]): (row, png) for row, png in reversed(made)}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as temporary:

@@ -9,6 +9,7 @@ proof     blind pairs (`proof`)
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.changes import Changes
@@ -40,10 +41,6 @@ class AskedQuestion:
     """How often, of two pictures, the preferred one is expected to be known so far."""
     enough: bool
     """Whether another question would tell little."""
-
-
-class AnsweredAlreadyError(ValueError):
-    """Another device, tab or click was first; the question that is due now is another one."""
 
 
 class Participant:
@@ -113,13 +110,15 @@ class Participant:
         Raises
         ------
         AnsweredAlreadyError
-            It is not the answer that is due.
+            Another answer has this number.
         ValueError
-            It names a picture that was not shown, or one as best and worst.
+            It is not the answer that is due, or it names a picture that was not shown, or one as best and worst.
         """
+        if self.person.said(number, "question", chosen=chosen, worst=worst, skipped=skipped):
+            return
         question = self.question()
         if question is None or question.number != number:
-            raise AnsweredAlreadyError(f"answer {number} was given already")
+            raise ValueError("This question was not asked yet. Reload the page.")
         if chosen is not None and chosen == worst:
             raise ValueError("The picture that you like best cannot be the one that you like least.")
         folder = self.person.folder
@@ -170,6 +169,33 @@ class Participant:
                 self._runs[name].steered.begin()
             return self._runs[name]
 
+    async def open_runs(self, workshop: Workshop) -> None:
+        """Open all prompts that they have begun, now or before."""
+        for name in self.run_names:
+            await self.run_of(workshop, name)
+
+    async def prove(self, workshop: Workshop) -> None:
+        """Make the pairs of what is kept, in the background.
+
+        Raises
+        ------
+        ValueError
+            Nothing is kept.
+        """
+        await self.open_runs(workshop)
+        if not self.kept:
+            raise ValueError("Keep a picture first; then there is something to compare.")
+        if self.proof.stage != "preparing":
+            await asyncio.to_thread(self.person.say, len(self.person.answers), "prove")
+            self.proof.prepare(self.kept, self.changes.tell)
+
+    async def resume_proof(self, workshop: Workshop) -> None:
+        """Go on with a proof that they asked for before this process was started."""
+        await self.open_runs(workshop)
+        asked = sum(answer.kind == "prove" for answer in self.person.answers)
+        if self.kept and self.proof.stage == "none" and asked > self.proof.studies:
+            self.proof.prepare(self.kept, self.changes.tell)
+
     async def close(self) -> None:
         self.changes.end()
         await self.proof.close()
@@ -193,14 +219,14 @@ class Participant:
 
 
 def checked_prompt(text: str) -> str:
-    """A prompt as it was typed, without superfluous spaces.
+    """A prompt as it was typed, without superfluous spaces, and with one for each control character.
 
     Raises
     ------
     ValueError
         It is empty or too long.
     """
-    text = " ".join(text.split())
+    text = " ".join("".join(" " if category(each) == "Cc" else each for each in text).split())
     if not text:
         raise ValueError("Say what the picture should show.")
     if len(text) > MOST_CHARACTERS:

@@ -11,7 +11,11 @@ from actors.messages import ScoreRequest, SeenImage
 from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool
 from actors.pool.role import Role
+from actors.pool.single_flight import SingleFlightCache
 from pipelines.live.people.known_taste import KnownTaste
+
+_RECENT = 256
+"""Images whose look is remembered: of the rounds that are prepared for some people at once."""
 
 
 class PersonalScorer:
@@ -26,6 +30,7 @@ class PersonalScorer:
     def __init__(self, pool: ActorPool, tastes: Mapping[str, KnownTaste]) -> None:
         self._pool = pool
         self._tastes = tastes
+        self._seen = SingleFlightCache[tuple[Any, ...], SeenImage](capacity=_RECENT)
 
     @property
     def role(self) -> Role:
@@ -44,8 +49,13 @@ class PersonalScorer:
         return None, [float(self._tastes[user].utilities([seen])[0][0]) for (user,) in request.audiences]
 
     async def see(self, request: ScoreRequest, reference: Any) -> SeenImage:
-        """What the predictor sees of an image."""
-        return (await self._pool.call("see", request, reference))[1]
+        """What the predictor sees of an image; it is asked once where a search scores an image that is then shown."""
+        question = (reference, request.base_prompt, tuple(sorted(request.metadata.items())))
+
+        async def ask() -> SeenImage:
+            return (await self._pool.call("see", request, reference))[1]
+
+        return await self._seen.get(question, ask)
 
     def _is_for_ours(self, request: ScoreRequest) -> bool:
         return all(len(audience) == 1 and audience[0] in self._tastes for audience in request.audiences)

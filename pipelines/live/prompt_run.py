@@ -80,6 +80,8 @@ class PromptRun:
         self._person = person
         self._journal = Journal(folder.journal)
         self._refused_of_rivals = Refusals()
+        self._failures_of_rivals: dict[str, str] = {}
+        """Cohort id -> why a search for somebody else came to nothing when it was last tried."""
         self.rivals = len(folder.about["users"]) > 1 or len(folder.about["settings"]["scorers"]) > 1
         """Whether somebody else's pictures of this prompt belong to it."""
         (row,) = folder.about["prompts"]
@@ -144,13 +146,14 @@ class PromptRun:
             await driver.run(rivals, left.rounds)
         finally:
             self._refused_of_rivals += driver.refusals
+            self._failures_of_rivals = dict(driver.failures)
 
     def write_results(self) -> None:
         """Tables and gallery, as the records stand."""
         self._folder.about["speculation"] = asdict(self.steered.speculation)
         refusals = self._own_driver.refusals + self._refused_of_rivals
         known = {self._person.name: self._person.taste.posterior}
-        write_results(self.plan, self._folder, (), {}, refusals, interrupted=False, others=known)
+        write_results(self.plan, self._folder, (), self._failures_of_rivals, refusals, interrupted=False, others=known)
 
     async def drawn_again(self, compared: PromptImages, count: int) -> list[PromptImages]:
         """The pictures of a comparison so many times more, each time with a fresh seed.

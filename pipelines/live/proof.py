@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scipy.stats import binomtest
 
@@ -58,6 +59,8 @@ class ProofResult:
     whole: Share
     parts: Sequence[Share]
     """By rival."""
+    missing: Sequence[str] = ()
+    """Rivals that were not compared, in words."""
 
     @property
     def headline(self) -> str:
@@ -89,6 +92,7 @@ class Proof:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
+        self._earlier = folder.with_name("earlier-studies")
         self._name = name
         self._session: StudySession | None = None
         self._voter: Voter | None = None
@@ -109,6 +113,11 @@ class Proof:
         return "pairs" if self.question() is not None else "done"
 
     @property
+    def studies(self) -> int:
+        """How many were made so far."""
+        return len(list(self._earlier.glob("*/study.json"))) + (self._folder / "study.json").is_file()
+
+    @property
     def study(self) -> Study:
         assert self._session is not None
         return self._session.study
@@ -124,8 +133,8 @@ class Proof:
         assert self._session is not None and self._voter is not None
         return self._session.state(self._voter).question
 
-    def vote(self, position: int, winner: str, response_ms: int | None, layout: str | None) -> None:
-        """Record a vote; it is on the disk when this returns.
+    def vote(self, position: int, winner: str, response_ms: int | None, layout: str | None) -> str:
+        """Record a vote, unless there is one; the one that stands is on the disk when this returns.
 
         Raises
         ------
@@ -134,6 +143,7 @@ class Proof:
         """
         assert self._session is not None and self._voter is not None
         self._session.vote(self._voter.participant, position, winner, response_ms, layout)
+        return next(str(vote["winner"]) for vote in self.votes() if vote["position"] == position)
 
     def asset(self, item_id: str) -> bytes | None:
         """A picture of the study, by its random name."""
@@ -149,10 +159,16 @@ class Proof:
             won = left if vote["winner"] == "left" else right
             wins.setdefault(right if left == "own" else left, []).append(won == "own")
         parts = [share_of(_RIVALS.get(rival, rival), each) for rival, each in sorted(wins.items())]
-        return ProofResult(whole=share_of("all of them", [won for each in wins.values() for won in each]), parts=parts)
+        return ProofResult(
+            whole=share_of("all of them", [won for each in wins.values() for won in each]),
+            parts=parts,
+            missing=[words for rival, words in _RIVALS.items() if rival not in wins],
+        )
 
-    def votes(self) -> list[dict[str, str]]:
-        return read_rows(self.study.database, "SELECT trial_id, left, right, winner FROM votes ORDER BY position")
+    def votes(self) -> list[dict[str, Any]]:
+        """In the order in which they were asked."""
+        columns = "position, trial_id, left, right, winner"
+        return read_rows(self.study.database, f"SELECT {columns} FROM votes ORDER BY position")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -190,9 +206,8 @@ class Proof:
             self._session.store.close()
             self._session = None
         if self._folder.exists():
-            before = self._folder.with_name("earlier-studies")
-            before.mkdir(exist_ok=True)
-            shutil.move(self._folder, before / f"{len(list(before.iterdir())) + 1:02d}")
+            self._earlier.mkdir(exist_ok=True)
+            shutil.move(self._folder, self._earlier / f"{len(list(self._earlier.iterdir())) + 1:02d}")
         choices = {
             "title": "Which picture do you prefer?",
             "block": MOST,

@@ -21,12 +21,12 @@ there first. So the state is a function of both: after a crash, a round that an 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from actors.messages import RenderRequest, ScoreRequest, SeenImage
-from actors.pool.actor_pool import CallRefusedError, PoolBrokenError, RoleUnavailableError
+from actors.pool.actor_pool import ArgumentLostError
 from pipelines.execution.driver import Driver, RoundFailedError
 from pipelines.live.changes import Changes
 from pipelines.live.next_four import chances, next_four
@@ -61,7 +61,8 @@ class Speculation:
     """How much was prepared, and what came of it."""
 
     rounds: int = 0
-    hits: int = 0
+    hits: list[int] = field(default_factory=list)
+    """Numbers of the rounds that were ready when they were asked for."""
     dropped_rounds: int = 0
     dropped_images: int = 0
 
@@ -193,13 +194,18 @@ class SteeredPrompt:
 
         Raises
         ------
+        AnsweredAlreadyError
+            Another answer has this number.
         ValueError
             It is none of the four, or this is not the answer that is due.
         """
+        skipped = chosen is None
+        if self._person.said(number, "round", chosen=chosen, skipped=skipped, run=self.name):
+            return
         if self.stage != "choosing":
             raise ValueError("the next pictures are being drawn already; reload the page")
         shown = [self._shown(key) for key in self.four]
-        await self._say(number, "round", shown=shown, chosen=chosen, skipped=chosen is None)
+        await self._say(number, "round", shown=shown, chosen=chosen, skipped=skipped)
 
     async def go_on_from(self, number: int, image_id: str) -> None:
         """Make a picture that was there before the favourite again; errors as `choose`."""
@@ -232,7 +238,7 @@ class SteeredPrompt:
             self._person.say, number, kind, shown=shown, chosen=chosen, skipped=skipped, run=self.name
         )
         if not taken:
-            raise ValueError("this was answered already; reload the page")
+            return
         self.stage, self.arriving, self.four = "drawing", [], []
         self._changes.tell()
         self.begin()
@@ -247,16 +253,18 @@ class SteeredPrompt:
                 await self._see([self.history.images[0].key])
                 self.arriving = []
                 self._changes.tell()
-            if self._keeps:
-                await self._record_kept()
-                self.stage = "kept"
-                return
-            while self.rounds < self._rounds_wanted:
-                await self._next_round()
-            await self._stand_for_choice()
-            self.stage = "choosing"
-            self._prepare_rounds()
-        except (RoundFailedError, CallRefusedError, RoleUnavailableError, PoolBrokenError, OSError) as error:
+            while not self._keeps:
+                if self.rounds < self._rounds_wanted:
+                    await self._next_round()
+                    continue
+                await self._stand_for_choice()
+                if not self._keeps and self.rounds == self._rounds_wanted:  # nothing was said meanwhile
+                    self.stage = "choosing"
+                    self._prepare_rounds()
+                    return
+            await self._record_kept()
+            self.stage = "kept"
+        except Exception as error:
             logger.exception("%s: %s stopped", self.user, self.name)
             self.stage, self.problem = "failed", str(error)
         finally:
@@ -320,7 +328,8 @@ class SteeredPrompt:
         task = self._ahead.get(favourite)
         hit = task is not None and task.done() and not task.cancelled() and task.exception() is None
         await self._drop_all_but(favourite)
-        self.speculation.hits += hit
+        if hit:
+            self.speculation.hits.append(len(self.history.rounds))
         if task is None or (task.done() and not hit):
             return await self._round_from(favourite)
         return await task
@@ -397,7 +406,12 @@ class SteeredPrompt:
         async def see(key: str) -> SeenImage:
             image = self.history.images[self.history.place[key]]
             request = RenderRequest(prompt=image.prompt, seed=cohort.image_seed)
-            return await self._scorer.see(question, await self._driver.renders.image(request))
+            reference = await self._driver.renders.image(request)
+            while True:
+                try:
+                    return await self._scorer.see(question, reference)
+                except ArgumentLostError:  # with its node
+                    reference = await self._driver.renders.image(request, lost=reference)
 
         self._seen |= zip(new, await asyncio.gather(*map(see, new)), strict=True)
 

@@ -16,8 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.pool.actor_pool import PoolBrokenError, RoleUnavailableError
-from actors.pool.cluster import ClusterError
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.live.catalogue import (
     QuestionPictures,
@@ -202,7 +200,7 @@ class Studio:
                 others=tuple(self.predictor.user_ids),
             )
             logger.info("all pools are up")
-        except (PoolBrokenError, ClusterError, RoleUnavailableError, OSError) as error:
+        except Exception as error:
             logger.exception("the pools do not come up")
             self.problem = str(error)
         finally:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from actors.messages import SeenImage
 from predictor.data.folders import sync_folder
 
-Kind = Literal["question", "stop", "alone", "round", "onward", "keep"]
+Kind = Literal["question", "stop", "alone", "round", "onward", "keep", "prove"]
 """A question to get to know somebody, or that they want no more. Of a prompt: that it is to be searched for them; a
-round of steering; going on from a picture of another round; a picture that is kept."""
+round of steering; going on from a picture of another round; a picture that is kept. At last, that they want a proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,10 @@ from pipelines.live.people.known_taste import KnownTaste
 from predictor.taste.hierarchical import Taste
 
 
+class AnsweredAlreadyError(ValueError):
+    """Another device, tab or click was first, with another answer; that one stands."""
+
+
 class LivePerson:
     """Safe to use from several threads; two devices of one person share it.
 
@@ -40,6 +44,31 @@ class LivePerson:
         """Their answers while one prompt was steered."""
         return [answer for answer in self.answers if answer.run == run]
 
+    def said(
+        self,
+        number: int,
+        kind: Kind,
+        *,
+        chosen: str | None = None,
+        worst: str | None = None,
+        skipped: bool = False,
+        run: str | None = None,
+    ) -> bool:
+        """Whether this very answer was taken before: a browser that saw no confirmation sends it again.
+
+        Raises
+        ------
+        AnsweredAlreadyError
+            Another answer has this number.
+        """
+        if number >= len(self.answers):
+            return False
+        before = self.answers[number]
+        given = (kind, chosen, worst, skipped, run)
+        if given != (before.kind, before.chosen, before.worst, before.skipped, before.run):
+            raise AnsweredAlreadyError(f"answer {number} was given already, and that one counts")
+        return True
+
     def say(
         self,
         number: int,
@@ -51,10 +80,12 @@ class LivePerson:
         skipped: bool = False,
         run: str | None = None,
     ) -> bool:
-        """Take an answer; False where this number was answered before, and that answer stands.
+        """Take an answer; False where this very answer was taken before.
 
         Raises
         ------
+        AnsweredAlreadyError
+            Another answer has this number.
         ValueError
             An earlier answer is missing, or what was chosen was not shown.
         """
@@ -63,6 +94,8 @@ class LivePerson:
             if shown and name is not None and name not in names:
                 raise ValueError("what was chosen was not among the pictures shown; reload the page")
         with self._turn:
+            if self.said(number, kind, chosen=chosen, worst=worst, skipped=skipped, run=run):
+                return False
             known = pictures_of(self.answers)
             answer = PersonAnswer(
                 number=number,
@@ -75,8 +108,7 @@ class LivePerson:
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 pictures=tuple(picture for picture in shown if picture.seen.id not in known),
             )
-            if not self._log.append(answer):
-                return False
+            self._log.append(answer)
             self.taste.take(answer)
             self.folder.write_choices(self.answers)
             return True

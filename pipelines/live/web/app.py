@@ -12,6 +12,8 @@ Every page but the start link needs the cookie of a person. What a page shows an
 names a person.
 """
 
+import logging
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +35,8 @@ from pipelines.live.web import getting_to_know, proving, steering, yourself
 from pipelines.live.web.pages import Pages
 from pipelines.live.web.visits import SIGNED_OUT, Visits, WarmingUpError
 from studies.web.middleware import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
+
+logger = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 _QUIET_S = 15.0
@@ -87,6 +91,7 @@ def create_app(studio: Studio, *, start_token: str) -> ASGIApp:
             HTTPException: _refusal,
             WarmingUpError: _warming_up,
             ClientDisconnect: _gone,
+            OSError: _not_saved,
             Exception: _refusal,
         },
         max_body_size=MOST_BODY,
@@ -142,7 +147,7 @@ async def events(request: Request) -> Response:
         live.visits.require_any(request)
     changes = live.studio.changes if participant is None else participant.changes
     text = request.headers.get("last-event-id") or request.query_params.get("since", "")
-    since = int(text) if text.isdecimal() else changes.version
+    since = int(text) if re.fullmatch("[0-9]{1,15}", text) else changes.version
 
     async def stream() -> AsyncIterator[str]:
         yield "retry: 1000\n\n"
@@ -159,6 +164,14 @@ def new_token() -> str:
 async def _gone(request: Request, error: Exception) -> Response:
     """Who asked is gone; nobody reads this."""
     return Response(status_code=400)
+
+
+async def _not_saved(request: Request, error: Exception) -> Response:
+    """The disk is full, or cannot be written; a browser tries again."""
+    assert isinstance(error, OSError)
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    words = f"Nothing was saved, because the disk of steer-live does not take it: {error.strerror or error}."
+    return request.app.state.live.pages.refusal(request.scope, 503, words)
 
 
 async def _warming_up(request: Request, error: Exception) -> Response:

@@ -5,6 +5,10 @@ import re
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
+ANSWERED_ELSEWHERE = (
+    "This was answered already, in another tab or on another device, and that answer counts. Here is what comes next."
+)
+
 
 def whole(form: FormData, name: str) -> int | None:
     """A whole number of a form, where it is one."""

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pipelines.live.participant import AnsweredAlreadyError, Participant
-from pipelines.live.web.forms import immutable, whole
+from pipelines.live.participant import Participant
+from pipelines.live.people.person import AnsweredAlreadyError
+from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
 from pipelines.live.web.visits import required
 
 
@@ -28,7 +29,7 @@ async def answer(request: Request) -> Response:
     try:
         await run_in_threadpool(participant.answer, number, chosen, worst or None, skipped=best == "skip")
     except AnsweredAlreadyError:
-        pass  # the page that comes back shows what is due
+        return await _question(request, participant, ANSWERED_ELSEWHERE)
     except ValueError as error:
         raise HTTPException(409, str(error)) from error
     return await _question(request, participant)
@@ -51,11 +52,12 @@ async def picture(request: Request) -> Response:
     return immutable(await run_in_threadpool(pictures.file(name).read_bytes))
 
 
-async def _question(request: Request, participant: Participant) -> Response:
+async def _question(request: Request, participant: Participant, notice: str = "") -> Response:
     question = await run_in_threadpool(participant.question)
     if question is None:
         return RedirectResponse("/studio", 303)
-    return request.app.state.live.pages.page("know.html", {"question": question, "name": participant.name})
+    page = {"question": question, "name": participant.name, "notice": notice}
+    return request.app.state.live.pages.page("know.html", page, 409 if notice else 200)
 
 
 ROUTES = [

@@ -6,36 +6,25 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from pipelines.live.web.forms import immutable, whole
-from pipelines.live.web.visits import WarmingUpError, required
+from pipelines.live.participant import Participant
+from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
+from pipelines.live.web.visits import required, workshop_of
 
 _LAYOUTS = ("side", "stacked")
 
 
 async def proof(request: Request) -> Response:
     """The pair that is due; before it a word about what comes, and after it the result."""
-    participant = await required(request)
-    live, made = request.app.state.live, participant.proof
-    stage = await run_in_threadpool(lambda: made.stage)
-    version = participant.changes.version
-    if stage == "pairs":
-        question = await run_in_threadpool(made.question)
-        if question is not None:
-            return live.pages.page("pair.html", {"question": question})
-    if stage == "done":
-        return live.pages.page("verdict.html", {"result": await run_in_threadpool(made.result)})
-    context = {"stage": stage, "kept": len(participant.kept), "problem": made.problem, "version": version}
-    return live.pages.page("proof.html", context)
+    return await _proof_page(request, await required(request))
 
 
 async def prepare(request: Request) -> Response:
     """Make the pairs of what is kept."""
     participant = await required(request)
-    if request.app.state.live.studio.workshop is None:
-        raise WarmingUpError(participant.changes.version)
-    if not participant.kept:
-        raise HTTPException(409, "Keep a picture first; then there is something to compare.")
-    participant.proof.prepare(participant.kept, participant.changes.tell)
+    try:
+        await participant.prove(workshop_of(request, participant))
+    except ValueError as error:
+        raise HTTPException(409, str(error)) from error
     return RedirectResponse("/proof", 303)
 
 
@@ -47,7 +36,7 @@ async def vote(request: Request) -> Response:
     if position is None or participant.proof.stage not in ("pairs", "done"):
         raise HTTPException(409, "This answer was not taken. Reload the page.")
     try:
-        await run_in_threadpool(
+        stands = await run_in_threadpool(
             participant.proof.vote,
             position,
             winner,
@@ -56,6 +45,8 @@ async def vote(request: Request) -> Response:
         )
     except ValueError as error:
         raise HTTPException(409, "This answer was not taken. Reload the page.") from error
+    if stands != winner:
+        return await _proof_page(request, participant, ANSWERED_ELSEWHERE)
     return RedirectResponse("/proof", 303)
 
 
@@ -66,6 +57,28 @@ async def asset(request: Request) -> Response:
     if png is None:
         raise HTTPException(404)
     return immutable(png)
+
+
+async def _proof_page(request: Request, participant: Participant, notice: str = "") -> Response:
+    live, made = request.app.state.live, participant.proof
+    stage = await run_in_threadpool(lambda: made.stage)
+    status = 409 if notice else 200
+    if stage == "pairs":
+        question = await run_in_threadpool(made.question)
+        if question is not None:
+            return live.pages.page("pair.html", {"question": question, "notice": notice}, status)
+    if stage == "done":
+        page = {"result": await run_in_threadpool(made.result), "notice": notice}
+        return live.pages.page("verdict.html", page, status)
+    if stage == "none":
+        await participant.resume_proof(workshop_of(request, participant))
+    page = {
+        "stage": made.stage,
+        "kept": len(participant.kept),
+        "problem": made.problem,
+        "version": participant.changes.version,
+    }
+    return live.pages.page("proof.html", page)
 
 
 ROUTES = [

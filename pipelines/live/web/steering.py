@@ -9,9 +9,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pipelines.live.participant import Participant, checked_prompt
+from pipelines.live.people.person import AnsweredAlreadyError
 from pipelines.live.prompt_run import PromptRun
-from pipelines.live.web.forms import immutable, whole
-from pipelines.live.web.visits import WarmingUpError, required
+from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
+from pipelines.live.web.visits import required, workshop_of
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
@@ -42,9 +43,7 @@ async def begin(request: Request) -> Response:
 async def next_prompt(request: Request) -> Response:
     """The prompt that was typed while the models were starting."""
     participant = await required(request)
-    workshop = request.app.state.live.studio.workshop
-    if workshop is None:
-        raise WarmingUpError(participant.changes.version)
+    workshop = workshop_of(request, participant)
     if participant.wish is None:
         return RedirectResponse("/studio", 303)
     (text, alone), participant.wish = participant.wish, None
@@ -60,29 +59,37 @@ async def prompt(request: Request) -> Response:
 
 async def choose(request: Request) -> Response:
     """This one, or others; the next four come back where they are there soon."""
-    participant, run = await _run(request)
-    form = await request.form()
-    number, chosen = whole(form, "number"), str(form.get("chosen", ""))
-    await _said(number, lambda n: run.steered.choose(n, None if chosen == "others" else chosen))
-    await run.steered.settled(_WAIT_S)
-    return _prompt_page(request, participant, run)
+    chosen = str((await request.form()).get("chosen", ""))
+
+    async def choose(run: PromptRun, number: int) -> None:
+        await run.steered.choose(number, None if chosen == "others" else chosen)
+        await run.steered.settled(_WAIT_S)
+
+    return await _answered(request, choose)
 
 
 async def onward(request: Request) -> Response:
     """On from a picture that was there before: back, and more like this one."""
-    _, run = await _run(request)
-    form = await request.form()
-    await _said(whole(form, "number"), lambda n: run.steered.go_on_from(n, str(form.get("picture", ""))))
-    return RedirectResponse(f"/prompts/{run.path.name}", 303)
+    picture = str((await request.form()).get("picture", ""))
+    return await _answered(request, lambda run, number: run.steered.go_on_from(number, picture), redirect=True)
 
 
 async def keep(request: Request) -> Response:
     """A picture is kept; tables and gallery follow."""
+    picture = str((await request.form()).get("picture", ""))
+
+    async def keep(run: PromptRun, number: int) -> None:
+        await run.steered.keep(number, picture)
+        await run.steered.settled(_WAIT_S)
+        await run_in_threadpool(run.write_results)
+
+    return await _answered(request, keep, redirect=True)
+
+
+async def again(request: Request) -> Response:
+    """Once more what has failed."""
     _, run = await _run(request)
-    form = await request.form()
-    await _said(whole(form, "number"), lambda n: run.steered.keep(n, str(form.get("picture", ""))))
-    await run.steered.settled(_WAIT_S)
-    await run_in_threadpool(run.write_results)
+    run.steered.begin()
     return RedirectResponse(f"/prompts/{run.path.name}", 303)
 
 
@@ -95,27 +102,34 @@ async def image(request: Request) -> Response:
     return immutable(png)
 
 
-async def _said(number: int | None, say: Callable[[int], Awaitable[None]]) -> None:
+async def _answered(
+    request: Request, say: Callable[[PromptRun, int], Awaitable[None]], *, redirect: bool = False
+) -> Response:
+    """Take the answer of a form; then the page, or its address where a browser is to keep that."""
+    participant, run = await _run(request)
+    number = whole(await request.form(), "number")
     if number is None:
         raise HTTPException(400, "This answer was not taken. Reload the page.")
     try:
-        await say(number)
+        await say(run, number)
+    except AnsweredAlreadyError:
+        return _prompt_page(request, participant, run, ANSWERED_ELSEWHERE)
     except ValueError as error:
         raise HTTPException(409, f"{error}.") from error
+    if redirect:
+        return RedirectResponse(f"/prompts/{run.path.name}", 303)
+    return _prompt_page(request, participant, run)
 
 
 async def _run(request: Request) -> tuple[Participant, PromptRun]:
     participant = await required(request)
-    workshop = request.app.state.live.studio.workshop
-    if workshop is None:
-        raise WarmingUpError(participant.changes.version)
-    run = await participant.run_of(workshop, request.path_params["run"])
+    run = await participant.run_of(workshop_of(request, participant), request.path_params["run"])
     if run is None:
         raise HTTPException(404)
     return participant, run
 
 
-def _prompt_page(request: Request, participant: Participant, run: PromptRun) -> Response:
+def _prompt_page(request: Request, participant: Participant, run: PromptRun, notice: str = "") -> Response:
     return request.app.state.live.pages.page(
         "prompt.html",
         {
@@ -125,7 +139,9 @@ def _prompt_page(request: Request, participant: Participant, run: PromptRun) -> 
             "path": run.steered.path,
             "number": len(participant.person.answers),
             "version": participant.changes.version,
+            "notice": notice,
         },
+        409 if notice else 200,
     )
 
 
@@ -134,8 +150,7 @@ async def _studio_page(
 ) -> Response:
     live = request.app.state.live
     if live.studio.workshop is not None:
-        for name in participant.run_names:
-            await participant.run_of(live.studio.workshop, name)
+        await participant.open_runs(live.studio.workshop)
     believed = await run_in_threadpool(participant.beliefs)
     return live.pages.page(
         "studio.html",
@@ -165,5 +180,6 @@ ROUTES = [
     Route("/prompts/{run}/choose", choose, methods=["POST"]),
     Route("/prompts/{run}/onward", onward, methods=["POST"]),
     Route("/prompts/{run}/keep", keep, methods=["POST"]),
+    Route("/prompts/{run}/again", again, methods=["POST"]),
     Route("/prompts/{run}/{key}.png", image),
 ]

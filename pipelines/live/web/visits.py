@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from pipelines.live.participant import Participant
+from pipelines.live.prompt_run import Workshop
 from pipelines.live.studio import Studio
 
 SIGNED_OUT = "You are not signed in on this device. Open the link that steer-live printed, or your own link."
@@ -100,3 +101,17 @@ async def required(request: Request) -> Participant:
     if participant is None:
         raise HTTPException(403, SIGNED_OUT)
     return participant
+
+
+def workshop_of(request: Request, participant: Participant) -> Workshop:
+    """What prompts are steered with.
+
+    Raises
+    ------
+    WarmingUpError
+        The models are still starting.
+    """
+    workshop: Workshop | None = request.app.state.live.studio.workshop
+    if workshop is None:
+        raise WarmingUpError(participant.changes.version)
+    return workshop

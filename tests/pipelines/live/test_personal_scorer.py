@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ class OneScorer:
 
     def __init__(self, checkpoint: Path) -> None:
         self.scorer = PamelaScorer(str(checkpoint))
+        self.calls = 0
 
     async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
+        self.calls += 1
         answer = getattr(self.scorer, method)(*arguments)
         return answer, answer
 
@@ -64,3 +67,19 @@ def test_whom_the_checkpoint_knows_is_scored_by_the_pool(checkpoint: Path) -> No
 
     image = Image.open(io.BytesIO(png(120)))
     assert scores == [predictor.score([image], who, prompts=["a wall"])[0] for who in (user, "*")]
+
+
+def test_an_image_that_was_scored_is_not_looked_at_again_to_be_shown(checkpoint: Path) -> None:
+    pool: Any = OneScorer(checkpoint)
+    scorer = PersonalScorer(pool, {"Ada": KnownTaste(PamelaPredictor.from_pretrained(checkpoint).taste)})
+    rendering, question = Rendering(png=png(120)), ScoreRequest(audiences=(), base_prompt="a wall")
+
+    async def score_and_see() -> None:
+        await scorer.call("score_each", replace(question, audiences=(("Ada",),)), rendering)
+        await scorer.see(question, rendering)
+        assert pool.calls == 1
+        await scorer.see(replace(question, base_prompt="a fence"), rendering)
+
+    asyncio.run(score_and_see())
+
+    assert pool.calls == 2

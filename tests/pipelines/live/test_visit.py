@@ -7,9 +7,15 @@ from pathlib import Path
 
 import httpx2
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
+from pipelines.execution.driver import Driver, RoundFailedError
 from pipelines.live.people.answers import AnswerLog
+from pipelines.records.run_folder import read_about
+from pipelines.search.history import History
+from pipelines.search.rounds import Round
+from pipelines.search.state_machine import Step
 from predictor.enrolment import read_person
 from predictor.simulation.attributes import measure
 from studies.results.votes import study_votes
@@ -233,3 +239,24 @@ def test_everything_about_somebody_can_be_deleted(link: str, people: Path) -> No
     assert "It is gone" in visitor.page
     assert not (people / "Pia").exists()
     assert visitor.http.get("/you").status_code == 403
+
+
+def test_a_rival_whose_search_came_to_nothing_is_named_in_verdict_and_gallery(
+    link: str, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = newcomer(link, "Quin", 3)
+    visitor.steer("a cup of coffee", brightness, rounds=1)
+    next_round = Driver.next_round
+
+    async def refused(self: Driver, history: History, step: Step) -> Round:
+        if history.cohort.scorer == "population":
+            raise RoundFailedError("the renderer refuses it", ())
+        return await next_round(self, history, step)
+
+    monkeypatch.setattr(Driver, "next_round", refused)
+    verdict = visitor.prove(brightness)
+
+    assert "Not compared: what suits most people." in verdict
+    (run,) = (people / "Quin" / "runs").iterdir()
+    assert "the renderer refuses it" in (run / "gallery.html").read_text("utf-8")
+    assert list(read_about(run)["failures"].values()) == ["the renderer refuses it"]

@@ -67,13 +67,16 @@ function listen() {
 
 async function send(form, body) {
   for (let attempt = 0; ; attempt++) {
+    let why = "";
     try {
       const answer = await fetch(form.action, { method: "POST", body });
-      if (answer.status < 500 && answer.status !== 429) return show(await answer.text(), answer.url);
+      const html = await answer.text();
+      if (answer.status < 500 && answer.status !== 429) return show(html, answer.url);
+      why = new DOMParser().parseFromString(html, "text/html").querySelector(".lede")?.textContent ?? "";
     } catch {
       // no connection: the same as a server that is starting again
     }
-    say("Not saved yet. Trying again …");
+    say(`Not saved yet. ${why} Trying again …`);
     await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
   }
 }
