@@ -32,12 +32,14 @@ def begin(page: Page, link: str, name: str) -> None:
     choices(page)
 
 
-def seen(page: Page) -> tuple[str, list[str | None]]:
-    """Where somebody is: the headline, and the pictures."""
-    page.wait_for_load_state()
+def seen(page: Page, pictures: int | None = None) -> tuple[str, list[str | None]]:
+    """Where somebody is: the headline, and the pictures, once there are so many."""
+    expect(page.get_by_role("heading", name="Getting ready")).to_have_count(0, timeout=PATIENCE_MS)
+    images = page.locator(f"{SETTLED} img")
+    if pictures is not None:
+        expect(images).to_have_count(pictures, timeout=PATIENCE_MS)
     expect(page.locator(SETTLED)).to_be_attached(timeout=PATIENCE_MS)
-    pictures = [image.get_attribute("src") for image in page.locator("main img").all()]
-    return page.locator("h1").first.inner_text(), pictures
+    return page.locator("h1").first.inner_text(), [image.get_attribute("src") for image in images.all()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ Liking = Callable[[bytes], float]
 _FORM = re.compile(r'<form[^>]*action="(?P<action>[^"]+)"[^>]*>(?P<body>.*?)</form>', re.DOTALL)
 _PICTURE = re.compile(r'<button class="picture" name="(\w+)" value="(\w+)".*?<img src="([^"]+)"', re.DOTALL)
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
-WAIT_S = 300.0
+WAIT_S = 600.0
+"""Of which a machine that has other work needs some."""
 
 
 class Visitor:
