@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from studies.elo.analysis import Options, Report, analyse
 from studies.elo.bradley_terry import Ties
-from studies.elo.inference.generalisation import Generalisation
+from studies.elo.inference.intervals import Generalisation
 from studies.elo.vote_files import read_votes, votes_of
 from studies.results.votes import StudyVotes, study_votes
 from studies.study import read_study
@@ -61,7 +61,7 @@ def fit(
     ties
         "half": a tie is half a win to each; "davidson": an outcome of its own (Davidson 1970).
     generalise_to
-        For whom intervals and tests hold; `studies.elo.inference.generalisation` defines it.
+        For whom intervals and tests hold; `studies.elo.inference.intervals` defines it.
     prior
         Wins that are added to each side of every compared pair; 0 for plain maximum likelihood.
     conditions

@@ -4,7 +4,7 @@ import math
 
 from studies.design.making import design_of
 from studies.design.steered_images import SteeredImages
-from studies.elo.inference.generalisation import Generalisation
+from studies.elo.inference.intervals import Generalisation
 from studies.elo.inference.power import plan_study
 from studies.sequence import repeats_of
 from studies.study import StudySettings

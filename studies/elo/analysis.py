@@ -20,8 +20,8 @@ from studies.elo.diagnostics.caveats import Evidence, caveats
 from studies.elo.diagnostics.reliability import Agreement, Retest, agreement, retest
 from studies.elo.diagnostics.side_bias import SideBias, side_bias
 from studies.elo.inference.covariance import Covariance, controlled_covariance_of, covariance_of
-from studies.elo.inference.generalisation import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
+from studies.elo.inference.intervals import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.ranks import RankSet, holm, rank_sets
 from studies.elo.inference.stopping import BestClaim, WidthGoal, best_claim, width_goal
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square

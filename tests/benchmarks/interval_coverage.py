@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, fit_counts, fit_replicates, to_elo
 from studies.elo.inference.covariance import Covariance, covariance_of
-from studies.elo.inference.generalisation import Generalisation, Sample
+from studies.elo.inference.intervals import Generalisation, Sample
 from studies.elo.inference.ranks import holm, simultaneous_level
 from studies.elo.pair_counts import PairCounts, members
 from studies.elo.votes import LEFT, RIGHT, Votes

@@ -10,7 +10,7 @@ import numpy as np
 
 from predictor.metrics import Interval
 from studies.elo.inference.clustered import Clusters, Coefficient, clustered_logistic, clustered_share
-from studies.elo.inference.generalisation import Generalisation
+from studies.elo.inference.intervals import Generalisation
 from studies.elo.votes import LEFT, TIE, Votes
 
 _MOST_BINS = 8

@@ -10,7 +10,7 @@ from studies.elo.comparison_graph import dominances
 from studies.elo.diagnostics.reliability import Retest
 from studies.elo.diagnostics.side_bias import SideBias
 from studies.elo.inference.covariance import Covariance
-from studies.elo.inference.generalisation import MEANINGS, Errors, Generalisation
+from studies.elo.inference.intervals import MEANINGS, Errors, Generalisation
 from studies.elo.pair_counts import Counts
 from studies.elo.votes import Votes
 

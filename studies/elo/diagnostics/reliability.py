@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from predictor.metrics import Interval
 from studies.elo.inference.clustered import Clusters, clustered_ratio, clustered_share
-from studies.elo.inference.generalisation import Generalisation
+from studies.elo.inference.intervals import Generalisation
 from studies.elo.pair_counts import FIRST, SECOND, TIED, outcomes_of
 from studies.elo.votes import LEFT, TIE, Votes
 

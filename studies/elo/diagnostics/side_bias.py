@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from predictor.metrics import Interval
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
 from studies.elo.inference.clustered import Clusters, Coefficient, clustered_share, fit_logistic, logistic_rows
-from studies.elo.inference.generalisation import Generalisation, errors_for
+from studies.elo.inference.intervals import Generalisation, errors_for
 from studies.elo.inference.sandwich import Rows
 from studies.elo.votes import LEFT, TIE, Codes, Votes
 

@@ -1,6 +1,6 @@
 """Estimates from votes that come in clusters: one participant's answers go together, and so do those on one prompt.
 
-Shares and logistic regressions, with the errors that `studies.elo.inference.generalisation` defines.
+Shares and logistic regressions, with the errors that `studies.elo.inference.intervals` defines.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.metrics import Interval
-from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
+from studies.elo.inference.intervals import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Block, Rows, blocks_of, information_of, jackknife_of, plain_of
 from studies.elo.votes import Votes
 

@@ -17,7 +17,7 @@ from studies.elo.bradley_terry import (
 )
 from studies.elo.comparison_graph import groups_that_join
 from studies.elo.controls import ControlledFit
-from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
+from studies.elo.inference.intervals import Errors, Generalisation, Sample, Variances, errors_for, without_gaps
 from studies.elo.inference.sandwich import Block, Rows, blocks_of, jackknife, plain, plain_of
 from studies.elo.pair_counts import Counts, PairCounts, members
 from studies.elo.votes import Votes

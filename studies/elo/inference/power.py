@@ -3,7 +3,7 @@
 With people who differ by τ in each condition, prompts that differ by σ, G participants with k votes each and P prompts,
 the difference of two log strengths varies by 2τ²/G + 2σ²/P + v/(G k), where v is the variance of one vote. Votes of one
 person, or on one prompt, are no substitute for further people and prompts: without more prompts no number of people may
-do. The test is the report's own (`studies.elo.inference.generalisation`), with its degrees of freedom.
+do. The test is the report's own (`studies.elo.inference.intervals`), with its degrees of freedom.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
-from studies.elo.inference.generalisation import (
+from studies.elo.inference.intervals import (
     GENERALISATIONS,
     MEANINGS,
     Generalisation,

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.inference.generalisation import Errors, Generalisation, Sample, Variances, errors_for
+from studies.elo.inference.intervals import Errors, Generalisation, Sample, Variances, errors_for
 
 Numbers = NDArray[np.float64]
 

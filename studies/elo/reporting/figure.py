@@ -10,7 +10,7 @@ from html import escape
 
 from studies.elo.analysis import ConditionElo, Report
 from studies.elo.diagnostics.alignment import Alignment
-from studies.elo.inference.generalisation import MEANINGS
+from studies.elo.inference.intervals import MEANINGS
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.elo.analysis import Report
-from studies.elo.inference.generalisation import CLUSTERED, MEANINGS
 from studies.elo.inference.group_elo import GroupElo
+from studies.elo.inference.intervals import CLUSTERED, MEANINGS
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from studies.elo.analysis import ConditionElo, PairTest, Report
-from studies.elo.inference.generalisation import CLUSTERED, MEANINGS, Generalisation
 from studies.elo.inference.group_elo import GroupElo
+from studies.elo.inference.intervals import CLUSTERED, MEANINGS, Generalisation
 from studies.elo.reporting.figure import MINUS, calibration_figure, elo_figure
 from studies.elo.reporting.records import settings_of, write_json, write_parquet
 from studies.elo.reporting.text import p_value, stopping_of

@@ -3,7 +3,7 @@
 import math
 
 from studies.elo.analysis import Report
-from studies.elo.inference.generalisation import MEANINGS
+from studies.elo.inference.intervals import MEANINGS
 from studies.elo.inference.stopping import BestClaim, WidthGoal
 
 _MOST_PAIRS_TOLD = 28

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from studies.elo.analysis import Options, Report, analyse
-from studies.elo.inference.generalisation import GENERALISATIONS, MEANINGS
+from studies.elo.inference.intervals import GENERALISATIONS, MEANINGS
 from studies.elo.reporting.records import as_dict
 from studies.elo.reporting.report import Example, write_report
 from studies.elo.votes import LEFT, RIGHT, TIE, Votes

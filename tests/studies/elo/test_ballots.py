@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH
-from studies.elo.inference.generalisation import Generalisation
+from studies.elo.inference.intervals import Generalisation
 from studies.elo.layouts.ballots import Ballot, folders_of, numbers_from, pairs_of
 from studies.elo.votes import Votes
 from tests.studies.elo.test_covariance import fitted

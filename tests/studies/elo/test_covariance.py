@@ -7,7 +7,7 @@ from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_count
 from studies.elo.comparison_graph import groups_that_join
 from studies.elo.diagnostics.side_bias import side_bias
 from studies.elo.inference.covariance import Covariance, covariance_of, information_at, rows_of
-from studies.elo.inference.generalisation import GENERALISATIONS, Sample, Variances, errors_for
+from studies.elo.inference.intervals import GENERALISATIONS, Sample, Variances, errors_for
 from studies.elo.inference.sandwich import jackknife, plain
 from studies.elo.pair_counts import PairCounts, members
 from studies.elo.votes import Votes

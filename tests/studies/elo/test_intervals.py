@@ -7,7 +7,7 @@ from scipy.stats import studentized_range, t
 from studies.elo.bradley_terry import to_elo
 from studies.elo.diagnostics.side_bias import side_bias
 from studies.elo.inference.clustered import Clusters, clustered_logistic, clustered_ratio, clustered_share
-from studies.elo.inference.generalisation import GENERALISATIONS, Generalisation
+from studies.elo.inference.intervals import GENERALISATIONS, Generalisation
 from studies.elo.inference.ranks import holm, rank_sets, simultaneous_level
 from tests.studies.elo.test_covariance import fitted
 from tests.studies.elo.voters import Population, even_votes
