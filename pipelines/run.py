@@ -25,7 +25,7 @@ from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import StopRequest, steer
 from pipelines.tracking.tracked_run import TrackedRun, params_of
-from pipelines.tracking.tracker import make_tracker
+from pipelines.tracking.tracker import Tracker, make_tracker
 from predictor.error_messages import type_and_last_line
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def start_or_continue(
         console.print(line, markup=False)
 
     settings = plan.settings
-    trackers = {name: make_tracker(name) for name in settings.tracking}
+    trackers: dict[str, Tracker] = {name: make_tracker(name) for name in settings.tracking}
     tracked = TrackedRun(trackers, settings.tracking_project, complain)
 
     def tell_end(ending: Ending, reason: str = "") -> None:

@@ -159,7 +159,7 @@ def tiny_lora(path: Path, pipeline: Path, *, seed: int = 0, rank: int = 2) -> Pa
     """A LoRA for the attention of a tiny FLUX.2, as diffusers saves one."""
     weights = load_file(pipeline / "transformer" / "diffusion_pytorch_model.safetensors")
     noise = torch.Generator().manual_seed(seed)
-    layers = {}
+    layers: dict[str, Any] = {}
     for name, weight in weights.items():
         if ".attn." in name and weight.ndim == 2:
             layer, (rows, columns) = name.removesuffix(".weight"), weight.shape

@@ -13,9 +13,11 @@ def memory_lines(renderer: Renderer, settings: Settings) -> list[str]:
     if not isinstance(own, DiffusersSettings):
         return []
     from actors.renderers.diffusers.renderer import DiffusersRenderer, text_encoder_components
+    from actors.renderers.diffusers.weights.pipeline_source import check_reachable
 
     assert isinstance(renderer, DiffusersRenderer)
     try:
+        check_reachable(own.model, own.revision)
         form, source = renderer.weights_format, renderer.source
         lines = [_line("renderer", form.bytes_of(source, renderer.components), own.offload)]
         by_name = {

@@ -24,7 +24,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w./ -]")
 class MLflowRuns:
     """A run of the experiment that is called like the project."""
 
-    errors = (MlflowException, OSError, ValueError)
+    errors: tuple[type[Exception], ...] = (MlflowException, OSError, ValueError)
 
     _client: MlflowClient
     _id: str

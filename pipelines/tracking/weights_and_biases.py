@@ -12,7 +12,7 @@ from pipelines.tracking.tracker import Beginning
 class WeightsAndBiases:
     """A run of the project; account, entity and server are the client's own settings."""
 
-    errors = (wandb.Error, OSError, ValueError, RuntimeError)
+    errors: tuple[type[Exception], ...] = (wandb.Error, OSError, ValueError, RuntimeError)
 
     _run: Any
 

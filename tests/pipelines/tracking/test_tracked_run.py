@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ def kept(tmp_path: Path) -> list[Any]:
 
 def wandb_records(run: Path) -> Iterator[Any]:
     """What an offline run of Weights & Biases holds for `wandb sync`: protocol buffers in a log as LevelDB's."""
-    from wandb.proto import wandb_internal_pb2
-
+    messages: Any = import_module("wandb.proto.wandb_internal_pb2")
     (file,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
     content, place, whole = file.read_bytes(), 7, b""
     while place + 7 <= len(content):
@@ -51,7 +51,7 @@ def wandb_records(run: Path) -> Iterator[Any]:
         whole += content[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (WHOLE, LAST):
-            record: Any = wandb_internal_pb2.Record()
+            record = messages.Record()
             record.ParseFromString(whole)
             whole = b""
             yield record

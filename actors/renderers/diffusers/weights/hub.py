@@ -10,6 +10,7 @@ from typing import Any
 
 IGNORED = ("*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*")
 """File names of variants of the weights, which are not read."""
+_QUESTION_S = 5.0
 _OFFLINE = "give the folder of a copy, or try again with a connection"
 
 
@@ -31,6 +32,22 @@ def download_folder(repository: str, commit: str, patterns: Sequence[str]) -> Pa
         return Path(
             snapshot_download(repository, revision=commit, allow_patterns=[*patterns], ignore_patterns=[*IGNORED])
         )
+
+
+def check_answers(repository: str, file: str, revision: str | None) -> None:
+    """See that a file can be had, by one question without the retries of a download.
+
+    Raises
+    ------
+    ValueError
+        It is not in the hub's cache, and the hub does not answer, or says no.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
+        return
+    with one_line_errors(repository, revision, file):
+        get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_QUESTION_S)
 
 
 def look_up(repository: str, file: str, revision: str | None) -> tuple[str, int]:

@@ -48,7 +48,8 @@ def plain(flux2: Path) -> list[Rendering]:
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:
-    return DiffusersRenderer(str(folder), **{"num_inference_steps": 2, "width": 64, "height": 64, **settings})
+    all_settings: dict[str, Any] = {"num_inference_steps": 2, "width": 64, "height": 64, **settings}
+    return DiffusersRenderer(str(folder), **all_settings)
 
 
 def ready(folder: Path, **settings: Any) -> DiffusersRenderer:
