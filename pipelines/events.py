@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 
 
@@ -24,6 +25,8 @@ class RoundFinished:
     users: tuple[str, ...]
     round: int
     searching: int
+    best_scores: tuple[float, ...]
+    """Of each user so far, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +77,17 @@ class EventObserver:
         self._images += 1
         self._pass_on(Rendered(images=self._images))
 
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+    def round_done(self, history: History, searching: int) -> None:
+        cohort = history.cohort
         self._pass_on(
             RoundFinished(
                 prompt_id=cohort.prompt_id,
                 scorer=cohort.scorer,
                 run=cohort.run,
                 users=cohort.users,
-                round=rounds - 1,
+                round=len(history.rounds) - 1,
                 searching=searching,
+                best_scores=tuple(map(float, history.best_scores)),
             )
         )
 

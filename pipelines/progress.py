@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.execution.remaining_work import RemainingWork
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 
@@ -68,8 +69,8 @@ class RunProgress:
             self._remaining.round_done(cohort.id, rounds, len(cohort))
         self._show()
 
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
-        self._remaining.round_done(cohort.id, rounds, searching)
+    def round_done(self, history: History, searching: int) -> None:
+        self._remaining.round_done(history.cohort.id, len(history.rounds), searching)
         self._show()
 
     def rendered(self, key: str) -> None:

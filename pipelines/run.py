@@ -14,7 +14,7 @@ from actors.pool.actor_pool import RoleUnavailableError
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.scales import scale_of
 from pipelines.end_of_run import Ending, news_of, tell
-from pipelines.execution.observer import Observer
+from pipelines.execution.observer import Observer, Observers
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
 from pipelines.records.replay import Unfinished, unfinished
@@ -24,6 +24,8 @@ from pipelines.run_pools import ActorsNeverUpError
 from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
 from pipelines.steering import StopRequest, steer
+from pipelines.tracking.tracked_run import TrackedRun, params_of
+from pipelines.tracking.tracker import Tracker, make_tracker
 from predictor.error_messages import type_and_last_line
 
 if TYPE_CHECKING:
@@ -105,16 +107,23 @@ def start_or_continue(
         tell_end("error", reason)
         on_lost(reason)
 
+    def complain(line: str) -> None:
+        console.print(line, markup=False)
+
+    settings = plan.settings
+    trackers: dict[str, Tracker] = {name: make_tracker(name) for name in settings.tracking}
+    tracked = TrackedRun(trackers, settings.tracking_project, complain)
+
     def tell_end(ending: Ending, reason: str = "") -> None:
+        tracked.end(succeeded=ending == "finished")
         counts = held[0].about["counts"] if held else {}
-        news, settings = news_of(out, ending, reason, counts), plan.settings
-        tell(news, settings.end_command, settings.end_webhook_env, lambda line: console.print(line, markup=False))
+        tell(news_of(out, ending, reason, counts), settings.end_command, settings.end_webhook_env, complain)
 
     try:
         with log:
             if folder is not None:
                 log.open(folder.path)
-            result = _run(console, plan, held, out, log, address, lost, observer, stop or StopRequest())
+            result = _run(console, plan, held, out, log, address, lost, observer, tracked, stop or StopRequest())
             ending: Ending = "interrupted" if result.interrupted else "some failed" if result.failures else "finished"
             tell_end(ending, next(iter(result.failures.values()), ""))
             return result
@@ -139,6 +148,7 @@ def _run(
     address: str | None,
     on_lost: Callable[[str], None],
     observer: Observer | None,
+    tracked: TrackedRun,
     stop: StopRequest,
 ) -> "Result":
     """`held` has the folder of a run that is resumed; that of a new one is put there once it is made."""
@@ -165,17 +175,17 @@ def _run(
         on_lost(reason)
 
     def open_folder() -> RunFolder:
-        if folder is not None:
-            return folder
-        new = _new_folder(plan, out)
-        held.append(new)
-        log.open(new.path)
-        return new
+        if folder is None:
+            held.append(_new_folder(plan, out))
+            log.open(held[0].path)
+        tracked.begin(held[0], _params(plan))
+        return held[0]
 
+    told = tracked if observer is None else Observers(observer, tracked)
     connect(address)
     try:
         watch(lost)
-        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded, observer, stop))
+        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded, told, stop))
     except ActorsNeverUpError:
         if folder is None and held:
             _remove(out, keep=existed)
@@ -218,6 +228,13 @@ def _remove(folder: Path, *, keep: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if keep:
         folder.mkdir(exist_ok=True)
+
+
+def _params(plan: Plan) -> dict[str, Any]:
+    """What trackers are told of a run: its settings, and of users and prompts how many there are."""
+    counts = {"users": len(plan.audiences), "prompts": len(plan.prompts), "trajectories": len(plan.trajectories)}
+    hashed = {"settings_hash": fingerprint(plan.reproducibility_key())}
+    return params_of(plan.settings.model_dump(mode="json")) | counts | hashed
 
 
 def _unfinished(plan: Plan, folder: RunFolder | None) -> Unfinished:

@@ -1,6 +1,11 @@
 """How an error of a library is worded in a message of one line."""
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 def first_line(error: BaseException) -> str:
@@ -13,6 +18,27 @@ def type_and_last_line(error: BaseException) -> str:
     """The type of an error with the last line of its text, where the gist of a long one stands."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
+
+
+def first_fault(error: "ValidationError") -> str:
+    """Where values do not fit their model, and how: the first fault of several.
+
+    Example: "body: field required", "block: input should be greater than or equal to 1, got 0"
+    """
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {fault_of(first)}" if where else fault_of(first)
+
+
+def fault_of(details: "ErrorDetails") -> str:
+    """One fault that pydantic found, with the value that was given.
+
+    A validator of one's own has said the value already, unless it may be a secret.
+    """
+    if details["type"] == "value_error":
+        return details["msg"].removeprefix("Value error, ")
+    got = "" if details["type"] in ("missing", "extra_forbidden") else f", got {details['input']!r}"
+    return f"{details['msg'][:1].lower()}{details['msg'][1:]}{got}"
 
 
 def readable(name: object) -> str:

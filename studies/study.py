@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predictor.data.tables import read_table
+from predictor.error_messages import first_fault
 from studies.elo.inference.stopping import MOST_LOOKS
 from studies.wording import ANCHORS, TITLE
 
@@ -110,10 +111,7 @@ class StudySettings(BaseModel):
         try:
             return cls.model_validate(told)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "settings"
-            got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-            raise ValueError(f"{where}: {first['msg']}{got}") from error
+            raise ValueError(first_fault(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

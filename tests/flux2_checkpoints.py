@@ -21,6 +21,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
@@ -56,8 +57,11 @@ _MISTRAL_TEMPLATE = (
 _QWEN_TEMPLATE = "{% for message in messages %}[INST]{{ message.content }}[/INST]{% endfor %}"
 
 
-def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """As FLUX.2-dev is laid out: Mistral 3 of 30 layers, guidance embedded, the tokenizer called a PixtralProcessor."""
+def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat16, heads: int = 2) -> Path:
+    """As FLUX.2-dev is laid out: Mistral 3 of 30 layers, guidance embedded, the tokenizer called a PixtralProcessor.
+
+    `heads` make the transformer as wide as 16 times their number.
+    """
     tokenizer = _tokenizer(_MISTRAL_TEMPLATE, "left")
     torch.manual_seed(seed)
     text_encoder = Mistral3ForConditionalGeneration(
@@ -77,7 +81,7 @@ def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat
             vision_feature_layer=-1,
         )
     )
-    transformer = _transformer(guidance_embeds=True)
+    transformer = _transformer(guidance_embeds=True, heads=heads)
     pipeline: Any = Flux2Pipeline(_scheduler(), _vae(), text_encoder, tokenizer, transformer)  # type: ignore[arg-type]
     pipeline.to(dtype=dtype).save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
@@ -151,22 +155,115 @@ def tiny_unconditional(folder: Path) -> Path:
     return folder
 
 
-def weights_of(path: Path, numbers: int) -> None:
+def tiny_lora(path: Path, pipeline: Path, *, seed: int = 0, rank: int = 2) -> Path:
+    """A LoRA for the attention of a tiny FLUX.2, as diffusers saves one."""
+    weights = load_file(pipeline / "transformer" / "diffusion_pytorch_model.safetensors")
+    noise = torch.Generator().manual_seed(seed)
+    layers: dict[str, Any] = {}
+    for name, weight in weights.items():
+        if ".attn." in name and weight.ndim == 2:
+            layer, (rows, columns) = name.removesuffix(".weight"), weight.shape
+            layers[f"{layer}.lora_A.weight"] = torch.randn(rank, columns, generator=noise).bfloat16()
+            layers[f"{layer}.lora_B.weight"] = torch.randn(rows, rank, generator=noise).bfloat16() * 0.2
+    Flux2Pipeline.save_lora_weights(path.parent, transformer_lora_layers=layers, weight_name=path.name)
+    return path
+
+
+def tiny_gguf(path: Path, pipeline: Path) -> Path:
+    """The transformer of a tiny FLUX.2 as those files are that ComfyUI's users share: original names, Q8_0."""
+    import gguf
+
+    weights = _original(load_file(pipeline / "transformer" / "diffusion_pytorch_model.safetensors"))
+    writer = gguf.GGUFWriter(path, "flux")
+    for name, weight in weights.items():
+        numbers = weight.float().numpy()
+        if numbers.ndim == 2 and numbers.shape[1] % 32 == 0:
+            packed = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        else:
+            writer.add_tensor(name, numbers)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+_ORIGINAL_NAMES = {
+    "x_embedder": "img_in",
+    "context_embedder": "txt_in",
+    "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+    "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
+    "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
+    "single_stream_modulation.linear": "single_stream_modulation.lin",
+    "proj_out": "final_layer.linear",
+    "norm_out.linear": "final_layer.adaLN_modulation.1",
+}
+_ORIGINAL_PARTS = {
+    "single_transformer_blocks": {
+        "attn.to_qkv_mlp_proj.weight": "linear1.weight",
+        "attn.to_out.weight": "linear2.weight",
+        "attn.norm_q.weight": "norm.query_norm.scale",
+        "attn.norm_k.weight": "norm.key_norm.scale",
+    },
+    "transformer_blocks": {
+        "attn.norm_q.weight": "img_attn.norm.query_norm.scale",
+        "attn.norm_k.weight": "img_attn.norm.key_norm.scale",
+        "attn.to_out.0.weight": "img_attn.proj.weight",
+        "ff.linear_in.weight": "img_mlp.0.weight",
+        "ff.linear_out.weight": "img_mlp.2.weight",
+        "attn.norm_added_q.weight": "txt_attn.norm.query_norm.scale",
+        "attn.norm_added_k.weight": "txt_attn.norm.key_norm.scale",
+        "attn.to_add_out.weight": "txt_attn.proj.weight",
+        "ff_context.linear_in.weight": "txt_mlp.0.weight",
+        "ff_context.linear_out.weight": "txt_mlp.2.weight",
+    },
+}
+_FUSED = {"img_attn.qkv": ("to_q", "to_k", "to_v"), "txt_attn.qkv": ("add_q_proj", "add_k_proj", "add_v_proj")}
+
+
+def _original(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights under the names of FLUX.2's own code, where queries, keys and values of a double block are one."""
+    named: dict[str, torch.Tensor] = {}
+    for name, weight in weights.items():
+        blocks, _, rest = name.partition(".")
+        if blocks not in _ORIGINAL_PARTS:
+            module, _, kind = name.rpartition(".")
+            shift_first = torch.cat(weight.chunk(2)[::-1]) if module == "norm_out.linear" else weight
+            named[f"{_ORIGINAL_NAMES[module]}.{kind}"] = shift_first
+            continue
+        number, _, part = rest.partition(".")
+        original = "single_blocks" if blocks == "single_transformer_blocks" else "double_blocks"
+        if part in _ORIGINAL_PARTS[blocks]:
+            named[f"{original}.{number}.{_ORIGINAL_PARTS[blocks][part]}"] = weight
+            continue
+        for fused, parts in _FUSED.items():
+            if part == f"attn.{parts[0]}.weight":
+                together = [weights[f"{blocks}.{number}.attn.{each}.weight"] for each in parts]
+                named[f"{original}.{number}.{fused}.weight"] = torch.cat(together)
+    return named
+
+
+def weights_of(path: Path, numbers: int, *, name: str = "w", columns: int | None = None) -> None:
     """A safetensors file's header alone: nothing more is read before it is known whether the weights fit."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"__metadata__": {}, "w": {"dtype": "F32", "shape": [numbers], "data_offsets": [0, 4 * numbers]}}
+    shape = [numbers] if columns is None else [numbers // columns, columns]
+    header = {"__metadata__": {}, name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * numbers]}}
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text)
 
 
-def _transformer(*, guidance_embeds: bool) -> Flux2Transformer2DModel:
+def _transformer(*, guidance_embeds: bool, heads: int = 2) -> Flux2Transformer2DModel:
     """Random weights hardly heed the text; scaled up, other prompts give visibly other images."""
     transformer = Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
         num_single_layers=2,
         attention_head_dim=16,
-        num_attention_heads=2,
+        num_attention_heads=heads,
         joint_attention_dim=3 * _WIDTH,
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=guidance_embeds,

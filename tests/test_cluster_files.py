@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
 
 from actors.pool import metrics
 from pipelines.settings.placement import Placement
@@ -71,6 +74,12 @@ def test_where_spot_capacity_lacks_the_same_nodes_are_there_at_full_price() -> N
     validate_config(prepare_config(read("cluster.yaml")))
 
 
+def test_rays_autoscaler_starts_spot_instances_first_and_others_after_they_have_failed() -> None:
+    assert started({}) == {"renderer": 8}
+    assert started({"renderer": 0.0}) == {"renderer_on_demand": 8}
+    assert started({"renderer": 0.2, "renderer_on_demand": 0.1}) == {"renderer": 8}
+
+
 def test_the_dashboard_shows_every_metric_of_a_run() -> None:
     dashboard = json.loads((ROOT / "docs/clusters/grafana.json").read_text("utf-8"))
     shown = json.dumps(dashboard["panels"])
@@ -101,13 +110,29 @@ def test_the_versions_that_files_name_are_the_pinned_ones() -> None:
     assert f"rayproject/ray:{pinned}-" in (ROOT / "docs/clusters/Dockerfile").read_text("utf-8")
 
 
+def started(availabilities: dict[str, float]) -> dict[str, int]:
+    """Which nodes of cluster.yaml Ray starts for eight renderers, given how lately each type has failed to start."""
+    config = AutoscalingConfig(prepare_config(read("cluster.yaml")), skip_content_hash=True)
+    wanted = [ResourceRequestUtil.make({"GPU": 1, "renderer": 1})] * 8
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs=config.get_node_type_configs(),
+        max_num_nodes=config.get_max_num_worker_nodes(),
+        resource_requests=ResourceRequestUtil.group_by_count(wanted),
+        recoverable_resource_availabilities=availabilities,
+    )
+    reply = ResourceDemandScheduler(event_logger=None).schedule(request)
+    return {launch.instance_type: launch.count for launch in reply.to_launch}
+
+
 def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / name).read_text("utf-8"))
 
 
 def ray_up_nodes(config: dict[str, Any]) -> list[Node]:
     types = config["available_node_types"]
-    workers = [kind for name, kind in types.items() if name != config["head_node_type"]]
+    instead = {"renderer_on_demand"}  # of renderers, never beside all of them
+    workers = [kind for name, kind in types.items() if name not in {config["head_node_type"], *instead}]
     assert sum(kind["max_workers"] for kind in workers) <= config["max_workers"]
     return [dict(kind["resources"]) for kind in workers for _ in range(kind["max_workers"])]
 

@@ -50,7 +50,7 @@ ROOMS = {
     ),
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
-        *("settings", "search", "records", "execution", "planning", "reporting", "publishing"),
+        *("settings", "search", "records", "execution", "tracking", "planning", "reporting", "publishing"),
         *("progress", "run_pools", "steering", "end_of_run", "run", "events", "background_run", "cli", "live"),
     ),
     "studies": (

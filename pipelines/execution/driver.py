@@ -236,7 +236,7 @@ class Driver:
             await self.record(history, await self.next_round(history, step))
             step = next_step(history, self.settings)
             searching = len(step.users) if isinstance(step, Propose) else 0
-            self._observer.round_done(history.cohort, len(history.rounds), searching)
+            self._observer.round_done(history, searching)
             self._under_way[history.cohort.id] = searching
             self._room.set()  # with fewer who search, and the durations measured meanwhile, another cohort may begin
         return step.reasons

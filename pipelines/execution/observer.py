@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 
 
@@ -11,7 +12,7 @@ class Observer(Protocol):
 
     def begun(self, cohort: Cohort, rounds: int) -> None: ...
     def rendered(self, key: str) -> None: ...
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None: ...
+    def round_done(self, history: History, searching: int) -> None: ...
     def over(self, cohort: Cohort) -> None: ...
     def finished(self, trajectory: Trajectory, gain: float) -> None: ...
     def failed(self, trajectory: Trajectory, reason: str) -> None: ...
@@ -32,9 +33,9 @@ class Observers:
         for observer in self._observers:
             observer.rendered(key)
 
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+    def round_done(self, history: History, searching: int) -> None:
         for observer in self._observers:
-            observer.round_done(cohort, rounds, searching)
+            observer.round_done(history, searching)
 
     def over(self, cohort: Cohort) -> None:
         for observer in self._observers:

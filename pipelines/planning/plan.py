@@ -15,6 +15,7 @@ from actors.messages import Renderer
 from actors.scorers.scales import scale_of
 from pipelines.planning.costs import cost_lines
 from pipelines.planning.licences import licence_lines
+from pipelines.planning.memory import memory_lines
 from pipelines.planning.preflight import shortage
 from pipelines.planning.prompts import Prompt
 from pipelines.planning.roles import proposer_identity
@@ -162,6 +163,7 @@ class Plan:
             f"most renders  {self.most_renders:,} at {renderer.width} x {renderer.height} pixels",
             f"disk          at most about {self.most_renders * self.image_bytes / 1e9:.2f} GB",
             f"machines      {shortage(self.settings, there)}",
+            *memory_lines(self.renderer, self.settings),
             *cost_lines(self.settings, self.render_hours),
         ]
         models = (getattr(role, "model", "") for role in (renderer, self.settings.proposer))

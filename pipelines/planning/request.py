@@ -18,6 +18,7 @@ from pipelines.records.run_folder import RunFolder, check_free
 from pipelines.settings.renderer import DarkroomSettings
 from pipelines.settings.scorer import PERSONAL, generic
 from pipelines.settings.settings import Settings, load_settings
+from pipelines.tracking.tracker import check_trackers
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, checkpoint_users
 from predictor.data.profiles import as_text
 from predictor.progress import StageProgress
@@ -113,6 +114,7 @@ def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
     )
     if not request.dry_run:
         check_guards(plan)
+        check_trackers(settings.tracking)
         check_disk(plan, out)
     return plan
 

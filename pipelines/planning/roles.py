@@ -84,7 +84,8 @@ def with_resolved_revision(settings: Settings) -> Settings:
     if not isinstance(renderer, DiffusersSettings):
         return settings
     from actors.renderers.diffusers.pipeline_loading import library_versions
-    from actors.renderers.diffusers.pipeline_source import find_pipeline
+    from actors.renderers.diffusers.weights.pipeline_source import find_pipeline
+    from actors.renderers.diffusers.weights.weights_file import find_weights_file
 
     library_versions()
     source = find_pipeline(renderer.model, renderer.revision)
@@ -92,7 +93,13 @@ def with_resolved_revision(settings: Settings) -> Settings:
         from actors.renderers.diffusers.renderer import text_encoder_components
 
         text_encoder_components(source)
-    return settings.model_copy(update={"renderer": renderer.model_copy(update={"revision": source.commit})})
+    gguf = None if renderer.gguf is None else find_weights_file(renderer.gguf, ".gguf").reference
+    loras = tuple(
+        lora.model_copy(update={"file": find_weights_file(lora.file, ".safetensors").reference})
+        for lora in renderer.loras
+    )
+    pinned = {"revision": source.commit, "gguf": gguf, "loras": loras}
+    return settings.model_copy(update={"renderer": renderer.model_copy(update=pinned)})
 
 
 def renderer_role(settings: Settings) -> Role:
@@ -146,7 +153,9 @@ def text_encoder_role(settings: Settings) -> Role | None:
     assert isinstance(renderer, DiffusersSettings)
     from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
 
-    arguments = renderer.model_dump(include={"model", "revision", "dtype", "guidance_scale"})
+    arguments = renderer.model_dump(
+        include={"model", "revision", "dtype", "guidance_scale", "text_encoder_quantization"}
+    )
     arguments["device"] = settings.text_encoder.device
     return _role("text_encoder", Flux2TextEncoder, arguments, settings.text_encoder)
 

@@ -25,11 +25,11 @@ def publish(
     steer-batch publish runs/first --out first-dataset --repo me/first
     """
     from pipelines.publishing.dataset_folder import write_dataset
-    from pipelines.publishing.hub import push
+    from predictor.hub.upload import upload
 
     try:
         made = write_dataset(run, out, licence=licence)
-        address = None if repo is None else push(out, repo, private=not public)
+        address = repo and upload(out, repo, kind="dataset", message="A run of steer-batch", private=not public)
     except ValueError as error:
         typer.echo(f"steer-batch: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error

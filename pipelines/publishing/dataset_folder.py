@@ -10,7 +10,6 @@ Invariant: people are labels, `person-07`, that are dealt out at random. Which l
 column holds an id, a demographic, or a text that could contain one.
 """
 
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pipelines.publishing.card import card_of
 from pipelines.records.image_store import ImageStore
 from pipelines.records.run_folder import read_about
 from pipelines.search.state_machine import StopReason
+from predictor.hub.labels import deal_labels
 
 _TRAJECTORY = (
     *("prompt_id", "run", "scorer", "initial_prompt", "initial_image", "initial_score"),
@@ -68,29 +68,20 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
     done = [row for row in trajectories if row["stop_reason"] in _ENDED]
     if not done:
         raise ValueError(f"{run}: no trajectory is finished; there is nothing to publish")
-    labels = _labels({row["user"] for row in done})
+    labels = deal_labels({row["user"] for row in done} - {_NOBODY})
     finished = {row["trajectory_id"] for row in done}
     scored = [row for row in candidates if row["trajectory_id"] in finished and row["score"] is not None]
-    whole = [_row(row, _TRAJECTORY, labels, ("initial_image", "final_image")) for row in done]
-    single = [_row(row, _CANDIDATE, labels, ("image",)) for row in scored]
+    shown = labels | {_NOBODY: _NOBODY}
+    whole = [_row(row, _TRAJECTORY, shown, ("initial_image", "final_image")) for row in done]
+    single = [_row(row, _CANDIDATE, shown, ("image",)) for row in scored]
     (folder / "data").mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(whole), folder / "data" / "trajectories.parquet")
     pq.write_table(pa.Table.from_pylist(single), folder / "data" / "candidates.parquet")
     images = _copy_images(run, folder / "images", scored)
-    people = sum(name != _NOBODY for name in labels)
     (folder / "README.md").write_text(
-        card_of(about, licence=licence, people=people, trajectories=len(done), images=images), "utf-8"
+        card_of(about, licence=licence, people=len(labels), trajectories=len(done), images=images), "utf-8"
     )
-    return Published(folder=folder, people=people, trajectories=len(done), images=images)
-
-
-def _labels(users: Iterable[str]) -> dict[str, str]:
-    """Label by user, dealt out at random."""
-    people = sorted(user for user in users if user != _NOBODY)
-    secrets.SystemRandom().shuffle(people)
-    width = len(str(len(people)))
-    labels = {user: f"person-{number:0{width}d}" for number, user in enumerate(people, start=1)}
-    return labels | {_NOBODY: _NOBODY}
+    return Published(folder=folder, people=len(labels), trajectories=len(done), images=images)
 
 
 def _row(

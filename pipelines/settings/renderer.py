@@ -6,11 +6,21 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pipelines.settings.placement import Placement
+from pipelines.settings.placement import Closed, Placement
 from pipelines.settings.service import secretless, variable_name
 
 Profile = Literal["exact", "compile", "cudnn", "flash", "sage", "math", "taylorseer"]
 """Names of `actors.renderers.diffusers.render_profiles.PROFILES`, which a test compares."""
+
+Quantization = Literal["none", "torchao-int8", "torchao-fp8", "bitsandbytes-int8", "bitsandbytes-nf4"]
+"""`none`, and names of `actors.renderers.diffusers.weights.quantization.QUANTIZATIONS`, which a test compares."""
+
+
+class LoraSettings(Closed):
+    """A LoRA that is put on the renderer's model."""
+
+    file: str = Field(min_length=1, description="path, or owner/name/file.safetensors on the hub, with @revision")
+    weight: float = Field(default=1.0, description="how strongly it counts; negative: the other way")
 
 
 class DarkroomSettings(Placement):
@@ -29,8 +39,8 @@ class DarkroomSettings(Placement):
 
 
 class DiffusersSettings(Placement):
-    # Model and revision say where the weights are; the renderer's identity says which they are.
-    where: ClassVar[frozenset[str]] = frozenset({"model", "revision", "offload"})
+    # These say where the weights are; the renderer's identity says which they are.
+    where: ClassVar[frozenset[str]] = frozenset({"model", "revision", "gguf", "loras", "offload"})
 
     kind: Literal["diffusers"] = "diffusers"
     model: str = Field(min_length=1, description="folder or Hugging Face name of a text-to-image pipeline")
@@ -43,6 +53,14 @@ class DiffusersSettings(Placement):
     guidance_scale: float | None = Field(default=None, ge=0, description="none: the pipeline's own")
     width: int = Field(default=512, ge=32, le=4096, multiple_of=16)
     height: int = Field(default=512, ge=32, le=4096, multiple_of=16)
+    quantization: Quantization = Field(
+        default="none", description="store the denoiser's linear layers in fewer bits, which changes pixels"
+    )
+    text_encoder_quantization: Quantization = Field(default="none", description="the same of the text encoders")
+    gguf: str | None = Field(
+        default=None, description="the denoiser's weights: a path, or owner/name/file.gguf on the hub, with @revision"
+    )
+    loras: tuple[LoraSettings, ...] = Field(default=(), description="LoRAs: the file and the weight of each")
     profile: Profile = Field(default="exact", description="a faster way to render, which changes pixels")
     offload: Literal["none", "model", "sequential"] = Field(
         default="none", description="keep in the machine's memory what the GPU does not need at the moment"
@@ -53,6 +71,14 @@ class DiffusersSettings(Placement):
     def device(self) -> str:
         """An actor that reserves no GPU must not use one, even where it sees one."""
         return "cuda" if self.num_gpus else "cpu"
+
+    @model_validator(mode="after")
+    def _is_quantised_once(self) -> Self:
+        if self.gguf is not None and self.quantization != "none":
+            raise ValueError(
+                f"quantization: a GGUF file is quantised already, got {self.quantization!r}; set quantization=none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _offloads_from_a_gpu(self) -> Self:

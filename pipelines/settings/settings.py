@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
@@ -26,6 +26,7 @@ from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, Ren
 from pipelines.settings.scorer import GenericScorer, GenericSettings, ScorerSettings, generic, needs_predictor
 from pipelines.settings.search import SearchSettings
 from pipelines.settings.service import variable_name
+from predictor.error_messages import fault_of
 
 PRESETS = Path(__file__).parent / "presets"
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -60,6 +61,10 @@ class Settings(Closed):
     end_webhook_env: str | None = Field(
         default=None, description="name of the environment variable that holds an address to which the same is posted"
     )
+    tracking: tuple[Literal["wandb", "mlflow"], ...] = Field(
+        default=(), description="services that keep the numbers of runs side by side; none: nothing is told to any"
+    )
+    tracking_project: str = Field(default="pamela-steer", min_length=1, description="under which they keep this run")
     protocol: SearchSettings = Field(default_factory=lambda: SearchSettings(**_protocol(None, None)))
     renderer: RendererSettings = DarkroomSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
@@ -67,6 +72,11 @@ class Settings(Closed):
     scorer: ScorerSettings = ScorerSettings()
     feature_extractor: Placement = Placement()
     generic: GenericSettings = GenericSettings()
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _may_be_one(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
 
     @field_validator("end_webhook_env")
     @classmethod
@@ -166,7 +176,7 @@ def reproducibility_key(settings: Settings) -> dict[str, Any]:
                 "text_encoder",
                 "feature_extractor",
             ),
-            *("price_per_gpu_hour", "end_command", "end_webhook_env"),
+            *("price_per_gpu_hour", "end_command", "end_webhook_env", "tracking", "tracking_project"),
         },
     )
     for role in ("renderer", "proposer", "scorer"):
@@ -249,11 +259,8 @@ def _explain(error: ValidationError) -> str:
     """The first error, in one line, with the known keys where one is unknown."""
     first = error.errors(include_url=False)[0]
     key, model = _locate(first["loc"])
-    if first["type"] == "value_error":  # raised by a validator of ours, which shows the value unless it may be a secret
-        said = first["msg"].removeprefix("Value error, ")
-        return f"setting {key}: {said}" if key else f"setting {said}"
     if first["type"] != "extra_forbidden":
-        return f"setting {key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        return f"setting {key}: {fault_of(first)}" if key else f"setting {fault_of(first)}"
     nearest = _nearest(key)
     guess = f"; did you mean {nearest}?" if nearest else ""
     return f"unknown setting {key!r}; there are {', '.join(_keys_of(model))}{guess}"
@@ -296,6 +303,9 @@ def _locate(location: Sequence[int | str]) -> tuple[str, type[BaseModel]]:
     for part in map(str, location):
         if isinstance(annotation, UnionType):
             annotation = next(kind for kind in get_args(annotation) if kind.model_fields["kind"].default == part)
+        elif get_origin(annotation) is tuple:
+            keys.append(part)
+            annotation = get_args(annotation)[0]
         else:
             keys.append(part)
             found = (f for name, f in model.model_fields.items() if part == (f.alias or name))

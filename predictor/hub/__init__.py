@@ -1,1 +1,1 @@
-"""Checkpoints on the hub: what leaves this machine, and what stays."""
+"""What goes to a hub: folders in one commit, labels for people, and of checkpoints what leaves this machine."""

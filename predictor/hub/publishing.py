@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from predictor.checkpoint import FILES, checkpoint_card, checkpoint_folder, checkpoint_users
-from predictor.error_messages import first_line
+from predictor.hub.upload import upload
 from predictor.transformer.tensor_file import save_tensors
 
 _USERS = "model.users.weight"
@@ -53,41 +53,20 @@ def push(
 ) -> str:
     """Publish a checkpoint, and return the address of the commit.
 
-    The hub's client takes address and token from its own settings (`hf auth login`).
-
     Parameters
     ----------
-    repository
-        Hub id, `owner/name`; it is made if it is not there.
-    private
-        Of a repository that is made.
-    revision
-        Branch; the main one by default.
+    repository, private, revision
+        As `upload` takes them.
 
     Raises
     ------
     ValueError
         There is no whole checkpoint, or the hub does not take it.
     """
-    from huggingface_hub import HfApi
-
     folder = checkpoint_folder(checkpoint)
-    if repository.count("/") != 1:
-        raise ValueError(f"{repository}: must be a hub id, owner/name")
     with tempfile.TemporaryDirectory() as scratch:
-        made, api = publishable(folder, Path(scratch), people=people), HfApi()
-        try:
-            api.create_repo(repository, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(repository, branch=revision, exist_ok=True)
-            done = api.upload_folder(
-                repo_id=repository, folder_path=made, revision=revision, commit_message="A PAMELA predictor"
-            )
-        except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not taken
-            raise ValueError(
-                f"{repository}: the hub does not take it: {first_line(error)}; `hf auth login`?"
-            ) from error
-    return done.commit_url
+        made = publishable(folder, Path(scratch), people=people)
+        return upload(made, repository, kind="model", message="A PAMELA predictor", private=private, revision=revision)
 
 
 def _leave_people_out(folder: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from predictor.cli import run
 from studies.cli.design import pairs, rating
 from studies.cli.elo import elo
+from studies.cli.publish import publish
 from studies.cli.upkeep import backup, close, remove, reopen
 
 app = typer.Typer(
@@ -217,7 +218,7 @@ def export(
 
 
 app.command()(elo)
-for _command in (backup, remove, close, reopen):
+for _command in (publish, backup, remove, close, reopen):
     app.command()(_command)
 
 

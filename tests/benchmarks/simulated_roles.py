@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.rounds import Round
 from pipelines.search.trajectory import Trajectory, image_seed
 
@@ -116,7 +117,7 @@ class Watcher:
     def begun(self, cohort: Cohort, rounds: int) -> None:
         """Nothing to remember."""
 
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
+    def round_done(self, history: History, searching: int) -> None:
         """Nothing to remember."""
 
     def over(self, cohort: Cohort) -> None:

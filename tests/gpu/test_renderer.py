@@ -10,7 +10,8 @@ import torch
 from actors.messages import RenderRequest
 from actors.renderers.diffusers.renderer import DiffusersRenderer
 from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
-from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion
+from actors.renderers.diffusers.weights.quantization import QUANTIZATIONS
+from tests.flux2_checkpoints import tiny_flux2, tiny_gguf, tiny_klein, tiny_lora, tiny_stable_diffusion
 from tests.gpu.device import DEVICE, needs_device
 
 pytestmark = needs_device
@@ -51,6 +52,56 @@ def test_a_profiles_image_is_the_same_in_any_order_and_after_a_restart(folders: 
     assert len({image.png for image in images}) == 3
     assert [renderer.render(request) for request in REQUESTS[2::-1]] == images[::-1]
     assert ready(folders["flux2"], profile=profile, num_inference_steps=12).render(REQUESTS[1]) == images[1]
+
+
+QUANTIZED = [name for name in QUANTIZATIONS if DEVICE == "cuda" or not name.startswith("bitsandbytes")]
+
+
+@pytest.mark.parametrize("profile", ["exact", "compile"])
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_a_quantised_image_is_the_same_in_any_order_and_after_a_restart(
+    folders: dict[str, Path], name: str, profile: str
+) -> None:
+    settings = {"quantization": name, "text_encoder_quantization": name, "profile": profile}
+    renderer = ready(folders["flux2"], **settings)
+    images = [renderer.render(request) for request in REQUESTS[:3]]
+    assert [renderer.render(request) for request in REQUESTS[2::-1]] == images[::-1]
+    assert ready(folders["flux2"], **settings).render(REQUESTS[1]) == images[1]
+    assert images[0] != ready(folders["flux2"]).render(REQUESTS[0])
+
+
+@pytest.mark.parametrize("offload", ["none", "model"] if DEVICE == "cuda" else ["none"])
+@pytest.mark.parametrize("quantization", ["none", *QUANTIZED])
+def test_loras_go_with_quantised_and_with_offloaded_weights(
+    folders: dict[str, Path], tmp_path: Path, quantization: str, offload: str
+) -> None:
+    files = [tiny_lora(tmp_path / f"{seed}.safetensors", folders["flux2"], seed=seed) for seed in (1, 2)]
+    loras = [{"file": str(file), "weight": 0.7} for file in files]
+    settings = {"quantization": quantization, "offload": offload}
+    worn = ready(folders["flux2"], loras=loras, **settings)
+    image = worn.render(REQUESTS[0])
+    worn.render(REQUESTS[1])
+    assert worn.render(REQUESTS[0]) == image
+    assert image != ready(folders["flux2"], **settings).render(REQUESTS[0])
+
+
+def test_a_gguf_file_draws_the_same_after_a_restart(folders: dict[str, Path], tmp_path: Path) -> None:
+    gguf = str(tiny_gguf(tmp_path / "flux2.gguf", folders["flux2"]))
+    image = ready(folders["flux2"], gguf=gguf).render(REQUESTS[0])
+    assert ready(folders["flux2"], gguf=gguf).render(REQUESTS[0]) == image
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="a GPU tells what is allocated on it")
+@pytest.mark.parametrize("name", ["none", *QUANTIZED])
+def test_the_memory_that_is_foretold_is_what_the_gpu_gives(tmp_path: Path, name: str) -> None:
+    """A wide transformer, 260 million numbers, so that the allocator's rounding does not count."""
+    folder = tiny_flux2(tmp_path / "wide", heads=64)
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    renderer = ready(folder, quantization=name)
+    taken = torch.cuda.memory_allocated() - before
+    foretold = sum(renderer.weights_format.bytes_of(renderer.source, renderer.components).values())
+    assert foretold == pytest.approx(taken, rel=0.15)
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="there is nothing to offload from")

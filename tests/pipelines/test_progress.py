@@ -7,8 +7,10 @@ from rich.console import Console
 from pipelines import progress
 from pipelines.progress import RunProgress
 from pipelines.search.cohort import Cohort
+from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
+from tests.pipelines.search.recorded import base_round, searched
 
 TRAJECTORY = Trajectory(
     user="group:\"age\" >= 18 and [bold]country[/bold] = 'Brazil'",
@@ -64,13 +66,15 @@ def test_the_time_to_go_is_that_of_the_images_that_are_left(clock: Clock) -> Non
     first, second = COHORTS[:2]
     run.begun(first, 0)
     run.rendered("key")
-    run.round_done(first, 1, 1)
+    base = base_round(first, 0.5)
+    run.round_done(History(first, [base]), 1)
     clock.now += 1
     assert run.status().endswith("about 17 s to go")
     for _ in range(4):
         run.rendered("key")
     clock.now += 4
-    run.round_done(first, 2, 0)  # has found nothing better, so that the other one is expected to end here too
+    nothing_better = History(first, [base, searched(1, {TRAJECTORY.user: {}})])
+    run.round_done(nothing_better, 0)  # so that the other one is expected to end here too
     assert run.status().endswith("about 5 s to go")
     run.over(second)
     assert run.status().endswith("about 0 s to go")

@@ -8,18 +8,20 @@ noise comes from a generator on the CPU, which is the same on every machine. GPU
 import inspect
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 from actors.messages import Preview, Rendering, RenderRequest
 from actors.renderers.diffusers.pipeline_loading import TEXT_ENCODER_COMPONENTS, library_versions, load_pipeline
-from actors.renderers.diffusers.pipeline_source import PipelineSource, find_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
 from actors.renderers.diffusers.prompt_length import cut_off
 from actors.renderers.diffusers.render_profiles import PROFILES
 from actors.renderers.diffusers.resumable_denoising import RESUMABLE_PIPELINES, PreviewCallback, resume_arguments
+from actors.renderers.diffusers.weights.pipeline_source import PipelineSource, find_pipeline
+from actors.renderers.diffusers.weights.weights_file import find_weights_file
+from actors.renderers.diffusers.weights.weights_format import AS_STORED, WeightsFormat
 
 VERSION = 1
 """Raise it with every change of this file that changes pixels."""
@@ -42,6 +44,12 @@ class DiffusersRenderer:
         None: the pipeline's own default.
     width, height : int
         In pixels, multiples of 16.
+    quantization, text_encoder_quantization : str
+        Of the denoiser and of the text encoders, by name (`weights.quantization.QUANTIZATIONS`), or "none".
+    gguf : str or None
+        A file with the denoiser's weights, a path or on the hub (owner/name/file); None: the pipeline's own.
+    loras : sequence of mappings
+        `file` and `weight` of each LoRA, which are put on together.
     profile : str
         One of `actors.renderers.diffusers.render_profiles.PROFILES`.
     offload : str
@@ -64,6 +72,10 @@ class DiffusersRenderer:
         guidance_scale: float | None = None,
         width: int = 512,
         height: int = 512,
+        quantization: str = AS_STORED,
+        text_encoder_quantization: str = AS_STORED,
+        gguf: str | None = None,
+        loras: Sequence[Mapping[str, Any]] = (),
         profile: str = "exact",
         offload: str = "none",
         device: str = "cpu",
@@ -76,6 +88,12 @@ class DiffusersRenderer:
         self._steps = num_inference_steps
         self._guidance_scale = guidance_scale
         self._size = (width, height)
+        self._quantizations = {
+            "quantization": quantization,
+            "text_encoder_quantization": text_encoder_quantization,
+        }
+        self._gguf = gguf
+        self._loras = loras
         self._profile = PROFILES[profile]
         self._offload = offload
         self._device = device
@@ -85,6 +103,28 @@ class DiffusersRenderer:
     @cached_property
     def source(self) -> PipelineSource:
         return find_pipeline(self._model, self._revision)
+
+    @cached_property
+    def weights_format(self) -> WeightsFormat:
+        """In what form the weights are loaded.
+
+        Raises
+        ------
+        ValueError
+            A LoRA or a GGUF file cannot be found.
+        """
+        return WeightsFormat(
+            dtype=self._dtype,
+            **self._quantizations,
+            gguf=None if self._gguf is None else find_weights_file(self._gguf, ".gguf"),
+            loras=tuple((find_weights_file(lora["file"], ".safetensors"), lora["weight"]) for lora in self._loras),
+        )
+
+    @property
+    def components(self) -> frozenset[str]:
+        """Of the pipeline, those that are loaded here: not the text encoder's where that has actors of its own."""
+        apart = self._text_encoder_device is not None
+        return self.source.components - (text_encoder_components(self.source) if apart else frozenset())
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -97,6 +137,7 @@ class DiffusersRenderer:
             "model": self.source.fingerprint,
             "pipeline": self.source.class_name,
             "dtype": self._dtype,
+            **self.weights_format.identity(),
             "num_inference_steps": self._steps,
             "guidance_scale": self._guidance_scale,
             "width": self._size[0],
@@ -137,11 +178,8 @@ class DiffusersRenderer:
 
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        components = self.source.components
-        if self._text_encoder_device is not None:
-            components -= text_encoder_components(self.source)
         self._pipeline = load_pipeline(
-            self.source, components, dtype=self._dtype, device=self._device, offload=self._offload
+            self.source, self.components, self.weights_format, device=self._device, offload=self._offload
         )
         parameters = inspect.signature(self._pipeline.__call__).parameters
         if self._guidance_scale is not None and "guidance_scale" not in parameters:

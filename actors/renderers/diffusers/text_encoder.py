@@ -7,10 +7,11 @@ encoded one at a time: in a batch, rounding depends on the other prompts.
 import inspect
 
 from actors.renderers.diffusers.pipeline_loading import library_versions, load_pipeline
-from actors.renderers.diffusers.pipeline_source import find_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
 from actors.renderers.diffusers.prompt_length import cut_off
 from actors.renderers.diffusers.renderer import text_encoder_components
+from actors.renderers.diffusers.weights.pipeline_source import find_pipeline
+from actors.renderers.diffusers.weights.weights_format import AS_STORED, WeightsFormat
 
 _DEFAULT_GUIDANCE = 4.0
 """The default `guidance_scale` of FLUX.2's pipelines."""
@@ -21,18 +22,24 @@ class Flux2TextEncoder:
 
     Parameters
     ----------
-    model, revision, dtype, guidance_scale
+    model, revision, dtype, guidance_scale, text_encoder_quantization
         As the renderer's.
     device : str
         "cuda" or "cpu".
     """
 
     def __init__(
-        self, model: str, revision: str | None, dtype: str, guidance_scale: float | None, device: str = "cpu"
+        self,
+        model: str,
+        revision: str | None,
+        dtype: str,
+        guidance_scale: float | None,
+        device: str = "cpu",
+        text_encoder_quantization: str = AS_STORED,
     ) -> None:
         self._model = model
         self._revision = revision
-        self._dtype = dtype
+        self._format = WeightsFormat(dtype=dtype, text_encoder_quantization=text_encoder_quantization)
         self._guidance_scale = _DEFAULT_GUIDANCE if guidance_scale is None else guidance_scale
         self._device = device
 
@@ -46,7 +53,7 @@ class Flux2TextEncoder:
         """
         library_versions()
         source = find_pipeline(self._model, self._revision)
-        self._pipeline = load_pipeline(source, text_encoder_components(source), dtype=self._dtype, device=self._device)
+        self._pipeline = load_pipeline(source, text_encoder_components(source), self._format, device=self._device)
         parameters = inspect.signature(self._pipeline.__call__).parameters
         guided = "negative_prompt_embeds" in parameters and not self._pipeline.config.get("is_distilled")
         self._negative = {"negative_prompt_embeds": self._encode("")} if guided and self._guidance_scale > 1 else {}

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from actors.renderers.services.setting_file import read_setting_file
+
 _TEXTS = ("text", "prompt", "text_g", "text_l", "clip_l", "t5xxl", "value", "string")
 _SEEDS = ("seed", "noise_seed", "value")
 _MARKS = ("prompt", "seed", "size")
@@ -124,15 +126,12 @@ def read_workflow(file: Path) -> dict[str, Any]:
     ValueError
         The file is missing, no JSON, or no workflow that can be used; the message says what to change.
     """
-    try:
-        nodes = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"renderer.workflow {file}: cannot be read: {error}") from error
-    try:
-        Workflow(nodes if isinstance(nodes, dict) else {})
-    except ValueError as error:
-        raise ValueError(f"renderer.workflow {file}: {error}") from error
-    return nodes
+    return read_setting_file(
+        file,
+        setting="renderer.workflow",
+        parse=json.loads,
+        check=lambda nodes: Workflow(nodes if isinstance(nodes, dict) else {}),
+    )
 
 
 def _titled(nodes: Mapping[str, Any], mark: str) -> list[str]:

@@ -30,7 +30,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from actors.messages import RefusedError
 from actors.renderers.services.image_services import SETTINGS, Drawing, Found, Pending
 from actors.renderers.services.service_images import image_of
+from actors.renderers.services.setting_file import read_setting_file
 from actors.service_client import ServiceError, UnusableAnswerError
+from predictor.error_messages import first_fault
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _KNOWN = SETTINGS | {"prompt", "seed", "width", "height", "model"}
@@ -122,15 +124,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
     ValueError
         It is missing, no YAML, or no mapping of a service; the message says what is wrong and where.
     """
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"renderer.mapping {file}: cannot be read: {' '.join(str(error).split())}") from error
-    try:
-        mapped(content)
-    except ValueError as error:
-        raise ValueError(f"renderer.mapping {file}: {error}") from error
-    return content
+    return read_setting_file(file, setting="renderer.mapping", parse=yaml.safe_load, check=mapped)
 
 
 def mapped(content: Any) -> MappedService:
@@ -144,9 +138,7 @@ def mapped(content: Any) -> MappedService:
     try:
         service = MappedService.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}; see docs/models.md") from error
+        raise ValueError(f"{first_fault(error)}; see docs/models.md") from error
     there = _placeholders(service.body_)
     if unknown := sorted(there - _KNOWN):
         raise ValueError(f"body: unknown placeholder {{{unknown[0]}}}; there are {', '.join(sorted(_KNOWN))}")

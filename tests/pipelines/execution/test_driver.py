@@ -46,9 +46,9 @@ class Watcher:
         if self.stop_after and self.renders == self.stop_after[1]:
             self.stop_after[0].cancel()
 
-    def round_done(self, cohort: Cohort, rounds: int, searching: int) -> None:
-        assert rounds
-        assert 0 <= searching <= len(cohort)
+    def round_done(self, history: History, searching: int) -> None:
+        assert history.rounds
+        assert 0 <= searching <= len(history.cohort)
 
     def finished(self, trajectory: Trajectory, gain: float) -> None:
         assert gain >= 0

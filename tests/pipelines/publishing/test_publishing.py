@@ -1,6 +1,5 @@
 """A finished run as a data set: what is in it, that no participant is, and that a hub gets all of it."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.actors.proposers.chat.service import Asked, Scripted, Service, serve
+from tests.actors.proposers.chat.service import Scripted, serve
+from tests.dataset_hub import point_to, serve_dataset_hub
 from tests.pipelines.conftest import Steer
 
 
@@ -54,25 +54,7 @@ def test_nobody_can_be_found_in_it(published: Path, finished: Path) -> None:
 
 
 def test_a_hub_gets_every_file(steer: Steer, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pushed: dict[str, bytes] = {}
-
-    def hub(asked: Asked, number: int) -> Scripted:
-        address = f"http://{asked.headers['host']}/datasets/me/first"
-        match asked.path.split("/"):
-            case [*_, "repos", "create"]:
-                return Scripted(body={"url": address})
-            case [*_, "preupload", "main"]:
-                modes = {"uploadMode": "regular", "shouldIgnore": False}
-                return Scripted(body={"files": [{"path": file["path"], **modes} for file in asked.body["files"]]})
-            case [*_, "commit", "main"]:
-                files = [line["value"] for line in asked.lines if line["key"] == "file"]
-                pushed.update({file["path"]: base64.b64decode(file["content"]) for file in files})
-                return Scripted(body={"commitUrl": f"{address}/commit/1", "commitOid": "1", "hookOutput": ""})
-            case _:
-                return Scripted(body={"id": "me/first", "sha": "1", "warnings": [], "errors": []})
-
-    with serve(hub, files=True) as served:
-        point_to(served, monkeypatch)
+    with serve_dataset_hub(monkeypatch, "me/first") as (served, pushed):
         done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", "me/first")
     assert done.returncode == 0, done.stderr
     files = {path for path in (tmp_path / "dataset").rglob("*") if path.is_file()}
@@ -89,7 +71,7 @@ def test_a_hub_that_refuses_is_one_line_and_the_folder_stays(
         done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", "me/first")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("steer-batch: --repo me/first: the hub does not take it (")
+    assert line.startswith("steer-batch: me/first: the hub does not take it: ")
     assert (tmp_path / "dataset" / "README.md").is_file()
 
 
@@ -97,10 +79,3 @@ def test_what_is_no_finished_run_is_refused(steer: Steer, tmp_path: Path) -> Non
     done = steer("publish", tmp_path, "--out", tmp_path / "dataset")
     assert done.returncode == 2
     assert "holds no run" in done.stderr
-
-
-def point_to(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's client reads its endpoint when it is imported, which other tests have done."""
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", served.url.removesuffix("/v1"))
-    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", served.url.removesuffix("/v1"))
-    monkeypatch.setenv("HF_TOKEN", "hf_a_token_of_this_test")

@@ -7,12 +7,15 @@ import pytest
 from actors.renderers.diffusers.render_profiles import PROFILES
 from actors.renderers.diffusers.renderer import DiffusersRenderer
 from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
+from actors.renderers.diffusers.weights.quantization import QUANTIZATIONS
 from actors.renderers.services.image_api import ImageApi
 from pipelines.planning.licences import licence_lines
+from pipelines.planning.memory import memory_lines
 from pipelines.planning.preflight import local_gpus, shortage, wanted
 from pipelines.planning.roles import make_renderer, renderer_role, text_encoder_role
 from pipelines.settings.renderer import DiffusersSettings
 from pipelines.settings.settings import load_settings, reproducibility_key
+from tests.flux2_checkpoints import weights_of
 
 
 @pytest.fixture
@@ -103,3 +106,42 @@ def test_licences_name_the_page_where_they_are_accepted() -> None:
     gated, free = licence_lines(["meta-llama/Llama-3.1-8B-Instruct", "/my/folder", "Qwen/Qwen3-4B-Instruct-2507"])
     assert "accept it on https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct" in gated
     assert free == "Qwen/Qwen3-4B-Instruct-2507: Apache 2.0"
+
+
+def test_every_quantisation_can_be_set_and_is_part_of_the_key() -> None:
+    keys = [reproducibility_key(load_settings("local", [f"renderer.quantization={name}"])) for name in QUANTIZATIONS]
+    assert len({json.dumps(key) for key in keys}) == len(QUANTIZATIONS)
+    with pytest.raises(
+        ValueError, match=r"a GGUF file is quantised already, got 'torchao-int8'; set quantization=none"
+    ):
+        load_settings("local", ["renderer.gguf=flux.gguf", "renderer.quantization=torchao-int8"])
+
+
+def test_loras_are_named_with_their_weights() -> None:
+    loras = "renderer.loras=[{file: a.safetensors, weight: 0.8}, {file: me/loras/b.safetensors}]"
+    role = renderer_role(load_settings("local", [loras]))
+    assert role.arguments["loras"] == (
+        {"file": "a.safetensors", "weight": 0.8},
+        {"file": "me/loras/b.safetensors", "weight": 1.0},
+    )
+    with pytest.raises(ValueError, match=r"unknown setting 'renderer\.loras\.0\.wieght'; there are file, weight"):
+        load_settings("local", ["renderer.loras=[{file: a.safetensors, wieght: 1}]"])
+
+
+def test_a_dry_run_says_the_memory_by_component_and_by_quantisation(tmp_path: Path) -> None:
+    for part, numbers in (("transformer", 32_000_000_000), ("text_encoder", 24_000_000_000), ("vae", 84_000_000)):
+        weights_of(tmp_path / part / "model.safetensors", numbers, name="layer.weight", columns=1000)
+    classes = {"transformer": "diffusers", "text_encoder": "transformers", "vae": "diffusers", "tokenizer": "x"}
+    index = {name: [library, "X"] for name, library in classes.items()}
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Flux2Pipeline", **index}))
+    settings = load_settings("paper", [f"renderer.model={tmp_path}"])
+    renderer, by_name, encoder = memory_lines(make_renderer(settings), settings)
+    assert renderer == (
+        "memory        69.3 GB for each renderer: weights transformer 64.0, vae 0.17, and 8% for the rest"
+    )
+    assert by_name.strip().startswith("by quantization: none 64.2, torchao-int8 32.3")
+    assert "bitsandbytes-nf4 18.2" in by_name
+    assert encoder.startswith("memory        51.8 GB for each text encoder: weights text_encoder 48.0")
+    lean = load_settings("paper", [f"renderer.model={tmp_path}", "renderer.quantization=bitsandbytes-nf4"])
+    assert memory_lines(make_renderer(lean), lean)[0].startswith("memory        19.6 GB")
+    assert memory_lines(make_renderer(load_settings("embedded")), load_settings("embedded")) == []

@@ -208,7 +208,7 @@ def test_everything_but_placement_enters_what_decides_the_records() -> None:
 
     assert set(values) == set(type(settings).model_fields) - {
         *("preset", "predictor", "title", "nodes_timeout_s", "give_up_after_s", "price_per_gpu_hour"),
-        *("end_command", "end_webhook_env", "text_encoder", "feature_extractor"),
+        *("end_command", "end_webhook_env", "text_encoder", "feature_extractor", "tracking", "tracking_project"),
     }
     assert set(values["protocol"]) == set(type(settings.protocol).model_fields)
     for role in ROLES:

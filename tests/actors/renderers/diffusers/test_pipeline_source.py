@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.renderers.diffusers.memory import check_memory, needed_bytes
-from actors.renderers.diffusers.pipeline_source import find_pipeline, weight_bytes
+from actors.renderers.diffusers.weights.memory import check_memory, needed_bytes, weight_bytes
+from actors.renderers.diffusers.weights.pipeline_source import find_pipeline
 from tests.actors.hub import COMMIT, serve_hub
 from tests.flux2_checkpoints import weights_of
 
@@ -25,7 +25,7 @@ def find_all(models: list[tuple[str, str | None]], **environment: str) -> list[s
     """What a process of its own finds or is refused: the hub's client reads its settings when it is imported."""
     program = (
         "import sys, json\n"
-        "from actors.renderers.diffusers.pipeline_source import find_pipeline\n"
+        "from actors.renderers.diffusers.weights.pipeline_source import find_pipeline\n"
         "for model, revision in json.loads(sys.argv[1]):\n"
         "    try: print(find_pipeline(model, revision).fingerprint)\n"
         "    except ValueError as error: print(error)\n"
@@ -59,7 +59,7 @@ def test_what_the_hub_refuses_is_said_in_one_line_with_the_remedy(hub: str, tmp_
     assert "hf auth login" in gated
     assert "neither a folder nor on the hub; if it is private" in missing
     assert "the hub has no revision 'unknown'" in unknown
-    assert "not a diffusers pipeline: the repository has no model_index.json" in text
+    assert "someone/text: the repository has no model_index.json" in text
 
 
 def test_a_commit_that_was_fetched_is_found_again_without_the_hub(tmp_path: Path) -> None:
@@ -106,10 +106,12 @@ def test_the_memory_of_weights_is_read_from_their_headers(tmp_path: Path) -> Non
     weights_of(tmp_path / "transformer" / "model-00002-of-00002.safetensors", 12_000_000_000)
     weights_of(tmp_path / "transformer" / "model.fp16-00001-of-00001.safetensors", 32_000_000_000)
     weights_of(tmp_path / "text_encoder" / "model.safetensors", 24_000_000_000)
-    parts = ["scheduler", "text_encoder", "transformer"]
-    sizes = weight_bytes(tmp_path, parts, 2)
+    index = {name: ["diffusers", "X"] for name in ("scheduler", "text_encoder", "transformer")}
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Flux2Pipeline", **index}))
+    source = find_pipeline(str(tmp_path), None)
+    sizes = weight_bytes(source, source.components, "bfloat16")
     assert sizes == {"text_encoder": 48_000_000_000, "transformer": 64_000_000_000}
-    assert weight_bytes(tmp_path, parts, None)["transformer"] == 128_000_000_000
+    assert weight_bytes(source, source.components, None)["transformer"] == 128_000_000_000
     assert needed_bytes(sizes, "none") > 112_000_000_000 > needed_bytes(sizes, "model") > 64_000_000_000
     with pytest.raises(ValueError, match=r"FLUX: \d+\.\d GB of memory needed \(.*transformer 64000\.0\), .* GB there"):
         check_memory("FLUX", {name: 1000 * size for name, size in sizes.items()}, "none", "cpu")

@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from actors.renderers.diffusers.weights.hub import check_answers, download_file, download_folder, safetensors_headers
 
 _INDEX = "model_index.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -22,8 +23,6 @@ _SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 """Suffixes of files that decide pixels: configs, weights, vocabularies, chat templates."""
 _VARIANT = re.compile(r"\.(?:fp16|bf16|fp8|non_ema|ema)(?=[.-])")
 """In file names of variants of the weights, which are not read."""
-_OFFLINE = "give the folder of a copy, or try again with a connection"
-_BYTES_BY_DTYPE = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,18 @@ class PipelineSource:
             if not name.startswith("_") and isinstance(value, list) and value[0] is not None
         )
 
+    @property
+    def denoiser(self) -> str:
+        """The name of the component that denoises."""
+        return "transformer" if "transformer" in self.components else "unet"
+
     def class_of(self, component: str) -> str | None:
         """The class of a component; None where the pipeline has none of this name."""
         return self.index[component][1] if component in self.components else None
+
+    def library_of(self, component: str) -> str:
+        """The library that loads a component: diffusers, transformers, …"""
+        return self.index[component][0]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -80,12 +88,17 @@ class PipelineSource:
         digest = hashlib.sha256()
         # Up to 100 GB of weights, hashed in parallel: hashlib releases the GIL.
         with ThreadPoolExecutor() as threads:
-            for path, content in zip(paths, threads.map(_digest, paths), strict=True):
+            for path, content in zip(paths, threads.map(digest_of, paths), strict=True):
                 digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
         return digest.hexdigest()[:32]
 
-    def complete(self, components: Collection[str]) -> Path:
+    def complete(self, components: Collection[str], *, without_weights: Collection[str] = ()) -> Path:
         """The folder with all files of these components, downloaded if they are on the hub.
+
+        Parameters
+        ----------
+        without_weights
+            Components of which only the configuration is wanted.
 
         Raises
         ------
@@ -94,13 +107,28 @@ class PipelineSource:
         """
         folder = self.folder
         if self.commit is not None:
-            patterns = [f"{component}/*{suffix}" for component in sorted(components) for suffix in _SUFFIXES]
-            folder = _download(self.name, self.commit, patterns)
+            patterns = [f"{component}/config.json" for component in without_weights]
+            for component in sorted({*components} - {*without_weights}):
+                patterns += [f"{component}/*{suffix}" for suffix in _SUFFIXES]
+            folder = download_folder(self.name, self.commit, patterns)
         for component in sorted(components):
             files = [path.suffix for path in (folder / component).glob("*")]
             if ".bin" in files and ".safetensors" not in files:
                 raise ValueError(f"{self.name}: {component} has no weights as safetensors, the only kind that is read")
         return folder
+
+    def headers(self, component: str) -> Iterator[Mapping[str, Any]]:
+        """The headers of a component's safetensors files: by tensor its dtype, shape and data_offsets.
+
+        Weights that are on the hub only are not downloaded for it.
+        """
+        files = sorted((self.folder / component).glob("*.safetensors"))
+        if files or self.commit is None:
+            yield from (read_header(path) for path in files if _is_read(path))
+            return
+        for name, header in safetensors_headers(self.name, self.commit, component):
+            if _is_read(Path(name)):
+                yield header
 
 
 def find_pipeline(model: str, revision: str | None) -> PipelineSource:
@@ -121,96 +149,35 @@ def find_pipeline(model: str, revision: str | None) -> PipelineSource:
     elif _HUB_ID.fullmatch(model) is None or model.startswith("."):
         raise ValueError(f"{model}: no such folder; give the folder of a pipeline, or its hub id (owner/name)")
     else:
-        found = _download_index(model, revision)
+        found = download_file(model, _INDEX, revision).parent
         source = PipelineSource(model, found, found.name)
     _ = source.index
     return source
 
 
-def weight_bytes(folder: Path, components: Collection[str], bytes_each: int | None) -> dict[str, int]:
-    """Bytes that each component's weights take in memory, from the headers of its safetensors files.
+def check_reachable(model: str, revision: str | None) -> None:
+    """See, at once, that a pipeline is here or on a hub that answers.
 
-    Parameters
-    ----------
-    bytes_each : int or None
-        Size of a floating-point number after loading; None: as it is stored.
+    Raises
+    ------
+    ValueError
+        It is neither; the message says what was found.
     """
-    sizes = {}
-    for component in sorted(components):
-        files = [path for path in (folder / component).glob("*.safetensors") if _is_read(path)]
-        if files:
-            sizes[component] = sum(_weights(path, bytes_each) for path in files)
-    return sizes
+    if not Path(model).expanduser().is_dir() and _HUB_ID.fullmatch(model):
+        check_answers(model, _INDEX, revision)
 
 
-def _weights(path: Path, bytes_each: int | None) -> int:
+def read_header(path: Path) -> Mapping[str, Any]:
+    """The header of a safetensors file, without its metadata."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            begin, end = tensor["data_offsets"]
-            stored = _BYTES_BY_DTYPE.get(tensor["dtype"])
-            floating = stored is not None and "F" in tensor["dtype"]
-            total += (end - begin) // stored * bytes_each if floating and stored and bytes_each else end - begin
-    return total
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
 
 
-def _is_read(path: Path) -> bool:
-    return path.suffix in _SUFFIXES and not _VARIANT.search(path.name) and not path.name.startswith(".")
-
-
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download_index(repository: str, revision: str | None) -> Path:
-    """The snapshot folder in the hub's cache; its name is the commit."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import logging
-
-    logging.set_verbosity_error()  # no warning for each retry: the error below says what came of them
-    with _one_line_errors(repository, revision):
-        return Path(hf_hub_download(repository, _INDEX, revision=revision)).parent
-
-
-def _download(repository: str, commit: str, patterns: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    ignored = ["*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*"]
-    with _one_line_errors(repository, commit):
-        return Path(snapshot_download(repository, revision=commit, allow_patterns=patterns, ignore_patterns=ignored))
-
-
-@contextmanager
-def _one_line_errors(repository: str, revision: str | None) -> Iterator[None]:
-    """Turn the hub client's errors into one line with the remedy."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    page = f"https://huggingface.co/{repository}"
-    try:
-        yield
-    except GatedRepoError as error:
-        raise ValueError(
-            f"{repository}: gated; accept its licence on {page}, then log in by `hf auth login` (or set HF_TOKEN)"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(
-            f"{repository}: neither a folder nor on the hub; if it is private, `hf auth login` first"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ValueError(f"{repository}: the hub has no revision {revision!r}; see {page}/commits") from error
-    except RemoteEntryNotFoundError as error:
-        raise ValueError(f"{repository}: not a diffusers pipeline: the repository has no {_INDEX}") from error
-    except LocalEntryNotFoundError as error:
-        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
-    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{repository}: the hub is out of reach ({reason}); {_OFFLINE}") from error
+def _is_read(path: Path) -> bool:
+    return path.suffix in _SUFFIXES and not _VARIANT.search(path.name) and not path.name.startswith(".")

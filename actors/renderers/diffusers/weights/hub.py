@@ -1,0 +1,110 @@
+"""What is asked of the Hugging Face hub: files of a repository at one commit, and how large they are.
+
+Invariant: whatever the hub's client raises becomes a ValueError of one line with the remedy.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+IGNORED = ("*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*")
+"""File names of variants of the weights, which are not read."""
+_QUESTION_S = 5.0
+_OFFLINE = "give the folder of a copy, or try again with a connection"
+
+
+def download_file(repository: str, file: str, revision: str | None) -> Path:
+    """The file in the hub's cache, in a folder named after the commit."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()  # no warning for each retry: the error below says what came of them
+    with one_line_errors(repository, revision, file):
+        return Path(hf_hub_download(repository, file, revision=revision))
+
+
+def download_folder(repository: str, commit: str, patterns: Sequence[str]) -> Path:
+    """The folder with the files of these names, in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    with one_line_errors(repository, commit, "such files"):
+        return Path(
+            snapshot_download(repository, revision=commit, allow_patterns=[*patterns], ignore_patterns=[*IGNORED])
+        )
+
+
+def check_answers(repository: str, file: str, revision: str | None) -> None:
+    """See that a file can be had, by one question without the retries of a download.
+
+    Raises
+    ------
+    ValueError
+        It is not in the hub's cache, and the hub does not answer, or says no.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
+        return
+    with one_line_errors(repository, revision, file):
+        get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_QUESTION_S)
+
+
+def look_up(repository: str, file: str, revision: str | None) -> tuple[str, int]:
+    """The commit and the bytes of a file, of which nothing is downloaded."""
+    from huggingface_hub import hf_hub_download
+
+    with one_line_errors(repository, revision, file):
+        found = hf_hub_download(repository, file, revision=revision, dry_run=True)
+    return found.commit_hash, found.file_size or 0
+
+
+def safetensors_headers(repository: str, commit: str, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and header of each safetensors file in a folder of a repository, as in the files themselves."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with one_line_errors(repository, commit, folder):
+        files = [name for name in api.list_repo_files(repository, revision=commit) if name.startswith(f"{folder}/")]
+        for name in (name for name in files if name.endswith(".safetensors")):
+            tensors = api.parse_safetensors_file_metadata(repository, name, revision=commit).tensors
+            yield (
+                name.rpartition("/")[2],
+                {
+                    key: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": tensor.data_offsets}
+                    for key, tensor in tensors.items()
+                },
+            )
+
+
+@contextmanager
+def one_line_errors(repository: str, revision: str | None, file: str) -> Iterator[None]:
+    """Turn the hub client's errors into one line with the remedy."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    page = f"https://huggingface.co/{repository}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ValueError(
+            f"{repository}: gated; accept its licence on {page}, then log in by `hf auth login` (or set HF_TOKEN)"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"{repository}: neither a folder nor on the hub; if it is private, `hf auth login` first"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{repository}: the hub has no revision {revision!r}; see {page}/commits") from error
+    except RemoteEntryNotFoundError as error:
+        raise ValueError(f"{repository}: the repository has no {file}") from error
+    except LocalEntryNotFoundError as error:
+        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
+    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(f"{repository}: the hub is out of reach ({reason}); {_OFFLINE}") from error
