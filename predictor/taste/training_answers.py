@@ -107,8 +107,9 @@ class TrainingAnswers:
             return _LEVEL_VARIANCE
         rates = ~np.isnan(self.level)
         level, dataset = self.level[rates], self.dataset[rates]
-        of_dataset = np.bincount(dataset, level) / np.maximum(np.bincount(dataset), 1)
-        return max(float(np.mean((level - of_dataset[dataset]) ** 2)), 1e-4)
+        for number in np.unique(dataset):
+            level[dataset == number] -= level[dataset == number].mean()
+        return max(float(np.mean(level**2)), 1e-4)
 
 
 def two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int, *, images: int = 0) -> tuple[_Array, _Array]:
