@@ -5,18 +5,21 @@ Each variant is trained anew. Its checkpoint is kept, so that an interrupted abl
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from predictor.adaptation import Rule
+import numpy as np
+
 from predictor.data.dataset import Dataset, join
 from predictor.data.output_folder import holds_something
 from predictor.encoders.encoding import EncoderNames, Progress
+from predictor.evaluation.adaptation import Rule
 from predictor.evaluation.evaluator import EvaluationConfig
-from predictor.evaluation.protocol import evaluate
+from predictor.evaluation.levels import compare_datasets
+from predictor.evaluation.protocol import values_by_user
 from predictor.fitting import fit
-from predictor.metrics import METRICS
+from predictor.metrics import METRICS, Interval, Vector, means_over_users
 from predictor.predictor import PamelaPredictor
 from predictor.transformer.training import Recipe
 from predictor.transformer.training_state import FILE
@@ -30,7 +33,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no user": ("user",),
 }
 
-SPLITS = ("test_seen", "test_unseen")
+SPLITS = {"seen": "test_seen", "unseen": "test_unseen"}
 SETTINGS = "settings.json"
 
 
@@ -41,6 +44,16 @@ class Variant:
     name: str
     seen: dict[str, float]
     unseen: dict[str, float]
+    minus_full: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    """`seen` and `unseen` minus those of the full model, by the same users; nothing of the full model itself."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        differences = {
+            where: {name: interval.as_dict() for name, interval in own.items()}
+            for where, own in self.minus_full.items()
+        }
+        return {"name": self.name, "seen": self.seen, "unseen": self.unseen, "minus_full": differences}
 
 
 def ablate(
@@ -62,11 +75,11 @@ def ablate(
         or settings.
     """
     for data in datasets:
-        for split in SPLITS:
+        for split in SPLITS.values():
             if not len(data.rows(split)):
                 raise ValueError(f"{data.name}: no rating of split {split!r}, which an ablation is measured on")
     _check_same_settings(out, _settings(datasets, recipe, seed, encoders))
-    results = []
+    results, full = [], dict[str, list[dict[str, Vector]]]()
     for number, (name, without) in enumerate(VARIANTS.items()):
         progress("variants", number, len(VARIANTS))
         folder = out / name.replace(", ", "-").replace(" ", "-")
@@ -85,29 +98,38 @@ def ablate(
             predictor.save_pretrained(folder)
             (folder / FILE).unlink(missing_ok=True)
         measured = {
-            split: [
-                evaluate(predictor, data, EvaluationConfig(split=split, rule=rule, details=False)) for data in datasets
-            ]
-            for split in SPLITS
+            where: [values_by_user(predictor, data, EvaluationConfig(split=split, rule=rule)) for data in datasets]
+            for where, split in SPLITS.items()
         }
-        results.append(
-            Variant(name=name, seen=_dataset_mean(measured["test_seen"]), unseen=_dataset_mean(measured["test_unseen"]))
-        )
+        minus_full = {where: compare_datasets(own, full[where]) for where, own in measured.items() if full}
+        full = full or measured
+        means = {where: _dataset_mean(own) for where, own in measured.items()}
+        results.append(Variant(name=name, **means, minus_full=minus_full))
         progress("variants", number + 1, len(VARIANTS))
-    (out / "ablation.json").write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", "utf-8")
+    (out / "ablation.json").write_text(json.dumps([result.as_dict() for result in results], indent=2) + "\n", "utf-8")
     (out / "ablation.md").write_text(table(results), "utf-8")
     return results
 
 
 def table(results: Sequence[Variant]) -> str:
-    """Markdown, in the columns of the paper's Table 3."""
+    """Markdown: the paper's Table 3, and below it each variant minus the full model, with intervals over users."""
     head = ["", *(f"{where} {name}" for where in ("seen", "unseen", "gap") for name in METRICS)]
     rows = [head, ["---"] * len(head)]
     for result in results:
         gap = [result.seen[name] - result.unseen[name] for name in METRICS]
         values = [*(result.seen[name] for name in METRICS), *(result.unseen[name] for name in METRICS), *gap]
         rows.append([result.name, *(f"{value:.4f}" for value in values)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    head = ["minus the full model", *(f"{where} {name}" for where in SPLITS for name in METRICS)]
+    differences = [head, ["---"] * len(head)]
+    for result in results:
+        if result.minus_full:
+            cells = [str(result.minus_full[where][name]) for where in SPLITS for name in METRICS]
+            differences.append([result.name, *cells])
+    return f"{_lines(rows)}\n{_lines(differences)}"
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _settings(datasets: Sequence[Dataset], recipe: Recipe, seed: int, encoders: EncoderNames) -> dict[str, Any]:
@@ -135,6 +157,7 @@ def _prefixed(name: str, progress: Progress) -> Progress:
     return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
-def _dataset_mean(results: Sequence[dict[str, Any]]) -> dict[str, float]:
-    values = {name: [result["user"][name]["value"] for result in results] for name in METRICS}
-    return {name: sum(of) / len(of) if None not in of else float("nan") for name, of in values.items()}
+def _dataset_mean(values: Sequence[Mapping[str, Vector]]) -> dict[str, float]:
+    """Mean over datasets of each one's mean over users."""
+    of_each = [means_over_users(own, replicates=1) for own in values]
+    return {name: float(np.mean([means[name].value for means in of_each])) for name in METRICS}

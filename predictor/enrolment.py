@@ -164,12 +164,12 @@ def read_person(folder: Path, user_id: str) -> tuple[AnsweredImages, dict[str, s
     for choice in choices:
         chosen, worst = (None if image is None else place[image] for image in (choice.chosen, choice.worst))
         answers.append(answer_of(tuple(place[image] for image in choice.shown), chosen, worst))
-    described, prompts = data.images.to_pylist(), data.prompts
+    described = data.images.take(pa.array(seen, pa.int64())).to_pylist()
     answered = AnsweredImages(
         files=[data.image_paths[image] for image in seen],
         answers=answers,
-        prompts=[prompts[image] for image in seen],
-        metadata=[described[image] for image in seen],
+        prompts=[row.get("prompt") for row in described],
+        metadata=described,
     )
     columns = data.users.slice(number, 1).to_pylist()[0]
     return answered, {name: str(value) for name, value in columns.items() if name != "user_id" and value is not None}

@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.comparisons import Comparisons, comparisons_of
 from predictor.data.dataset import Dataset, ShownImages
-from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress
+from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress, unknown_vectors
 from predictor.encoders.zero_shot import categories
-from predictor.evaluation.evaluator import EvaluationConfig
+from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
 from predictor.evaluation.protocol import evaluate
 from predictor.evaluation.reliability import compared_pairs, likeliest_tie_zone
-from predictor.metrics import Interval, mean_over_users, per_user, srocc
+from predictor.metrics import Interval, group_rows, mean_over_users, per_user, srocc
 from predictor.model_card import card
 from predictor.people.starter_table import starter_table
-from predictor.people.users import packed, profile
+from predictor.people.users import list_column, packed, profile
 from predictor.predictor import PamelaPredictor
 from predictor.taste.expectation import UserTastes
-from predictor.taste.hierarchical import fit_taste
+from predictor.taste.hierarchical import ImageFeatures, fit_taste
 from predictor.taste.starter import learn_starter
 from predictor.taste.training_answers import Ratings
 from predictor.transformer.training import Recipe, TrainingTable, train
@@ -89,24 +88,30 @@ def fit(
         parts=feature_encoders.image.parts,
         seed=seed,
         comparisons=compared,
+        dataset=dataset.dataset_of_user,
     )
-    starter = learn_starter(taste, taste.features(seen), ratings, table.trained_images().numpy(), seed=seed)
+
+    def features(rows: torch.Tensor) -> ImageFeatures:
+        return taste.features(seen[rows])
+
+    starter = learn_starter(taste, features, ratings, table.trained_images().numpy(), seed=seed)
     progress("learning tastes", 1, 1)
     weight = recipe.transformer_weight
     predictor = PamelaPredictor(
         model,
         taste,
-        _users(dataset, images, tastes if "user" not in without else None, table),
+        _users(dataset, images, tastes, table, with_tastes="user" not in without),
         feature_encoders,
         transformer_weight=weight or 0.0,
         metrics={},
         card="",
-        starter=starter_table(starter, dataset.images, images, taste.features(seen)),
+        starter=starter_table(starter, dataset.images, images, features),
         categories={} if "metadata" in without else categories(dataset.images),
     )
+    validation = Evaluator(predictor, dataset, images, EvaluationConfig(split="val_seen"))
     if weight is None:
-        predictor.transformer_weight = _best_transformer_weight(predictor, dataset, images)
-    predictor.taste.config = replace(taste.config, tie_zone=_best_tie_zone(predictor, dataset, images))
+        predictor.transformer_weight = _best_transformer_weight(validation)
+    predictor.taste.config = replace(taste.config, tie_zone=_best_tie_zone(validation))
     predictor.metrics = _metrics(predictor, dataset, images, seed)
     predictor.card = card(predictor, dataset, recipe)
     return predictor
@@ -126,6 +131,7 @@ def _table(dataset: Dataset, images: Images, demographics: torch.Tensor, compare
         better=torch.from_numpy(compared.better),
         worse=torch.from_numpy(compared.worse),
         weight=torch.from_numpy(compared.weight).float(),
+        dataset_of_user=torch.from_numpy(dataset.dataset_of_user),
     )
 
 
@@ -133,52 +139,53 @@ def _missing_tokens(table: TrainingTable) -> set[str]:
     """Tokens that no training image or user has: nothing can be learnt of them, so they are never used."""
     image, user = table.trained_images(), table.trained_users()
     vectors = {
-        "prompt": table.prompt[image],
-        "metadata": table.metadata[image],
-        "demographics": table.demographics[user],
+        "prompt": table.prompt[:, 0][image],
+        "metadata": table.metadata[:, 0][image],
+        "demographics": table.demographics[:, 0][user],
     }
-    return {name for name, known in vectors.items() if bool(torch.isnan(known).any(1).all())}
+    return {name for name, first in vectors.items() if bool(torch.isnan(first).all())}
 
 
 def _without_tokens(images: Images, without: Sequence[str]) -> Images:
     """The images without the vectors of the tokens that are left out: the taste model does not use them either."""
     return Images(
         image=images.image,
-        prompt=torch.full_like(images.prompt, torch.nan) if "prompt" in without else images.prompt,
-        metadata=torch.full_like(images.metadata, torch.nan) if "metadata" in without else images.metadata,
+        prompt=unknown_vectors(*images.prompt.shape) if "prompt" in without else images.prompt,
+        metadata=unknown_vectors(*images.metadata.shape) if "metadata" in without else images.metadata,
     )
 
 
-def _users(dataset: Dataset, images: Images, learnt: UserTastes | None, table: TrainingTable) -> pa.Table:
+def _users(
+    dataset: Dataset, images: Images, learnt: UserTastes, table: TrainingTable, *, with_tastes: bool
+) -> pa.Table:
     """The users' table with profile (paper, section 3.2), taste and level; without a training answer, no taste.
 
     A choice counts in the profile as it does at enrolment: what was chosen by 1.
     """
     rows = dataset.rows("train")
+    rated_by = {int(dataset.user[rows[own[0]]]): rows[own] for own in group_rows(dataset.user[rows])}
     vectors = images.image.numpy()
     choices: dict[int, list[ShownImages]] = {}
     for choice in dataset.choices:
         if choice.split == "train":
             choices.setdefault(choice.user, []).append(choice)
-    trained = set(table.trained_users().tolist())
-    profiles, counts, tastes, levels, factors = [], [], [], [], []
+    trained = np.zeros(len(dataset.users), bool)
+    trained[table.trained_users().numpy()] = True
+    profiles, counts = np.zeros((len(dataset.users), vectors.shape[1]), np.float32), []
     for number in range(len(dataset.users)):
-        own, chose = rows[dataset.user[rows] == number], choices.get(number, [])
+        own, chose = rated_by.get(number, rows[:0]), choices.get(number, [])
         chosen = [choice.chosen for choice in chose if choice.chosen is not None]
         shown = np.concatenate([dataset.image[own], np.array(chosen, np.int64)])
         weight = np.concatenate([dataset.rating[own], np.ones(len(chosen))])
-        profiles.append(profile(vectors[shown], weight).astype(np.float32))
-        counts.append(len(own) + len(chose) if number in trained else 0)
-        known = learnt if number in trained else None
-        tastes.append(None if known is None else known.tastes[number].tolist())
-        levels.append(0.0 if known is None else float(known.levels[number]))
-        factors.append(None if known is None else packed(known.factors[number]))
+        profiles[number] = profile(vectors[shown], weight)
+        counts.append(len(own) + len(chose) if trained[number] else 0)
+    known = trained & with_tastes
     columns = {
-        "profile": pa.array(profiles, pa.list_(pa.float32())),
+        "profile": list_column(profiles, np.ones(len(profiles), bool)),
         "n_ratings": pa.array(counts, pa.int64()),
-        "taste": pa.array(tastes, pa.list_(pa.float64())),
-        "level": pa.array(levels, pa.float64()),
-        "factor": pa.array(factors, pa.list_(pa.float32())),
+        "taste": list_column(learnt.tastes.numpy(), known),
+        "level": pa.array(np.where(known, learnt.levels.numpy(), 0.0), pa.float64()),
+        "factor": list_column(packed(learnt.factors).astype(np.float32), known),
     }
     users = dataset.users
     for name, column in columns.items():
@@ -186,15 +193,15 @@ def _users(dataset: Dataset, images: Images, learnt: UserTastes | None, table: T
     return users
 
 
-def _best_transformer_weight(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
+def _best_transformer_weight(evaluator: Evaluator) -> float:
     """The transformer's weight with the best mean user SROCC on `val_seen`; the smaller of equals."""
-    rows = dataset.rows("val_seen")
+    predictor, dataset, rows = evaluator.predictor, evaluator.dataset, evaluator.rows
     if not len(rows):
         return 0.0
     scores = []
     for weight in (0.0, 1.0):  # scores are linear in the weight
         predictor.transformer_weight = weight
-        scores.append(_scores(predictor, dataset, images, rows))
+        scores.append(evaluator.score_by_user())
     reached = [
         mean_over_users(
             per_user(srocc, dataset.user[rows], dataset.rating[rows], (1 - weight) * scores[0] + weight * scores[1]),
@@ -205,30 +212,16 @@ def _best_transformer_weight(predictor: PamelaPredictor, dataset: Dataset, image
     return TRANSFORMER_WEIGHTS[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
 
 
-def _best_tie_zone(predictor: PamelaPredictor, dataset: Dataset, images: Images) -> float:
+def _best_tie_zone(evaluator: Evaluator) -> float:
     """The tie zone under which the ties of `val_seen` are likeliest; the default where there is nothing to tell by."""
-    rows = dataset.rows("val_seen")
-    people = []
-    for number in np.unique(dataset.user[rows]):
-        own = rows[dataset.user[rows] == number]
-        person = predictor.person(dataset.user_ids[number])
-        shown = images[dataset.image[own]]
-        score = predictor.score_images(shown, [person])[0]
-        people.append((dataset.rating[own], score, predictor.spread(shown, person)))
+    predictor, dataset = evaluator.predictor, evaluator.dataset
+    ids, people = dataset.user_ids, []
+    for own in group_rows(dataset.user[evaluator.rows]):
+        rows = evaluator.rows[own]
+        person = predictor.person(ids[dataset.user[rows[0]]])
+        people.append((dataset.rating[rows], evaluator.score(person, rows), evaluator.spread(person, rows)))
     pairs = compared_pairs(people, noise=predictor.answer_noise, seed=0)
     return likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
-
-
-def _scores(
-    predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """The score of each rating's image for the user who gave it, shape (len(rows),)."""
-    scores = np.empty(len(rows))
-    for number in np.unique(dataset.user[rows]):
-        own = np.flatnonzero(dataset.user[rows] == number)
-        person = predictor.person(dataset.user_ids[number])
-        scores[own] = predictor.score_images(images[dataset.image[rows[own]]], [person])[0]
-    return scores
 
 
 def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed: int) -> dict[str, Any]:
@@ -241,18 +234,19 @@ def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed:
     if not len(np.intersect1d(dataset.user[rows], seen)):
         counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
         return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
-    measured = evaluate(predictor, dataset, EvaluationConfig(split="test_seen", details=False), images=images)
-    within = {"srocc": _within_prompts(predictor, dataset, images, rows).as_dict()}
+    config = EvaluationConfig(split="test_seen", details=False)
+    measured = evaluate(predictor, dataset, config, images=images)
+    within = {"srocc": _within_prompts(Evaluator(predictor, dataset, images, config)).as_dict()}
     return {**measured, "user_within_prompt": within, "training": trained}
 
 
-def _within_prompts(predictor: PamelaPredictor, dataset: Dataset, images: Images, rows: NDArray[np.intp]) -> Interval:
+def _within_prompts(evaluator: Evaluator) -> Interval:
     """SROCC among images of one prompt, averaged within users: what steering needs, which compares only those."""
+    dataset, rows = evaluator.dataset, evaluator.rows
     prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
-    user, rating, score = dataset.user[rows], dataset.rating[rows], _scores(predictor, dataset, images, rows)
+    user, rating, score = dataset.user[rows], dataset.rating[rows], evaluator.score_by_user()
     means = []
-    for number in np.unique(user):
-        own = user == number
+    for own in group_rows(user):
         values = per_user(srocc, prompt[own], rating[own], score[own])
         means.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
     return mean_over_users(np.array(means))

@@ -27,6 +27,7 @@ def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
             _line("the same model for the population", metrics["baselines"]["population"]["user"]),
             _line("generic head: no user at all", metrics["baselines"]["generic_head"]["user"]),
             _line("personal − generic head, paired", metrics["differences"]["generic_head"]),
+            *(_line(f"personal, {name}", own["user"]) for name, own in metrics.get("datasets", {}).items()),
             "",
             f"Among images of one prompt, the ranking that steering makes: SROCC "
             f"{Interval.from_dict(metrics['user_within_prompt']['srocc'])}.",

@@ -8,56 +8,40 @@ model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
     users of the training ratings     w * transformer(user) + (1 - w) * (generic + taste of the user)
     enrolled users, the population    w * transformer(no user) + (1 - w) * generic + taste of the user, if there is one
 
-Checkpoints load strictly: files that do not fit each other are an error, and nothing is unpickled. Training is left to
-`fitting`, the evaluation's ways of meeting new users to `adaptation`, and how their answers are read to `enrolment`.
+What a checkpoint folder holds is left to `checkpoint_content`, training to `fitting`, the evaluation's ways of meeting
+new users to `evaluation.adaptation`, and how answers are read to `enrolment`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import (
-    LEARNT_COLUMNS,
-    checkpoint_card,
-    checkpoint_categories,
-    checkpoint_folder,
-    config_section,
-    exact_table,
-)
-from predictor.data.folders import replacing, write_atomically
-from predictor.encoders.encoding import EncoderNames, Encoders, Images
+from predictor.checkpoint import LEARNT_COLUMNS
+from predictor.checkpoint_content import CheckpointContent
+from predictor.encoders.encoding import Encoders, Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
-from predictor.error_messages import first_line
 from predictor.people import evidence_table, starter_table
 from predictor.people.catalogue import Catalogue
 from predictor.people.enrolled import People
-from predictor.people.person import Person, mean_person
+from predictor.people.person import Person, common_profile, mean_person
 from predictor.people.users import unpacked
 from predictor.taste.evidence import Answer, Evidence
-from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
+from predictor.taste.hierarchical import ImageFeatures, Taste
 from predictor.taste.posterior import Posterior, prior, spread
 from predictor.taste.preference import Preference, preference
 from predictor.taste.question import next_question
-from predictor.threads import one_thread
-from predictor.transformer.model import ModelConfig, PamelaModel
-from predictor.transformer.tensor_file import load_strictly, save_tensors
-
-_PAIR_BATCH = 1024
-"""Pairs of person and image in one forward pass of the transformer."""
+from predictor.transformer.model import PamelaModel
+from predictor.transformer.scoring import PairScorer
 
 
 class PamelaPredictor:
@@ -88,8 +72,7 @@ class PamelaPredictor:
         self.starter = starter
         self.categories = categories
         self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
-        self._double_model = PamelaModel(model.config).double().eval()
-        self._double_model.load_state_dict(model.state_dict())
+        self._pair_scorer = PairScorer(model)
 
     @classmethod
     def from_pretrained(
@@ -103,91 +86,16 @@ class PamelaPredictor:
             A file is missing; the weights, the users and the configuration do not fit each other; or an
             encoder is not the one that the checkpoint was trained with.
         """
-        folder = checkpoint_folder(path)
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-            model = PamelaModel(config_section(ModelConfig, config, "model"))
-            taste = Taste(config_section(TasteConfig, config, "taste"))
-            weights = load_file(folder / "model.safetensors")
-            load_strictly(model, "model", weights)
-            load_strictly(taste, "taste", weights)
-            users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
-            known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
-            _check_lengths(users, "taste", taste.config.rank)
-            _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
-            evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
-            starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
-            names = EncoderNames(
-                image=config["image_encoder"],
-                text=config["text_encoder"],
-                profile=config["profile_encoder"],
-                trust_remote_code=trust_remote_code,
-            )
-            weight, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
-            if not 0 <= weight <= 1:
-                raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
-            metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-            card, categories = checkpoint_card(folder), checkpoint_categories(folder)
-        except _LOAD_ERRORS as error:
-            raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
-        if not known == len(users) >= model.config.users:
-            raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
-        encoders = _encoders(folder, names, fingerprints, cache)
-        return cls(
-            model,
-            taste,
-            users,
-            encoders,
-            transformer_weight=weight,
-            metrics=metrics,
-            card=card,
-            evidence=evidence,
-            starter=starter,
-            categories=categories,
-        )
+        return cls._of_content(CheckpointContent.read(path, cache=cache, trust_remote_code=trust_remote_code))
 
     def with_users(self, users: pa.Table, evidence: pa.Table | None = None) -> "PamelaPredictor":
         """The same predictor with other users; those of the training ratings come first, in their order."""
-        return PamelaPredictor(
-            self.model,
-            self.taste,
-            users,
-            self.encoders,
-            transformer_weight=self.transformer_weight,
-            metrics=self.metrics,
-            card=self.card,
-            evidence=self.evidence if evidence is None else evidence,
-            starter=self.starter,
-            categories=self.categories,
-        )
+        rest = self._content
+        return self._of_content(replace(rest, users=users, evidence=rest.evidence if evidence is None else evidence))
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the checkpoint.
-
-        config.json comes last: a folder without it is no checkpoint. Files are replaced atomically, so that a
-        checkpoint written over by the same model with other users can be loaded at every moment.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
-        with replacing(folder / "model.safetensors") as path:
-            save_tensors(weights, path)
-        tables = {"users": self.users, "evidence": self.evidence, "starter": self.starter}
-        for name, table in tables.items():
-            with replacing(folder / f"{name}.parquet") as path:
-                pq.write_table(table, path)
-        write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
-        write_atomically(folder / "README.md", self.card)
-        config: dict[str, Any] = {
-            "model": asdict(self.model.config),
-            "taste": asdict(self.taste.config),
-            "transformer_share": self.transformer_weight,
-            **self.encoders.names,
-            "fingerprints": self.encoders.fingerprints,
-        }
-        if self.categories:
-            config["categories"] = {name: list(values) for name, values in self.categories.items()}
-        write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        """Write the checkpoint; over one of the same model with other users, it can be loaded at every moment."""
+        self._content.write(folder)
 
     @property
     def user_ids(self) -> list[str]:
@@ -214,8 +122,18 @@ class PamelaPredictor:
         )
 
     def group(self, name: str, user_ids: Sequence[str]) -> Person:
-        """The mean of several users: mean embedding, taste and demographics (paper, section 5)."""
-        return mean_person(name, [self.person(user_id) for user_id in user_ids])
+        """The mean embedding and taste of several users, with the profile that they have in common (paper, section 5).
+
+        Raises
+        ------
+        ValueError
+            The checkpoint does not know one of the users.
+        """
+        people = [self.person(user_id) for user_id in user_ids]
+        described = self._described_users
+        profile = common_profile([described[self._row[user_id]] for user_id in user_ids], described)
+        (vector,) = self.encoders.encode_people([profile])
+        return replace(mean_person(name, people), demographics=None if bool(vector.isnan().any()) else vector)
 
     def population(self) -> Person:
         """The population: neither user nor demographics (paper, section 4)."""
@@ -402,15 +320,18 @@ class PamelaPredictor:
         """
         return self._of(self.people.without(user))
 
-    def spread(self, images: Images, person: Person) -> Tensor:
+    def spread(self, images: Images, person: Person, *, features: ImageFeatures | None = None) -> Tensor:
         """Rows (len(images), rank + 1) whose inner products are the covariances of a person's scores.
+
+        `features` if they are computed already.
 
         Raises
         ------
         ValueError
             The person is a group, of which no covariance is known.
         """
-        return spread(self._posterior(person).factor, self.taste.features(images))
+        features = self.taste.features(images) if features is None else features
+        return spread(self._posterior(person).factor, features)
 
     @property
     def answer_noise(self) -> float:
@@ -462,18 +383,10 @@ class PamelaPredictor:
 
     def _transformer_scores(self, images: Images, people: Sequence[Person]) -> Tensor:
         """The transformer's predictions, shape (len(people), len(images))."""
-        config, model = self.model.config, self._double_model
+        config = self.model.config
         user = torch.stack([_or_nan(person.user, config.width) for person in people])
         demographics = torch.stack([_or_nan(person.demographics, config.profile_dimensions) for person in people])
-        with one_thread(), torch.inference_mode():
-            image_tokens = [model.token(n, getattr(images, n).double()) for n in ("image", "prompt", "metadata")]
-            person_tokens = [model.token("demographics", demographics), model.token("user", user)]
-            pairs = torch.cartesian_prod(torch.arange(len(people)), torch.arange(len(images)))
-            rated = [
-                model.fuse([*(token[i] for token in image_tokens), *(token[p] for token in person_tokens)])
-                for p, i in (chunk.unbind(1) for chunk in pairs.split(_PAIR_BATCH))
-            ]
-        return torch.cat(rated).reshape(len(people), len(images))
+        return self._pair_scorer.scores(images.image, images.prompt, images.metadata, demographics, user)
 
     def _who(self, user: str | Person) -> Person:
         if isinstance(user, Person):
@@ -487,6 +400,36 @@ class PamelaPredictor:
         if person.factor is None:
             raise ValueError(f"{person.name!r} is a mean of people, whose uncertainty is not known; name a person")
         return Posterior(taste=person.taste.double(), level=person.level, factor=person.factor)
+
+    @property
+    def _content(self) -> CheckpointContent:
+        return CheckpointContent(
+            model=self.model,
+            taste=self.taste,
+            users=self.users,
+            encoders=self.encoders,
+            transformer_weight=self.transformer_weight,
+            metrics=self.metrics,
+            card=self.card,
+            evidence=self.evidence,
+            starter=self.starter,
+            categories=self.categories,
+        )
+
+    @classmethod
+    def _of_content(cls, content: CheckpointContent) -> "PamelaPredictor":
+        return cls(
+            content.model,
+            content.taste,
+            content.users,
+            content.encoders,
+            transformer_weight=content.transformer_weight,
+            metrics=content.metrics,
+            card=content.card,
+            evidence=content.evidence,
+            starter=content.starter,
+            categories=content.categories,
+        )
 
     @property
     def people(self) -> People:
@@ -508,32 +451,13 @@ class PamelaPredictor:
         return text_half(encoder)
 
     @cached_property
+    def _described_users(self) -> list[dict[str, Any]]:
+        return self.users.drop_columns(list(LEARNT_COLUMNS)).to_pylist()
+
+    @cached_property
     def _demographics(self) -> list[Tensor | None]:
-        vectors = self.encoders.encode_people(self.users.drop_columns(list(LEARNT_COLUMNS)).to_pylist())
+        vectors = self.encoders.encode_people(self._described_users)
         return [None if bool(vector.isnan().any()) else vector for vector in vectors]
-
-
-_LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
-
-
-def _check_lengths(users: pa.Table, column: str, length: int) -> None:
-    lengths = {len(own) for own in users[column] if own.is_valid}
-    if lengths - {length}:
-        raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
-
-
-def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:
-    try:
-        encoders = Encoders(names, cache)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    for role, fingerprint in encoders.fingerprints.items():
-        made_with = fingerprints.get(role)
-        if made_with != fingerprint:
-            raise ValueError(
-                f"{folder}: trained on features of {made_with}, but this {role} is {fingerprint}; train it again"
-            )
-    return encoders
 
 
 def _or_nan(vector: Tensor | None, dimensions: int) -> Tensor:

@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from predictor.data.choices import located, read_choices, refuse
-from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
+from predictor.data.splits import SPLITS, groups_of_images, overlaps, split_by_user_and_image
 from predictor.data.tables import find_table, read_table
 
 
@@ -50,6 +50,13 @@ class Dataset:
     training_digests: Mapping[str, str]
     """Name -> digest of the training ratings, of each dataset that was joined into this one."""
     choices: tuple[ShownImages, ...] = ()
+    joined: tuple[tuple[str, int], ...] = ()
+    """Name and number of users of each dataset that was joined into this one, in order; empty: it is a single one."""
+
+    @property
+    def dataset_of_user(self) -> NDArray[np.int64]:
+        """(U,), the place in `joined` of the dataset that each user is of; zeros of a single one."""
+        return np.repeat(np.arange(max(1, len(self.joined))), [n for _, n in self.joined] or [len(self.users)])
 
     @property
     def user_ids(self) -> list[str]:
@@ -64,7 +71,7 @@ class Dataset:
 
     @property
     def groups(self) -> list[str] | None:
-        """What each image belongs to, such as the photograph that it is a print of; None where nothing is known."""
+        """What each image belongs to, such as its prompt or the photograph that it is a print of; None: only itself."""
         return groups_of(self.images)
 
     def rows(self, split: str) -> NDArray[np.intp]:
@@ -75,7 +82,8 @@ class Dataset:
 def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     """Read a dataset folder; ratings without a `split` column are split by `split_by_user_and_image`.
 
-    Images of one `group_id`, a column of the images' table, stay together in such splits.
+    Images of one group stay together in such splits: of one `group_id`, a column of the images' table, or without that
+    of one prompt.
 
     Choices without a split are for training, but for those of held-out users and images, which go with them.
 
@@ -182,15 +190,16 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
             for choice in data.choices
         ),
         training_digests={name: digest for d in datasets for name, digest in d.training_digests.items()},
+        joined=tuple((dataset.name, len(dataset.users)) for dataset in datasets),
     )
 
 
 def groups_of(images: pa.Table) -> list[str] | None:
-    """The column `group_id`, by image; an image without one is its own. None where there is no such column."""
-    if "group_id" not in images.column_names:
-        return None
-    pairs = zip(images["group_id"].to_pylist(), images["image_id"].to_pylist(), strict=True)
-    return [f"image {name}" if group in (None, "") else f"group {group}" for group, name in pairs]
+    """What each image of an images' table belongs to, by its columns `group_id` and `prompt`; as `groups_of_images`."""
+    ids, groups, prompts = (
+        images[name].to_pylist() if name in images.column_names else None for name in ("image_id", "group_id", "prompt")
+    )
+    return groups_of_images(ids or [], groups, prompts)
 
 
 def image_paths(folder: Path, images: pa.Table) -> list[Path]:

@@ -21,6 +21,9 @@ SPLITS = ("train", "val_seen", "val_unseen", "test_seen", "test_unseen")
 MIN_USERS = 10
 """With fewer users none is held out: one of nine is a large part of the training ratings, and a small test."""
 
+MIN_GROUPS = 20
+"""With fewer prompts images are not held out by prompt: a tenth of a few is none, and a fifth hardly any."""
+
 _USERS = (0.08, 0.14)
 _IMAGES = (0.1, 0.2)
 """Shares held out for validation and for the test; in the paper 16 and 27 of 199 users, 609 and 914 of 5,077 images."""
@@ -50,6 +53,24 @@ def split_by_user_and_image(user_ids: Sequence[str], image_ids: Sequence[str], *
         for user, image in zip(user_ids, image_ids, strict=True)
     ]
     return np.array(names, "<U11")
+
+
+def groups_of_images(
+    image_ids: Sequence[str], group_ids: Sequence[object] | None, prompts: Sequence[str | None] | None
+) -> list[str] | None:
+    """Which images belong together, so that none of them may be judged where others were learnt from.
+
+    By `group_ids` if they are given, such as the photograph that images are prints of. Otherwise images of one prompt
+    belong together, where there are `MIN_GROUPS` prompts or more. An image without either is its own. None: every image
+    stands alone.
+    """
+    if group_ids is None and len(set(prompts or ()) - {None, ""}) < MIN_GROUPS:
+        return None
+    kind, names = ("group", group_ids) if group_ids is not None else ("prompt", prompts or ())
+    return [
+        f"image {image}" if name in (None, "") else f"{kind} {name}"
+        for image, name in zip(image_ids, names, strict=True)
+    ]
 
 
 def split_by_image(image: NDArray[np.int64], count: int, seed: int) -> NDArray[np.str_]:

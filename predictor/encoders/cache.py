@@ -6,6 +6,7 @@ and open to several processes at once, so that scorers on one machine share it.
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ _COMMIT_S = 2.0
 
 _DECODERS = min(4, os.cpu_count() or 1)
 """Threads that decode files while another encodes. More would hold more pictures in memory, and win nothing."""
+
+_MOST_IN_MEMORY = 64 * 2**20
+"""Bytes; a larger array of vectors is mapped from a file, so that it need not fit into memory."""
 
 _FILES = b"file 2 "
 """Before the digest of a file's bytes; raise the number when `read_image` would make other pixels of them."""
@@ -71,6 +75,11 @@ def image_content(image: Image.Image) -> bytes:
     return hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).digest()
 
 
+def file_content(data: bytes) -> bytes:
+    """A digest of the bytes of an image file."""
+    return _FILES + hashlib.sha256(data).digest()
+
+
 def text_content(text: str) -> bytes:
     """A digest of the text."""
     return hashlib.sha256(text.encode()).digest()
@@ -86,6 +95,7 @@ class FeatureCache:
     def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
         path = (folder or cache_folder()) / "features" / fingerprint
         path.mkdir(parents=True, exist_ok=True)
+        self._folder = path
         self._environment = _opened(path.resolve())
 
     def get(self, digest: bytes, dimensions: int | None = None) -> NDArray[np.float32] | None:
@@ -106,6 +116,24 @@ class FeatureCache:
                 kept = transaction.get(digest)
                 if kept is None or len(kept) != 4 * vector.size:
                     transaction.put(digest, np.ascontiguousarray(vector, np.float32).tobytes())
+
+    def empty(self, rows: int, dimensions: int) -> NDArray[np.float32]:
+        """An array (rows, dimensions) to be filled with vectors.
+
+        A large one is mapped from a file on the cache's disk, which has no name and is gone with the array, however the
+        process ends.
+
+        Raises
+        ------
+        OSError
+            The disk has no room for it.
+        """
+        size = 4 * rows * dimensions
+        if size <= _MOST_IN_MEMORY:
+            return np.empty((rows, dimensions), np.float32)
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a write to a mapped page that has no room ends the process
+            return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, dimensions)))
 
     def close(self) -> None:
         """Let go of the folder; who else has it open keeps it."""
@@ -173,7 +201,7 @@ def encode_files(
     def read(path: Path) -> tuple[bytes, Image.Image | None, bytes]:
         """The file's key, its picture and the picture's key; no picture where the file is known already."""
         data = file_bytes(path)
-        of_file = _FILES + hashlib.sha256(data).digest()
+        of_file = file_content(data)
         if cache.get(of_file, encoder.dimensions) is not None:
             return of_file, None, b""
         image = read_image(path, data)
@@ -209,7 +237,7 @@ class _Rows(Generic[Thing]):
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.vectors = np.empty((self.total, self.encoder.dimensions), np.float32)
+        self.vectors = self.cache.empty(self.total, self.encoder.dimensions)
         self._first: dict[bytes, int] = {}
         self._fresh: list[tuple[bytes, NDArray[np.float32]]] = []
         self._done = 0

@@ -39,7 +39,7 @@ class EncoderNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """What the models see of N images."""
+    """What the models see of N images; of many, vectors are mapped from the disk, to be read row by row."""
 
     image: Tensor  # (N, image dimensions)
     prompt: Tensor  # (N, text dimensions), nan where there is none
@@ -143,11 +143,20 @@ class Encoders:
 
 def _texts(encoder: TextEncoder, texts: Sequence[str | None], cache: FeatureCache) -> Tensor:
     known = [row for row, text in enumerate(texts) if text is not None]
-    vectors = torch.full((len(texts), encoder.dimensions), torch.nan)
-    if known:
-        encoded = encode_cached(encoder, [str(texts[row]) for row in known], text_content, cache)
-        vectors[known] = torch.from_numpy(encoded)
-    return vectors
+    if not known:
+        return unknown_vectors(len(texts), encoder.dimensions)
+    encoded = encode_cached(encoder, [str(texts[row]) for row in known], text_content, cache)
+    if len(known) == len(texts):
+        return torch.from_numpy(encoded)
+    vectors = cache.empty(len(texts), encoder.dimensions)
+    vectors[:] = np.nan
+    vectors[known] = encoded
+    return torch.from_numpy(vectors)
+
+
+def unknown_vectors(rows: int, dimensions: int) -> Tensor:
+    """Vectors (rows, dimensions) none of which is known: one row of nan, which is not copied."""
+    return torch.full((1, dimensions), torch.nan).expand(rows, -1)
 
 
 class KeptFeatures:

@@ -6,8 +6,8 @@ A predictor's `config.json` keeps these names; loading it finds the encoders her
 from pathlib import Path
 
 from predictor.encoders.efficientnet import EfficientNetLite0
-from predictor.encoders.embedding import EmbeddingModel
 from predictor.encoders.minilm import MiniLM
+from predictor.encoders.sentence_transformer import EmbeddingModel
 from predictor.encoders.siglip import MODEL_TYPES, SiglipImages, SiglipTexts
 from predictor.encoders.source import Source, find_source
 

@@ -113,9 +113,8 @@ def diverging_preferences(
     images, picture = np.unique(image, return_inverse=True)
     if len(np.unique(person * len(images) + picture)) < len(user):
         raise ValueError("a user rated an image twice; preferences need one rating per user and image")
-    ratings, scores = (np.full((len(images), len(people)), np.nan) for _ in "rs")  # (I, U)
-    ratings[picture, person], scores[picture, person] = rating, score
-    pairs, common = _common_pairs(~np.isnan(ratings), max(1, max_cells // max(1, len(people))), seed)
+    ratings, scores = (_ByImage.of(picture, person, values, len(people)) for values in (rating, score))
+    pairs, common = _common_pairs(ratings, max(1, max_cells // max(1, len(people))), seed)
     drawn = resampled_users(len(people), seed=seed, replicates=replicates)
     weights = np.vstack([np.ones((1, len(people))), drawn]).astype(np.float32)  # the first row is everybody, once
     tally = _Tally(weights)
@@ -125,14 +124,17 @@ def diverging_preferences(
 
     def case(found: _CaseCandidate) -> Case:
         a, b = found.pair
+        rating_a, rating_b, score_a, score_b = (
+            of[np.array([row])][0].tolist() for of in (ratings, scores) for row in (a, b)
+        )
 
         def preference(u: int) -> Preference:
             return Preference(
                 user=str(people[u]) if user_ids is None else user_ids[int(people[u])],
-                rating_a=float(ratings[a, u]),
-                rating_b=float(ratings[b, u]),
-                score_a=float(scores[a, u]),
-                score_b=float(scores[b, u]),
+                rating_a=rating_a[u],
+                rating_b=rating_b[u],
+                score_a=score_a[u],
+                score_b=score_b[u],
             )
 
         name_a, name_b = (str(images[i]) if image_ids is None else image_ids[int(images[i])] for i in (a, b))
@@ -163,6 +165,39 @@ class _CaseCandidate:
     users: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _ByImage:
+    """Values by image and user, of those pairs that have one; rows (U,) are filled up with nan as they are taken."""
+
+    first: NDArray[np.intp]
+    """(I + 1,), where the values of each image begin."""
+    user: NDArray[np.intp]  # (R,)
+    values: Vector  # (R,)
+    users: int
+
+    @classmethod
+    def of(cls, image: NDArray[np.intp], user: NDArray[np.intp], values: Vector, users: int) -> "_ByImage":
+        """Of values (R,) by index of image and user."""
+        order = np.lexsort((user, image))
+        first = np.concatenate([[0], np.cumsum(np.bincount(image))]).astype(np.intp)
+        return cls(first, user[order], values[order], users)
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def __getitem__(self, images: NDArray[np.intp]) -> Vector:
+        """The rows of some images, (N, U)."""
+        rows, counts = np.full((len(images), self.users), np.nan), np.diff(self.first)[images]
+        row = np.repeat(np.arange(len(images)), counts)
+        place = np.arange(len(row)) + np.repeat(self.first[images] - np.cumsum(counts) + counts, counts)
+        rows[row, self.user[place]] = self.values[place]
+        return rows
+
+    def counted(self) -> sparse.csr_array:
+        """(I, U), one where there is a value."""
+        return sparse.csr_array((np.ones(len(self.user), np.int32), self.user, self.first), (len(self), self.users))
+
+
 class _Tally:
     """Sums over pairs of images for each weighting of the users, chunk by chunk."""
 
@@ -176,8 +211,8 @@ class _Tally:
         self.right: list[_CaseCandidate] = []
         self.wrong: list[_CaseCandidate] = []
 
-    def add(self, pairs: NDArray[np.intp], ratings: Vector, scores: Vector) -> None:
-        """Add the pairs of images (P, 2), of tables (I, U)."""
+    def add(self, pairs: NDArray[np.intp], ratings: _ByImage, scores: _ByImage) -> None:
+        """Add the pairs of images (P, 2)."""
         gap = ratings[pairs[:, 0]] - ratings[pairs[:, 1]]  # (P, U), nan where not both are rated
         diverge = (gap > 0).any(1) & (gap < 0).any(1)
         pairs, gap = pairs[diverge], gap[diverge]
@@ -230,18 +265,19 @@ def _without_common_images(found: Sequence[_CaseCandidate]) -> Iterator[_CaseCan
             yield case
 
 
-def _common_pairs(rated: NDArray[np.bool_], most: int, seed: int) -> tuple[NDArray[np.intp], int]:
+def _common_pairs(rated: _ByImage, most: int, seed: int) -> tuple[NDArray[np.intp], int]:
     """Pairs of images (P, 2) that two or more users rated, `most` of them if there are more; and how many there are.
 
-    `rated` is (I, U). Pairs are listed a stripe of images at a time, once to be counted and once to be chosen, so that
+    Pairs are listed a stripe of images at a time, once to be counted and once to be chosen, so that
     those that are not chosen are never all in memory.
     """
-    table = sparse.csr_array(rated.astype(np.int32))
+    table = rated.counted()
+    transposed = table.T.tocsr()
     stripe = max(1, 4 * _CHUNK // max(1, len(rated)))
 
     def stripes() -> Iterator[NDArray[np.intp]]:
         for low in range(0, len(rated), stripe):
-            both = sparse.coo_array(table[low : low + stripe] @ table.T)
+            both = sparse.coo_array(table[low : low + stripe] @ transposed)
             first, second = both.coords[0] + low, both.coords[1]
             wanted = (both.data >= 2) & (first < second)
             found = np.stack([first[wanted], second[wanted]], 1).astype(np.intp)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.data.dataset import Dataset
+from predictor.metrics import group_rows
 
 ImageKind = Literal["unseen", "seen"]
 
@@ -53,16 +54,17 @@ def sample_episodes(dataset: Dataset, split: str, *, images: ImageKind, draw: in
     """
     trained = np.zeros(len(dataset.images), bool)
     trained[dataset.image[dataset.rows("train")]] = True
-    rows = dataset.rows(split)
+    rows, user_ids = dataset.rows(split), dataset.user_ids
     episodes = []
-    for user in np.unique(dataset.user[rows]):
-        own = rows[dataset.user[rows] == user]
-        shuffled = np.random.default_rng([seed, draw, _of_id(dataset.user_ids[user])]).permutation(_by_id(dataset, own))
+    for places in group_rows(dataset.user[rows]):
+        own = rows[places]
+        user = int(dataset.user[own[0]])
+        shuffled = np.random.default_rng([seed, draw, _of_id(user_ids[user])]).permutation(_by_id(dataset, own))
         is_trained = trained[dataset.image[shuffled]]
         first = [shuffled[is_trained], shuffled[~is_trained]]
         query_pool = own[trained[dataset.image[own]] == (images == "seen")]
         order = first[0] if images == "seen" else np.concatenate(first)
-        episodes.append(Episode(user=int(user), order=order, query_pool=query_pool))
+        episodes.append(Episode(user=user, order=order, query_pool=query_pool))
     return episodes
 
 

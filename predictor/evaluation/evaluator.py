@@ -18,16 +18,17 @@ from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from predictor.adaptation import Adaptation, Context, Rule
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
 from predictor.encoders.encoding import Images, Progress
+from predictor.evaluation.adaptation import Adaptation, Context, Rule
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
 from predictor.evaluation.reliability import Rated
-from predictor.metrics import Vector
+from predictor.metrics import Vector, group_rows
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
 from predictor.taste.hierarchical import ImageFeatures
@@ -95,11 +96,16 @@ class Evaluator:
     dataset: Dataset
     images: Images
     config: EvaluationConfig
-    progress: Progress
+    progress: Progress = lambda what, done, total: None
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        """The ratings of the split, as rows of the dataset."""
+        return self.dataset.rows(self.config.split)
 
     def score_seen(self, warnings: list[str]) -> ScoredRatings:
         """Scores of a seen split; users without a training rating are left out, with a warning."""
-        rows = self.dataset.rows(self.config.split)
+        rows = self.rows
         people = {number: self._trained(number) for number in np.unique(self.dataset.user[rows]).tolist()}
         unknown = [number for number, person in people.items() if person is None]
         if len(unknown) == len(people):
@@ -115,21 +121,19 @@ class Evaluator:
             )
         rows = rows[~np.isin(self.dataset.user[rows], unknown)]
         user = self.dataset.user[rows]
-        own = np.empty(len(rows))
-        for done, (number, person) in enumerate(people.items(), start=1):
-            if person is not None:
-                own[user == number] = self.score(person, rows[user == number])
-            self.progress("scoring", done, len(people))
-        factors = np.empty(len(rows))
-        for number in np.unique(user):
-            at = user == number
+        own, factors, scored = np.empty(len(rows)), np.empty(len(rows)), []
+        for done, at in enumerate(group_rows(user), start=1):
+            number = int(user[at[0]])
+            person = people[number]
+            assert person is not None  # the others' rows are left out
+            scored.append((person, at))
+            own[at] = self.score(person, rows[at])
             factors[at] = self.factors.scores(self.factors.user[number], self.dataset.image[rows[at]])
+            self.progress("scoring", done, len(people) - len(unknown))
         return ScoredRatings(
             rows=rows,
             scores={"model": own, **self._user_independent(rows), "matrix_factorisation": factors},
-            people=tuple(
-                (person, np.flatnonzero(user == number)) for number, person in people.items() if person is not None
-            ),
+            people=tuple(scored),
         )
 
     def score_unseen(self, warnings: list[str]) -> list[ScoredRatings]:
@@ -139,7 +143,7 @@ class Evaluator:
         if config.rule != "paper":
             adaptations["equation_1"] = self.adaptation("paper")
         users = self._users_with_context(config.context)
-        left_out = len(np.unique(self.dataset.user[self.dataset.rows(config.split)])) - len(users)
+        left_out = len(np.unique(self.dataset.user[self.rows])) - len(users)
         if left_out:
             warnings.append(
                 f"{left_out} users have fewer than {config.context} context ratings with two more to evaluate on, "
@@ -172,7 +176,20 @@ class Evaluator:
     def score(self, person: Person, rows: NDArray[np.intp]) -> Vector:
         """One person's scores of the images of some ratings."""
         image = self.dataset.image[rows]
-        return self.predictor.score_images(self.images[image], [person], features=self.features[image])[0]
+        return self.predictor.score_images(self.images[image], [person], features=self.features(image))[0]
+
+    def score_by_user(self) -> Vector:
+        """The score of each rating of the split for the user who gave it, by what training learnt of them; (R,)."""
+        user, scores = self.dataset.user[self.rows], np.empty(len(self.rows))
+        for own in group_rows(user):
+            person = self.predictor.person(self._user_ids[user[own[0]]])
+            scores[own] = self.score(person, self.rows[own])
+        return scores
+
+    def spread(self, person: Person, rows: NDArray[np.intp]) -> Tensor:
+        """Rows whose inner products are the covariances of one person's scores of the images of some ratings."""
+        image = self.dataset.image[rows]
+        return self.predictor.spread(self.images[image], person, features=self.features(image))
 
     def uncertain(self, scored: ScoredRatings) -> list[Rated]:
         """Each person's ratings with their scores and what is not known; of those of whom it is known what is not."""
@@ -180,28 +197,39 @@ class Evaluator:
         for person, at in scored.people:
             if person.taste is None or person.factor is not None:
                 rows = scored.rows[at]
-                unknown = self.predictor.spread(self.images[self.dataset.image[rows]], person)
-                found.append((self.dataset.rating[rows], scored.scores["model"][at], unknown))
+                found.append((self.dataset.rating[rows], scored.scores["model"][at], self.spread(person, rows)))
         return found
 
     def consensus(self, name: str) -> Vector:
-        """One score per image (I,), the same for everybody; nan where the baseline has none."""
+        """One score per image (I,), the same for everybody; nan where the baseline has none, and beyond the split."""
+        scores = np.full(len(self.images), np.nan)
         if name in ("model", "population"):
-            return self._population_scores
-        if name == "generic_head":
-            return self.features.generic.numpy()
-        if name == "matrix_factorisation":
-            return self.factors.consensus()
-        return np.full(len(self.images), np.nan)
+            scores[self._used] = self._population_scores
+        elif name == "generic_head":
+            scores[self._used] = self._features.generic.numpy()
+        elif name == "matrix_factorisation":
+            scores = self.factors.consensus()
+        return scores
+
+    def features(self, image: NDArray[np.int64]) -> ImageFeatures:
+        """Features of images of the split."""
+        return self._features[np.searchsorted(self._used, image)]
 
     @cached_property
-    def features(self) -> ImageFeatures:
-        return self.predictor.taste.features(self.images)
+    def _used(self) -> NDArray[np.int64]:
+        """The images of the split, in order: nothing is computed of the others."""
+        return np.unique(self.dataset.image[self.rows])
+
+    @cached_property
+    def _features(self) -> ImageFeatures:
+        return self.predictor.taste.features(self.images[self._used])
 
     @cached_property
     def factors(self) -> Factorisation:
-        rows = self.dataset.rows("train")
-        if not len(rows):
+        """The factorisation of the training ratings; of nothing where images are judged that these are not about."""
+        rows, config = self.dataset.rows("train"), self.config
+        judges_trained = config.split == "train" or (config.split.endswith("unseen") and config.images == "seen")
+        if not len(rows) or not judges_trained:
             unknown = np.full((len(self.dataset.images), 1), np.nan)
             return Factorisation(mean=0.0, image=unknown, user=np.zeros((len(self.dataset.users), 1)))
         ratings = Ratings(
@@ -211,7 +239,8 @@ class Evaluator:
 
     @cached_property
     def _population_scores(self) -> Vector:
-        return self.predictor.score_images(self.images, [POPULATION], features=self.features)[0]
+        """Of the images of the split."""
+        return self.predictor.score_images(self.images[self._used], [POPULATION], features=self._features)[0]
 
     def _user_independent(self, rows: NDArray[np.intp]) -> dict[str, Vector]:
         """Scores that are the same for everybody."""
@@ -222,20 +251,27 @@ class Evaluator:
         )
         others = np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
         return {
-            "population": self._population_scores[image],
+            "population": self.consensus("population")[image],
             "generic_head": self.consensus("generic_head")[image],
             "population_mean": others,
         }
 
     def _trained(self, number: int) -> Person | None:
         """A user as learnt in training, by id or by `dataset/id`; None without a training rating."""
-        user_id = self.dataset.user_ids[number]
+        user_id = self._user_ids[number]
         for name in (user_id, f"{self.dataset.name}/{user_id}"):
-            if name in self.predictor.user_ids:
-                person = self.predictor.person(name)
-                trained = self.predictor.users["n_ratings"][self.predictor.user_ids.index(name)].as_py() > 0
-                return person if trained else None
+            if name in self._ratings_of:
+                return self.predictor.person(name) if self._ratings_of[name] > 0 else None
         return None
+
+    @cached_property
+    def _user_ids(self) -> list[str]:
+        return self.dataset.user_ids
+
+    @cached_property
+    def _ratings_of(self) -> dict[str, int]:
+        users = self.predictor.users
+        return dict(zip(users["user_id"].to_pylist(), users["n_ratings"].to_pylist(), strict=True))
 
     def adaptation(self, rule: Rule) -> Adaptation:
         """The rule, with the configuration's neighbours and temperature."""
@@ -249,7 +285,7 @@ class Evaluator:
 
     def _adapted(self, adaptation: Adaptation, user: int, context: NDArray[np.intp]) -> Person:
         image = self.dataset.image[context]
-        given = Context(images=self.images[image], features=self.features[image], rating=self.dataset.rating[context])
+        given = Context(images=self.images[image], features=self.features(image), rating=self.dataset.rating[context])
         return adaptation.adapt(self._unadapted[user], given)
 
     @cached_property
@@ -263,8 +299,16 @@ class Evaluator:
 
     def episodes(self, draw: int) -> list[Episode]:
         """One episode of each user of the split."""
+        return self._episodes[draw]
+
+    @cached_property
+    def _episodes(self) -> list[list[Episode]]:
+        """By draw."""
         config = self.config
-        return sample_episodes(self.dataset, config.split, images=config.images, draw=draw, seed=config.seed)
+        return [
+            sample_episodes(self.dataset, config.split, images=config.images, draw=draw, seed=config.seed)
+            for draw in range(config.draws)
+        ]
 
     def _users_with_context(self, k: int) -> set[int]:
         """Users with k context ratings and enough left for the query, in every draw."""

@@ -6,7 +6,7 @@
 Users are the independent units at both levels: every interval comes from resampling users.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from predictor.metrics import (
 _LOWEST = {"srocc": -1.0, "plcc": -1.0, "pairwise_accuracy": 0.0}
 _CELLS = 1 << 20
 """Images times replicates that are ranked at a time, at most."""
+_LEAST_REPLICATES, _MOST_REPLICATES = 100, 1000
+_RANKED = 6_000_000
+"""Images times replicates at most: beyond 6,000 images there are fewer replicates, and from 60,000 on 100."""
 _DECIMALS = 12
 """Means are rounded to so many, so that the order of summation does not break ties."""
 
@@ -57,8 +60,36 @@ def compare(
     return means_over_users(differences, seed=seed, replicates=replicates)
 
 
+def compare_datasets(
+    values_a: Sequence[Mapping[str, Vector]],
+    values_b: Sequence[Mapping[str, Vector]],
+    *,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> dict[str, Interval]:
+    """Mean over datasets of each one's mean over users of a − b; as `compare`, with users drawn within their dataset.
+
+    Parameters
+    ----------
+    values_a, values_b
+        Of each dataset two results of `user_level` for the same ratings.
+    """
+    value: dict[str, list[float]] = {name: [] for name in BY_GROUP}
+    spread: dict[str, list[Vector]] = {name: [] for name in BY_GROUP}
+    for a, b in zip(values_a, values_b, strict=True):
+        for name in BY_GROUP:
+            difference = a[name] - b[name]
+            known = difference[~np.isnan(difference)]
+            if not len(known):
+                return dict.fromkeys(BY_GROUP, UNDEFINED)
+            drawn = resampled_users(len(known), seed=seed, replicates=replicates)
+            value[name].append(float(known.mean()))
+            spread[name].append(drawn @ known / len(known))
+    return {name: percentile_interval(float(np.mean(value[name])), np.mean(spread[name], 0)) for name in BY_GROUP}
+
+
 def population_level(
-    user: Index, image: Index, rating: Vector, consensus: Vector, *, seed: int = 0, replicates: int = 1000
+    user: Index, image: Index, rating: Vector, consensus: Vector, *, seed: int = 0, replicates: int | None = None
 ) -> dict[str, Interval]:
     """Metrics of the images' mean ratings against one score per image, with intervals over users.
 
@@ -73,6 +104,8 @@ def population_level(
     consensus
         Shape (I,), by image index. Images without a rating are ignored; a score of a rated image that is nan
         leaves every metric undefined.
+    replicates
+        1,000 by default, and fewer where very many images have to be ranked.
 
     Raises
     ------
@@ -89,6 +122,9 @@ def population_level(
     totals = sparse.csr_array((rating, (picture, person)), shape)
     counts = sparse.csr_array((np.ones(len(rating)), (picture, person)), shape)
     scores = consensus[images]
+    if np.isnan(scores).any():
+        return dict.fromkeys(BY_GROUP, UNDEFINED)
+    replicates = replicates or max(_LEAST_REPLICATES, min(_MOST_REPLICATES, _RANKED // len(images)))
     value = _of_mean_ratings(np.ones((1, len(people))), totals, counts, scores)
     drawn = resampled_users(len(people), seed=seed, replicates=replicates).astype(float)  # (B, U)
     step = max(1, _CELLS // len(images))

@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from predictor.adaptation import Rule
 from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import Images, Progress
+from predictor.evaluation.adaptation import Rule
 from predictor.evaluation.diverging import diverging_preferences
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator, ScoredRatings, mean_of_draws
 from predictor.evaluation.levels import compare, population_level, user_level
@@ -31,6 +32,9 @@ CURVES: dict[Rule, tuple[int, ...]] = {"default": (0, 1, 2, 5, 10, 15, 25), "pap
 
 GRID = ((5, 10, 15, 20, 25), (1, 5, 10), (0.05, 0.1, 0.2))
 """Context ratings, neighbours and tau of Table 4."""
+
+MOST_ADAPTED = 200
+"""Users of whom curves and grid are: each of their points adapts to every user anew."""
 
 
 def evaluate(
@@ -57,11 +61,42 @@ def evaluate(
     if not len(dataset.rows(config.split)):
         there = ", ".join(sorted(set(dataset.split.tolist())))
         raise ValueError(f"{dataset.name}: no rating of split {config.split!r}; there are {there}")
-    if images is None:
-        encoders = predictor.encoders
-        images = encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+    seen = _encoded(predictor, dataset, progress) if images is None else images
     with one_thread():
-        return _measure(Evaluator(predictor, dataset, images, config, progress))
+        return _measure(Evaluator(predictor, dataset, seen, config, progress))
+
+
+def values_by_user(
+    predictor: PamelaPredictor, dataset: Dataset, config: EvaluationConfig, *, images: Images | None = None
+) -> dict[str, Vector]:
+    """The user level of the predictor alone: metric -> (U,), in the order of the users that are evaluated on.
+
+    It depends on the predictor's users and on the ratings which users these are, so that predictors that were trained
+    on the same ratings have values of the same users.
+
+    Raises
+    ------
+    ValueError
+        As of `evaluate`.
+    """
+    seen = _encoded(predictor, dataset) if images is None else images
+    with one_thread():
+        evaluator = Evaluator(predictor, dataset, seen, config)
+        scored = evaluator.score_unseen([]) if config.split.endswith("unseen") else [evaluator.score_seen([])]
+        return _values(dataset, scored, "model")
+
+
+def _encoded(
+    predictor: PamelaPredictor, dataset: Dataset, progress: Progress = lambda what, done, total: None
+) -> Images:
+    return predictor.encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+
+
+def _values(dataset: Dataset, scored: Sequence[ScoredRatings], name: str) -> dict[str, Vector]:
+    """Each user's metrics by one score, means over the draws."""
+    return mean_of_draws(
+        [user_level(dataset.user[each.rows], dataset.rating[each.rows], each.scores[name]) for each in scored]
+    )
 
 
 def _measure(evaluator: Evaluator) -> dict[str, Any]:
@@ -105,12 +140,14 @@ def _training_warnings(evaluator: Evaluator) -> list[str]:
 
 def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     """User-level metrics by the number of context ratings, for both rules, all evaluated on the same ratings."""
-    most, users = evaluator.largest_context(max(max(ks) for ks in CURVES.values()))
-    everybody = len(evaluator.episodes(0))
-    if len(users) < everybody:
+    most, able = evaluator.largest_context(max(max(ks) for ks in CURVES.values()))
+    users, everybody = _some_of(able), len(evaluator.episodes(0))
+    if len(able) < everybody:
         warnings.append(
-            f"context curves are of the {len(users)} of {everybody} users who have {most} ratings and two more"
+            f"context curves are of the {len(able)} of {everybody} users who have {most} ratings and two more"
         )
+    if len(users) < len(able):
+        warnings.append(f"context curves and grid are of {len(users)} of these {len(able)} users, chosen at random")
     points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
     no_ratings = evaluator.metrics_by_context(evaluator.adaptation("none"), 0, most, users)
     lines = []
@@ -126,9 +163,17 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     return lines
 
 
+def _some_of(users: set[int]) -> set[int]:
+    """These users, or a sample of many."""
+    if len(users) <= MOST_ADAPTED:
+        return users
+    return set(np.random.default_rng(0x5A).permutation(sorted(users))[:MOST_ADAPTED].tolist())
+
+
 def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     """Table 4: equation 1 for each number of context ratings, neighbours and tau, on the same ratings."""
-    most, users = evaluator.largest_context(max(GRID[0]))
+    most, able = evaluator.largest_context(max(GRID[0]))
+    users = _some_of(able)
     cells = [(k, near, tau) for k in GRID[0] if k <= most for near in GRID[1] for tau in GRID[2]]
     lines = []
     for done, (k, near, tau) in enumerate(cells, start=1):
@@ -144,19 +189,18 @@ def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, 
     """Both levels of the model and of its baselines."""
     dataset = evaluator.dataset
     names = list(scored[0].scores)
-    values = {
-        name: mean_of_draws(
-            [user_level(dataset.user[each.rows], dataset.rating[each.rows], each.scores[name]) for each in scored]
-        )
-        for name in names
-    }
+    values = {name: _values(dataset, scored, name) for name in names}
     first = scored[0].rows
     user, image, rating = dataset.user[first], dataset.image[first], dataset.rating[first]
+
+    of_nobody = population_level(user, image, rating, evaluator.consensus("population"))
 
     def both(name: str) -> dict[str, dict[str, dict[str, float | None]]]:
         levels = {
             "user": means_over_users(values[name]),
-            "population": population_level(user, image, rating, evaluator.consensus(name)),
+            "population": of_nobody
+            if name in ("model", "population")
+            else population_level(user, image, rating, evaluator.consensus(name)),
         }
         return {level: {metric: i.as_dict() for metric, i in of.items()} for level, of in levels.items()}
 
@@ -173,7 +217,34 @@ def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, 
             for name in baselines
         },
         "n_users_without_correlation": int(np.isnan(values["model"]["srocc"]).sum()),
+        **_by_dataset(dataset, first, values["model"]),
     }
+
+
+def _by_dataset(dataset: Dataset, rows: NDArray[np.intp], values: Mapping[str, Vector]) -> dict[str, Any]:
+    """The user level within each of the datasets that were joined; nothing of a single one.
+
+    Parameters
+    ----------
+    rows
+        The ratings that were evaluated on.
+    values
+        Metric -> (U,), of their users in order.
+    """
+    if not dataset.joined:
+        return {}
+    rated, people = dataset.dataset_of_user[dataset.user[rows]], np.unique(dataset.user[rows])
+    belongs, found = dataset.dataset_of_user[people], {}
+    for number, (name, _) in enumerate(dataset.joined):
+        own = rows[rated == number]
+        means = means_over_users({metric: each[belongs == number] for metric, each in values.items()})
+        found[name] = {
+            "n_users": int((belongs == number).sum()),
+            "n_images": len(np.unique(dataset.image[own])),
+            "n_ratings": len(own),
+            "user": _plain(means),
+        }
+    return {"datasets": found}
 
 
 def _people_and_images(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:

@@ -22,6 +22,8 @@ LEVELS = (0.8, 0.95)
 _BINS = 10
 _MOST_PAIRS = 300
 """Of one person, so that nobody decides the table alone."""
+_MOST_RATINGS = 2000
+"""Of one person, whose pairs are drawn from: all pairs of somebody who rated everything would not fit into memory."""
 _TIE_ZONES = np.linspace(0.005, 0.25, 50)
 
 Rated = tuple[NDArray[np.float64], NDArray[np.float64], Tensor]
@@ -52,7 +54,10 @@ def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> Compa
     rng = np.random.default_rng([seed, 0x9A])
     parts: list[NDArray[np.float64]] = []
     for rating, score, rows in people:
-        first, second = np.triu_indices(len(rating), 1)
+        some = np.arange(len(rating))
+        if len(some) > _MOST_RATINGS:
+            some = rng.permutation(some)[:_MOST_RATINGS]
+        first, second = (some[place] for place in np.triu_indices(len(some), 1))
         kept = rng.permutation(len(first))[:_MOST_PAIRS]
         turned = rng.random(len(kept)) < 0.5
         a = np.where(turned, second[kept], first[kept])

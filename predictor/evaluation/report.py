@@ -24,9 +24,9 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     ----------
     result
         As of `protocol.evaluate`: `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and `baselines`;
-        optionally `differences`, `n_users_without_correlation`, `people_and_images`, `margins`, `diverging`,
-        `contexts`, `grid`, `gap`, `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`; numbers may
-        be NumPy's.
+        optionally `datasets`, `differences`, `n_users_without_correlation`, `people_and_images`, `margins`,
+        `diverging`, `contexts`, `grid`, `gap`, `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`;
+        numbers may be NumPy's.
 
     Returns
     -------
@@ -56,6 +56,7 @@ def markdown(result: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     sections = (
         _warnings(result),
         _levels(result),
+        _datasets(result),
         _differences(result),
         _people_and_images(result),
         _reliability(result),
@@ -117,6 +118,20 @@ def _levels(result: Mapping[str, Any]) -> Iterator[str]:
     ]
     if undefined:
         yield f"Undefined, because there is no score for every rated image or nothing to rank: {'; '.join(undefined)}."
+
+
+def _datasets(result: Mapping[str, Any]) -> Iterator[str]:
+    if result.get("datasets"):
+        counted = ("users", "images", "ratings")
+        yield "## By dataset"
+        yield "The user level of this model, within each of the datasets that it was measured on together."
+        yield _table(
+            ["dataset", *counted, *_METRIC_NAMES.values()],
+            (
+                [_cell(name), *(f"{own[f'n_{what}']:,}" for what in counted), *_estimates(own["user"])]
+                for name, own in result["datasets"].items()
+            ),
+        )
 
 
 def _differences(result: Mapping[str, Any]) -> Iterator[str]:

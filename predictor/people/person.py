@@ -1,10 +1,13 @@
 """Whom to score for: one person, a group, or the population."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from predictor.data.profiles import as_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,34 @@ class Person:
     """How much higher than the mean user this one rates; only with a taste."""
     factor: Tensor | None = None  # (rank + 1, rank + 1)
     """Its square is the covariance of taste and level, the level last; None with a taste: not known, as of a group."""
+
+
+def common_profile(rows: Sequence[Mapping[str, Any]], everybody: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The profile that a group is picked by: what its people have in common.
+
+    Values that all of them share; of numbers also their range, where not everybody is in it.
+
+    Parameters
+    ----------
+    rows, everybody
+        Demographics by column, of the group and of all whom the checkpoint knows.
+
+    Example:
+
+        common_profile([{"age": 19, "sex": "f"}, {"age": 27, "sex": "m"}], everybody)  # -> {"age": "19 to 27"}
+    """
+    found: dict[str, Any] = {}
+    for name in rows[0]:
+        values, others = [row[name] for row in rows], [row[name] for row in everybody if row[name] is not None]
+        if any(value is None for value in values):
+            continue
+        if all(value == values[0] for value in values):
+            found[name] = values[0]
+        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in others):
+            low, high = min(values), max(values)
+            if min(others) < low or high < max(others):
+                found[name] = f"{as_text(low)} to {as_text(high)}"
+    return found
 
 
 def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:

@@ -1,8 +1,10 @@
 """starter.parquet: the images to ask a new person about first, with what a taste weighs of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from predictor.encoders.encoding import Images
 from predictor.people.evidence_table import image_ids
@@ -22,13 +24,22 @@ SCHEMA = pa.schema(
 )
 
 
-def starter_table(lists: Sequence[Sequence[int]], table: pa.Table, images: Images, features: ImageFeatures) -> pa.Table:
-    """The lists of rows of a dataset's images' table, the most telling list first."""
-    ids = image_ids(images)
+def starter_table(
+    lists: Sequence[Sequence[int]], table: pa.Table, images: Images, features: Callable[[Tensor], ImageFeatures]
+) -> pa.Table:
+    """The lists of rows of a dataset's images' table, the most telling list first.
+
+    Parameters
+    ----------
+    features
+        Of the images of some rows.
+    """
     rows = []
     for number, chosen in enumerate(lists):
+        places = torch.tensor(chosen, dtype=torch.int64)
+        ids, looked = image_ids(images[places]), features(places)
         described = table.take(pa.array(chosen, pa.int64())).to_pylist()
-        for place, (image, row) in enumerate(zip(chosen, described, strict=True)):
+        for place, row in enumerate(described):
             rows.append(
                 {
                     "list": number,
@@ -36,9 +47,9 @@ def starter_table(lists: Sequence[Sequence[int]], table: pa.Table, images: Image
                     "image_id": row["image_id"],
                     "file": row["file"],
                     "prompt": row.get("prompt"),
-                    "id": ids[image],
-                    "generic": float(features.generic[image]),
-                    "features": features.values[image].tolist(),
+                    "id": ids[place],
+                    "generic": float(looked.generic[place]),
+                    "features": looked.values[place].tolist(),
                 }
             )
     return pa.Table.from_pylist(rows, SCHEMA)

@@ -47,14 +47,21 @@ def row_of(user_id: str, posterior: Posterior, profile: NDArray[np.float64], ans
         "n_ratings": answers,
         "taste": posterior.taste.tolist(),
         "level": posterior.level,
-        "factor": packed(posterior.factor),
+        "factor": packed(posterior.factor).tolist(),
     }
 
 
-def packed(factor: Tensor) -> list[float]:
-    """The lower triangle, row by row."""
-    rows, columns = torch.tril_indices(*factor.shape)
-    return factor[rows, columns].tolist()
+def packed(factor: Tensor) -> NDArray[np.float64]:
+    """The lower triangles of one or of many square matrices, row by row: (..., n, n) -> (..., n (n + 1) / 2)."""
+    rows, columns = torch.tril_indices(*factor.shape[-2:])
+    return factor[..., rows, columns].numpy()
+
+
+def list_column(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.ListArray:
+    """A column of lists of one length, the rows of a table (N, length); null where they are not known (N,)."""
+    ends = np.concatenate([[0], np.cumsum(known)]) * values.shape[1]
+    offsets = pa.array(ends, pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(values[known].reshape(-1)), mask=pa.array(~known))
 
 
 def unpacked(values: NDArray[np.float32], rank: int) -> Tensor:

@@ -190,12 +190,14 @@ def _statistics(
     residual
         (R,), of all answers.
     """
-    grams, moments = [], []
-    for own in answers:
+    width = design(np.empty(0, np.intp)).shape[1]
+    gram = torch.empty(len(answers), width, width, dtype=torch.float64)
+    moment = torch.empty(len(answers), width, dtype=torch.float64)
+    for user, own in enumerate(answers):
         rows = design(own)
-        grams.append(rows.T @ rows)
-        moments.append(rows.T @ torch.from_numpy(residual[own]))
-    return torch.stack(grams), torch.stack(moments)
+        gram[user] = rows.T @ rows
+        moment[user] = rows.T @ torch.from_numpy(residual[own])
+    return gram, moment
 
 
 def _expectation(

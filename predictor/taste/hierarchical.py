@@ -12,7 +12,8 @@ It is the prior under which a new user's taste is inferred from a few ratings: t
 noisier they are, the closer the taste stays to zero, where the prediction is the generic one.
 
 Everything is in closed form and in double precision: no learning rate, and no validation set. How alike two images
-are is left to `kernel`, the tastes and their covariance to `expectation`, a new user's taste to `posterior`.
+are is left to `kernel`, the Gaussian process on many images to `nystroem`, the tastes and their covariance to
+`expectation`, a new user's taste to `posterior`.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ from torch import Tensor, nn
 from predictor.data.comparisons import Comparisons
 from predictor.encoders.encoding import Images
 from predictor.taste.expectation import UserTastes, learn_tastes
-from predictor.taste.kernel import fit_kernel, rbf, squared_lengths
+from predictor.taste.kernel import coordinates, rbf, squared_lengths
+from predictor.taste.nystroem import BLOCK, RatedImages, Ridge, landmark_count, principal_components, vectors
 from predictor.taste.training_answers import MIN_NOISE, Ratings, TrainingAnswers
 from predictor.threads import one_thread
 
@@ -88,11 +90,15 @@ class Taste(nn.Module):
 
     def features(self, images: Images) -> ImageFeatures:
         """Features of images."""
+        generic = torch.empty(len(images), dtype=torch.float64)
+        values = torch.empty(len(images), self.config.rank, dtype=torch.float64)
         with one_thread(), torch.inference_mode():
-            x = vectors(images)
-            x = (torch.where(torch.isnan(x), self.centre, x) - self.centre) * self.scale
-            near = rbf(x, *self._points)
-            return ImageFeatures(generic=near @ self.generic, values=near @ self.basis - self.offset)
+            for first in range(0, len(images), BLOCK):
+                block = slice(first, first + BLOCK)
+                near = rbf(coordinates(vectors(images[block]), self.centre, self.scale), *self._points)
+                generic[block] = near @ self.generic
+                values[block] = near @ self.basis - self.offset
+        return ImageFeatures(generic=generic, values=values)
 
     @property
     def typical(self) -> ImageFeatures:
@@ -107,11 +113,6 @@ class Taste(nn.Module):
         return points, squared_lengths(points)
 
 
-def vectors(images: Images) -> Tensor:
-    """Image, prompt and metadata vectors, concatenated: (N, D), in double precision; nan where one is missing."""
-    return torch.cat([images.image, images.prompt, images.metadata], 1).double()
-
-
 def fit_taste(
     images: Images,
     ratings: Ratings,
@@ -120,10 +121,13 @@ def fit_taste(
     parts: Sequence[int],
     seed: int,
     comparisons: Comparisons | None = None,
+    dataset: NDArray[np.int64] | None = None,
     rank: int = 128,
-    landmarks: int = 1024,
+    landmarks: int | None = None,
 ) -> tuple[Taste, UserTastes]:
     """Fit the taste model to the training ratings, and to comparisons of images by the same people.
+
+    Of all images only the features are in memory at once; vectors are read in blocks, twice.
 
     Parameters
     ----------
@@ -136,49 +140,49 @@ def fit_taste(
     parts
         Lengths of the parts of the image vectors, each with a weight of its own in the kernel; they sum to the image
         dimensions.
+    dataset
+        (users,), which of several datasets each user is of; None: all are of one.
     rank, landmarks
-        Upper limits of the number of features, and of the training images that the kernel is evaluated at (Nyström).
+        Upper limits of the number of features, and of the training images that the kernel is evaluated at (Nyström);
+        by default as `landmark_count` says.
     """
     with one_thread():
-        answers = TrainingAnswers.of(ratings, comparisons, users)
-        rated, count = answers.rated, answers.count
-        x = vectors(images)[torch.from_numpy(rated)]
-        x = torch.where(torch.isnan(x), torch.nanmean(x, 0).nan_to_num(0.0), x)
+        answers = TrainingAnswers.of(ratings, comparisons, users, dataset)
         parts = (*parts, images.prompt.shape[1], images.metadata.shape[1])
-        mean = torch.from_numpy(answers.image_effect)
-        kernel = fit_kernel(x, parts, mean, torch.from_numpy(count).double(), seed=seed)
-        x = (x - kernel.centre) * kernel.scale
-        chosen = torch.from_numpy(np.random.default_rng([seed, 0x4C]).permutation(len(x))[:landmarks].copy())
-        points = x[chosen].float().double()  # as they are kept
-        whiten = _whitening(points)
-        z = rbf(x, points) @ whiten  # (I, m): the kernel is z z'
-        error = kernel.noise / torch.from_numpy(count).double() + kernel.nugget
-        weights, left_out_residual = _ridge(z * kernel.variance**0.5, mean, error)
-        weights = weights * kernel.variance**0.5
-        fitted = z @ weights
-        components, offset = _principal_components(z, min(rank - 1, len(x) - 1, z.shape[1]))
-        spread = fitted.std(correction=0).clamp_min(1e-6)
-        taste = Taste(
-            TasteConfig(
-                dimensions=x.shape[1],
-                landmarks=len(points),
-                rank=1 + components.shape[1],
-                level=answers.mean_level,
-                level_variance=answers.level_variance,
-                generic_error=_generic_error(left_out_residual.numpy(), count, answers.sampling),
-            )
-        )
-        taste.centre.copy_(kernel.centre)
-        taste.scale.copy_(kernel.scale)
-        taste.landmarks.copy_(points)
-        taste.generic.copy_(whiten @ weights)
-        taste.basis.copy_(whiten @ torch.cat([(weights / spread)[:, None], components], 1))
-        taste.offset.copy_(torch.cat([(fitted.mean() / spread)[None], offset]))
-        features = taste.features(images[torch.from_numpy(rated)]).values
-        covariance, noise, found = learn_tastes(features, answers, left_out_residual.numpy())
+        most = landmark_count(len(answers.rated)) if landmarks is None else landmarks
+        rated = RatedImages.of(images, answers, parts, seed=seed, landmarks=most)
+        ridge = rated.ridge()
+        taste = _taste_of(rated, ridge, answers, rank)
+        features, left_out = rated.features_and_residuals(taste.basis, taste.offset, ridge)
+        covariance, noise, found = learn_tastes(features, answers, left_out.numpy())
         taste.covariance.copy_(covariance)
-        taste.config = replace(taste.config, noise=noise)
+        generic_error = _generic_error(left_out.numpy(), answers.count, answers.sampling)
+        taste.config = replace(taste.config, noise=noise, generic_error=generic_error)
         return taste, found
+
+
+def _taste_of(rated: RatedImages, ridge: Ridge, answers: TrainingAnswers, rank: int) -> Taste:
+    """The model as far as it is the same for everybody; what tastes weigh is scaled over the sample of images."""
+    weights, z = ridge.weights * rated.kernel.variance**0.5, rated.near(rated.sample) @ rated.whiten
+    fitted = z @ weights
+    components, offset = principal_components(z, min(rank - 1, len(z) - 1, z.shape[1]))
+    spread = fitted.std(correction=0).clamp_min(1e-6)
+    taste = Taste(
+        TasteConfig(
+            dimensions=rated.points.shape[1],
+            landmarks=len(rated.points),
+            rank=1 + components.shape[1],
+            level=answers.mean_level,
+            level_variance=answers.level_variance,
+        )
+    )
+    taste.centre.copy_(rated.kernel.centre)
+    taste.scale.copy_(rated.kernel.scale)
+    taste.landmarks.copy_(rated.points)
+    taste.generic.copy_(rated.whiten @ weights)
+    taste.basis.copy_(rated.whiten @ torch.cat([(weights / spread)[:, None], components], 1))
+    taste.offset.copy_(torch.cat([(fitted.mean() / spread)[None], offset]))
+    return taste
 
 
 def _generic_error(left_out: NDArray[np.float64], count: NDArray[np.float64], sampling: float) -> float:
@@ -194,29 +198,3 @@ def _generic_error(left_out: NDArray[np.float64], count: NDArray[np.float64], sa
         Variance of one rating around it.
     """
     return max(float(np.mean(left_out**2 - sampling / count)), MIN_NOISE)
-
-
-def _whitening(points: Tensor) -> Tensor:
-    """A matrix (M, m) that turns kernel columns into coordinates whose inner products are the kernel (Nyström)."""
-    values, directions = torch.linalg.eigh(rbf(points, points))
-    kept = values > 1e-9 * values[-1]
-    return directions[:, kept] / values[kept].sqrt()
-
-
-def _ridge(z: Tensor, y: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """Posterior mean weights of y = z w + error with w ~ Normal(0, 1), and the leave-one-out residuals."""
-    scaled = z / error[:, None]
-    inverse = torch.linalg.inv(torch.eye(z.shape[1], dtype=z.dtype) + scaled.T @ z)
-    weights = inverse @ (scaled.T @ y)
-    leverage = ((z @ inverse) * scaled).sum(1)
-    return weights, (y - z @ weights) / (1 - leverage).clamp_min(1e-3)
-
-
-def _principal_components(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Directions (m, count) and offset (count,) of the centred components, whose mean squared length is scaled to 1."""
-    centred = z - z.mean(0)
-    directions = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :count]
-    largest = directions.abs().argmax(0)  # eigenvectors come with either sign
-    directions = directions * directions[largest, torch.arange(count)].sign()
-    directions = directions / (centred @ directions).square().sum(1).mean().sqrt().clamp_min(1e-12)
-    return directions, z.mean(0) @ directions

@@ -37,6 +37,15 @@ class FittedKernel:
     noise: float
     nugget: float
 
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Vectors (N, D) in these coordinates; what is missing, nan, is taken for the centre."""
+        return coordinates(x, self.centre, self.scale)
+
+
+def coordinates(x: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+    """Vectors (N, D), nan where something is missing, in coordinates whose origin is the centre: (N, D)."""
+    return (torch.where(torch.isnan(x), centre, x) - centre) * scale
+
 
 def rbf(x: Tensor, landmarks: Tensor, lengths: Tensor | None = None) -> Tensor:
     """The kernel between rows in fitted coordinates: (N, D), (M, D) -> (N, M).
@@ -60,7 +69,7 @@ def fit_kernel(x: Tensor, parts: Sequence[int], mean_rating: Tensor, ratings: Te
     Parameters
     ----------
     x
-        (N, D) vectors of images in double precision, without nan.
+        (N, D) vectors of images in double precision, without nan; of many images a sample is enough.
     parts
         Lengths of the parts, in order; they sum to D.
     mean_rating

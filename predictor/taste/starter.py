@@ -6,7 +6,7 @@ the images that are not in the set. Otherwise by the gain of the ranking that is
 (`question`). Nothing is left to compute when somebody is asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,19 @@ _MOST_IMAGES = 600
 
 
 def learn_starter(
-    taste: Taste, features: ImageFeatures, ratings: Ratings, images: NDArray[np.int64], *, seed: int = 0
+    taste: Taste,
+    features: Callable[[Tensor], ImageFeatures],
+    ratings: Ratings,
+    images: NDArray[np.int64],
+    *,
+    seed: int = 0,
 ) -> list[list[int]]:
     """Lists of images in the order to ask about them; the first list is the one that tells most.
 
     Parameters
     ----------
     features
-        Of all images; lists refer to its rows.
+        Of the images of some rows, as the lists and `ratings` name them.
     ratings
         The training ratings.
     images
@@ -72,10 +77,13 @@ def _groups(ratings: Ratings) -> list[tuple[NDArray[np.float64], NDArray[np.int6
 
 
 def _by_correlation(
-    taste: Taste, features: ImageFeatures, table: NDArray[np.float64], images: NDArray[np.int64]
+    taste: Taste,
+    features: Callable[[Tensor], ImageFeatures],
+    table: NDArray[np.float64],
+    images: NDArray[np.int64],
 ) -> tuple[float, list[int]]:
     """The mean correlation that was reached, and the images."""
-    own = features[torch.from_numpy(images)]
+    own = features(torch.from_numpy(images))
     noise = taste.config.noise + taste.config.generic_error
     covariance = np.asarray(own.values @ taste.covariance @ own.values.T, np.float64) + 1.0  # a level anywhere
     residual = table - taste.config.level - own.generic.numpy()
@@ -133,11 +141,13 @@ def _mean_correlation(
     return value
 
 
-def _by_expectation(taste: Taste, features: ImageFeatures, images: NDArray[np.int64], seed: int) -> list[int]:
+def _by_expectation(
+    taste: Taste, features: Callable[[Tensor], ImageFeatures], images: NDArray[np.int64], seed: int
+) -> list[int]:
     """Greedy by the ranking that is expected before any answer is known."""
     rng = np.random.default_rng([seed, 0x57])
     candidates = rng.permutation(images)[:_MOST_IMAGES]
-    own = features[torch.from_numpy(candidates)]
+    own = features(torch.from_numpy(candidates))
     rows = spread(prior(taste).factor, own)
     first, second = ranked_pairs(len(candidates), rng)
     pairs, mean = rows[first] - rows[second], (own.generic[first] - own.generic[second])

@@ -2,6 +2,10 @@
 
 Ratings are laid out by user and image, whose effects are found by least squares; comparisons of images are added to the
 effects as measurements of differences (`pairwise`). What one person likes beyond everybody is left to `expectation`.
+
+Datasets that are learnt from together have no person and no image in common. So each has an offset of its own, which
+least squares leave undecided between its images and its people; here it is in the levels of its people: the image
+effects of each dataset are zero in the mean over its ratings.
 """
 
 from dataclasses import dataclass
@@ -49,13 +53,20 @@ class TrainingAnswers:
     worse: NDArray[np.intp]  # (C,)
     weight: NDArray[np.float64]  # (C,)
     level: NDArray[np.float64]  # (U,), nan without ratings
+    dataset: NDArray[np.int64]  # (U,), which of the datasets that are learnt from together each person is of
     image_effect: NDArray[np.float64]  # (I,)
     count: NDArray[np.float64]  # (I,), how many ratings each effect is worth
     sampling: float
     """Variance of one rating around level and image effect."""
 
     @classmethod
-    def of(cls, ratings: Ratings, comparisons: Comparisons | None, users: int) -> "TrainingAnswers":
+    def of(
+        cls,
+        ratings: Ratings,
+        comparisons: Comparisons | None,
+        users: int,
+        dataset: NDArray[np.int64] | None = None,
+    ) -> "TrainingAnswers":
         nobody, nothing = np.empty(0, np.int64), np.empty(0)
         compared = comparisons or Comparisons(user=nobody, better=nobody, worse=nobody, weight=nothing)
         every = np.concatenate([ratings.image, compared.better, compared.worse])
@@ -79,6 +90,7 @@ class TrainingAnswers:
             worse=worse,
             weight=compared.weight,
             level=level,
+            dataset=np.zeros(users, np.int64) if dataset is None else dataset,
             image_effect=effect,
             count=count,
             sampling=sampling,
@@ -90,7 +102,14 @@ class TrainingAnswers:
 
     @property
     def level_variance(self) -> float:
-        return max(float(np.nanvar(self.level)), 1e-4) if len(self.rating) else _LEVEL_VARIANCE
+        """Between the people of one dataset: where a dataset's ratings lie on their scale is no trait of theirs."""
+        if not len(self.rating):
+            return _LEVEL_VARIANCE
+        rates = ~np.isnan(self.level)
+        level, dataset = self.level[rates], self.dataset[rates]
+        for number in np.unique(dataset):
+            level[dataset == number] -= level[dataset == number].mean()
+        return max(float(np.mean(level**2)), 1e-4)
 
 
 def two_way_means(ratings: Ratings, image: NDArray[np.intp], users: int, *, images: int = 0) -> tuple[_Array, _Array]:

@@ -2,9 +2,10 @@
 
     [CLS]  image  prompt  metadata  demographics  user   ->   transformer   ->   CLS   ->   rating
 
-Inputs are vectors of frozen encoders, which are left to `encoders`. A learnt null token replaces every token that is
-missing; only CLS and image never are. So one model serves seen users, unseen users, groups (the mean of their user
-embeddings) and the population (neither user nor demographics).
+Inputs are vectors of frozen encoders, which are left to `encoders`. What is missing is replaced, but for CLS and image,
+which never are: by a learnt null token, or, where training shows the model no null tokens, by zeros (`zeroed`). So one
+model serves seen users, unseen users, groups (the mean of their user embeddings) and the population (neither user nor
+demographics).
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ class ModelConfig:
     dropout: float = 0.1
     image_dropout: float = 0.3
     without: tuple[str, ...] = ()
+    zeroed: bool = False
+    """A missing vector is zero before it is projected, and a missing user a token of zeros, as the paper's population
+    is (section 4); False: what is missing has a learnt null token, which training has to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class PamelaModel(nn.Module):
         return self.fuse([self.token(name, getattr(inputs, name)) for name in TOKENS])
 
     def token(self, name: str, vectors: Tensor) -> Tensor:
-        """One kind of token for B vectors, shape (B, width); the null token for a row of nan."""
+        """One kind of token for B vectors, shape (B, width); what stands for a missing one for a row of nan."""
         index = TOKENS.index(name)
         if name in self.config.without:
             return self.null[index].expand(len(vectors), -1)
@@ -90,7 +94,7 @@ class PamelaModel(nn.Module):
         if name == "image":
             known = (known - self.image_mean) / self.image_scale
         projected = self.project[name](known) if name in self.project else known
-        return torch.where(missing[:, None], self.null[index], projected)
+        return projected if self.config.zeroed else torch.where(missing[:, None], self.null[index], projected)
 
     def fuse(self, tokens: Sequence[Tensor]) -> Tensor:
         """Predicted ratings, shape (B,), from the tokens in the order of TOKENS, each (B, width)."""

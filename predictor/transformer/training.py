@@ -36,12 +36,18 @@ class Recipe:
     drop_metadata: float = 0.0
     drop_demographics: float = 0.0
     drop_user: float = 0.0
+    most_examples: int | None = None
+    """In an epoch: of more ratings, or more comparisons, each epoch draws others. None: all of them, always."""
+    dataset_exponent: float = 1.0
+    """An epoch has ratings of each dataset in proportion to their number to this power: 1, as they come."""
+    zeroed: bool = False
+    """What is missing is zero, instead of a null token that has to be learnt by dropping tokens."""
     transformer_weight: float | None = None
     """In the ensemble with the taste model, 0 to 1. None: chosen by the ranking of the validation ratings."""
 
 
 RECIPES = {
-    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5, transformer_weight=1.0),
+    "paper": Recipe(epochs=10, batch_size=32, learning_rate=2e-5, zeroed=True, transformer_weight=1.0),
     "small": Recipe(
         epochs=15,
         batch_size=128,
@@ -50,13 +56,18 @@ RECIPES = {
         drop_metadata=0.3,
         drop_demographics=0.1,
         drop_user=0.05,
+        most_examples=200_000,
+        dataset_exponent=0.5,
     ),
 }
-"""`paper`: section 4, constant rate after a linear warm-up. `small`: for up to a few hundred thousand ratings."""
+"""`paper`: section 4, constant rate after a linear warm-up. `small`: on one core, however many ratings there are."""
 
 
 _PERCEIVED = 0.05
 """Variance with which a person perceives one image, on the scale from 0 to 1; ratio and scale of the two losses."""
+
+_MOMENTS = 16_384
+"""Images over which the mean and the scale of the image vectors are taken, at most."""
 
 _SLOPE = math.pi / math.sqrt(6 * _PERCEIVED)
 """Of the logistic curve that is as wide as the normal one of two such images' difference."""
@@ -82,6 +93,7 @@ class TrainingTable:
     better: Tensor = field(default_factory=_no_rows)  # (C,)
     worse: Tensor = field(default_factory=_no_rows)  # (C,)
     weight: Tensor = field(default_factory=lambda: torch.empty(0))  # (C,)
+    dataset_of_user: Tensor = field(default_factory=_no_rows)  # (U,), or empty: all are of one
 
     def trained_images(self) -> Tensor:
         """The images that training sees, in order."""
@@ -93,6 +105,13 @@ class TrainingTable:
 
     def rows(self, split: str) -> Tensor:
         return torch.from_numpy(np.flatnonzero(self.split == split))
+
+    def by_dataset(self, rows: Tensor) -> list[Tensor]:
+        """Some rows of the ratings, apart by dataset."""
+        if not len(self.dataset_of_user):
+            return [rows]
+        dataset = self.dataset_of_user[self.user_index[rows]]
+        return [rows[dataset == number] for number in dataset.unique()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _new_model(table, width, without)
+        model = _new_model(table, width, without, zeroed=recipe.zeroed)
         optimiser = torch.optim.AdamW(
             model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -140,8 +159,9 @@ def train(
         identity = identity_of(table, recipe, seed=seed, without=without, width=width) if state else ""
         if state is not None and current.load(state, identity):
             on_epoch(Epoch(current.epoch, math.nan, current.best_srocc))
+        datasets = table.by_dataset(rows)
         while current.epoch < recipe.epochs:
-            error = _epoch(table, rows, recipe, current)
+            error = _epoch(table, datasets, recipe, current)
             validated = validate(model, table)
             if validated > current.best_srocc or current.best_srocc == -math.inf:  # without validation, the last epoch
                 current.best = _copied(model)
@@ -155,14 +175,16 @@ def train(
     return model.eval()
 
 
-def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, current: TrainingState) -> float:
-    """One pass over the training rows and the comparisons; returns the mean squared error, nan without ratings."""
+def _epoch(table: TrainingTable, datasets: Sequence[Tensor], recipe: Recipe, current: TrainingState) -> float:
+    """One pass over ratings, by dataset, and comparisons; returns the mean squared error, nan without ratings."""
     model, generator = current.model, current.generator
     model.train()
     total = 0.0
-    steps = -(-max(len(rows), len(table.better)) // recipe.batch_size)
+    rows = _balanced(datasets, recipe, generator)
+    comparisons = _balanced([torch.arange(len(table.better))], recipe, generator)
+    steps = -(-max(len(rows), len(comparisons)) // recipe.batch_size)
     rated = _batches(rows, recipe.batch_size, steps, generator)
-    compared = _batches(torch.arange(len(table.better)), recipe.batch_size, steps, generator)
+    compared = _batches(comparisons, recipe.batch_size, steps, generator)
     for batch, pairs in zip(rated, compared, strict=True):
         current.steps += 1
         for group in current.optimiser.param_groups:
@@ -180,6 +202,28 @@ def _epoch(table: TrainingTable, rows: Tensor, recipe: Recipe, current: Training
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         current.optimiser.step()
     return total / len(rows) if len(rows) else math.nan
+
+
+def _balanced(datasets: Sequence[Tensor], recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The rows of one epoch, of each dataset as many as the recipe says: as often as that takes, the rest at random.
+
+    Shares by a power below one keep a large dataset from deciding alone what is learnt, as in multilingual models
+    (Arivazhagan et al. 2019).
+    """
+    datasets = [rows for rows in datasets if len(rows)]
+    sizes = [len(rows) for rows in datasets]
+    total = sum(sizes) if recipe.most_examples is None else min(sum(sizes), recipe.most_examples)
+    powers = [size**recipe.dataset_exponent for size in sizes]
+    drawn = [_drawn(rows, round(total * p / sum(powers)), generator) for rows, p in zip(datasets, powers, strict=True)]
+    return torch.cat(drawn) if drawn else _no_rows()
+
+
+def _drawn(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """So many of the rows: each equally often, but for one."""
+    passes, rest = divmod(count, max(1, len(rows)))
+    if not rest:
+        return rows.repeat(passes)
+    return torch.cat([rows.repeat(passes), rows[torch.randperm(len(rows), generator=generator)[:rest]]])
 
 
 def _batches(rows: Tensor, size: int, steps: int, generator: torch.Generator) -> Sequence[Tensor]:
@@ -241,7 +285,7 @@ def _described(table: TrainingTable, image: Tensor, user: Tensor, model: PamelaM
     )
 
 
-def _new_model(table: TrainingTable, width: int, without: tuple[str, ...]) -> PamelaModel:
+def _new_model(table: TrainingTable, width: int, without: tuple[str, ...], *, zeroed: bool) -> PamelaModel:
     config = ModelConfig(
         image_dimensions=table.image.shape[1],
         text_dimensions=table.prompt.shape[1],
@@ -249,9 +293,11 @@ def _new_model(table: TrainingTable, width: int, without: tuple[str, ...]) -> Pa
         users=len(table.demographics),
         width=width,
         without=without,
+        zeroed=zeroed,
     )
     model = PamelaModel(config)
-    seen = table.image[table.trained_images()]
+    trained = table.trained_images()
+    seen = table.image[trained[:: -(-len(trained) // _MOMENTS)]]
     model.image_mean.copy_(seen.mean(0))
     model.image_scale.copy_(seen.std(0).clamp_min(1e-3) if len(seen) > 1 else torch.ones_like(model.image_scale))
     return model

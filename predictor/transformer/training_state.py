@@ -19,6 +19,8 @@ from predictor.transformer.tensor_file import save_tensors
 
 FILE = "training.safetensors"
 
+_HASHED_ROWS = 4096
+
 
 @dataclass(slots=True)
 class TrainingState:
@@ -91,5 +93,7 @@ def identity_of(table: object, recipe: object, **settings: object) -> str:
     for field in fields(table):  # type: ignore[arg-type]
         value = getattr(table, field.name)
         array = value.numpy() if isinstance(value, Tensor) else value.astype("S16")
-        digest.update(f"{field.name}{array.shape}".encode() + array.tobytes())
+        digest.update(f"{field.name}{array.shape}".encode())
+        for first in range(0, len(array), _HASHED_ROWS):  # the vectors of all images may be more than memory holds
+            digest.update(array[first : first + _HASHED_ROWS].tobytes())
     return digest.hexdigest()[:32]

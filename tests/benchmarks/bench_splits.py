@@ -4,7 +4,8 @@
 
 For each seed the splits are made anew, by photograph, and with `--by` by a column of the images' table, whose images
 then stay together. SROCC within people on test photographs, of seen people and of unseen ones with 15 ratings known.
-The last line has the means, with the standard deviation between splits, by photograph and by the column.
+The last line has the means, with the standard deviation between splits, by photograph and by the column; beside them
+half of the interval over people and images that one split gives: about twice the deviation, if it tells the truth.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 from predictor.data.dataset import Dataset, read_dataset
 from predictor.data.splits import split_by_user_and_image
 from predictor.fitting import fit
+from predictor.metrics import Interval
 from predictor.transformer.training import RECIPES
 from tests.benchmarks.bench_choices import judged
 
@@ -47,9 +49,11 @@ def main() -> None:
     for by in dict.fromkeys((None, given.by)):
         for seed in range(given.splits):
             data = split_anew(dataset, seed, by)
-            found = judged(fit(data, recipe, seed=0), data)
-            line = {part: round(float(np.nanmean(values)), 4) for part, values in found.items()}
-            _tell({"split": seed, "by": by or "photograph", **line})
+            predictor = fit(data, recipe, seed=0)
+            line = {part: round(float(np.nanmean(values)), 4) for part, values in judged(predictor, data).items()}
+            interval = Interval.from_dict(predictor.metrics["people_and_images"]["user"]["srocc"])
+            _tell({"split": seed, "by": by or "photograph", **line, "seen, over people and images": str(interval)})
+            line["half of the seen people's interval"] = (interval.ci_high - interval.ci_low) / 2
             for part, value in line.items():
                 means.setdefault(f"{part}, by {by or 'photograph'}", []).append(value)
     _tell({part: f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for part, v in means.items()})

@@ -52,6 +52,19 @@ def test_the_table_has_the_gap_between_seen_and_unseen_users(ablated: Path, data
     )
 
 
+def test_each_variant_is_compared_with_the_full_model_on_the_same_users(ablated: Path, data: Dataset) -> None:
+    full, *variants = json.loads((ablated / "ablation.json").read_text("utf-8"))
+    assert full["minus_full"] == {}
+    for line in variants:
+        for where in ("seen", "unseen"):
+            difference = line["minus_full"][where]["srocc"]
+            assert difference["value"] == pytest.approx(line[where]["srocc"] - full[where]["srocc"])
+            assert difference["ci_low"] <= difference["value"] <= difference["ci_high"]
+    table = (ablated / "ablation.md").read_text("utf-8").partition("\n\n")[2]
+    assert table.startswith("| minus the full model | seen srocc |")
+    assert len(table.splitlines()) == 2 + len(variants)
+
+
 def test_an_ablation_goes_on_where_it_stood_and_to_the_same_table(ablated: Path, data: Dataset, tmp_path: Path) -> None:
     out = Path(shutil.copytree(ablated, tmp_path / "stopped"))
     shutil.rmtree(out / "no-user")

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from predictor.adaptation import Adaptation, Context
 from predictor.data.dataset import read_dataset
 from predictor.data.rating_scale import RatingScale
 from predictor.enrolment import (
@@ -20,6 +19,7 @@ from predictor.enrolment import (
     read_person,
     read_ratings,
 )
+from predictor.evaluation.adaptation import Adaptation, Context
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Choice, Like, Pair, Rating

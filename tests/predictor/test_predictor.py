@@ -239,9 +239,22 @@ def test_a_group_of_one_scores_as_its_person_and_its_order_does_not_matter(
 def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) -> None:
     one, other, both = predictor.person("u01"), predictor.person("u02"), predictor.group("both", ["u01", "u02"])
     assert both.name == "both"
-    for name in ("user", "demographics", "taste"):
+    for name in ("user", "taste"):
         mean = (getattr(one, name) + getattr(other, name)) / 2
         assert torch.allclose(getattr(both, name), mean, atol=1e-7)
+
+
+def test_a_group_has_the_embedding_of_the_profile_that_its_people_have_in_common(predictor: PamelaPredictor) -> None:
+    people = predictor.users.select(["user_id", "age", "gender", "nationality"]).sort_by("age").to_pylist()
+    young = people[:3]
+    group = predictor.group("the youngest", [row["user_id"] for row in young])
+    profile = {"age": f"{young[0]['age']} to {young[-1]['age']}"}
+    for name in ("gender", "nationality"):
+        if len({row[name] for row in young}) == 1:
+            profile[name] = young[0][name]
+    (expected,) = predictor.encoders.encode_people([profile])
+    assert group.demographics is not None and torch.equal(group.demographics, expected)
+    assert predictor.group("everybody", predictor.user_ids).demographics is None
 
 
 def test_the_population_depends_on_no_user_and_no_demographics(
@@ -253,7 +266,7 @@ def test_the_population_depends_on_no_user_and_no_demographics(
     changed = PamelaPredictor.from_pretrained(checkpoint)
     with torch.no_grad():
         changed.model.users.weight.fill_(3)
-        changed._double_model.users.weight.fill_(3)
+    changed = changed.with_users(changed.users)
     assert np.array_equal(changed.score(pictures, changed.population()), before)
     assert not np.array_equal(changed.score(pictures, changed.person("u01")), before)
 

@@ -14,7 +14,7 @@ import numpy as np
 from predictor.data.choices import Shown
 from predictor.data.releases.images import image_fault, map_in_threads, stored_paths
 from predictor.data.releases.release import Place, Rating, Reason, Release
-from predictor.data.splits import SPLITS, overlaps, split_by_user_and_image
+from predictor.data.splits import SPLITS, groups_of_images, overlaps, split_by_user_and_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +144,15 @@ def _without_overlaps(release: Release, kept: list[KeptRating]) -> list[KeptRati
 
 
 def _with_splits(release: Release, kept: list[KeptRating], seed: int) -> list[KeptRating]:
-    """With seeded splits, in which images of one `group_id` stay together, where the release has such a column."""
+    """With seeded splits, in which images that belong together stay together."""
     users, images = [rating.user_id for rating in kept], [rating.image_id for rating in kept]
-    if "group_id" in release.images.columns():
-        group = {name: values.get("group_id") for name, values in release.images.values.items()}
-        images = [f"image {name}" if group[name] is None else f"group {group[name]}" for name in images]
+    about, columns = release.images.values, release.images.columns()
+    groups, prompts = (
+        [values.get(name) for values in about.values()] if name in columns else None for name in ("group_id", "prompt")
+    )
+    if (together := groups_of_images(list(about), groups, prompts)) is not None:
+        group = dict(zip(about, together, strict=True))
+        images = [group[name] for name in images]
     splits = split_by_user_and_image(users, images, seed=seed)
     return [replace(rating, split=str(split)) for rating, split in zip(kept, splits, strict=True)]
 

@@ -47,6 +47,18 @@ def test_given_splits_are_kept(tiny: Path) -> None:
     assert given.rows("val_seen").tolist() == [1]
 
 
+def test_images_of_one_prompt_are_in_one_split_where_there_are_many_prompts(dataset: Path) -> None:
+    rows = [line.rpartition(",")[0] for line in (dataset / "ratings.csv").read_text("utf-8").splitlines()]
+    (dataset / "ratings.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    assert read_dataset(dataset).groups is None  # a cloud and fog: too few to hold some out
+    lines = [f"{n:03d},{n:03d}.png,subject {n // 2}" for n in range(40)]
+    (dataset / "images.csv").write_text("\n".join(["image_id,file,prompt", *lines]) + "\n", "utf-8")
+    made = read_dataset(dataset)
+    splits = {(image // 2, split) for image, split in zip(made.image.tolist(), made.split.tolist(), strict=True)}
+    assert len(splits) == 20
+    assert {split for _, split in splits} == {"train", "val_seen", "test_seen"}
+
+
 def test_images_of_one_group_are_in_one_split(dataset: Path) -> None:
     lines = (dataset / "images.csv").read_text("utf-8").splitlines()
     grouped = [f"{lines[0]},group_id", *(f"{line},photograph {n // 4}" for n, line in enumerate(lines[1:]))]

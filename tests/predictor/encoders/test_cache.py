@@ -306,3 +306,14 @@ def test_a_file_that_cannot_be_read_is_named_and_what_came_before_is_kept(tmp_pa
 
 def test_no_file_gives_no_rows(tmp_path: Path) -> None:
     assert encode_files(Colours(), [], FeatureCache("f", tmp_path)).shape == (0, 3)
+
+
+def test_many_vectors_are_mapped_from_a_file_that_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, texts = FeatureCache("letters", tmp_path), [str(number) for number in range(40)]
+    in_memory = encode_cached(Letters(), texts, text_content, cache)
+    names = set(tmp_path.rglob("*"))
+    monkeypatch.setattr("predictor.encoders.cache._MOST_IN_MEMORY", 0)
+    mapped = encode_cached(Letters(), texts, text_content, cache)
+    assert isinstance(mapped.base, np.memmap) and not isinstance(in_memory.base, np.memmap)
+    assert np.array_equal(mapped, in_memory)
+    assert set(tmp_path.rglob("*")) == names

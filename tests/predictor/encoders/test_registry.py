@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from predictor.encoders.embedding import EmbeddingModel
 from predictor.encoders.registry import IMAGE_ENCODERS, TEXT_ENCODERS, image_encoder, text_encoder
+from predictor.encoders.sentence_transformer import EmbeddingModel
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from tests.checkpoints import tiny_model_with_code
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from predictor.evaluation.diverging import Diverging, diverging_preferences
+from predictor.evaluation.diverging import Diverging, _ByImage, diverging_preferences
 from predictor.metrics import UNDEFINED
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -189,3 +189,15 @@ def test_scores_that_are_no_numbers_leave_the_accuracy_undefined_but_the_counts(
 def test_an_image_rated_twice_by_a_user_is_an_error() -> None:
     with pytest.raises(ValueError, match="a user rated an image twice"):
         diverging_preferences(np.zeros(2, int), np.zeros(2, int), np.zeros(2), np.zeros(2))
+
+
+@given(tables)
+def test_rows_of_some_images_are_those_of_the_whole_table(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    ratings, _ = pair
+    user, image = np.nonzero(~np.isnan(ratings))
+    _, picture = np.unique(image, return_inverse=True)
+    rated = np.unique(image)
+    kept = _ByImage.of(picture, user, ratings[user, image], len(ratings))
+    wanted = np.arange(len(kept))[::-1]
+    assert np.array_equal(kept[wanted], ratings.T[rated][wanted], equal_nan=True)
+    assert np.array_equal(kept.counted().toarray(), ~np.isnan(ratings.T[rated]))

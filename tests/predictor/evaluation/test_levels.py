@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictor.evaluation.levels import compare, population_level, user_level
+from predictor.evaluation.levels import compare, compare_datasets, population_level, user_level
 from predictor.metrics import METRICS, Interval
 
 Rows = tuple[np.ndarray, ...]
@@ -151,3 +151,26 @@ def test_one_user_has_a_value_without_width_and_one_image_has_none() -> None:
 def test_an_image_without_a_score_of_its_own_is_an_error_that_gives_both_numbers() -> None:
     with pytest.raises(ValueError, match="2 consensus scores, but a rating of image number 2"):
         population_level(np.zeros(3, int), np.arange(3), np.zeros(3), np.zeros(2))
+
+
+def test_of_very_many_images_fewer_replicates_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rated(3)
+    monkeypatch.setattr("predictor.evaluation.levels._RANKED", 12 * 150)
+    assert population_level(*rows) == population_level(*rows, replicates=150)
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=3))
+def test_the_difference_over_datasets_is_the_mean_of_each_ones(seeds: list[int]) -> None:
+    def two_scores(seed: int) -> list[dict[str, np.ndarray]]:
+        user, image, rating, worth = rated(seed)
+        return [user_level(user, rating, score[image]) for score in (worth, worth[::-1])]
+
+    values = [two_scores(seed) for seed in seeds]
+    together = compare_datasets([a for a, _ in values], [b for _, b in values], replicates=200)
+    alone = [compare(a, b, replicates=200) for a, b in values]
+    for name in METRICS:
+        if not any(undefined(each[name]) for each in alone):
+            assert together[name].value == pytest.approx(np.mean([each[name].value for each in alone]))
+            assert together[name].ci_low <= together[name].value <= together[name].ci_high
+    if len(seeds) == 1:
+        assert together["plcc"].ci_low == pytest.approx(alone[0]["plcc"].ci_low, nan_ok=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from predictor.adaptation import Adaptation, Context, Rule
 from predictor.data.dataset import Dataset, join, read_dataset
 from predictor.encoders.encoding import Images
+from predictor.evaluation.adaptation import Adaptation, Context, Rule
 from predictor.evaluation.episodes import sample_episodes
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import GRID, evaluate
@@ -284,6 +284,11 @@ def test_the_users_of_a_joint_training_are_found_under_their_datasets_names(rate
         values.append(rank_correlation(small.rating[mine], scores))
     assert (result["n_users"], result["warnings"]) == (6, [])
     assert value_of(result) == pytest.approx(np.mean(values))
+    of_small = joint.metrics["datasets"]["simulated-6-raters"]
+    assert of_small["n_users"] == 6
+    assert of_small["user"]["srocc"]["value"] == pytest.approx(value_of(result), abs=1e-9)
+    assert "personal, simulated-14-raters" in joint.card
+    assert "## By dataset" in markdown(joint.metrics, {})
 
 
 def test_images_seen_in_training_can_be_asked_for(of_many: PamelaPredictor, data: Dataset, images: Images) -> None:
@@ -294,3 +299,12 @@ def test_images_seen_in_training_can_be_asked_for(of_many: PamelaPredictor, data
     assert result["baselines"]["matrix_factorisation"]["user"]["srocc"]["value"] is not None
     on_unseen = in_short(of_many, data, images, split="test_unseen")
     assert on_unseen["baselines"]["matrix_factorisation"]["user"]["srocc"]["value"] is None
+
+
+def test_curves_and_grid_are_of_some_users_where_there_are_many(
+    of_many: PamelaPredictor, data: Dataset, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("predictor.evaluation.protocol.MOST_ADAPTED", 1)
+    result = evaluate(of_many, data, EvaluationConfig(split="test_unseen", draws=1), images=images)
+    assert "context curves and grid are of 1 of these 2 users, chosen at random" in result["warnings"]
+    assert {line["srocc"]["ci_low"] == line["srocc"]["ci_high"] for line in result["contexts"]} == {True}

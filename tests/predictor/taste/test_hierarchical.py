@@ -12,8 +12,9 @@ from torch import Tensor
 
 from predictor.encoders.encoding import Images
 from predictor.taste.evidence import Evidence, Rating
-from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig, _ridge, fit_taste, vectors
+from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig, fit_taste
 from predictor.taste.kernel import fit_kernel
+from predictor.taste.nystroem import Ridge, landmark_count, vectors
 from predictor.taste.posterior import infer
 from predictor.taste.training_answers import Ratings, two_way_means
 
@@ -96,11 +97,19 @@ def test_leave_one_out_residuals_are_those_of_fits_without_the_row(rows: int, co
     rng = np.random.default_rng(seed)
     z, y = torch.from_numpy(rng.normal(size=(rows, columns))), torch.from_numpy(rng.normal(size=rows))
     error = torch.from_numpy(rng.uniform(0.1, 2, rows))
-    left_out = _ridge(z, y, error)[1]
+    whole = ridge(z, y, error, blocks=2)
+    left_out = whole.left_out(z, y, error)
     for row in range(rows):
         kept = torch.arange(rows) != row
-        refitted = _ridge(z[kept], y[kept], error[kept])[0]
+        refitted = ridge(z[kept], y[kept], error[kept]).weights
         assert float(y[row] - z[row] @ refitted) == pytest.approx(float(left_out[row]), abs=1e-9)
+
+
+def ridge(z: Tensor, y: Tensor, error: Tensor, *, blocks: int = 1) -> Ridge:
+    fitted = Ridge(z.shape[1])
+    for rows in torch.arange(len(z)).tensor_split(blocks):
+        fitted.add(z[rows], y[rows], error[rows])
+    return fitted
 
 
 def some_taste(rank: int, rng: np.random.Generator) -> Taste:
@@ -345,3 +354,42 @@ def test_the_noise_is_at_least_a_hundredth_of_the_scale() -> None:
     rating = np.linspace(0.1, 0.9, 6)
     ratings = Ratings(user=np.arange(6), image=np.zeros(6, int), rating=rating)
     assert learnt(seen(1), ratings, 6)[0].config.noise >= 1e-4
+
+
+def test_many_images_are_learnt_from_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = seen(300, seed=1)
+    ratings = rated_by(20, images, 0.2)
+    whole = learnt(images, ratings, 20)
+    monkeypatch.setattr("predictor.taste.nystroem.BLOCK", 150)  # half of the images have to do for the moments
+    in_blocks = learnt(images, ratings, 20)
+    assert in_blocks[0].config.landmarks == whole[0].config.landmarks == 300
+    assert np.corrcoef(personal(whole).ravel(), personal(in_blocks).ravel())[0, 1] > 0.98
+    new = seen(40, seed=7)
+    at_once = whole[0].features(new)
+    monkeypatch.setattr("predictor.taste.hierarchical.BLOCK", 7)
+    assert torch.allclose(whole[0].features(new).values, at_once.values, atol=1e-11)
+
+
+def test_landmarks_grow_with_the_square_root_of_the_images() -> None:
+    assert [landmark_count(images) for images in (528, 65_536, 300_000, 1_200_000)] == [1024, 1024, 2190, 4381]
+
+
+def test_where_a_datasets_ratings_lie_on_their_scale_says_nothing_of_tastes() -> None:
+    images = seen(120, seed=3)
+    one, other = rated_by(12, images[:70], 0.4, seed=1), rated_by(10, images[70:], 0.4, seed=2)
+    user, image = np.concatenate([one.user, other.user + 12]), np.concatenate([one.image, other.image + 70])
+    dataset = np.repeat([0, 1], [12, 10])
+
+    def joint(offset: float) -> tuple[Taste, Tensor, Tensor]:
+        rating = np.concatenate([one.rating, other.rating + offset])
+        ratings = Ratings(user=user, image=image, rating=rating)
+        taste, found = fit_taste(images, ratings, users=22, parts=(IMAGE,), seed=0, dataset=dataset)
+        return taste, found.tastes, found.levels
+
+    plain, shifted = joint(0.0), joint(0.3)
+    new = seen(30, seed=7)
+    assert torch.allclose(plain[0].features(new).generic, shifted[0].features(new).generic, atol=1e-6)
+    assert torch.allclose(plain[1], shifted[1], atol=1e-5)
+    assert plain[0].config.level_variance == pytest.approx(shifted[0].config.level_variance, abs=1e-9)
+    moved = (shifted[2] + shifted[0].config.level) - (plain[2] + plain[0].config.level)
+    assert torch.allclose(moved, 0.3 * torch.from_numpy(dataset).double(), atol=1e-6)

@@ -118,7 +118,7 @@ def test_a_starter_set_is_learnt_whether_people_rated_the_same_images_or_not(den
     seen = rng.random((30, 60)) < (2 if dense else 0.3)
     user, image = np.nonzero(seen)
     ratings = Ratings(user=user, image=image, rating=rating[user, image].clip(0, 1))
-    lists = learn_starter(taste, features, ratings, np.unique(image))
+    lists = learn_starter(taste, features.__getitem__, ratings, np.unique(image))
     (starter,) = lists
     assert len(starter) == len(set(starter)) == 25
     told = features.values[:, 0].abs()  # most of the differences between people lie along the first feature

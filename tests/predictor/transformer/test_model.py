@@ -56,6 +56,13 @@ def test_a_row_of_nan_is_replaced_by_the_null_token(model: PamelaModel, inputs: 
     assert torch.equal(moved(inputs), model(inputs))  # where nothing is missing, the null token is not looked at
 
 
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_where_what_is_missing_is_zero_there_is_no_null_token(inputs: Inputs, name: str) -> None:
+    zeroed = model_of(replace(CONFIG, zeroed=True))
+    assert torch.equal(zeroed(changed(inputs, name, torch.nan)), zeroed(changed(inputs, name, 0.0)))
+    assert torch.equal(zeroed(inputs), model_of()(inputs))
+
+
 def test_each_row_is_missing_or_known_on_its_own(model: PamelaModel, inputs: Inputs) -> None:
     user = inputs.user.clone()
     user[1] = torch.nan

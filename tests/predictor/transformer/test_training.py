@@ -1,15 +1,28 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from predictor.metrics import mean_over_users, per_user, srocc
 from predictor.transformer.model import PamelaModel
-from predictor.transformer.training import RECIPES, Epoch, Recipe, TrainingTable, gather, predict, train, validate
+from predictor.transformer.training import (
+    RECIPES,
+    Epoch,
+    Recipe,
+    TrainingTable,
+    _balanced,
+    gather,
+    predict,
+    train,
+    validate,
+)
 
 QUICK = Recipe(
     epochs=2, batch_size=64, learning_rate=1e-3, warmup_steps=5, drop_prompt=0.2, drop_user=0.1, drop_metadata=0.3
@@ -213,3 +226,39 @@ def test_another_training_does_not_go_on_from_here(
     train(**settings)
     with pytest.raises(ValueError, match=r"training.safetensors: belongs to a training with other ratings, recipe,"):
         train(**settings | change(table))
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=4).filter(any),
+    st.sampled_from([1.0, 0.5, 0.0]),
+    st.none() | st.integers(1, 100),
+)
+def test_an_epoch_has_of_each_dataset_what_the_recipe_says_and_each_rating_equally_often(
+    sizes: list[int], exponent: float, most: int | None
+) -> None:
+    ends = np.cumsum([0, *sizes])
+    datasets = [torch.arange(first, last) for first, last in pairwise(ends.tolist())]
+    recipe = replace(QUICK, dataset_exponent=exponent, most_examples=most)
+    rows = _balanced(datasets, recipe, torch.Generator().manual_seed(0)).numpy()
+    total, powers = min(sum(sizes), most or sum(sizes)), [size**exponent if size else 0 for size in sizes]
+    for (first, last), power in zip(pairwise(ends.tolist()), powers, strict=True):
+        own = rows[(rows >= first) & (rows < last)]
+        assert abs(len(own) - total * power / sum(powers)) <= 0.5
+        if last > first:
+            often = np.bincount(own - first, minlength=last - first)
+            assert often.max() - often.min() <= 1
+
+
+def test_a_single_dataset_is_trained_on_as_if_it_had_no_name(table: TrainingTable) -> None:
+    named = replace(table, dataset_of_user=torch.zeros(USERS, dtype=torch.int64))
+    recipe = replace(QUICK, dataset_exponent=0.5, most_examples=10**6)
+    one, other = (train(each, recipe, seed=3).state_dict() for each in (table, named))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_an_epoch_of_fewer_examples_takes_others_each_time(table: TrainingTable) -> None:
+    history: list[Epoch] = []
+    recipe = replace(QUICK, epochs=12, most_examples=200, learning_rate=3e-3)
+    model = train(table, recipe, seed=0, on_epoch=history.append)
+    assert len(history) == 12
+    assert held_out(model, table) > 0.3  # 200 ratings alone would not be enough

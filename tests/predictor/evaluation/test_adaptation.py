@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from predictor.adaptation import RULES, Adaptation, Context, Rule
 from predictor.enrolment import AnsweredImages, enroll
+from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule
 from predictor.people.person import Person, mean_person
 from predictor.people.users import profile
 from predictor.predictor import PamelaPredictor

