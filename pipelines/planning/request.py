@@ -114,7 +114,6 @@ def plan_run(console: "Console", request: RunRequest, out: Path) -> Plan:
     )
     if not request.dry_run:
         check_guards(plan)
-        check_trackers(settings.tracking)
         check_disk(plan, out)
     return plan
 
@@ -162,6 +161,7 @@ def _plan(
     for name in generic(settings.scorers):
         generic_scorer(name)
     if not dry_run:
+        check_trackers(settings.tracking)
         if settings.predictor is None and not embedded and settings.wants_predictor:
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = with_resolved_revision(settings)

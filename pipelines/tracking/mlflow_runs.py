@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.tracking.tracker import Beginning
 
-Entity = TypeVar("Entity", Metric, Param)
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+Entity = TypeVar("Entity")
 
 _KEY = "pamela_steer_run"
 _MOST_AT_ONCE = 100
@@ -24,12 +24,19 @@ _NOT_IN_NAMES = re.compile(r"[^\w./ -]")
 class MLflowRuns:
     """A run of the experiment that is called like the project."""
 
-    errors: tuple[type[Exception], ...] = (MlflowException, OSError, ValueError)
-
-    _client: MlflowClient
+    _client: "MlflowClient"
     _id: str
 
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        from mlflow.exceptions import MlflowException
+
+        return (MlflowException, OSError, ValueError)
+
     def begin(self, run: Beginning) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
         self._client = MlflowClient()
         experiment = self._client.get_experiment_by_name(run.project)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(run.project)
@@ -61,7 +68,9 @@ def _batches(values: Iterable[Entity]) -> Iterator[list[Entity]]:
         yield some
 
 
-def _metrics(values: Mapping[str, float], step: int) -> Iterator[Metric]:
+def _metrics(values: Mapping[str, float], step: int) -> "Iterator[Metric]":
+    from mlflow.entities import Metric
+
     now = int(time.time() * 1000)
     return (Metric(_name(key), value, now, step) for key, value in values.items())
 

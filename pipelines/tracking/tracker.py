@@ -22,8 +22,10 @@ class Beginning:
 class Tracker(Protocol):
     """One run, as a tracking service keeps it. Calls come from one thread."""
 
-    errors: tuple[type[Exception], ...]
-    """What its client raises where the service does not take something."""
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What its client raises where the service does not take something."""
+        ...
 
     def begin(self, run: Beginning) -> None:
         """Open the run, or go on with it where the service knows its key."""

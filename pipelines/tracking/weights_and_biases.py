@@ -4,19 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
-
 from pipelines.tracking.tracker import Beginning
 
 
 class WeightsAndBiases:
     """A run of the project; account, entity and server are the client's own settings."""
 
-    errors: tuple[type[Exception], ...] = (wandb.Error, OSError, ValueError, RuntimeError)
-
     _run: Any
 
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        import wandb
+
+        return (wandb.Error, OSError, ValueError, RuntimeError)
+
     def begin(self, run: Beginning) -> None:
+        import wandb
+
         self._run = wandb.init(
             project=run.project,
             name=run.folder.resolve().name,
@@ -31,6 +35,8 @@ class WeightsAndBiases:
         self._run.log({**values, "rounds": step})
 
     def end(self, summary: Mapping[str, float], files: Sequence[Path], *, succeeded: bool) -> None:
+        import wandb
+
         self._run.summary.update(dict(summary))
         for file in files:
             self._run.log({file.stem: wandb.Html(str(file), inject=False)})

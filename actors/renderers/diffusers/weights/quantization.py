@@ -49,7 +49,7 @@ def _bitsandbytes_nf4(loader: Any, dtype: str) -> Any:
 
 QUANTIZATIONS: Mapping[str, Quantization] = {
     "torchao-int8": Quantization(
-        library="torchao", nbytes=lambda rows, columns: rows * columns + 4 * rows, config=_torchao_int8
+        library="torchao", nbytes=lambda rows, columns: rows * columns + 5 * rows, config=_torchao_int8
     ),
     "torchao-fp8": Quantization(
         library="torchao", nbytes=lambda rows, columns: rows * columns + 4 * rows, config=_torchao_fp8

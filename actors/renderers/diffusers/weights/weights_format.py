@@ -34,17 +34,13 @@ class WeightsFormat:
 
     def identity(self) -> dict[str, Any]:
         """What decides pixels beside the dtype; nothing where nothing is set, so that earlier keys stay."""
-        loras = [{"file": file.fingerprint, "weight": weight} for file, weight in self.loras]
-        return {
-            **({} if self.quantization == AS_STORED else {"quantization": self.quantization}),
-            **(
-                {}
-                if self.text_encoder_quantization == AS_STORED
-                else {"text_encoder_quantization": self.text_encoder_quantization}
-            ),
-            **({} if self.gguf is None else {"gguf": self.gguf.fingerprint}),
-            **({"loras": loras} if loras else {}),
+        said = {
+            "quantization": self.quantization,
+            "text_encoder_quantization": self.text_encoder_quantization,
+            "gguf": None if self.gguf is None else self.gguf.fingerprint,
+            "loras": [{"file": file.fingerprint, "weight": weight} for file, weight in self.loras],
         }
+        return {name: value for name, value in said.items() if value not in (AS_STORED, None, [])}
 
     def quantized(self, source: PipelineSource, components: Collection[str]) -> dict[str, str]:
         """Component -> name of its quantisation, for those that are quantised while they are loaded."""
