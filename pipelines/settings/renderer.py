@@ -73,10 +73,14 @@ class DiffusersSettings(Placement):
         return "cuda" if self.num_gpus else "cpu"
 
     @model_validator(mode="after")
-    def _is_quantised_once(self) -> Self:
+    def _is_quantised_once_and_can_be_computed(self) -> Self:
         if self.gguf is not None and self.quantization != "none":
             raise ValueError(
                 f"quantization: a GGUF file is quantised already, got {self.quantization!r}; set quantization=none"
+            )
+        if (self.quantization, self.profile, self.device) == ("torchao-int8", "compile", "cpu"):
+            raise ValueError(
+                "profile: torch 2.13 compiles no torchao-int8 for CPUs; take torchao-fp8, or profile=exact"
             )
         return self
 

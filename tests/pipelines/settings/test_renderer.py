@@ -115,6 +115,10 @@ def test_every_quantisation_can_be_set_and_is_part_of_the_key() -> None:
         ValueError, match=r"a GGUF file is quantised already, got 'torchao-int8'; set quantization=none"
     ):
         load_settings("local", ["renderer.gguf=flux.gguf", "renderer.quantization=torchao-int8"])
+    compiled = ["renderer.quantization=torchao-int8", "renderer.profile=compile"]
+    assert load_settings("local", compiled)
+    with pytest.raises(ValueError, match=r"compiles no torchao-int8 for CPUs; take torchao-fp8, or profile=exact"):
+        load_settings("local", [*compiled, "renderer.num_gpus=0"])
 
 
 def test_loras_are_named_with_their_weights() -> None:
