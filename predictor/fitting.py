@@ -89,6 +89,7 @@ def fit(
         seed=seed,
         comparisons=compared,
         dataset=dataset.dataset_of_user,
+        group=None if (groups := dataset.groups) is None else np.unique(groups, return_inverse=True)[1],
     )
 
     def features(rows: torch.Tensor) -> ImageFeatures:

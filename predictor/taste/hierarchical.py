@@ -47,7 +47,7 @@ class TasteConfig:
     noise: float = 0.05
     """Variance of one rating around what the model predicts of image and user."""
     generic_error: float = 0.01
-    """Variance of the error of `generic` for an unseen image, by leave-one-out over the training images."""
+    """Variance of the error of `generic` for an unseen image, by leaving out each training image with its group."""
     tie_zone: float = 0.05
     """Two images whose perceived utilities differ by less are called alike; chosen on validation ratings."""
 
@@ -122,6 +122,7 @@ def fit_taste(
     seed: int,
     comparisons: Comparisons | None = None,
     dataset: NDArray[np.int64] | None = None,
+    group: NDArray[np.int64] | None = None,
     rank: int = 128,
     landmarks: int | None = None,
 ) -> tuple[Taste, UserTastes]:
@@ -142,6 +143,9 @@ def fit_taste(
         dimensions.
     dataset
         (users,), which of several datasets each user is of; None: all are of one.
+    group
+        (images,), by number what each image belongs to: the generic error is that of images of other groups; None: each
+        image is its own.
     rank, landmarks
         Upper limits of the number of features, and of the training images that the kernel is evaluated at (Nyström);
         by default as `landmark_count` says.
@@ -153,10 +157,10 @@ def fit_taste(
         rated = RatedImages.of(images, answers, parts, seed=seed, landmarks=most)
         ridge = rated.ridge()
         taste = _taste_of(rated, ridge, answers, rank)
-        features, left_out = rated.features_and_residuals(taste.basis, taste.offset, ridge)
+        features, left_out, of_others = rated.features_and_residuals(taste.basis, taste.offset, ridge, group)
         covariance, noise, found = learn_tastes(features, answers, left_out.numpy())
         taste.covariance.copy_(covariance)
-        generic_error = _generic_error(left_out.numpy(), answers.count, answers.sampling)
+        generic_error = _generic_error(of_others.numpy(), answers.count, answers.sampling)
         taste.config = replace(taste.config, noise=noise, generic_error=generic_error)
         return taste, found
 
@@ -191,7 +195,7 @@ def _generic_error(left_out: NDArray[np.float64], count: NDArray[np.float64], sa
     Parameters
     ----------
     left_out
-        (I,), each image's mean rating minus its prediction by a fit without it.
+        (I,), each image's mean rating minus its prediction by a fit without it and what it belongs to.
     count
         (I,), how many ratings that mean is worth.
     sampling

@@ -5,12 +5,13 @@ blocks, so that in memory there are never more than a block in double precision,
 moments that a block tells well enough are taken over a sample of that size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.encoders.encoding import Images
@@ -19,6 +20,9 @@ from predictor.taste.training_answers import TrainingAnswers
 
 BLOCK = 8192
 """Images in a block, and in the sample."""
+
+_LEAST_LEFT = 1e-3
+"""Of an image's weight in its own prediction, what is left for the others, at least."""
 
 
 def landmark_count(images: int) -> int:
@@ -50,7 +54,21 @@ class Ridge:
     def left_out(self, z: Tensor, y: Tensor, error: Tensor) -> Tensor:
         """Residuals (N,) of rows that were added, each by a fit without it."""
         leverage = ((z @ self._inverse) * (z / error[:, None])).sum(1)
-        return (y - z @ self.weights) / (1 - leverage).clamp_min(1e-3)
+        return (y - z @ self.weights) / (1 - leverage).clamp_min(_LEAST_LEFT)
+
+    def left_out_together(self, z: Tensor, y: Tensor, error: Tensor, groups: Sequence[Tensor]) -> Tensor:
+        """Residuals (N,) of rows that were added, each by a fit without its group; `groups` are places in the rows.
+
+        (I - S)^-1 r for each group, with its block S of the hat matrix (Cook and Weisberg 1982, section 3.6).
+        """
+        root = error.sqrt()
+        scaled, residual = z / root[:, None], (y - z @ self.weights) / root
+        seen, found = scaled @ self._inverse, torch.empty_like(residual)
+        for rows in groups:
+            values, directions = torch.linalg.eigh(seen[rows] @ scaled[rows].T)
+            left = (1 - values).clamp_min(_LEAST_LEFT)
+            found[rows] = directions @ ((directions.T @ residual[rows]) / left)
+        return found * root
 
     @cached_property
     def weights(self) -> Tensor:
@@ -110,15 +128,26 @@ class RatedImages:
             ridge.add(self._z(self.near(rows)), self.effect[rows], self.error[rows])
         return ridge
 
-    def features_and_residuals(self, basis: Tensor, offset: Tensor, ridge: Ridge) -> tuple[Tensor, Tensor]:
-        """Features (I, r) by a basis (M, r), and leave-one-out residuals (I,) of the regression."""
+    def features_and_residuals(
+        self, basis: Tensor, offset: Tensor, ridge: Ridge, group: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (I, r) by a basis (M, r), and residuals of the regression, each without the image or its group.
+
+        Parameters
+        ----------
+        group
+            Of each of all images, by number; None: each is its own, and both kinds of residuals are the same.
+        """
         features = torch.empty(len(self.rated), len(offset), dtype=torch.float64)
-        left_out = torch.empty(len(self.rated), dtype=torch.float64)
-        for rows in self._blocks:
-            near = self.near(rows)
+        without_image, without_group = torch.empty(2, len(self.rated), dtype=torch.float64)
+        groups = None if group is None else _places(group[self.rated.numpy()])
+        for rows, together in [(rows, ()) for rows in self._blocks] if groups is None else _in_blocks(groups):
+            near, y, error = self.near(rows), self.effect[rows], self.error[rows]
+            z = self._z(near)
             features[rows] = near @ basis - offset
-            left_out[rows] = ridge.left_out(self._z(near), self.effect[rows], self.error[rows])
-        return features, left_out
+            without_image[rows] = ridge.left_out(z, y, error)
+            without_group[rows] = ridge.left_out_together(z, y, error, together) if together else without_image[rows]
+        return features, without_image, without_group
 
     def _z(self, near: Tensor) -> Tensor:
         """Coordinates in units of the process's variance."""
@@ -137,6 +166,24 @@ def principal_components(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
     directions = directions * directions[largest, torch.arange(count)].sign()
     directions = directions / (centred @ directions).square().sum(1).mean().sqrt().clamp_min(1e-12)
     return directions, z.mean(0) @ directions
+
+
+def _places(group: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """The places of each group, in parts of a block at most."""
+    order = np.argsort(group, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    return [own[first : first + BLOCK] for own in groups for first in range(0, len(own), BLOCK)]
+
+
+def _in_blocks(groups: Sequence[NDArray[np.intp]]) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Rows of a block of whole groups, and where in it each group is."""
+    block: list[NDArray[np.intp]] = []
+    for number, own in enumerate(groups, start=1):
+        block.append(own)
+        if number == len(groups) or sum(map(len, block)) + len(groups[number]) > BLOCK:
+            rows = torch.from_numpy(np.concatenate(block))
+            yield rows, list(torch.arange(len(rows)).split([len(each) for each in block]))
+            block = []
 
 
 def _sample(count: int, seed: int) -> Tensor:

@@ -56,7 +56,7 @@ RECIPES = {
         drop_metadata=0.3,
         drop_demographics=0.1,
         drop_user=0.05,
-        most_examples=200_000,
+        most_examples=100_000,
         dataset_exponent=0.5,
     ),
 }

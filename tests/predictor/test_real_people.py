@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from predictor.data.dataset import Dataset, read_dataset
@@ -23,8 +24,21 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
+def by_theme() -> Dataset:
+    """With the splits that are made by default: photographs of one theme, which is their prompt, stay together."""
     return read_dataset(OASIS)
+
+
+@pytest.fixture(scope="module")
+def dataset(by_theme: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """With splits by photograph: each is a group of its own."""
+    folder = tmp_path_factory.mktemp("by_photograph")
+    for path in OASIS.iterdir():
+        if path.name != "images.csv":
+            (folder / path.name).symlink_to(path)
+    images = by_theme.images.append_column("group_id", by_theme.images["image_id"])
+    pq.write_table(images, folder / "images.parquet")
+    return read_dataset(folder)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +52,14 @@ def learnt(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pamela
 @pytest.fixture(scope="module")
 def unseen_users(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
     return evaluate(learnt, dataset, EvaluationConfig(split="test_unseen", draws=1))
+
+
+def test_no_theme_is_both_learnt_from_and_judged(by_theme: Dataset, dataset: Dataset) -> None:
+    def themes(data: Dataset, split: str) -> set[str | None]:
+        return {data.prompts[image] for image in data.image[data.rows(split)].tolist()}
+
+    assert themes(by_theme, "test_seen").isdisjoint(themes(by_theme, "train"))
+    assert not themes(dataset, "test_seen").isdisjoint(themes(dataset, "train"))
 
 
 def test_seen_people_are_ranked_better_than_without_knowing_them(learnt: PamelaPredictor) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,6 +104,12 @@ def test_leave_one_out_residuals_are_those_of_fits_without_the_row(rows: int, co
         kept = torch.arange(rows) != row
         refitted = ridge(z[kept], y[kept], error[kept]).weights
         assert float(y[row] - z[row] @ refitted) == pytest.approx(float(left_out[row]), abs=1e-9)
+    groups = [torch.arange(first, min(first + 3, rows)) for first in range(0, rows, 3)]
+    together = whole.left_out_together(z, y, error, groups)
+    for group in groups:
+        kept = torch.ones(rows, dtype=torch.bool).index_fill(0, group, False)
+        without = ridge(z[kept], y[kept], error[kept]).weights
+        assert torch.allclose(y[group] - z[group] @ without, together[group], atol=1e-8)
 
 
 def ridge(z: Tensor, y: Tensor, error: Tensor, *, blocks: int = 1) -> Ridge:
@@ -393,3 +400,23 @@ def test_where_a_datasets_ratings_lie_on_their_scale_says_nothing_of_tastes() ->
     assert plain[0].config.level_variance == pytest.approx(shifted[0].config.level_variance, abs=1e-9)
     moved = (shifted[2] + shifted[0].config.level) - (plain[2] + plain[0].config.level)
     assert torch.allclose(moved, 0.3 * torch.from_numpy(dataset).double(), atol=1e-6)
+
+
+def test_the_generic_error_is_that_of_images_of_other_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = seen(150, seed=1)
+    twins = Images(
+        image=images.image.repeat(2, 1), prompt=images.prompt.repeat(2, 1), metadata=images.metadata.repeat(2, 1)
+    )
+    group, plain = np.tile(np.arange(150), 2), rated_by(20, twins, 0.3)
+    liked = 0.15 * np.random.default_rng(3).normal(size=150)  # what their vectors do not tell of other pairs of twins
+    ratings = replace(plain, rating=plain.rating + liked[group[plain.image]])
+
+    def error(of: np.ndarray | None) -> float:
+        taste, _ = fit_taste(twins, ratings, users=20, parts=(IMAGE,), seed=0, group=of)
+        return taste.config.generic_error
+
+    assert error(np.arange(300)) == pytest.approx(error(None), rel=1e-9)
+    assert error(group) > 1.2 * error(None)  # its twin, which tells what to expect of an image, is left out with it
+    together = error(group)
+    monkeypatch.setattr("predictor.taste.nystroem.BLOCK", 300)
+    assert error(group) == pytest.approx(together, rel=1e-9)
