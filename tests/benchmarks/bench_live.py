@@ -186,7 +186,7 @@ def started(people: Path) -> Iterator[tuple[str, int]]:
     finally:
         began = time.perf_counter()
         process.send_signal(2)
-        process.wait(60)
+        process.wait(300)
         tell(measured="Ctrl-C to the end, s", seconds=round(time.perf_counter() - began, 2))
 
 
@@ -217,9 +217,7 @@ def live_path(
 ) -> Part:
     """One rater after the other."""
     part = Part(liking={"live": []})
-    warm_up = Visitor(running[0])
-    warm_up.begin("First of all")  # whoever comes first waits for the pools to come up
-    warm_up.steer(prompts[0], lambda png: 0.0, 0)
+    _warm_up(running, prompts[0])
     for number, rater in raters.items():
         part += sit(running, f"Rater {number}", rater, prompts, look_s, np.random.default_rng([number, 2]))
         for run in sorted((people / f"Rater {number}" / "runs").iterdir()):
@@ -230,8 +228,16 @@ def live_path(
     return part
 
 
+def _warm_up(running: tuple[str, int], prompt: str) -> None:
+    """Whoever comes first waits for the pools to come up."""
+    visitor = Visitor(running[0])
+    visitor.begin("First of all")
+    visitor.steer(prompt, lambda png: 0.0, 0)
+
+
 def together(running: tuple[str, int], count: int, raters: Sequence[Rater], look_s: float, seed: int) -> None:
     """What one person waits for, and what several at once wait for."""
+    _warm_up(running, PROMPTS[0])
     for people in (1, count):
         with ThreadPoolExecutor(people) as threads:
             sitting = [

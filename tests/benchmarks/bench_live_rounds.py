@@ -28,7 +28,7 @@ from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.person import LivePerson
-from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.prompt_run import Workshop
 from pipelines.live.serving import LIVE_SETTINGS
 from pipelines.live.steered_prompt import SteeredPrompt
