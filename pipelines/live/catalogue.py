@@ -30,7 +30,7 @@ from actors.pool.render_path import RenderPath
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.execution.proposing import MAX_PROPOSAL_ATTEMPTS
 from pipelines.live.people.known_taste import features_of
-from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.planning.embedded_predictor import EmbeddedRecipe, print_request
 from pipelines.search.state_machine import admit
 from pipelines.search.trajectory import derive_seed, image_seed

@@ -141,7 +141,7 @@ class Participant:
         return expected_accuracy_of(self.person.taste, self._pictures)
 
     async def begin(self, workshop: Workshop, text: str, *, alone: bool = False) -> PromptRun:
-        """Begin to steer a prompt; `alone`: have it searched first.
+        """Begin to steer a prompt; `alone`: have it searched first. Sent twice, it is begun once.
 
         Raises
         ------
@@ -150,6 +150,8 @@ class Participant:
         """
         text = checked_prompt(text)
         async with self._opening:
+            if (latest := self._just_begun(text)) is not None:
+                return latest
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
             run = await asyncio.to_thread(PromptRun.create, workshop, self.person, self.changes, number, text)
             self._runs[run.path.name] = run
@@ -157,6 +159,14 @@ class Participant:
                 await asyncio.to_thread(self.person.say, len(self.person.answers), "alone", run=run.path.name)
         run.steered.begin()
         return run
+
+    def _just_begun(self, text: str) -> PromptRun | None:
+        """Their last prompt, if it is this one, and nothing has been said of its pictures yet."""
+        latest = next(iter(self.runs), None)
+        if latest is None or latest.steered.prompt != text:
+            return None
+        said = self.person.answers_about(latest.path.name)
+        return latest if all(answer.kind == "alone" for answer in said) else None
 
     async def run_of(self, workshop: Workshop, name: str) -> PromptRun | None:
         """A prompt that they have begun, now or before; None where there is none of this name."""

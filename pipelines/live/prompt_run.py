@@ -10,15 +10,16 @@ the person had, and the driver of a batch run decides when they end.
 
 import asyncio
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from actors.messages import RenderRequest
 from pipelines.execution.driver import Driver
 from pipelines.live.changes import Changes
 from pipelines.live.people.person import LivePerson
-from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.steered_prompt import SteeredPrompt
+from pipelines.live.turns import Turns
 from pipelines.planning.plan import Plan
 from pipelines.planning.prompts import Prompt
 from pipelines.planning.users import Audience
@@ -69,6 +70,7 @@ class Workshop:
     scorer: PersonalScorer
     others: tuple[str, ...]
     """People whom the predictor knows."""
+    turns: Turns = field(default_factory=Turns)
 
 
 class PromptRun:
@@ -95,6 +97,7 @@ class PromptRun:
             replay=self._history,
             driver=self._own_driver,
             scorer=workshop.scorer,
+            turns=workshop.turns,
             changes=changes,
         )
         listener.prompt = self.steered
@@ -143,7 +146,8 @@ class PromptRun:
         rivals = [cohort for cohort in left.cohorts if cohort.users != (self._person.name,)]
         driver = self._driver(_Listener())
         try:
-            await driver.run(rivals, left.rounds)
+            with self._workshop.turns.awaited():
+                await driver.run(rivals, left.rounds)
         finally:
             self._refused_of_rivals += driver.refusals
             self._failures_of_rivals = dict(driver.failures)

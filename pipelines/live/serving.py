@@ -16,7 +16,7 @@ _UNAVAILABLE = 3
 
 LIVE_SETTINGS = (
     "protocol.share=base",  # a person's rounds follow their own choices
-    "protocol.candidates=8",
+    "protocol.candidates=5",  # three of them stand beside the favourite; docs/measurements.md
     "protocol.guards.reseed=off",  # the blind comparison is the stronger check
 )
 """What differs from a batch run; `settings` overrides it."""

@@ -32,7 +32,8 @@ from pipelines.live.changes import Changes
 from pipelines.live.next_four import chances, next_four
 from pipelines.live.people.answers import ShownPicture, pictures_of
 from pipelines.live.people.person import LivePerson
-from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.people.personal_scorer import PersonalScorer
+from pipelines.live.turns import Turns
 from pipelines.reporting.word_diff import word_diff
 from pipelines.search.history import History
 from pipelines.search.rounds import Round, Verdict
@@ -78,6 +79,7 @@ class SteeredPrompt:
         history: History,
         driver: Driver,
         scorer: PersonalScorer,
+        turns: Turns,
         changes: Changes,
         replay: Callable[[], History],
     ) -> None:
@@ -106,6 +108,7 @@ class SteeredPrompt:
         self._person = person
         self._driver = driver
         self._scorer = scorer
+        self._turns = turns
         self._changes = changes
         self._replay = replay
         shown = pictures_of(person.answers).values()
@@ -117,6 +120,8 @@ class SteeredPrompt:
         """Of images shown, until the next round records them."""
         self._ahead: dict[str, asyncio.Task[Round]] = {}
         """Rounds that are prepared, by the key of the image that they would start from."""
+        self._in_turn: str | None = None
+        """The key of the one that has been begun, and is not yet made."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -244,6 +249,10 @@ class SteeredPrompt:
         self.begin()
 
     async def _advance(self) -> None:
+        with self._turns.awaited():
+            await self._until_something_is_asked()
+
+    async def _until_something_is_asked(self) -> None:
         try:
             if self._searches_alone:
                 await self._search_alone()
@@ -326,13 +335,12 @@ class SteeredPrompt:
     async def _prepared(self, favourite: str) -> Round:
         """The round that was prepared for a favourite; otherwise it is made now."""
         task = self._ahead.get(favourite)
-        hit = task is not None and task.done() and not task.cancelled() and task.exception() is None
-        await self._drop_all_but(favourite)
-        if hit:
+        ready = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        begun = ready or self._in_turn == favourite
+        await self._drop_all_but(favourite if begun else None)
+        if ready:
             self.speculation.hits.append(len(self.history.rounds))
-        if task is None or (task.done() and not hit):
-            return await self._round_from(favourite)
-        return await task
+        return await (task if task is not None and begun else self._round_from(favourite))
 
     async def _drop_all_but(self, favourite: str | None) -> None:
         dropped = [task for key, task in self._ahead.items() if key != favourite]
@@ -350,19 +358,23 @@ class SteeredPrompt:
         return await self._driver.next_round(branch, Propose(len(branch.rounds), (self.user,)))
 
     def _prepare_rounds(self) -> None:
-        """Prepare the next round for each of the four, the most probable choice first, one at a time."""
+        """Prepare the next round for each of the four, the most probable choice first."""
         mean, rows = self._person.taste.utilities([self._seen[key] for key in self.four])
         likely = chances(mean, rows, noise=self._person.taste.noise, seed=self.rounds)
-        one_at_a_time = asyncio.Semaphore(1)
 
-        async def prepare(key: str) -> Round:
-            async with one_at_a_time:
-                made = await self._round_from(key)
+        async def prepare(key: str, probability: float) -> Round:
+            async with self._turns.ahead(probability):
+                self._in_turn = key
+                try:
+                    made = await self._round_from(key)
+                finally:
+                    self._in_turn = None
                 self.speculation.rounds += 1
                 return made
 
-        order = sorted(range(len(self.four)), key=lambda place: -likely[place])
-        self._ahead = {self.four[place]: asyncio.create_task(prepare(self.four[place])) for place in order}
+        self._ahead = {
+            key: asyncio.create_task(prepare(key, float(chance))) for key, chance in zip(self.four, likely, strict=True)
+        }
 
     async def _stand_for_choice(self) -> None:
         """Find the next four; those that a guard rejects do not stand for choice."""

@@ -30,8 +30,8 @@ from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.person import LivePerson
+from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.people.seen_again import see_again
-from pipelines.live.personal_scorer import PersonalScorer
 from pipelines.live.prompt_run import Workshop
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import run_roles

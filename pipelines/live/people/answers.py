@@ -8,7 +8,7 @@ With an answer come the pictures that it is the first to show, and what the pred
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -109,8 +109,14 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def _plain(answer: PersonAnswer) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(answer).items() if value not in (None, (), "", False)}
-    return {**values, "number": answer.number}
+    values = {name: value for name, value in _fields(answer).items() if value not in (None, (), "", False)}
+    pictures = [{**_fields(picture), "seen": _fields(picture.seen)} for picture in answer.pictures]
+    return {**values, "number": answer.number, **({"pictures": pictures} if pictures else {})}
+
+
+def _fields(value: PersonAnswer | ShownPicture | SeenImage) -> dict[str, Any]:
+    """Not `asdict`, which copies every number of what was seen."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:

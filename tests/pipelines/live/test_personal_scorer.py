@@ -13,7 +13,7 @@ from actors.messages import Rendering, ScoreRequest
 from actors.scorers.pamela import PamelaScorer, seen_by
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from pipelines.live.people.known_taste import KnownTaste
-from pipelines.live.personal_scorer import PersonalScorer
+from pipelines.live.people.personal_scorer import PersonalScorer
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Choice
 

@@ -212,6 +212,19 @@ def test_an_answer_sent_twice_counts_once(link: str, people: Path) -> None:
     log.close()
 
 
+def test_a_prompt_sent_twice_is_begun_once_and_after_a_choice_anew(link: str, people: Path) -> None:
+    visitor = newcomer(link, "Nia 2", 1)
+    for _ in range(2):
+        visitor.post("/prompts", prompt="a cup of  coffee")
+    visitor.wait_for_pictures()
+    assert len(list((people / "Nia 2" / "runs").iterdir())) == 1
+
+    visitor.post(f"{visitor.path}/choose", **visitor.hidden(), chosen="others")
+    visitor.post("/prompts", prompt="a cup of coffee")
+
+    assert len(list((people / "Nia 2" / "runs").iterdir())) == 2
+
+
 def test_no_byte_of_the_proof_tells_a_condition(link: str, people: Path) -> None:
     visitor = newcomer(link, "Ole", 3)
     visitor.steer("a cup of coffee", brightness, rounds=1)

@@ -122,4 +122,6 @@ document.addEventListener("keydown", (event) => {
 
 settle();
 addEventListener("pageshow", listen);
+// A browser has six connections to a server, and a tab that nobody sees shall not keep one.
+document.addEventListener("visibilitychange", () => (document.hidden ? stream?.close() : listen()));
 addEventListener("popstate", () => location.reload());

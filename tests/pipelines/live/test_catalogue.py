@@ -1,0 +1,89 @@
+"""The pictures that people are asked about, where a model draws them."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, SeenImage
+from actors.pool.actor_pool import CallRefusedError
+from pipelines.live.catalogue import SIZE, CatalogueRequest, make_catalogue, proposed_requests, read_catalogue
+
+
+class Proposer:
+    """Has only so many ideas, three a call, and sometimes none that can be read."""
+
+    def __init__(self, ideas: int) -> None:
+        self.ideas = ideas
+        self.calls = 0
+
+    async def call(self, method: str, request: ProposalRequest) -> tuple[Any, Proposals]:
+        assert method == "propose"
+        self.calls += 1
+        if self.calls % 5 == 2:
+            raise CallRefusedError("no list in the reply")
+        first = 3 * self.calls % self.ideas
+        return None, Proposals(
+            prompts=tuple(f"{request.base_prompt}, {n % self.ideas}" for n in range(first, first + 3))
+        )
+
+
+def asked(ideas: int, prompts: Sequence[str]) -> tuple[list[CatalogueRequest], int]:
+    proposer: Any = Proposer(ideas)
+    return asyncio.run(proposed_requests(prompts, proposer, 0)), proposer.calls
+
+
+def test_a_proposer_is_asked_until_there_are_enough_pictures() -> None:
+    wanted, _ = asked(1000, ["a cat", "a dog"])
+
+    assert len(wanted) == len({each.request.prompt for each in wanted}) == SIZE
+    assert len({each.request.seed for each in wanted}) == 2
+    assert {each.subject for each in wanted} == {"a cat", "a dog"}
+
+
+def test_a_proposer_that_has_no_new_ideas_is_not_asked_for_ever() -> None:
+    wanted, calls = asked(7, ["a cat"])
+
+    assert len(wanted) == 8
+    assert calls < 20
+
+
+class Renderer:
+    """Refuses a prompt."""
+
+    async def render(self, request: RenderRequest) -> tuple[Any, Rendering]:
+        if "dog" in request.prompt:
+            raise CallRefusedError("not allowed")
+        encoded = io.BytesIO()
+        Image.new("RGB", (8, 8), (len(request.prompt), 0, 0)).save(encoded, "PNG")
+        return request.prompt, Rendering(png=encoded.getvalue())
+
+
+class Scorer:
+    async def see(self, _: object, reference: str) -> SeenImage:
+        return SeenImage(id=f"seen{len(reference)}", population=0.5, generic=0.0, values=(0.0,))
+
+
+def made(folder: Path, prompts: Sequence[str]) -> None:
+    path: Any = Renderer()
+    scorer: Any = Scorer()
+    wanted = [CatalogueRequest(request=RenderRequest(prompt=text, seed=1), subject=text) for text in prompts]
+    asyncio.run(make_catalogue(folder, wanted, path, scorer, lambda done, total: None))
+
+
+def test_a_picture_that_is_refused_is_left_out(tmp_path: Path) -> None:
+    made(tmp_path / "made", ["a cat", "a dog", "a tall cat"])
+
+    pictures = read_catalogue(tmp_path / "made")
+
+    assert pictures is not None
+    assert pictures.subjects == ("a cat", "a tall cat")
+
+
+def test_where_all_are_refused_the_reason_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="none of the 2 pictures to ask about could be made: not allowed"):
+        made(tmp_path / "made", ["a dog", "two dogs"])
