@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.pool.actor_pool import RoleUnavailableError
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
-from actors.scorers.scales import scale_of
+from actors.scorers.registry import scale_of
 from pipelines.end_of_run import Ending, news_of, tell
 from pipelines.execution.observer import Observer, Observers
 from pipelines.planning.plan import Plan

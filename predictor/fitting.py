@@ -26,7 +26,7 @@ from predictor.model_card import card
 from predictor.people.starter_table import starter_table
 from predictor.people.users import list_column, packed, profile
 from predictor.predictor import PamelaPredictor
-from predictor.taste.expectation import UserTastes
+from predictor.taste.expectation_maximisation import UserTastes
 from predictor.taste.hierarchical import ImageFeatures, fit_taste
 from predictor.taste.starter import learn_starter
 from predictor.taste.training_answers import Ratings

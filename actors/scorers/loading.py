@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from actors.scorers.scales import SCORERS
+from actors.scorers.registry import SCORERS
 
 
 @contextmanager

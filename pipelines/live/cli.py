@@ -8,7 +8,7 @@ import typer
 
 REFUSED = 2
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 @app.command()

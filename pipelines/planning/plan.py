@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import Renderer
-from actors.scorers.scales import scale_of
+from actors.scorers.registry import scale_of
 from pipelines.planning.costs import cost_lines
 from pipelines.planning.licences import licence_lines
 from pipelines.planning.memory import memory_lines

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from actors.messages import Proposer, Renderer
 from actors.pool.role import Role
-from actors.scorers.own import own_scorer
-from actors.scorers.scales import SCORERS, scale_of
+from actors.scorers.plugins import own_scorer
+from actors.scorers.registry import SCORERS, scale_of
 from pipelines.settings.placement import Placement
 from pipelines.settings.proposer import ChatSettings, OpenAISettings, ProposerSettings, VLLMSettings
 from pipelines.settings.renderer import ComfyUISettings, DarkroomSettings, DiffusersSettings, ImageApiSettings

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from actors.scorers.scales import SCORERS
+from actors.scorers.registry import SCORERS
 from pipelines.settings.placement import Closed, Placement
 
 PERSONAL, POPULATION = "pamela", "population"

@@ -18,8 +18,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from actors.scorers.own import is_own
-from actors.scorers.scales import SCORERS
+from actors.scorers.plugins import is_own
+from actors.scorers.registry import SCORERS
 from pipelines.settings.placement import Closed, Placement
 from pipelines.settings.proposer import LexiconSettings, ProposerSettings
 from pipelines.settings.renderer import DarkroomSettings, DiffusersSettings, RendererSettings, TextEncoderSettings

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from predictor.data.comparisons import Comparisons
 from predictor.encoders.encoding import Images
-from predictor.taste.expectation import UserTastes, learn_tastes
+from predictor.taste.expectation_maximisation import UserTastes, learn_tastes
 from predictor.taste.kernel import coordinates, rbf, squared_lengths
 from predictor.taste.nystroem import BLOCK, RatedImages, Ridge, landmark_count, principal_components, vectors
 from predictor.taste.training_answers import MIN_NOISE, Ratings, TrainingAnswers

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from predictor.taste.evidence import Answer, Evidence, Rating
-from predictor.taste.expectation import factor
+from predictor.taste.expectation_maximisation import factor
 from predictor.taste.hierarchical import ImageFeatures, Taste
 from predictor.taste.likelihood import LEVEL, Likelihood, Terms
 from predictor.threads import one_thread

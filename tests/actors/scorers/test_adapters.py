@@ -19,7 +19,7 @@ from actors.scorers.deqa import DeQAScorer
 from actors.scorers.hps import HPSv3Scorer
 from actors.scorers.image_reward import ImageRewardScorer
 from actors.scorers.iqa import LaionScorer, QAlignScorer
-from actors.scorers.scales import SCORERS
+from actors.scorers.registry import SCORERS
 
 OWN = ("feature_extractor", "own", "pamela")
 """Modules that run in this project's own environment."""

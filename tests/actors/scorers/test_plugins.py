@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.scorers.own import is_own, own_scorer
+from actors.scorers.plugins import is_own, own_scorer
 
 
 def test_an_installed_package_offers_a_scorer_by_its_entry_point(
