@@ -21,7 +21,7 @@ from actors.scorers.image_reward import ImageRewardScorer
 from actors.scorers.iqa import LaionScorer, QAlignScorer
 from actors.scorers.registry import SCORERS
 
-OWN = ("feature_extractor", "own", "pamela")
+OWN = ("feature_extractor", "pamela", "plugins")
 """Modules that run in this project's own environment."""
 ADAPTERS = sorted(Path(str(actors.scorers.__file__)).parent.glob("*.py"))
 
