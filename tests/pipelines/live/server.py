@@ -1,16 +1,16 @@
-"""steer-live without Ray, in this process or in one of its own, which starts in seconds and can be killed.
+"""steer-live without Ray, in this process or in one of its own, which starts at once and can be killed.
 
-python -m tests.pipelines.live.server PEOPLE PORT CHECKPOINT
+It is forked from a process that has loaded what it needs: what is tested is what is on the disk, not the imports.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx2
@@ -26,11 +26,13 @@ from pipelines.planning.prompts import numbered
 from pipelines.planning.request import RunRequest, plan_run
 from studies.web.serving import listen
 from tests.pipelines.conftest import without_ray
-from tests.pipelines.console import environment
 
 TOKEN = "start-start-start-start"
 SUGGESTIONS = ("a cup of coffee", "a pagoda above a lake")
 START_S = 120.0
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "predictor.predictor", "predictor.taste.question"])
 
 
 def small_plan(checkpoint: Path, scratch: Path) -> Plan:
@@ -52,15 +54,8 @@ class Server:
     def __init__(self, people: Path, checkpoint: Path) -> None:
         with listen("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
-        self._command = [
-            sys.executable,
-            "-m",
-            "tests.pipelines.live.server",
-            str(people),
-            str(self.port),
-            str(checkpoint),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._served = (people, self.port, checkpoint)
+        self._process: BaseProcess | None = None
         self.start()
 
     @property
@@ -72,10 +67,11 @@ class Server:
         return f"{self.address}/join/{TOKEN}"
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, env=environment(), stdin=subprocess.DEVNULL)
+        self._process = FORKS.Process(target=main, args=self._served)
+        self._process.start()
         deadline = time.monotonic() + START_S
         while not self._answers():
-            assert self._process.poll() is None, "the server ended"
+            assert self._process.is_alive(), "the server ended"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.1)
 
@@ -97,9 +93,9 @@ class Server:
             return False
 
     def _end(self, by: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.pid is not None and self._process.is_alive():
             os.kill(self._process.pid, by)
-            self._process.wait(60)
+            self._process.join(60)
 
 
 @contextlib.contextmanager
@@ -120,7 +116,3 @@ def main(people: Path, port: int, checkpoint: Path) -> None:
     ):
         studio = Studio(small_plan(checkpoint, Path(scratch)), folder, SUGGESTIONS)
         serve_until_stopped(create_app(studio, start_token=TOKEN), listen("127.0.0.1", port), studio)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
