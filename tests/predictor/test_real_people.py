@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from predictor.data.dataset import Dataset, read_dataset
+from predictor.data.splits import split_by_user_and_image
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate
 from predictor.fitting import fit
@@ -31,14 +33,17 @@ def by_theme() -> Dataset:
 
 @pytest.fixture(scope="module")
 def dataset(by_theme: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """With splits by photograph: each is a group of its own."""
+    """With splits by photograph, those that figures are told of: each photograph is a group of its own."""
     folder = tmp_path_factory.mktemp("by_photograph")
     for path in OASIS.iterdir():
         if path.name != "images.csv":
             (folder / path.name).symlink_to(path)
     images = by_theme.images.append_column("group_id", by_theme.images["image_id"])
     pq.write_table(images, folder / "images.parquet")
-    return read_dataset(folder)
+    ids = by_theme.user_ids
+    users = [ids[number] for number in by_theme.user.tolist()]
+    photographs = by_theme.images["image_id"].take(pa.array(by_theme.image)).to_pylist()
+    return replace(read_dataset(folder), split=split_by_user_and_image(users, photographs, seed=0))
 
 
 @pytest.fixture(scope="module")
