@@ -166,13 +166,13 @@ def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:
     described = pair_study.folder / "study.json"
     text = described.read_text()
     described.write_text(text.replace('"block": 12', '"block": 0'))
-    assert "study.json: block: Input should be greater than or equal to 1, got 0" in refused("serve", pair_study.folder)
+    assert "study.json: block: input should be greater than or equal to 1, got 0" in refused("serve", pair_study.folder)
     described.write_text(text[:40])
     assert "study.json" in refused("serve", pair_study.folder)
     described.write_text(text.replace('"seed"', '"sede"'))
-    assert refused("serve", pair_study.folder).endswith("study.json: seed: Field required")
+    assert refused("serve", pair_study.folder).endswith("study.json: seed: field required")
     described.write_text(text.replace('"repeats"', '"repaets"'))
-    assert "repaets: Extra inputs are not permitted" in refused("serve", pair_study.folder)
+    assert "repaets: extra inputs are not permitted" in refused("serve", pair_study.folder)
 
 
 def test_simulation_needs_raters_with_a_known_taste(pair_study: Study, run_folder: Build) -> None:
