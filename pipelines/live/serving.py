@@ -54,9 +54,6 @@ def serve(
     """
     from actors.pool.cluster import connect, disconnect, watch
     from pipelines.live.people.folder import PeopleFolder
-    from pipelines.live.studio import Studio
-    from pipelines.live.web.app import create_app, new_token
-    from pipelines.live.web.server import serve_until_stopped
     from pipelines.planning.prompts import read_prompts
     from predictor.progress import stderr_console
     from studies.web.serving import listen
@@ -67,6 +64,10 @@ def serve(
     try:
         listening = listen(host, port)
         plan = _plan(console, preset, predictor, settings, Path(people))
+        from pipelines.live.studio import Studio  # seconds of imports: what can be refused was refused before
+        from pipelines.live.web.app import create_app, new_token
+        from pipelines.live.web.server import serve_until_stopped
+
         if address is not None:  # a wrong one is refused before anything is promised to anybody
             connect(address)
 

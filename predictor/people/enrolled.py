@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from predictor.people import evidence_table
-from predictor.people.users import check_name, profile, profile_weights, row_of, typed
+from predictor.people.user_name import check_name
+from predictor.people.users import profile, profile_weights, row_of, typed
 from predictor.taste.evidence import Evidence
 from predictor.taste.hierarchical import Taste
 from predictor.taste.posterior import infer

@@ -28,7 +28,7 @@ from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
 from pipelines.planning.people_folder import described_person
 from pipelines.records.run_folder import timestamp
 from predictor.data.folders import FolderLock, FolderLockedError, replacing, write_atomically
-from predictor.people.users import check_name
+from predictor.people.user_name import check_name
 
 _NAME = re.compile(r"\w[\w .'-]{0,39}")
 _CHOICES = pa.schema(

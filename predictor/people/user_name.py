@@ -1,0 +1,21 @@
+"""What a person may be called; to ask it takes no model."""
+
+
+def check_name(user_id: str) -> None:
+    """Refuse a name that `steer-batch --users` takes for something else than one user.
+
+    Raises
+    ------
+    ValueError
+        It is empty, has a comma or spaces at its ends, or is an expression.
+    """
+    if (
+        user_id in ("", "*", "all")
+        or user_id != user_id.strip()
+        or "," in user_id
+        or user_id.startswith(("group:", "@"))
+    ):
+        raise ValueError(
+            f"--user must be a name for the new person, got {user_id!r}; names have no comma and no space at "
+            "their ends, and are not *, all, group:… or @…, which mean somebody else to steer-batch"
+        )
