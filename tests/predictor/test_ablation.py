@@ -65,6 +65,7 @@ def test_each_variant_is_compared_with_the_full_model_on_the_same_users(ablated:
     assert len(table.splitlines()) == 2 + len(variants)
 
 
+@pytest.mark.slow
 def test_an_ablation_goes_on_where_it_stood_and_to_the_same_table(ablated: Path, data: Dataset, tmp_path: Path) -> None:
     out = Path(shutil.copytree(ablated, tmp_path / "stopped"))
     shutil.rmtree(out / "no-user")

@@ -254,7 +254,8 @@ def test_actors_use_one_thread_each() -> None:
     assert with_pool(role(), lambda pool: pool.call("threads"))[1] == "1"
 
 
-@pytest.mark.parametrize("make", [Worker, pytest.param(AsyncWorker, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [Worker, AsyncWorker])
 def test_which_calls_fail_does_not_depend_on_the_number_of_actors(tmp_path: Path, make: type) -> None:
     async def use(pool: ActorPool) -> list[object]:
         calls = [pool.call("die", 99) if n == 3 else pool.call("double", n) for n in range(12)]
@@ -277,6 +278,7 @@ def test_calls_that_share_an_actor_with_one_that_kills_it_are_made_again_however
     assert with_pool(role(tmp_path / "log", in_flight=6), use) == [0, 3]
 
 
+@pytest.mark.slow
 def test_of_calls_that_run_at_once_only_the_one_that_hangs_is_out_of_time() -> None:
     async def use(pool: ActorPool) -> tuple[list[object], int]:
         hangs = asyncio.create_task(pool.call("nap", 3600))

@@ -141,6 +141,7 @@ def test_in_arabic_the_scale_runs_from_the_right_by_mouse_and_by_arrow(
     assert second == pytest.approx(100, abs=2)
 
 
+@pytest.mark.slow
 def test_a_slip_is_undone_within_five_seconds_and_then_the_button_is_gone(
     pair_study: Study, open_study: Callable[..., Page]
 ) -> None:

@@ -23,6 +23,7 @@ from tests.actors.renderers.diffusers.test_renderer import pixels
 from tests.flux2_checkpoints import tiny_flux2, tiny_gguf, tiny_klein, tiny_lora, tiny_unconditional
 
 REQUESTS = [RenderRequest(prompt=prompt, seed=7) for prompt in ("a cat", "fog over a lake")]
+QUICK = ("both", "bitsandbytes")
 ON_A_CPU = {
     "torchao-int8": {"quantization": "torchao-int8"},
     "torchao-fp8": {"quantization": "torchao-fp8"},
@@ -58,7 +59,10 @@ def ready(folder: Path, **settings: Any) -> DiffusersRenderer:
     return renderer
 
 
-@pytest.mark.parametrize("settings", ON_A_CPU.values(), ids=ON_A_CPU)
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(each, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, each in ON_A_CPU.items()],
+)
 def test_quantised_weights_draw_nearly_the_same_in_any_order_and_take_the_memory_that_is_foretold(
     flux2: Path, plain: list[Rendering], settings: dict[str, Any]
 ) -> None:
