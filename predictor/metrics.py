@@ -190,13 +190,19 @@ def means_over_users(values: Mapping[Name, Vector], *, seed: int = 0, replicates
     """
     if not values:
         return {}
+    value, means = resampled_means(values, seed=seed, replicates=replicates)
+    return {name: percentile_interval(float(value[n]), means[:, n]) for n, name in enumerate(values)}
+
+
+def resampled_means(values: Mapping[Name, Vector], *, seed: int, replicates: int) -> tuple[Vector, Vector]:
+    """Means over users of Q quantities (Q,), and of resampled users (replicates, Q); nan where nobody has one."""
     table = np.stack(list(values.values()), 1)
     known = ~np.isnan(table)
     drawn = resampled_users(len(table), seed=seed, replicates=replicates).astype(float)
     with np.errstate(invalid="ignore"):
         means = (drawn @ np.where(known, table, 0)) / (drawn @ known)
         value = np.where(known, table, 0).sum(0) / known.sum(0)
-    return {name: percentile_interval(float(value[n]), means[:, n]) for n, name in enumerate(values)}
+    return value, means
 
 
 def bootstrap_mean(values: Vector, *, seed: int = 0, replicates: int = 10_000) -> Interval:

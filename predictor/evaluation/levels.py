@@ -20,6 +20,7 @@ from predictor.metrics import (
     Vector,
     means_over_users,
     percentile_interval,
+    resampled_means,
     resampled_users,
 )
 
@@ -74,18 +75,12 @@ def compare_datasets(
     values_a, values_b
         Of each dataset two results of `user_level` for the same ratings.
     """
-    value: dict[str, list[float]] = {name: [] for name in BY_GROUP}
-    spread: dict[str, list[Vector]] = {name: [] for name in BY_GROUP}
-    for a, b in zip(values_a, values_b, strict=True):
-        for name in BY_GROUP:
-            difference = a[name] - b[name]
-            known = difference[~np.isnan(difference)]
-            if not len(known):
-                return dict.fromkeys(BY_GROUP, UNDEFINED)
-            drawn = resampled_users(len(known), seed=seed, replicates=replicates)
-            value[name].append(float(known.mean()))
-            spread[name].append(drawn @ known / len(known))
-    return {name: percentile_interval(float(np.mean(value[name])), np.mean(spread[name], 0)) for name in BY_GROUP}
+    of_each = [
+        resampled_means({name: a[name] - b[name] for name in BY_GROUP}, seed=seed + place, replicates=replicates)
+        for place, (a, b) in enumerate(zip(values_a, values_b, strict=True))  # datasets of one size are drawn apart
+    ]
+    value, means = (np.mean(parts, 0) for parts in zip(*of_each, strict=True))
+    return {name: percentile_interval(float(value[n]), means[:, n]) for n, name in enumerate(BY_GROUP)}
 
 
 def population_level(

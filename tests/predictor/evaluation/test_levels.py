@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from predictor.evaluation.levels import compare, compare_datasets, population_level, user_level
@@ -160,6 +160,7 @@ def test_of_very_many_images_fewer_replicates_are_ranked(monkeypatch: pytest.Mon
 
 
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=3))
+@example([199])  # a user who has ratings has no correlation
 def test_the_difference_over_datasets_is_the_mean_of_each_ones(seeds: list[int]) -> None:
     def two_scores(seed: int) -> list[dict[str, np.ndarray]]:
         user, image, rating, worth = rated(seed)
@@ -174,3 +175,12 @@ def test_the_difference_over_datasets_is_the_mean_of_each_ones(seeds: list[int])
             assert together[name].ci_low <= together[name].value <= together[name].ci_high
     if len(seeds) == 1:
         assert together["plcc"].ci_low == pytest.approx(alone[0]["plcc"].ci_low, nan_ok=True)
+
+
+def test_users_of_each_dataset_are_drawn_apart() -> None:
+    user, image, rating, worth = rated(3)
+    a, b = (user_level(user, rating, score[image]) for score in (worth, worth[::-1]))
+    alone, twice = compare_datasets([a], [b])["plcc"], compare_datasets([a, a], [b, b])["plcc"]
+
+    assert twice.value == pytest.approx(alone.value)
+    assert twice.ci_high - twice.ci_low == pytest.approx((alone.ci_high - alone.ci_low) / 2**0.5, rel=0.15)
