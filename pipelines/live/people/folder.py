@@ -10,11 +10,13 @@
 Who has the key gets in as this person, and nobody else does. It lies in their folder, beside everything that it opens.
 """
 
+import errno
 import hashlib
 import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +169,28 @@ class PeopleFolder:
         """Delete all that is known of somebody; from now on their key opens nothing."""
         with self._turn:
             self._by_hash.pop(_hash(person.key), None)
-            shutil.rmtree(person.path)
+            _remove(person.path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, and what threads that were writing into it still put there.
+
+    Raises
+    ------
+    OSError
+        It cannot be removed.
+    """
+    for pause_s in (0.05, 0.2, 0.5, 1.0, 2.0):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            trouble: OSError | None = error
+        else:
+            trouble = None
+        time.sleep(pause_s)
+        if not path.exists():
+            return
+    raise trouble or OSError(errno.ENOTEMPTY, "something goes on writing into it", str(path))
 
 
 def read_people(path: Path) -> list[PersonFolder]:
