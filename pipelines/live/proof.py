@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from scipy.stats import binomtest
@@ -97,6 +98,7 @@ class Proof:
         self._session: StudySession | None = None
         self._voter: Voter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._turn = Lock()
         self.problem = ""
         if (folder / "study.json").is_file():
             self._open(read_study(folder))
@@ -174,8 +176,13 @@ class Proof:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._session is not None:
-            await asyncio.to_thread(self._session.store.close)
+        await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        """After a study that is being made: its thread outlives the task that waited for it."""
+        with self._turn:
+            if self._session is not None:
+                self._session.store.close()
 
     async def _prepare(self, runs: Sequence[PromptRun], changed: Callable[[], None]) -> None:
         try:
@@ -185,8 +192,7 @@ class Proof:
                 await run.search_rivals()
                 await asyncio.to_thread(run.write_results)
             images = await self._images(chosen)
-            study = await asyncio.to_thread(self._make, images, [run.path for run in chosen])
-            await asyncio.to_thread(self._open, study)
+            await asyncio.to_thread(self._make, images, [run.path for run in chosen])
         except (RuntimeError, ValueError, OSError) as error:
             logger.exception("%s: the proof could not be made", self._name)
             self.problem = str(error)
@@ -201,13 +207,8 @@ class Proof:
         again = [await by_prompt[entry.prompt].drawn_again(entry, further) for entry in images.prompts]
         return replace(images, prompts=(*images.prompts, *(entry for made in again for entry in made)))
 
-    def _make(self, images: SteeredImages, runs: Sequence[Path]) -> Study:
-        if self._session is not None:
-            self._session.store.close()
-            self._session = None
-        if self._folder.exists():
-            self._earlier.mkdir(exist_ok=True)
-            shutil.move(self._folder, self._earlier / f"{len(list(self._earlier.iterdir())) + 1:02d}")
+    def _make(self, images: SteeredImages, runs: Sequence[Path]) -> None:
+        """Make the study of these pictures, and open it; the one before goes to the earlier ones."""
         choices = {
             "title": "Which picture do you prefer?",
             "block": MOST,
@@ -215,7 +216,16 @@ class Proof:
             "attention": 0,
             "practice": 0,
         }
-        return make_pairs(images, runs, self._folder, others=len(images.users), choices=choices, only_own_of=self._name)
+        with self._turn:
+            if self._session is not None:
+                self._session.store.close()
+                self._session = None
+            if self._folder.exists():
+                self._earlier.mkdir(exist_ok=True)
+                shutil.move(self._folder, self._earlier / f"{len(list(self._earlier.iterdir())) + 1:02d}")
+            others = len(images.users)
+            study = make_pairs(images, runs, self._folder, others=others, choices=choices, only_own_of=self._name)
+            self._open(study)
 
     def _open(self, study: Study) -> None:
         store = Store(study.database)

@@ -41,11 +41,12 @@ class ImageStore:
         Raises
         ------
         OSError
-            The disk is full or broken; nothing is left under the final name.
+            The disk is full or broken, or the run's folder is gone; nothing is left under the final name.
         """
         path = self.path(key)
         if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self._folder, path.parent):  # not the run's own: one that was deleted stays so
+                folder.mkdir(exist_ok=True)
             sync_folder(self._folder)
             sync_folder(self._folder.parent)
         write_atomically(path, png)

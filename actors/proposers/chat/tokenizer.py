@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from actors.messages import RefusedError
+from predictor.error_messages import first_line
 
 TODAY = date(2026, 1, 1)
 
@@ -72,5 +73,4 @@ def _remedy(model: str, error: BaseException) -> str:
         if isinstance(cause, GatedRepoError):
             return f"it is gated; accept its licence at https://huggingface.co/{model} and set HF_TOKEN where it loads"
         cause = cause.__cause__ or cause.__context__
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return f"{reason}; give a folder, or the name of a public model on Hugging Face"
+    return f"{first_line(error)}; give a folder, or the name of a public model on Hugging Face"

@@ -10,13 +10,11 @@
 Who has the key gets in as this person, and nobody else does. It lies in their folder, beside everything that it opens.
 """
 
-import errno
 import hashlib
 import json
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,8 @@ from pipelines.records.run_folder import timestamp
 from predictor.data.folders import FolderLock, FolderLockedError, replacing, write_atomically
 from predictor.people.user_name import check_name
 
+_DELETED = ".deleted"
+"""Folder of what is being deleted, which nobody reads."""
 _NAME = re.compile(r"\w[\w .'-]{0,39}")
 _CHOICES = pa.schema(
     {"user_id": pa.string(), "shown": pa.list_(pa.string()), "chosen": pa.string(), "worst": pa.string()}
@@ -116,6 +116,7 @@ class PeopleFolder:
         except OSError as error:
             raise ValueError(f"--people {path}: cannot be written: {error.strerror}; name another folder") from error
         self.path = path
+        shutil.rmtree(path / _DELETED, ignore_errors=True)  # of a process that was killed while it deleted somebody
         self._turn = Lock()
         self._by_hash = {_hash(person.key): person for person in read_people(path)}
 
@@ -169,28 +170,10 @@ class PeopleFolder:
         """Delete all that is known of somebody; from now on their key opens nothing."""
         with self._turn:
             self._by_hash.pop(_hash(person.key), None)
-            _remove(person.path)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, and what threads that were writing into it still put there.
-
-    Raises
-    ------
-    OSError
-        It cannot be removed.
-    """
-    for pause_s in (0.05, 0.2, 0.5, 1.0, 2.0):
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            trouble: OSError | None = error
-        else:
-            trouble = None
-        time.sleep(pause_s)
-        if not path.exists():
-            return
-    raise trouble or OSError(errno.ENOTEMPTY, "something goes on writing into it", str(path))
+            trash = self.path / _DELETED / secrets.token_hex(8)
+            trash.parent.mkdir(exist_ok=True)
+            person.path.rename(trash)  # what is still being made for them finds no place any more
+            shutil.rmtree(trash.parent)
 
 
 def read_people(path: Path) -> list[PersonFolder]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from predictor.error_messages import first_line
+
 IGNORED = ("*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*")
 """File names of variants of the weights, which are not read."""
 _QUESTION_S = 5.0
@@ -106,5 +108,4 @@ def one_line_errors(repository: str, revision: str | None, file: str) -> Iterato
     except LocalEntryNotFoundError as error:
         raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
     except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{repository}: the hub is out of reach ({reason}); {_OFFLINE}") from error
+        raise ValueError(f"{repository}: the hub is out of reach ({first_line(error)}); {_OFFLINE}") from error
