@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import RenderRequest
+from actors.messages import RenderRequest, SeenImage
 from actors.pool.actor_pool import CallRefusedError
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
@@ -146,6 +146,16 @@ class Evaluation:
         except CallRefusedError as error:
             return Verdict(error=f"it could not be guarded: {error}")
         return Verdict(measured=measured) if base is None else judge(measured, base.measured, self._settings.guards)
+
+    async def see(self, cohort: Cohort, prompt: str) -> SeenImage:
+        """What the predictor sees of the image of one prompt, whoever looks at it.
+
+        Raises
+        ------
+        CallRefusedError
+            It cannot be rendered or encoded.
+        """
+        return await self._scoring.see(cohort, RenderRequest(prompt=prompt, seed=cohort.image_seed))
 
     async def with_fresh_seeds(self, history: History, user: str) -> Reseeded:
         """A user's winner and the base prompt, rendered and scored with each of some fresh seeds.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from actors.messages import RenderRequest, ScoreRequest
+from actors.messages import RenderRequest, ScoreRequest, SeenImage
 from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallRefusedError
 from actors.pool.role import Role
@@ -118,6 +118,12 @@ class ScoringService:
         scores = np.array(found, np.float64)
         return np.where(np.isfinite(scores), scores, np.nan).astype(np.float32)
 
+    async def see(self, cohort: Cohort, request: RenderRequest) -> SeenImage:
+        """What the predictor sees of an image, whoever looks at it; errors as `scores`."""
+        question = await self._score_request(cohort, cohort.scorer, ())
+        reference = await self._renders.image(request)
+        return await self._call(request, reference, self._scorers[cohort.scorer], "see", question)
+
     async def measurements(self, cohort: Cohort, prompt: str) -> dict[str, float]:
         """What the guards compare, of the image of a prompt; errors as `scores`."""
         guards, measured = self._guards, dict[str, float]()
@@ -170,7 +176,7 @@ class ScoringService:
         Like the base prompt, which a scorer is given in place of the rewritten one, they are the same for all: a
         proposal has to win by its image, not by being classified into a category that people like.
         """
-        if self._describer is None or self._scorers[scorer] is not self._describer:
+        if self._describer is None or self._scorers[scorer].role is not self._describer.role:
             return {}
         if (recorded := self._described.get(cohort.prompt_id)) is not None:
             return recorded

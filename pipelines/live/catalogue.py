@@ -13,7 +13,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from PIL import Image
 from actors.messages import ProposalRequest, RenderRequest, ScoreRequest, SeenImage
 from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
+from actors.pool.single_flight import SingleFlightCache
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.execution.proposing import MAX_PROPOSAL_ATTEMPTS
 from pipelines.live.people.known_taste import features_of
@@ -41,7 +42,7 @@ from predictor.taste.hierarchical import ImageFeatures
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raise it whenever the same settings would give another catalogue."""
 SIZE = 200
 """Pictures beside those of the starter set: more than anybody is asked about, and made in under a minute."""
@@ -184,9 +185,16 @@ async def make_catalogue(
     wanted: Sequence[CatalogueRequest],
     path: RenderPath,
     scorer: PersonalScorer,
+    describer: ActorPool | None,
     progress: Callable[[int, int], None],
 ) -> None:
     """Render the pictures on the pools, and keep them with what is seen of them.
+
+    Parameters
+    ----------
+    describer
+        The predictor, where it can classify an image's metadata zero-shot: those of a subject's picture as written
+        count for all its pictures, as in a search.
 
     Raises
     ------
@@ -197,12 +205,23 @@ async def make_catalogue(
     """
     done = 0
     refused: list[str] = []
+    descriptions = SingleFlightCache[str, Mapping[str, str]](capacity=None)
+
+    async def description(as_written: RenderRequest) -> Mapping[str, str]:
+        if describer is None:
+            return {}
+        reference, _ = await path.render(as_written)
+        _, found = await describer.call("describe", {}, reference)
+        return found
 
     async def one(each: CatalogueRequest) -> tuple[dict[str, object], bytes] | None:
         nonlocal done
         try:
             reference, rendering = await path.render(each.request)
-            seen = await scorer.see(ScoreRequest(audiences=(), base_prompt=each.subject), reference)
+            as_written = replace(each.request, prompt=each.subject)
+            metadata = await descriptions.get(each.subject, lambda: description(as_written))
+            question = ScoreRequest(audiences=(), base_prompt=each.subject, metadata=metadata)
+            seen = await scorer.see(question, reference)
         except CallRefusedError as error:
             logger.warning("%r: no picture for questions: %s", each.request.prompt, error)
             refused.append(str(error))

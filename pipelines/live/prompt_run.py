@@ -96,7 +96,6 @@ class PromptRun:
             history=self._history(),
             replay=self._history,
             driver=self._own_driver,
-            scorer=workshop.scorer,
             turns=workshop.turns,
             changes=changes,
         )

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ def serve(
     address: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    settings: Sequence[str] = (),
+    settings: Mapping[str, object] | Sequence[str] = (),
     console: "Console | None" = None,
 ) -> None:
     """Serve people until Ctrl-C or SIGTERM; each option is that of `steer-live`.
@@ -39,7 +39,7 @@ def serve(
     Parameters
     ----------
     settings
-        `KEY=VALUE`, as `--set` takes them.
+        Further settings by dotted key, as `pipelines.steer` takes them, or `KEY=VALUE`, as `--set` does.
     console
         Where the link is printed, and what goes on; None: the standard error.
 
@@ -111,18 +111,23 @@ def link_of(name: str, *, people: str | PathLike[str] = "people", host: str = "1
 
 
 def _plan(
-    console: "Console", preset: str | None, predictor: str | None, settings: Sequence[str], people: Path
+    console: "Console",
+    preset: str | None,
+    predictor: str | None,
+    settings: Mapping[str, object] | Sequence[str],
+    people: Path,
 ) -> "Plan":
     """A plan for everybody whom the predictor knows; what each person's runs are for is put in later."""
     from pipelines.planning.prompts import numbered
     from pipelines.planning.request import RunRequest, plan_run
 
+    by_key, lines = (settings, ()) if isinstance(settings, Mapping) else ({}, settings)
     request = RunRequest(
         users=("all",),
         prompts=numbered(["a picture"]),
         preset=preset,
-        overrides=(*LIVE_SETTINGS, *settings),
-        options={"predictor": predictor, "scorers": ("pamela", "population")},
+        overrides=(*LIVE_SETTINGS, *lines),
+        options={**by_key, "predictor": predictor, "scorers": ("pamela", "population")},
     )
     return plan_run(console, request, people / ".new")
 

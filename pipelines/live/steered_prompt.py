@@ -25,14 +25,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from actors.messages import RenderRequest, ScoreRequest, SeenImage
-from actors.pool.actor_pool import ArgumentLostError
+from actors.messages import SeenImage
 from pipelines.execution.driver import Driver, RoundFailedError
 from pipelines.live.changes import Changes
 from pipelines.live.next_four import chances, next_four
 from pipelines.live.people.answers import ShownPicture, pictures_of
 from pipelines.live.people.person import LivePerson
-from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.turns import Turns
 from pipelines.reporting.word_diff import word_diff
 from pipelines.search.history import History
@@ -78,7 +76,6 @@ class SteeredPrompt:
         person: LivePerson,
         history: History,
         driver: Driver,
-        scorer: PersonalScorer,
         turns: Turns,
         changes: Changes,
         replay: Callable[[], History],
@@ -107,7 +104,6 @@ class SteeredPrompt:
         self.speculation = Speculation()
         self._person = person
         self._driver = driver
-        self._scorer = scorer
         self._turns = turns
         self._changes = changes
         self._replay = replay
@@ -412,20 +408,10 @@ class SteeredPrompt:
 
     async def _see(self, keys: Iterable[str]) -> None:
         new = [key for key in keys if key not in self._seen]
-        cohort = self.history.cohort
-        question = ScoreRequest(audiences=(), base_prompt=cohort.base_prompt, metadata=cohort.metadata)
-
-        async def see(key: str) -> SeenImage:
-            image = self.history.images[self.history.place[key]]
-            request = RenderRequest(prompt=image.prompt, seed=cohort.image_seed)
-            reference = await self._driver.renders.image(request)
-            while True:
-                try:
-                    return await self._scorer.see(question, reference)
-                except ArgumentLostError:  # with its node
-                    reference = await self._driver.renders.image(request, lost=reference)
-
-        self._seen |= zip(new, await asyncio.gather(*map(see, new)), strict=True)
+        cohort, evaluation = self.history.cohort, self._driver.evaluation
+        prompts = [self.history.images[self.history.place[key]].prompt for key in new]
+        seen = await asyncio.gather(*(evaluation.see(cohort, prompt) for prompt in prompts))
+        self._seen |= zip(new, seen, strict=True)
 
     def _shown(self, key: str) -> ShownPicture:
         file = f"runs/{self.name}/images/{key[:2]}/{key}.png"

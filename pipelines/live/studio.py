@@ -33,6 +33,7 @@ from pipelines.live.people.person import LivePerson
 from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.people.seen_again import see_again
 from pipelines.live.prompt_run import Workshop
+from pipelines.planning.description import describes
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import run_roles
 from pipelines.run_pools import RunPools
@@ -221,9 +222,10 @@ class Studio:
             self.made, self.to_make = done, total
             self.changes.tell()
 
-        await make_catalogue(
-            self._catalogue_folder, wanted, pools.render_path(), PersonalScorer(pools.scorers[PERSONAL], {}), progress
-        )
+        predictor = pools.scorers[PERSONAL]
+        describer = predictor if describes(self.plan) else None
+        scorer = PersonalScorer(predictor, {})
+        await make_catalogue(self._catalogue_folder, wanted, pools.render_path(), scorer, describer, progress)
         self.pictures = read_catalogue(self._catalogue_folder)
         self._tell_everybody()
 

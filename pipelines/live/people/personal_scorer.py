@@ -42,6 +42,8 @@ class PersonalScorer:
 
     async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
         """As `ActorPool.call`; `score_each` for people of `tastes` is answered from what the pool sees."""
+        if method == "see":
+            return None, await self.see(*arguments)
         if method != "score_each" or not self._is_for_ours(arguments[0]):
             return await self._pool.call(method, *arguments)
         request, reference = arguments

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, SeenImage
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest, SeenImage
 from actors.pool.actor_pool import CallRefusedError
 from pipelines.live.catalogue import SIZE, CatalogueRequest, make_catalogue, proposed_requests, read_catalogue
 
@@ -64,15 +64,31 @@ class Renderer:
 
 
 class Scorer:
-    async def see(self, _: object, reference: str) -> SeenImage:
+    def __init__(self) -> None:
+        self.asked: list[ScoreRequest] = []
+
+    async def see(self, request: ScoreRequest, reference: str) -> SeenImage:
+        self.asked.append(request)
         return SeenImage(id=f"seen{len(reference)}", population=0.5, generic=0.0, values=(0.0,))
+
+
+class Describer:
+    """Takes every picture for what its prompt says."""
+
+    def __init__(self) -> None:
+        self.described: list[str] = []
+
+    async def call(self, method: str, known: dict[str, str], reference: str) -> tuple[Any, dict[str, str]]:
+        assert (method, known) == ("describe", {})
+        self.described.append(reference)
+        return None, {"content": reference}
 
 
 def made(folder: Path, prompts: Sequence[str]) -> None:
     path: Any = Renderer()
     scorer: Any = Scorer()
     wanted = [CatalogueRequest(request=RenderRequest(prompt=text, seed=1), subject=text) for text in prompts]
-    asyncio.run(make_catalogue(folder, wanted, path, scorer, lambda done, total: None))
+    asyncio.run(make_catalogue(folder, wanted, path, scorer, None, lambda done, total: None))
 
 
 def test_a_picture_that_is_refused_is_left_out(tmp_path: Path) -> None:
@@ -87,3 +103,22 @@ def test_a_picture_that_is_refused_is_left_out(tmp_path: Path) -> None:
 def test_where_all_are_refused_the_reason_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of the 2 pictures to ask about could be made: not allowed"):
         made(tmp_path / "made", ["a dog", "two dogs"])
+
+
+def test_all_pictures_of_a_subject_have_the_metadata_of_the_one_as_written(tmp_path: Path) -> None:
+    path: Any = Renderer()
+    scorer: Any = Scorer()
+    describer: Any = Describer()
+    wanted = [
+        CatalogueRequest(request=RenderRequest(prompt=text, seed=1), subject=subject)
+        for subject in ("a cat", "a tree")
+        for text in (subject, f"{subject} in warm light", f"{subject} at night")
+    ]
+
+    asyncio.run(make_catalogue(tmp_path / "made", wanted, path, scorer, describer, lambda done, total: None))
+
+    assert sorted(describer.described) == ["a cat", "a tree"]
+    assert {(each.base_prompt, each.metadata["content"]) for each in scorer.asked} == {
+        ("a cat", "a cat"),
+        ("a tree", "a tree"),
+    }

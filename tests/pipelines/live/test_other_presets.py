@@ -13,7 +13,7 @@ from tests.flux2_checkpoints import tiny_flux2, tiny_klein
 from tests.pipelines.live.command import steer_live
 from tests.pipelines.live.test_visit import brightness
 from tests.pipelines.live.visitor import Visitor
-from tests.pipelines.predictors import train_on_tiny
+from tests.pipelines.predictors import CONTENTS, train_on_tiny
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "proposer", "scorer")),
@@ -68,9 +68,26 @@ def test_somebody_gets_from_the_link_to_a_verdict_on_generated_pictures(
     assert "All images are generated" in (folder / "gallery.html").read_text("utf-8")
     rows = pq.read_table(folder / "trajectories.parquet").to_pylist()
     assert {row["stop_reason"] for row in rows if row["user"] == "Ada"} == {"chosen"}
+    assert read_about(folder)["zero_shot"]["p01"]["content"] in CONTENTS
+    assert_the_person_is_judged_by_what_the_population_is(people / "Ada", folder)
 
 
 def questions_are_of_what_the_proposer_says(person: Path) -> bool:
     lines = (person / "answers.jsonl").read_text("utf-8").splitlines()
     shown = [picture for line in lines[:2] for picture in json.loads(line)["pictures"]]
     return len(shown) == 8 and {picture["prompt"] for picture in shown} <= {"a cup of coffee", "a pagoda above a lake"}
+
+
+def assert_the_person_is_judged_by_what_the_population_is(person: Path, folder: Path) -> None:
+    """The population's liking as it was seen for the person, and as its own search scored the same picture."""
+    lines = [json.loads(line) for line in (person / "answers.jsonl").read_text("utf-8").splitlines()]
+    pictures = [picture for line in lines if line.get("run") for picture in line["pictures"]]
+    seen = {Path(picture["file"]).stem: picture["seen"]["population"] for picture in pictures}
+    scored = {
+        row["image"]: row["scores"][0]
+        for row in pq.read_table(folder / "scores.parquet").to_pylist()
+        if row["scorer"] == "population"
+    }
+    both = seen.keys() & scored.keys()
+    assert both
+    assert [seen[key] for key in both] == pytest.approx([scored[key] for key in both], abs=1e-6)
