@@ -14,7 +14,8 @@ PYTHON ?= python3
 VENV := .venv
 VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what is imported when it is imported: compiling all packages takes longer than to unpack them.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo live docs messages test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
