@@ -30,7 +30,11 @@ ENVIRONMENTS = {
     "hpsv3": "hpsv3",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hub", "ray_of_its_own")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("scorers in their own environments"),
+    pytest.mark.usefixtures("hub", "ray_of_its_own"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +49,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def python_of(scorer: str) -> Path:
-    python = ROOT / ".venv-scorers" / ENVIRONMENTS[scorer] / "bin" / "python"
-    if not python.is_file():
-        pytest.skip(f"no environment for {scorer}: make scorer-environments")
-    return python
+    return ROOT / ".venv-scorers" / ENVIRONMENTS[scorer] / "bin" / "python"
+
+
+def needs(scorer: str) -> pytest.MarkDecorator:
+    """Skip the test before a Ray is started for it."""
+    reason = f"no environment for {scorer}: make scorer-environments"
+    return pytest.mark.skipif(not python_of(scorer).is_file(), reason=reason)
 
 
 def make_weights(scorer: str, hub: Path) -> Path:
@@ -79,6 +86,7 @@ def scores_of(scorer: str, make: type, arguments: dict[str, Any], *prompts: str)
     return asyncio.run(main())
 
 
+@needs("laion")
 def test_laion_gives_one_number_whatever_the_prompt(tmp_path: Path) -> None:
     script = ROOT / "tests" / "actors" / "scorers" / "laion_by_library.py"
     homes = {"HOME": str(tmp_path / "home"), "TORCH_HOME": str(tmp_path / "torch")}
@@ -91,6 +99,7 @@ def test_laion_gives_one_number_whatever_the_prompt(tmp_path: Path) -> None:
     assert -100 < float(first) < 100
 
 
+@needs("q-align")
 def test_q_align_gives_a_level_for_each_task_whatever_the_prompt(hub: Path) -> None:
     make_weights("q-align", hub)
     levels = [
@@ -102,6 +111,7 @@ def test_q_align_gives_a_level_for_each_task_whatever_the_prompt(hub: Path) -> N
     assert levels[0] != levels[1]
 
 
+@needs("imagereward")
 def test_imagereward_gives_one_number(hub: Path) -> None:
     own = make_weights("imagereward", hub)
     arguments = {"model": str(own / "ImageReward.pt"), "med_config": str(own / "med_config.json")}
@@ -110,6 +120,7 @@ def test_imagereward_gives_one_number(hub: Path) -> None:
     assert abs(score) < 1000
 
 
+@needs("hpsv3")
 def test_hpsv3_gives_the_mean_of_the_preference_which_depends_on_the_prompt(hub: Path) -> None:
     own = make_weights("hpsv3", hub)
     arguments = {"checkpoint": str(own / "HPSv3.safetensors"), "config": str(own / "config.yaml")}

@@ -3,6 +3,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from predictor.checkpoint import FILES
+from predictor.cli import main
 from predictor.transformer.model import Inputs, ModelConfig, PamelaModel
 from predictor.transformer.training import Recipe, TrainingTable
 from predictor.transformer.training_state import FILE, TrainingState, identity_of
+from tests.in_this_process import call
 
 CONFIG = ModelConfig(image_dimensions=3, text_dimensions=2, profile_dimensions=2, users=2, width=8, heads=2)
 
@@ -114,39 +118,52 @@ def test_an_identity_follows_every_array_and_setting() -> None:
     assert identity_of(table(), recipe, seed=0) in identities
 
 
+def train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """What the command does, in this process."""
+    return call(main, "steer-predictor", "train", *arguments)
+
+
+@contextmanager
+def training(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own, which has trained an epoch, and does not outlive the test."""
+    command = [str(Path(sys.executable).parent / "steer-predictor"), "train", *map(str, arguments)]
+    out = Path(command[command.index("--out") + 1])
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 300
+            while not (out / FILE).is_file() and time.monotonic() < until:
+                time.sleep(0.002)
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_training_and_says_how_to_go_on(rated_by_many: Path, tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / "steer-predictor", "train", rated_by_many, "--out", tmp_path / "new"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 300
-    while not (tmp_path / "new" / FILE).is_file() and time.monotonic() < until:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    out = tmp_path / "new"
+    with training(rated_by_many, "--out", out) as process:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "Stopped. Go on with the same command and --resume."
     assert "Traceback" not in said
-    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=1200)
+    assert train(rated_by_many, "--out", out, "--resume").returncode == 0
 
 
 @pytest.mark.slow
 def test_a_command_killed_in_training_goes_on_to_the_same_checkpoint(rated: Path, tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / "steer-predictor", "train", rated, "--seed", "2", "--out"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run([*map(str, command), str(undisturbed)], check=True, capture_output=True, timeout=1200)
-    process = subprocess.Popen([*map(str, command), str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 300
-    while not (killed / FILE).is_file() and time.monotonic() < until:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=60) == -signal.SIGKILL
+    arguments = (rated, "--seed", 2, "--out")
+    assert train(*arguments, undisturbed).returncode == 0
+    with training(*arguments, killed) as process:
+        process.kill()
+        assert process.wait(timeout=60) == -signal.SIGKILL
     assert load_file(killed / FILE)
     assert not (killed / "config.json").exists()
-    again = [*map(str, command), str(killed)]
-    refused = subprocess.run(again, check=False, capture_output=True, text=True, timeout=1200)
+    refused = train(*arguments, killed)
     assert refused.returncode == 2
     assert f"--out {killed}: is not empty; go on with it by --resume, or name a new folder" in refused.stderr
-    subprocess.run([*again, "--resume"], check=True, capture_output=True, timeout=1200)
+    assert train(*arguments, killed, "--resume").returncode == 0
     assert {path.name for path in killed.iterdir()} == set(FILES)
     for name in FILES:
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), name
