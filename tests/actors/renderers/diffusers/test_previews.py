@@ -55,9 +55,8 @@ def test_a_finished_image_is_bit_for_bit_the_one_that_had_no_preview(
     folders: dict[str, Path], name: str, dtype: str, preview_steps: int
 ) -> None:
     renderer = ready(folders[name], dtype=dtype, preview_steps=preview_steps, guidance_scale=4.0)
-    for request in REQUESTS:
-        preview = renderer.preview(request)
-        renderer.preview(REQUESTS[0])  # another one in between changes nothing
+    previews = [renderer.preview(request) for request in REQUESTS]
+    for request, preview in zip(REQUESTS, previews, strict=True):  # another one in between changes nothing
         finished = renderer.finish(request, travelled(preview))
 
         assert finished == renderer.render(request)
