@@ -39,19 +39,22 @@ messages: $(VENV)/.installed
 		--no-wrap --input-file $(MESSAGES) --locale $$(basename $$catalogue .po) --output-file $$catalogue; done
 	rm $(MESSAGES)
 
-# Two at a time: of the slow ones, those that wait for the same thing to be made one after the other, and last, by
-# themselves, those of which timing is a part.
-ALONE := tests/actors/pool tests/faults
+# More workers than cores, because tests wait: for a browser, for a process that starts, for a time limit. Of the slow
+# ones, those that wait for the same thing to be made run one after the other, and those of which timing is a part last,
+# one worker a core. Only files that have a slow test are read: the imports of all others take each worker a while.
+WORKERS ?= 3
+SLOW = $(shell grep -rl --include='test_*.py' 'mark\.slow' tests | sort)
+ALONE = $(filter tests/actors/pool/% tests/faults/%,$(SLOW))
 test: $(VENV)/.installed-dev
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist worksteal
 endif
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -m slow -n 2 --dist loadgroup $(ALONE:%=--ignore %)
-	$(BIN)/pytest -m slow $(ALONE)
+	$(BIN)/pytest -m slow -n $(WORKERS) --dist loadgroup $(filter-out $(ALONE),$(SLOW))
+	$(BIN)/pytest -m slow -n 2 --dist loadfile $(ALONE)
 
 test-all: test test-slow
 

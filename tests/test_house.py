@@ -210,3 +210,9 @@ def touches(name: str, package: str) -> bool:
 def room_of(name: str, package: str) -> str:
     """The part of a dotted name that comes after the package."""
     return name.removeprefix(f"{package}.").split(".")[0]
+
+
+def test_only_files_of_tests_mark_any_as_slow() -> None:
+    """`make test-slow` reads the files of tests that name the mark, and no others."""
+    marked = [path for path in (ROOT / "tests").rglob("*.py") if "mark.slow" in path.read_text("utf-8")]
+    assert [path for path in marked if not path.name.startswith("test_")] == []
