@@ -13,7 +13,7 @@ from tests.pipelines.live.browsing import PATIENCE_MS, WAY, begin, choices, pres
 from tests.pipelines.live.server import Server, server_of
 from tests.studies.web.test_layout import OUTSIDE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages of steer-live")]
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 800}
