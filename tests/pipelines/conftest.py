@@ -31,6 +31,14 @@ def checkpoint(make_once: MakeOnce) -> Path:
     return made[0] if made else embedded_checkpoint(Darkroom(size=64), SMALL)
 
 
+@pytest.fixture(scope="session")
+def tiny_predictor(make_once: MakeOnce) -> Path:
+    """A checkpoint on encoders of the paper's kinds with random weights. Not to be changed."""
+    from tests.pipelines.predictors import train_on_tiny
+
+    return make_once("tiny predictor", train_on_tiny) / "made"
+
+
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
     return write_prompts(tmp_path)

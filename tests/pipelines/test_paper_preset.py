@@ -13,7 +13,7 @@ from tests.chat_checkpoint import tiny_chat_llama
 from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import environment
-from tests.pipelines.predictors import CONTENTS, train_on_tiny
+from tests.pipelines.predictors import CONTENTS
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")),
@@ -28,11 +28,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"renderer": tiny_flux2(root / "flux2"), "proposer": tiny_chat_llama(root / "llama")}
 
 
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_on_tiny(tmp_path_factory.mktemp("predictor"))
-
-
 def settings(*pairs: str) -> list[str]:
     return [part for pair in pairs for part in ("--set", pair)]
 
@@ -43,13 +38,13 @@ def images(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_records(
-    steer_command: Steer, models: dict[str, Path], predictor: Path, tmp_path: Path
+    steer_command: Steer, models: dict[str, Path], tiny_predictor: Path, tmp_path: Path
 ) -> None:
     prompts, run, again = tmp_path / "prompts.txt", tmp_path / "run", tmp_path / "again"
     prompts.write_text("a cup of coffee\n", "utf-8")
     where = [f"{role}.model={path}" for role, path in models.items()]
     done = steer_command(
-        *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", predictor, "--out", run),
+        *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", tiny_predictor, "--out", run),
         *("--candidates", 3, "--iterations", 2),
         *settings(*where, *ON_CPU, *SMALL, "renderer.actors=2"),
     )

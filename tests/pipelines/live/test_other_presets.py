@@ -13,7 +13,7 @@ from tests.flux2_checkpoints import tiny_flux2, tiny_klein
 from tests.pipelines.live.command import steer_live
 from tests.pipelines.live.test_visit import brightness
 from tests.pipelines.live.visitor import Visitor
-from tests.pipelines.predictors import CONTENTS, train_on_tiny
+from tests.pipelines.predictors import CONTENTS
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "proposer", "scorer")),
@@ -31,7 +31,7 @@ SMALL = ["renderer.width=64", "renderer.height=64", "renderer.num_inference_step
     ],
 )
 def test_somebody_gets_from_the_link_to_a_verdict_on_generated_pictures(
-    preset: str, renderer: Callable[[Path], Path], pipeline: str, more: list[str], tmp_path: Path
+    preset: str, renderer: Callable[[Path], Path], pipeline: str, more: list[str], tiny_predictor: Path, tmp_path: Path
 ) -> None:
     prompts, people = tmp_path / "prompts.txt", tmp_path / "people"
     prompts.write_text("a cup of coffee\na pagoda above a lake\n", "utf-8")
@@ -40,7 +40,7 @@ def test_somebody_gets_from_the_link_to_a_verdict_on_generated_pictures(
         f"proposer.model={tiny_chat_llama(tmp_path / 'llama')}",
     ]
     settings = [*models, *ON_CPU, *SMALL, *more, "protocol.candidates=4"]
-    options = ["--preset", preset, "--predictor", train_on_tiny(tmp_path / "predictor"), "--prompts", prompts]
+    options = ["--preset", preset, "--predictor", tiny_predictor, "--prompts", prompts]
     cache = {"PAMELA_CACHE": str(tmp_path / "cache")}
     with steer_live(people, *options, *(each for pair in settings for each in ("--set", pair)), variables=cache) as (
         process,
