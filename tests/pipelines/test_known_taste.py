@@ -1,14 +1,14 @@
 """The whole chain against the truth: what `make demo` does, judged by the raters' known taste."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.planning.embedded_predictor import embedded_checkpoint
-from tests.pipelines.console import command
+from studies.cli.main import main as steer_study
+from tests.in_this_process import call
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("embedded checkpoint")]
 
@@ -31,8 +31,7 @@ def test_people_truly_like_what_was_steered_for_them_best(demo: Path) -> None:
     assert truth["n_raters"] == 12
 
 
-def test_steer_study_judges_the_run_as_the_run_itself_did(demo: Path) -> None:
-    script = command()[0].replace("steer-batch", "steer-study")
-    verdict = demo / "verdict.json"
-    subprocess.run([script, "truth", str(demo), "--json", str(verdict)], check=True, capture_output=True)
+def test_steer_study_judges_the_run_as_the_run_itself_did(demo: Path, tmp_path: Path) -> None:
+    verdict = tmp_path / "verdict.json"
+    assert call(steer_study, "steer-study", "truth", demo, "--json", verdict).returncode == 0
     assert json.loads(verdict.read_text()) == json.loads((demo / "truth.json").read_text())

@@ -21,7 +21,8 @@ from predictor.simulation.attributes import measure
 from predictor.simulation.dataset import simulate
 from predictor.transformer.training import RECIPES
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulated raters")]
+# After those that make the embedded checkpoint: its first prints are these, and the cache keeps their features.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("embedded checkpoint")]
 
 PRINTS = EmbeddedRecipe(raters=24, images=700, ratings_per_image=20)
 
