@@ -76,7 +76,7 @@ def _levels(light: NDArray[np.float32]) -> NDArray[np.float32]:
 @cache
 def _table() -> NDArray[np.uint16]:
     """The step of each interval of linear light, and of 1, which ends the last one."""
-    ends = _levels(np.arange(_CELLS + 1, dtype=np.float32) / _CELLS)
+    ends = _levels((np.arange(_CELLS + 1) / _CELLS).astype(np.float32))
     steps = ends.astype(np.uint16)
     near = np.abs(ends - np.round(ends)) < _NEAR
     unsure = near.copy()
