@@ -126,11 +126,12 @@ class _Call(Call):
         _CallTimeoutError
             It has run for longer than it may.
         """
+        limit = self._limit = asyncio.timeout_at(self._ends)
         try:
-            async with asyncio.timeout_at(self._ends) as self._limit:
+            async with limit:
                 return await reference
         except TimeoutError as error:
-            if self._limit.expired():
+            if limit.expired():
                 raise _CallTimeoutError from error
             raise  # the actor's own
 

@@ -67,7 +67,7 @@ def _steps(light: NDArray[np.float32]) -> NDArray[np.uint8]:
     return steps
 
 
-def _levels(light: NDArray[np.float32]) -> NDArray[np.float32]:
+def _levels(light: NDArray[np.floating]) -> NDArray[np.floating]:
     """Steps of sRGB, 0 to 255, plus a half."""
     curved = 1.055 * np.power(np.maximum(light, 0.0031308), 1 / 2.4) - 0.055
     return 255 * np.clip(np.where(light > 0.0031308, curved, light * 12.92), 0, 1) + 0.5
