@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from pipelines.execution.remaining_work import RemainingWork
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
+from pipelines.search.rounds import Round
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 
@@ -49,6 +50,10 @@ class RunProgress:
         self._active = 0
         self._failed = 0
         self._renders = 0
+        self._of_rounds_done = 0
+        """Images; the other renders are of rounds under way."""
+        self._steady: tuple[float, int] | None = None
+        """When the first round was done, and how many renders there were: until then actors were coming up."""
         self._recent: deque[float] = deque()
         self._best_gain: dict[str, float] = {}
         self._began = self._spoke = time.monotonic()
@@ -71,6 +76,8 @@ class RunProgress:
 
     def round_done(self, history: History, searching: int) -> None:
         self._remaining.round_done(history.cohort.id, len(history.rounds), searching)
+        self._of_rounds_done += _images_of(history.rounds[-1])
+        self._steady = self._steady or (time.monotonic(), self._renders)
         self._show()
 
     def rendered(self, key: str) -> None:
@@ -121,8 +128,16 @@ class RunProgress:
         parts += [f"renderers {self._busy():.0%} busy"] if self._busy else []
         parts += [f"{self._failed} failed"] if self._failed else []
         if self._renders and self._done < self._total:
-            parts.append(f"about {elapsed / self._renders * self._remaining.images:.0f} s to go")
+            parts.append(f"about {self._seconds_left():.0f} s to go")
         return ", ".join(parts)
+
+    def _seconds_left(self) -> float:
+        since, before = self._steady or (self._began, 0)
+        if self._renders == before:
+            since, before = self._began, 0
+        under_way = max(0, self._renders - self._of_rounds_done)
+        images = max(0.0, self._remaining.images - under_way)
+        return images * (time.monotonic() - since) / (self._renders - before)
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -145,3 +160,9 @@ class RunProgress:
         elif time.monotonic() - self._spoke >= _PLAIN_EVERY_S:
             self._spoke = time.monotonic()
             self._console.print(f"steering: {self.status()}", markup=False)
+
+
+def _images_of(done: Round) -> int:
+    """The new images of a round, those with fresh seeds too."""
+    fresh = {image.image for again in done.reseeded.values() for image in (*again.initial, *again.final)}
+    return done.scores.shape[1] + len(fresh - {None})

@@ -1,16 +1,21 @@
-"""Threads: PyTorch on one of them, so that arithmetic is reproducible, and independent work on all of them.
+"""Threads: PyTorch and BLAS on one of them, so that arithmetic is reproducible, and independent work on all of them.
 
-PyTorch splits sums among its threads, so that last digits depend on the number of cores. The models here are too small
-to gain much by a second thread.
+Both split sums among their threads, so that last digits depend on the number of cores. The models here are too small to
+gain much by a second thread; and after each product of matrices, the other threads of BLAS wait for the next one at the
+cost of a core each, for longer than the product took.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +32,36 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class _OneBlasThread:
+    """A limit for the whole process, from when the first has entered until the last has left."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._turn:
+            if not self._inside:
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._turn:
+            self._inside -= 1
+            if not self._inside:
+                self._limit.restore_original_limits()
+
+    @cached_property
+    def _controller(self) -> ThreadpoolController:
+        """Of the libraries that are loaded by now, NumPy's among them."""
+        return ThreadpoolController()
+
+
+one_blas_thread = _OneBlasThread()
+"""A context in which products of matrices run on the calling thread alone; from any thread, and inside itself."""
 
 
 def thread_map(

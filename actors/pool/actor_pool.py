@@ -97,15 +97,47 @@ class PoolBrokenError(RuntimeError):
 class _Call(Call):
     """A call, the future of its turn, and the time since which it runs."""
 
-    def __init__(self, *, alone: bool, avoided: Collection[object] = ()) -> None:
+    def __init__(self, timeout_s: float, *, alone: bool, avoided: Collection[object] = ()) -> None:
         super().__init__(alone=alone, avoided=avoided)
-        self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
-        self.runs_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._runs_since: float | None = None
         """None while it waits, here or on its actor."""
+        self._limit: asyncio.Timeout | None = None
+        """Of the wait for its answer."""
+        self.turn: asyncio.Future[_Actor] = self._loop.create_future()
 
     @property
     def runs_s(self) -> float:
-        return 0.0 if self.runs_since is None else time.monotonic() - self.runs_since
+        return 0.0 if self._runs_since is None else self._loop.time() - self._runs_since
+
+    def runs(self) -> None:
+        """It runs on its actor, since now if it did not before."""
+        if self._runs_since is None:
+            self._runs_since = self._loop.time()
+            if self._limit is not None:
+                self._limit.reschedule(self._ends)
+
+    async def answer(self, reference: Any) -> Any:
+        """Wait for what a reference will refer to; the timeout begins when the call runs.
+
+        Raises
+        ------
+        _CallTimeoutError
+            It has run for longer than it may.
+        """
+        limit = self._limit = asyncio.timeout_at(self._ends)
+        try:
+            async with limit:
+                return await reference
+        except TimeoutError as error:
+            if limit.expired():
+                raise _CallTimeoutError from error
+            raise  # the actor's own
+
+    @property
+    def _ends(self) -> float | None:
+        return None if self._runs_since is None else self._runs_since + self._timeout_s
 
 
 class _Actor(Worker[_Call]):
@@ -115,10 +147,17 @@ class _Actor(Worker[_Call]):
         super().__init__()
         self.handle = handle
         self.replica = replica
+        self._methods: dict[tuple[str, int], Any] = {}
         self.answered = 0
         """Calls; a fresh actor has answered none."""
         self.known_culprit: _Tries | None = None
         """Whose call broke it, where that is known: the other calls on it are not to blame."""
+
+    def method(self, name: str, returns: int) -> Any:
+        """A method of so many results, to be called by `remote`."""
+        if (name, returns) not in self._methods:
+            self._methods[name, returns] = getattr(self.handle, name).options(num_returns=returns)
+        return self._methods[name, returns]
 
 
 class _Replica:
@@ -258,13 +297,12 @@ class ActorPool:
         """Make a call once, and on failure wait until it may be made again; errors are those of `call`."""
         import ray.exceptions
 
-        call = _Call(alone=tries.alone, avoided=tries.faulty_on)
+        call = _Call(self.role.timeout_s, alone=tries.alone, avoided=tries.faulty_on)
         actor = await self._acquire(call, again=tries.again)
         try:
-            remote = getattr(actor.handle, tries.method).options(num_returns=2 if tries.by_reference else 1)
-            returned = remote.remote(*tries.arguments)
+            returned = actor.method(tries.method, 2 if tries.by_reference else 1).remote(*tries.arguments)
             reference, wanted = returned if tries.by_reference else (returned, returned)
-            result = await self._within_timeout(call, wanted)
+            result = await call.answer(wanted)
             self.accounting.record_call(call.runs_s)
             self.availability.answered()
             self._last_answered = tries
@@ -444,22 +482,7 @@ class ActorPool:
     def _start_clocks(self, actor: _Actor) -> None:
         """Of the calls that run on the actor: all of them, or the oldest."""
         for call in actor.calls if self._concurrent else actor.calls[:1]:
-            if call.runs_since is None:
-                call.runs_since = time.monotonic()
-
-    async def _within_timeout(self, call: _Call, reference: Any) -> Any:
-        """The answer; the timeout begins when the call runs on its actor."""
-        answer = asyncio.ensure_future(_answer(reference))
-        try:
-            while True:
-                left_s = self.role.timeout_s - call.runs_s
-                if left_s <= 0:
-                    raise _CallTimeoutError
-                done, _ = await asyncio.wait({answer}, timeout=left_s)
-                if done:
-                    return answer.result()
-        finally:
-            answer.cancel()
+            call.runs()
 
     def _replace(self, actor: _Actor, reason: str) -> None:
         """Kill the actor and start another, unless another call on it has done so."""
@@ -509,6 +532,7 @@ class ActorPool:
 
         role = self.role
         options: dict[str, Any] = {key: getattr(role, key) for key in ("num_cpus", "num_gpus", "resources")}
+        options["enable_task_events"] = False  # Ray's own record of each call costs as much as a tenth of the driver
         if role.python is not None:
             options["runtime_env"] = {"py_executable": role.python}
         if replica.place is not None:

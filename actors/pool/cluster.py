@@ -29,6 +29,9 @@ _HEAD_FAILURES = 5
 _RAYLET_FAILURES = 2
 """Fewer, because the raylet is on this machine, whose kernel accepts connections for a process as long as it lives."""
 
+_NO_LOG_SEARCH = {"RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0", "LOG_NAME_UPDATE_INTERVAL_S": "86400"}
+"""Ray looks for new logs of its processes ten times a second, to tell drivers of them; this one does not listen."""
+
 _watch_ended = threading.Event()
 _watched_raylet: list[str] = []
 """Address of this process's raylet, while it is watched."""
@@ -51,6 +54,8 @@ def connect(address: str | None) -> None:
         # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in _NO_LOG_SEARCH.items():
+            os.environ.setdefault(name, value)
     import ray
 
     try:

@@ -22,10 +22,11 @@ from pipelines.search.cohort import Cohort
 from pipelines.search.guards import missing_words, subject_notice, with_notice
 from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed
-from pipelines.search.screening import LEAST_SCORED, ScorePredictor, screen
+from pipelines.search.screening import LEAST_SCORED, ScorePredictor, Screened, screen
 from pipelines.search.state_machine import Propose, admit
 from pipelines.search.trajectory import Trajectory, proposal_seed, shared_proposal_seed
 from pipelines.settings.search import SearchSettings
+from predictor.threads import one_blas_thread
 
 MAX_PROPOSAL_ATTEMPTS = 3
 """Calls of the proposer in one iteration, after which the search goes on with too few proposals."""
@@ -52,17 +53,24 @@ class RoundScreen:
         embeddings = self._embeddings
         predictor = await self._predictor.get(history.cohort.id, lambda: self._fitted(embeddings))
         member, novelty = history.cohort.places[user], self._settings.novelty
-        screened = await asyncio.to_thread(
-            lambda: screen(
-                proposals, predictor.evaluated, predictor.predict(proposals, member), keep=keep, novelty=novelty
-            )
-        )
+
+        def screened_here() -> Screened:
+            with one_blas_thread:
+                predicted = predictor.predict(proposals, member)
+                return screen(proposals, predictor.evaluated, predicted, keep=keep, novelty=novelty)
+
+        screened = await asyncio.to_thread(screened_here)
         notices = {places[place]: notice for place, notice in screened.rejected.items()}
         return tuple(replace(c, rejected=notices.get(place, c.rejected)) for place, c in enumerate(proposed))
 
     async def _fitted(self, embeddings: TextEmbeddings) -> ScorePredictor:
         evaluated = await embeddings.of([image.prompt for image in self._history.images])
-        return await asyncio.to_thread(ScorePredictor, evaluated, self._history.scores)
+
+        def fitted_here() -> ScorePredictor:
+            with one_blas_thread:
+                return ScorePredictor(evaluated, self._history.scores)
+
+        return await asyncio.to_thread(fitted_here)
 
 
 class Proposing:
@@ -102,7 +110,7 @@ class Proposing:
         """
         key, first = (cohort.prompt_id, cohort.run), cohort.members[0]
         if (known := self._recorded.get(key)) is not None:
-            guarded = [await self._guarded(cohort.base_prompt, candidate.prompt) for candidate in known.candidates]
+            guarded = await self._guarded(cohort.base_prompt, [candidate.prompt for candidate in known.candidates])
             return replace(known, users=cohort.users, candidates=tuple(guarded), shared=True)
         found = await self._first_rounds.get(
             key,
@@ -148,7 +156,7 @@ class Proposing:
                 continue
             assert isinstance(proposals, Proposals)
             admitted, dropped = admit(proposals.prompts, [context, *(c.prompt for c in found)], room)
-            found += [await self._guarded(base_prompt, prompt) for prompt in admitted]
+            found += await self._guarded(base_prompt, admitted)
             for reasons in (proposals.refused, dropped):
                 for reason, count in reasons.items():
                     refused[reason] = refused.get(reason, 0) + count
@@ -157,13 +165,21 @@ class Proposing:
     def _room(self, found: Sequence[Candidate]) -> int:
         return self._settings.candidates - sum(candidate.rejected is None for candidate in found)
 
-    async def _guarded(self, base_prompt: str, prompt: str) -> Candidate:
-        candidate, guards = Candidate(prompt=prompt), self._settings.guards
-        if guards.subject == "off" or not missing_words(base_prompt, prompt):
-            return candidate
-        base, rewritten = await self._embedded([base_prompt, prompt])
-        notice = subject_notice(base_prompt, prompt, float(base @ rewritten), guards)
-        return candidate if notice is None else with_notice(candidate, guards.subject, notice)
+    async def _guarded(self, base_prompt: str, prompts: Sequence[str]) -> list[Candidate]:
+        """Proposals, those warned or rejected that lack key words and are not similar to the base prompt."""
+        guards = self._settings.guards
+        candidates = [Candidate(prompt=prompt) for prompt in prompts]
+        if guards.subject == "off":
+            return candidates
+        lacking = [place for place, prompt in enumerate(prompts) if missing_words(base_prompt, prompt)]
+        if not lacking:
+            return candidates
+        base, *rewritten = await self._embedded([base_prompt, *(prompts[place] for place in lacking)])
+        for place, vector in zip(lacking, rewritten, strict=True):
+            notice = subject_notice(base_prompt, prompts[place], float(base @ vector), guards)
+            if notice is not None:
+                candidates[place] = with_notice(candidates[place], guards.subject, notice)
+        return candidates
 
     async def _embedded(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of unit length, shape (len(prompts), d)."""

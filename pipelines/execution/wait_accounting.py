@@ -4,7 +4,8 @@ Every trajectory under way waits for proposals, or, for each of its candidates, 
 idle time of an actor is booked under the first of these, in that order, that somebody waits for and that is not the
 actor's own work. Once all trajectories have begun, too few are under way, and idle time is booked under that.
 
-Invariant: before the reason changes, all ledgers are settled, so that no time is booked under a later reason.
+Invariant: before the reason changes, all ledgers are settled, so that no time is booked under a later reason. It
+changes when the first begins to wait for something, and when the last no longer does.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,12 +41,14 @@ class WaitAccounting:
     @contextmanager
     def during(self, wait: Wait) -> Iterator[None]:
         """While the block runs, one more trajectory or candidate waits for this."""
-        self._settle()
+        if not self._counts[wait]:
+            self._settle()
         self._counts[wait] += 1
         try:
             yield
         finally:
-            self._settle()
+            if self._counts[wait] == 1:
+                self._settle()
             self._counts[wait] -= 1
 
     def all_begun(self) -> None:

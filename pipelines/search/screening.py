@@ -43,11 +43,13 @@ class ScorePredictor:
 
     def __init__(self, evaluated: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
         self.evaluated = evaluated
-        given = scores.T.astype(np.float64)  # (N, M)
-        missing = np.isnan(given)
+        target = scores.T.astype(np.float64)  # (N, M)
+        missing = np.isnan(target)
         there = np.maximum((~missing).sum(0), 1)
-        self._level = np.where(missing, 0.0, given).sum(0) / there  # (M,)
-        target = np.where(missing, 0.0, given - self._level)
+        target[missing] = 0.0
+        self._level = target.sum(0) / there  # (M,)
+        target -= self._level
+        target[missing] = 0.0
         self._centre = evaluated.mean(0, dtype=np.float64)
         features = evaluated - self._centre
         squares, self._basis, projected = _factorised(features, target)  # (r,), (d, r), (r, M)

@@ -70,11 +70,15 @@ def test_the_time_to_go_is_that_of_the_images_that_are_left(clock: Clock) -> Non
     run.round_done(History(first, [base]), 1)
     clock.now += 1
     assert run.status().endswith("about 17 s to go")
-    for _ in range(4):
+    for _ in range(2):
         run.rendered("key")
-    clock.now += 4
-    nothing_better = History(first, [base, searched(1, {TRAJECTORY.user: {}})])
-    run.round_done(nothing_better, 0)  # so that the other one is expected to end here too
+    clock.now += 1
+    assert run.status().endswith("about 15 s to go")  # by what an image has taken since the first round
+    for _ in range(2):
+        run.rendered("key")
+    clock.now += 2
+    worse = searched(1, {TRAJECTORY.user: {f"a cat, {n}": (0.1,) for n in range(4)}})
+    run.round_done(History(first, [base, worse]), 0)  # so that the other one is expected to end here too
     assert run.status().endswith("about 5 s to go")
     run.over(second)
     assert run.status().endswith("about 0 s to go")

@@ -6,14 +6,14 @@ nothing and changes nothing. What words turn which control is the vocabulary's b
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
-from skimage import color, exposure
+from skimage import exposure
 
-from predictor.simulation.cielab import cielab
+from predictor.simulation.cielab import cielab, srgb
 
 Plane = NDArray[np.floating]
 """float32 throughout: twice as fast, and finer than any print."""
@@ -129,20 +129,45 @@ def develop(
     """
     controls = development.clipped()
     chance = np.random.default_rng(seed)
-    framed, subject = _frame(image, controls, size, focus, chance.uniform(-JITTER, JITTER, 2))
-    print_ = _lens(framed, controls, subject)
+    frame, subject = _frame(image, controls, size, focus, chance.uniform(-JITTER, JITTER, 2))
+    print_ = _lens(frame.image, controls, subject)
     if not controls.asks_for(*_TONES, *_COLOURS, *_FINISH):
-        return print_
-    lab = cielab(np.asarray(print_))  # (H, W, 3)
+        return print_.copy()
+    lab = frame.lab if print_ is frame.image else cielab(np.asarray(print_))  # (H, W, 3)
     lightness = _light(lab[..., 0] / 100, controls, subject)
     a, b = _colour(lightness, lab[..., 1], lab[..., 2], controls)
     lightness = _contrast(lightness, controls)
     return _to_image(*_finish(lightness, a, b, controls, chance))
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """What of a photograph a print shows."""
+
+    image: Image.Image
+
+    @cached_property
+    def lab(self) -> Plane:
+        """Its CIELAB, of which most developments begin; (H, W, 3)."""
+        return cielab(np.asarray(self.image))
+
+
+class _Photograph:
+    """The same as itself alone: images are compared pixel by pixel."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Photograph) and self.image is other.image
+
+    def __hash__(self) -> int:
+        return id(self.image)
+
+
 def _frame(
     image: Image.Image, controls: Development, size: int, focus: tuple[float, float], jitter: NDArray[np.float64]
-) -> tuple[Image.Image, tuple[float, float]]:
+) -> tuple[_Frame, tuple[float, float]]:
     """Crop, roll and tilt; returns the frame and where the subject lies in it, from its centre in sides."""
     roll = np.deg2rad(controls.roll_degrees)
     margin = float((np.cos(roll) + abs(np.sin(roll))) / (1 - abs(controls.keystone) / 2))
@@ -152,18 +177,42 @@ def _frame(
     wanted = np.array(focus) * image.size
     centre = wanted + (jitter + np.array([controls.shift, 0])) * side
     centre = np.clip(centre, reach / 2, np.array(image.size) - reach / 2)
-    box = (*(centre - reach / 2), *(centre + reach / 2))
+    left, top, right, bottom = map(float, (*(centre - reach / 2), *(centre + reach / 2)))
     x, y = (wanted - centre) / side
-    pixels = round(size * margin)
-    patch = image.resize((pixels, pixels), Image.Resampling.LANCZOS, box=box)
-    if pixels != size or controls.asks_for("roll_degrees", "keystone"):
+    frame = _framed(
+        _Photograph(image),
+        (left, top, right, bottom),
+        size=size,
+        pixels=round(size * margin),
+        roll=float(roll),
+        keystone=controls.keystone,
+    )
+    return frame, (float(x), float(y))
+
+
+@lru_cache(maxsize=16)
+def _framed(
+    photograph: _Photograph,
+    box: tuple[float, float, float, float],
+    *,
+    size: int,
+    pixels: int,
+    roll: float,
+    keystone: float,
+) -> _Frame:
+    """A box of a photograph at the size of the print.
+
+    Kept for the latest frames: most candidates of a prompt differ in light and colour alone.
+    """
+    patch = photograph.image.resize((pixels, pixels), Image.Resampling.LANCZOS, box=box)
+    if pixels != size or roll or keystone:
         patch = patch.transform(
             (size, size),
             Image.Transform.PERSPECTIVE,
-            _perspective(size, pixels, roll, controls.keystone),
+            _perspective(size, pixels, roll, keystone),
             Image.Resampling.BICUBIC,
         )
-    return patch, (float(x), float(y))
+    return _Frame(patch)
 
 
 def _perspective(size: int, pixels: int, roll: float, keystone: float) -> tuple[float, ...]:
@@ -292,9 +341,8 @@ def _finish(
 
 def _to_image(lightness: Plane, a: Plane, b: Plane) -> Image.Image:
     lightness = np.clip(lightness, 0, 1)
-    ceiling = 172 * lightness + 27  # more b* than this has no XYZ: lab2rgb would warn, and clip it
-    rgb = color.lab2rgb(np.stack([100 * lightness, a, np.minimum(b, ceiling)], axis=-1))
-    return Image.fromarray((255 * rgb + 0.5).astype(np.uint8))
+    ceiling = 172 * lightness + 27  # more b* than this has no XYZ
+    return Image.fromarray(srgb(100 * lightness, a, np.minimum(b, ceiling)))
 
 
 def _spread(values: Plane, radius: float) -> Plane:

@@ -7,7 +7,7 @@ axis contradict each other. What the amounts do to pixels is the development's b
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from actors.renderers.darkroom.development import Development
 
@@ -252,8 +252,16 @@ _DANGLING = re.compile(r"^(?:(?:and|or|of|with|in)\b\s*)+|(?:\s*\b(?:and|or|with
 _ARTICLES = {"", "a", "an", "the"}
 
 
-def _mentions(prompt: str) -> Iterator[_Mention]:
-    """Every place where a term is said, in order; "no grain or vignette" negates both."""
+@lru_cache(maxsize=256)
+def _mentions(prompt: str) -> tuple[_Mention, ...]:
+    """Every place where a term is said, in order; "no grain or vignette" negates both.
+
+    Kept for the latest prompts, because both subject and terms are read from each.
+    """
+    return tuple(_read_mentions(prompt))
+
+
+def _read_mentions(prompt: str) -> Iterator[_Mention]:
     pattern, names = _grammar()
     previous: _Mention | None = None
     for match in pattern.finditer(prompt):

