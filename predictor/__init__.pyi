@@ -1,4 +1,3 @@
-from .checkpoint import CheckpointInfo as CheckpointInfo
 from .checkpoint import info as info
 from .commands.datasets import import_dataset as import_dataset
 from .commands.datasets import simulate as simulate

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from predictor.data.folders import StrPath
-from predictor.error_messages import first_line
+from predictor.error_messages import first_line, hub_errors
 
 Config = TypeVar("Config")
 
@@ -69,11 +69,9 @@ def checkpoint_folder(path: StrPath) -> Path:
             raise ValueError(f"{path}: no such checkpoint folder; make one by `steer-predictor train`")
         from huggingface_hub import snapshot_download
 
-        try:
-            repository, _, revision = path.partition("@")
+        repository, _, revision = path.partition("@")
+        with hub_errors(repository, revision or None, "such files"):
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not to be had
-            raise ValueError(f"{path}: neither a folder nor a hub id to be had: {first_line(error)}") from error
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         earlier = "; made by an earlier version? train it again" if (folder / "config.json").is_file() else ""

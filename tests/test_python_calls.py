@@ -86,7 +86,7 @@ def test_every_public_name_is_a_call_of_a_command_or_the_predictor() -> None:
     offered = {getattr(package, name) for package in (predictor, studies, pipelines) for name in dir(package)}
     called = {call for calls in CALLS.values() for call in calls}
 
-    assert offered - called == {predictor.PamelaPredictor, predictor.CheckpointInfo}
+    assert offered - called == {predictor.PamelaPredictor}
     assert called <= offered
 
 
