@@ -1,15 +1,15 @@
 """`invite`, `backup`, `remove`, `close` and `reopen`: what a researcher does while a study runs."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from predictor.data.folders import StrPath
 from studies.store.backup import back_up
 from studies.store.store import Store
-from studies.study import Study, read_study
+from studies.study import read_study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +51,13 @@ def invite(
     ValueError
         There is no such study or user, nobody to invite, or somebody is invited already.
     """
-    with _study_and_store(folder) as (study, store):
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"--url {url}: must begin with https:// or http://")
-        wanted = [*_users(users, study.users), *_names(names), *[None] * count]
-        if not wanted:
-            raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
+    study = read_study(Path(folder))
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"--url {url}: must begin with https:// or http://")
+    wanted = [*_users(users, study.users), *_names(names), *[None] * count]
+    if not wanted:
+        raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
+    with closing(Store(study.database)) as store:
         if taken := sorted(store.users() & {*names}):
             raise ValueError(f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back")
         return [
@@ -97,7 +98,7 @@ def remove(folder: StrPath, participant: str) -> None:
     ValueError
         There is no such study, or they take no part in it.
     """
-    with _study_and_store(folder) as (_, store):
+    with _store(folder) as store:
         name = store.named(participant)
         if name is None:
             raise ValueError(f"{participant}: takes no part in this study; see `steer-study export --participants`")
@@ -112,7 +113,7 @@ def close(folder: StrPath) -> None:
     ValueError
         There is no such study.
     """
-    with _study_and_store(folder) as (_, store):
+    with _store(folder) as store:
         store.close_to_newcomers()
 
 
@@ -124,18 +125,13 @@ def reopen(folder: StrPath) -> None:
     ValueError
         There is no such study.
     """
-    with _study_and_store(folder) as (_, store):
+    with _store(folder) as store:
         store.reopen()
 
 
-@contextmanager
-def _study_and_store(folder: StrPath) -> Iterator[tuple[Study, Store]]:
-    study = read_study(Path(folder))
-    store = Store(study.database)
-    try:
-        yield study, store
-    finally:
-        store.close()
+def _store(folder: StrPath) -> closing[Store]:
+    """The store of a study, closed when the block ends."""
+    return closing(Store(read_study(Path(folder)).database))
 
 
 def _users(spec: str | Sequence[str] | None, known: list[str]) -> list[str]:
@@ -145,10 +141,12 @@ def _users(spec: str | Sequence[str] | None, known: list[str]) -> list[str]:
     told = spec if isinstance(spec, str) else ",".join(spec)
     if not known:
         raise ValueError(f"--users {told}: this study was made for nobody in particular; give --count instead")
-    if spec == "all":
-        return known
-    whole = not isinstance(spec, str) or spec in known
-    names = ([spec] if isinstance(spec, str) else [*spec]) if whole else [name.strip() for name in told.split(",")]
+    if not isinstance(spec, str):
+        names = [*spec]
+    elif spec == "all":
+        names = known
+    else:  # a user's id may have a comma in it
+        names = [spec] if spec in known else [name.strip() for name in spec.split(",")]
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--users: unknown user {unknown[0]!r}; the study was made for {', '.join(known[:12])}")
     if len(set(names)) < len(names):
