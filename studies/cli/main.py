@@ -14,7 +14,7 @@ from studies.cli.publish import publish
 from studies.cli.upkeep import backup, close, remove, reopen
 
 if TYPE_CHECKING:
-    from studies.commands.serving import ServedStudy
+    from studies.commands.serving import RunningStudy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,7 +114,7 @@ def serve(
     typer.echo(f"Stopped; every answer is in {read_study(folder).database}. Start again to go on.")
 
 
-def _say_where(served: "ServedStudy") -> None:
+def _say_where(served: "RunningStudy") -> None:
     study = served.study
     typer.echo(f"{study.settings.title}: {len(study.blocks)} blocks, at {served.address} (Ctrl-C stops)")
     if not study.settings.contact:

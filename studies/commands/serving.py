@@ -19,7 +19,7 @@ from studies.web.serving import serve as serve_app
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedStudy:
+class RunningStudy:
     """A study that can be reached."""
 
     study: Study
@@ -48,7 +48,7 @@ def serve(
     token: str | None = None,
     language: str | None = None,
     behind_proxy: bool = False,
-    on_start: Callable[[ServedStudy], None] = lambda served: None,
+    on_start: Callable[[RunningStudy], None] = lambda served: None,
 ) -> None:
     """Let people take a study in their browsers, until Ctrl-C or SIGTERM.
 
@@ -90,7 +90,7 @@ def serve(
         session = StudySession(study, Store(study.database), approve_all=approve_all)
         address = f"http://{host}:{port}"
         page = f"{address}/researcher?token={token}"
-        on_start(ServedStudy(study=study, address=address, researcher_page=page, unreviewed=len(session.unreviewed)))
+        on_start(RunningStudy(study=study, address=address, researcher_page=page, unreviewed=len(session.unreviewed)))
         app = create_app(session, researcher_token=token, prolific=prolific, language=spoken)
         serve_app(app, listening, behind_proxy=behind_proxy)
 
