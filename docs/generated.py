@@ -65,13 +65,15 @@ def settings(_: str | None = None) -> str:
 
 
 def api(package: str) -> str:
-    """The docstrings of every module of a package, in the order of its folders."""
-    parts = []
+    """The docstrings of what the package offers, then of every module, in the order of its folders."""
+    modules = [(package, ":no-index:")] if (ROOT / package / "__init__.pyi").is_file() else []
     for path in sorted((ROOT / package).rglob("*.py"), key=lambda path: (path.parent, path.name)):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        if path.name in ("__init__.py", "cli.py") or ".cli." in module:
-            continue
-        parts += [f"## {module}", "", "```{eval-rst}", f".. automodule:: {module}", "```", ""]
+        if path.name not in ("__init__.py", "cli.py") and ".cli." not in module:
+            modules.append((module, ""))
+    parts = []
+    for module, option in modules:  # what the package offers comes again in its module, where links lead
+        parts += [f"## {module}", "", "```{eval-rst}", f".. automodule:: {module}", f"    {option}".rstrip(), "```", ""]
     return "\n".join(parts)
 
 

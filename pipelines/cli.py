@@ -156,8 +156,9 @@ def main() -> None:
     try:
         if sys.argv[1:2] == ["publish"]:
             from pipelines.publishing.cli import app as publish
+            from predictor.cli import run
 
-            publish(args=sys.argv[2:], prog_name="steer-batch publish")
+            run(lambda: publish(args=sys.argv[2:], prog_name="steer-batch publish"), "steer-batch")
         else:
             app()
     except KeyboardInterrupt:

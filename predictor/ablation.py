@@ -18,11 +18,10 @@ from predictor.evaluation.adaptation import Rule
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.levels import compare_datasets
 from predictor.evaluation.protocol import values_by_user
-from predictor.fitting import fit
+from predictor.fitting import fit_in
 from predictor.metrics import METRICS, Interval, Vector, means_over_users
 from predictor.predictor import PamelaPredictor
 from predictor.transformer.training import Recipe
-from predictor.transformer.training_state import FILE
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "full model": (),
@@ -86,17 +85,15 @@ def ablate(
         if (folder / "config.json").is_file():
             predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=encoders.trust_remote_code)
         else:
-            predictor = fit(
+            predictor = fit_in(
+                folder,
                 join(datasets),
                 recipe,
                 seed=seed,
                 encoders=encoders,
                 without=without,
-                state=folder,
                 progress=_prefixed(name, progress),
             )
-            predictor.save_pretrained(folder)
-            (folder / FILE).unlink(missing_ok=True)
         measured = {
             where: [values_by_user(predictor, data, EvaluationConfig(split=split, rule=rule)) for data in datasets]
             for where, split in SPLITS.items()

@@ -5,15 +5,17 @@ Owns which files a whole checkpoint has, and its fingerprint. Loading the predic
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from predictor.error_messages import first_line
+from predictor.data.folders import StrPath
+from predictor.error_messages import first_line, hub_errors
 
 Config = TypeVar("Config")
 
@@ -26,7 +28,34 @@ FILES = (
 )
 
 
-def checkpoint_folder(path: str | Path) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointInfo:
+    """What `steer-predictor info` prints."""
+
+    card: str
+    """The model card, in Markdown."""
+    users: pa.Table
+    """user_id and demographics."""
+
+
+def info(checkpoint: StrPath) -> CheckpointInfo:
+    """A checkpoint's model card and its users; no model is loaded.
+
+    Parameters
+    ----------
+    checkpoint
+        Checkpoint folder or hub id.
+
+    Raises
+    ------
+    ValueError
+        There is no whole checkpoint, or its card or users cannot be read.
+    """
+    folder = checkpoint_folder(checkpoint)
+    return CheckpointInfo(card=checkpoint_card(folder), users=checkpoint_users(folder))
+
+
+def checkpoint_folder(path: StrPath) -> Path:
     """The local folder of a checkpoint, downloaded if `path` is a hub id: `owner/name`, or `owner/name@revision`.
 
     Raises
@@ -34,17 +63,15 @@ def checkpoint_folder(path: str | Path) -> Path:
     ValueError
         There is no such folder, or it is not a whole checkpoint.
     """
-    folder = Path(path)
+    path, folder = os.fspath(path), Path(path)
     if not folder.is_dir():
-        if folder.is_absolute() or str(path).count("/") != 1:
+        if folder.is_absolute() or path.count("/") != 1:
             raise ValueError(f"{path}: no such checkpoint folder; make one by `steer-predictor train`")
         from huggingface_hub import snapshot_download
 
-        try:
-            repository, _, revision = str(path).partition("@")
+        repository, _, revision = path.partition("@")
+        with hub_errors(repository, revision or None, "such files"):
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub's client raises a dozen kinds, all of which mean: not to be had
-            raise ValueError(f"{path}: neither a folder nor a hub id to be had: {first_line(error)}") from error
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         earlier = "; made by an earlier version? train it again" if (folder / "config.json").is_file() else ""

@@ -8,9 +8,9 @@ to `predictor`; where the folder comes from, and what of it is read without torc
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +25,7 @@ from predictor.checkpoint import (
     config_section,
     exact_table,
 )
-from predictor.data.folders import replacing, write_atomically
+from predictor.data.folders import StrPath, replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders
 from predictor.error_messages import first_line
 from predictor.people import evidence_table, starter_table
@@ -36,7 +36,7 @@ from predictor.transformer.tensor_file import load_strictly, save_tensors
 _LOAD_ERRORS = (KeyError, TypeError, ValueError, RuntimeError, AssertionError, SafetensorError, pa.ArrowInvalid)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class CheckpointContent:
     """Both models with their users and encoders, and what is told of them."""
 
@@ -47,15 +47,13 @@ class CheckpointContent:
     transformer_weight: float
     metrics: Mapping[str, Any]
     card: str
-    evidence: pa.Table
-    starter: pa.Table
-    categories: Mapping[str, Sequence[str]]
+    evidence: pa.Table = field(default_factory=evidence_table.SCHEMA.empty_table)
+    starter: pa.Table = field(default_factory=starter_table.SCHEMA.empty_table)
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def read(
-        cls, path: str | Path, *, cache: Path | None = None, trust_remote_code: bool = False
-    ) -> "CheckpointContent":
-        """Read a checkpoint folder, or a hub id that names one.
+    def from_pretrained(cls, path: StrPath, *, cache: Path | None = None, trust_remote_code: bool = False) -> Self:
+        """Load a checkpoint folder, or a hub id that names one.
 
         Raises
         ------
@@ -105,12 +103,13 @@ class CheckpointContent:
             categories=categories,
         )
 
-    def write(self, folder: Path) -> None:
-        """Write the folder.
+    def save_pretrained(self, folder: StrPath) -> None:
+        """Write the checkpoint folder.
 
         config.json comes last: a folder without it is no checkpoint. Files are replaced atomically, so that a
         checkpoint written over by the same model with other users can be read at every moment.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         weights |= {f"taste.{name}": value for name, value in self.taste.state_dict().items()}

@@ -1,23 +1,20 @@
 """The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, forget, score, push, info.
 
-Only parses, words errors and prints; each command calls one function of the package. torch and what needs it are
-imported inside the commands, so that `--help` answers at once.
+Only parses and prints; each command is one call of `predictor`, of the same name. torch and what needs it are imported
+inside the commands, so that `--help` answers at once.
 """
 
 import csv
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from predictor.encoders.encoding import EncoderNames
     from predictor.progress import StageProgress
-    from predictor.transformer.training import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,16 +37,10 @@ def simulate(
 
         steer-predictor simulate my_images --raters 30
     """
-    from predictor.simulation.dataset import simulate as simulate_ratings
+    from predictor.commands import datasets
 
     with _progress() as advance:
-        people = simulate_ratings(
-            images,
-            raters=raters,
-            ratings_per_image=min(per_image, raters),
-            seed=seed,
-            on_image=lambda done, total: advance("rating images", done, total),
-        )
+        people = datasets.simulate(images, raters=raters, per_image=per_image, seed=seed, progress=advance)
     typer.echo(f"{images}: a dataset with ratings by {len(people)} raters")
 
 
@@ -80,21 +71,15 @@ def import_(
 
         steer-predictor import --kind table --ratings r.csv --images photos --scale 1,7 --out my_dataset
     """
-    from predictor.data.importing import REPORT, TABLE, import_dataset, import_table
+    from predictor.commands import datasets
+    from predictor.data.importing import REPORT
     from predictor.data.rating_scale import RatingScale
 
+    given = None if scale is None else RatingScale.parse(scale)
     with _progress() as advance:
-        if kind == TABLE:
-            if ratings is None or images is None or scale is None or source is not None:
-                raise ValueError(
-                    "--kind table takes --ratings FILE, --images FOLDER and --scale LOW,HIGH, and no source"
-                )
-            given = RatingScale.parse(scale)
-            report = import_table(ratings, images, out, scale=given, seed=seed, progress=advance)
-        else:
-            if source is None or not (ratings is images is scale is None):
-                raise ValueError(f"--kind {kind} takes the folder of the release, and none of a table's options")
-            report = import_dataset(source, out, kind=kind, seed=seed, progress=advance)
+        report = datasets.import_dataset(
+            source, out=out, kind=kind, ratings=ratings, images=images, scale=given, seed=seed, progress=advance
+        )
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"{out}: a dataset" + (f"; what was refused is in {out / REPORT}" if report.refused else ""))
@@ -134,34 +119,22 @@ def train(
 
     Stopped, by Ctrl-C or worse, it resumes with --resume and ends with the same weights.
     """
-    from predictor.data.dataset import join, read_dataset
-    from predictor.data.output_folder import output_folder
-    from predictor.fitting import fit
-    from predictor.transformer.training_state import FILE
+    from predictor.commands import training
 
-    chosen = _recipe(recipe)
-    tokens = {"text": "prompt", "demographics": "demographics", "metadata": "metadata", "user": "user"}
-    dropped = [part for part in without.split("+") if part]
-    if unknown := [part for part in dropped if part not in tokens]:
-        raise ValueError(f"--without {unknown[0]!r}: known are {', '.join(tokens)}")
-    names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with (
-        output_folder(out),
-        _say_on_interrupt("Stopped. Go on with the same command and --resume."),
-        _progress() as advance,
-    ):
-        _refuse_nonempty(out, unless=FILE if resume else None)
-        predictor = fit(
-            join([read_dataset(dataset, seed=seed) for dataset in datasets]),
-            chosen,
+    with _say_on_interrupt("Stopped. Go on with the same command and --resume."), _progress() as advance:
+        predictor = training.train(
+            datasets,
+            out,
+            recipe=recipe,
+            encoder=encoder,
+            text_encoder=text_encoder,
+            profile_encoder=profile_encoder,
+            without=[part for part in without.split("+") if part],
             seed=seed,
-            encoders=names,
-            without=tuple(tokens[part] for part in dropped),
-            state=out,
+            resume=resume,
+            trust_remote_code=trust_remote_code,
             progress=advance,
         )
-        predictor.save_pretrained(out)
-        (out / FILE).unlink(missing_ok=True)
     typer.echo(predictor.card)
 
 
@@ -197,26 +170,25 @@ def evaluate(
 
         steer-predictor evaluate my_checkpoint my_dataset --split test_unseen --json unseen.json
     """
-    from predictor.data.dataset import read_dataset
-    from predictor.evaluation.evaluator import EvaluationConfig
-    from predictor.evaluation.protocol import evaluate as measure
-    from predictor.evaluation.report import markdown, write_report
-    from predictor.predictor import PamelaPredictor
+    from predictor.commands import evaluation
+    from predictor.evaluation.report import markdown
 
-    config = EvaluationConfig.parse(
-        split=split, context=context, neighbours=neighbours, tau=tau, rule=strangers, images=images, draws=draws
-    )
-    predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
-    trained = predictor.metrics.get("training", {})
-    if json is not None:
-        if json.is_dir():
-            raise ValueError(f"--json {json}: is a folder; name a file in it")
-        json.parent.mkdir(parents=True, exist_ok=True)
     with _progress() as advance:
-        data = read_dataset(dataset, seed=trained.get("seed", 0) if seed is None else seed)
-        result = measure(predictor, data, config, progress=advance)
-    if json is not None:
-        write_report(result, json)
+        result = evaluation.evaluate(
+            checkpoint,
+            dataset,
+            split=split,
+            context=context,
+            neighbours=neighbours,
+            tau=tau,
+            strangers=strangers,
+            images=images,
+            draws=draws,
+            json=json,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            progress=advance,
+        )
     typer.echo(markdown(result, {}))
 
 
@@ -240,21 +212,22 @@ def ablate(
 
     steer-predictor ablate my_dataset --out ablation --strangers paper
     """
-    from predictor.ablation import ablate as measure
     from predictor.ablation import table
-    from predictor.data.dataset import read_dataset
-    from predictor.data.output_folder import output_folder
-    from predictor.evaluation.evaluator import EvaluationConfig
+    from predictor.commands import training
 
-    chosen, config = _recipe(recipe), EvaluationConfig.parse(rule=strangers, images="unseen")
-    names = _encoders(encoder, text_encoder, profile_encoder, trust_remote_code)
-    with (
-        output_folder(out),
-        _say_on_interrupt("Stopped. The same command goes on where it stood."),
-        _progress() as advance,
-    ):
-        data = [read_dataset(dataset, seed=seed) for dataset in datasets]
-        lines = measure(data, chosen, out, rule=config.rule, seed=seed, encoders=names, progress=advance)
+    with _say_on_interrupt("Stopped. The same command goes on where it stood."), _progress() as advance:
+        lines = training.ablate(
+            datasets,
+            out,
+            recipe=recipe,
+            strangers=strangers,
+            encoder=encoder,
+            text_encoder=text_encoder,
+            profile_encoder=profile_encoder,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            progress=advance,
+        )
     typer.echo(table(lines))
 
 
@@ -294,37 +267,25 @@ def enroll(
 
     steer-batch --users ada --prompts prompts.txt --predictor with_ada
     """
-    from predictor.checkpoint import checkpoint_categories, checkpoint_folder
-    from predictor.data.output_folder import output_folder
+    from predictor.commands import people
     from predictor.data.rating_scale import RatingScale
-    from predictor.enrolment import enroll as add
-    from predictor.enrolment import read_choices_of_files, read_likes, read_person, read_ratings
     from predictor.people.tastes import Tastes
-    from predictor.people.users import demographic_columns
-    from predictor.predictor import PamelaPredictor
 
-    if ratings is None and choices is None and likes is None:
-        raise ValueError(f"--user {user}: nothing to learn them by; give --ratings, --choices or --likes")
-    folder = checkpoint_folder(checkpoint)
-    chosen = None if scale is None else RatingScale.parse(scale)
-    given = dict(_key_value(text) for text in demographic or [])
-    with output_folder(out), _progress() as advance:
-        if out.resolve() != folder.resolve():
-            _refuse_nonempty(out)
-        known, said, categories = {}, [], checkpoint_categories(folder)
-        if ratings is not None and ratings.is_dir():
-            answered, known = read_person(ratings, user)
-            said.append(answered)
-        elif ratings is not None:
-            said.append(read_ratings(ratings, chosen, metadata=categories))
-        said += [] if choices is None else [read_choices_of_files(choices)]
-        said += [] if likes is None else [read_likes(likes, metadata=categories)]
-        predictor = PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        known = {name: known[name] for name in demographic_columns(predictor.users.schema) if name in known}
-        answered = reduce(lambda one, other: one.joined(other), said)
-        demographics = {**known, **given}
-        enrolled = add(predictor, user, answered, demographics=demographics, update=update, progress=advance)
-        enrolled.save_pretrained(out)
+    given = None if scale is None else RatingScale.parse(scale)
+    with _progress() as advance:
+        enrolled = people.enroll(
+            checkpoint,
+            user,
+            out,
+            ratings=ratings,
+            choices=choices,
+            likes=likes,
+            update=update,
+            scale=given,
+            demographics=dict(_key_value(text) for text in demographic or []),
+            trust_remote_code=trust_remote_code,
+            progress=advance,
+        )
     count = enrolled.users["n_ratings"][-1].as_py()
     known = Tastes.read(out).certainty(user)
     typer.echo(f"{out}: knows {user} by {count} answers, to {known}")
@@ -343,15 +304,9 @@ def forget(
 
     steer-predictor forget with_ada --user ada --out without_ada
     """
-    from predictor.checkpoint import checkpoint_folder
-    from predictor.data.output_folder import output_folder
-    from predictor.predictor import PamelaPredictor
+    from predictor.commands import people
 
-    folder = checkpoint_folder(checkpoint)
-    with output_folder(out):
-        if out.resolve() != folder.resolve():
-            _refuse_nonempty(out)
-        PamelaPredictor.from_pretrained(folder, trust_remote_code=trust_remote_code).forget(user).save_pretrained(out)
+    people.forget(checkpoint, user, out, trust_remote_code=trust_remote_code)
     typer.echo(f"{out}: does not know {user}")
 
 
@@ -375,20 +330,15 @@ def score(
 
     steer-predictor score my_checkpoint --user u07 --interval 80 *.png
     """
-    from predictor.predictor import PamelaPredictor
+    from predictor.commands import scoring
 
-    if interval is not None and not 0 < interval < 100:
-        raise ValueError(f"--interval must be between 0 and 100 percent, got {interval:g}")
-    predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
-    person = predictor.population() if user == "*" else predictor.person(user)
-    encoded = predictor.encoders.encode_files(images, [prompt] * len(images), [{}] * len(images))
-    columns = {"score": predictor.score_images(encoded, [person])[0]}
-    if interval is not None:
-        columns["low"], columns["high"] = predictor.interval(encoded, person, probability=interval / 100)
+    table = scoring.score(
+        checkpoint, images, user, prompt=prompt, interval=interval, trust_remote_code=trust_remote_code
+    )
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["image", *columns])
-    for path, *values in zip(images, *columns.values(), strict=True):
-        rows.writerow([path, *(f"{value:.6f}" for value in values)])
+    rows.writerow(table.column_names)
+    for image, *values in zip(*table.to_pydict().values(), strict=True):
+        rows.writerow([image, *(f"{value:.6f}" for value in values)])
 
 
 @app.command()
@@ -415,13 +365,12 @@ def push(
 @app.command()
 def info(checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]) -> None:
     """Print a checkpoint's model card and its users."""
-    from predictor.checkpoint import checkpoint_card, checkpoint_folder, checkpoint_users
+    from predictor.checkpoint import info as checkpoint_info
 
-    folder = checkpoint_folder(checkpoint)
-    card, users = checkpoint_card(folder), checkpoint_users(folder)
-    typer.echo(card)
-    typer.echo(",".join(users.column_names))
-    for row in users.to_pylist():
+    told = checkpoint_info(checkpoint)
+    typer.echo(told.card)
+    typer.echo(",".join(told.users.column_names))
+    for row in told.users.to_pylist():
         typer.echo(",".join(str(value) for value in row.values()))
 
 
@@ -443,38 +392,6 @@ def run(commands: Callable[[], object], name: str) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _recipe(name: str) -> "Recipe":
-    from predictor.transformer.training import RECIPES
-
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-def _encoders(image: str, text: str | None, profile: str, trust_remote_code: bool) -> "EncoderNames":
-    """The encoders by name; the default for prompts is the text half of a SigLIP image encoder, else MiniLM."""
-    from predictor.encoders.encoding import EncoderNames
-    from predictor.encoders.registry import IMAGE_ENCODERS
-
-    text = text or ("minilm" if image in IMAGE_ENCODERS else image)
-    return EncoderNames(image=image, text=text, profile=profile, trust_remote_code=trust_remote_code)
-
-
-def _refuse_nonempty(out: Path, *, unless: str | None = None) -> None:
-    """Refuse an output folder that is not empty, but for an unfinished one that holds the file `unless`."""
-    from predictor.data.output_folder import holds_something
-
-    if not holds_something(out):
-        return
-    if unless is not None and (out / unless).is_file() and not (out / "config.json").is_file():
-        return
-    from predictor.transformer.training_state import FILE
-
-    stopped = out.is_dir() and (out / FILE).is_file() and not (out / "config.json").is_file()
-    remedy = "go on with it by --resume, or name a new folder" if stopped else "name a new folder"
-    raise ValueError(f"--out {out}: is not empty; {remedy}")
 
 
 @contextmanager

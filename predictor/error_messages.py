@@ -1,11 +1,15 @@
 """How an error of a library is worded in a message of one line."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
+
+_OFFLINE = "give the folder of a copy, or try again with a connection"
 
 
 def first_line(error: BaseException) -> str:
@@ -39,6 +43,49 @@ def fault_of(details: "ErrorDetails") -> str:
         return details["msg"].removeprefix("Value error, ")
     got = "" if details["type"] in ("missing", "extra_forbidden") else f", got {details['input']!r}"
     return f"{details['msg'][:1].lower()}{details['msg'][1:]}{got}"
+
+
+@contextmanager
+def hub_errors(repository: str, revision: str | None, file: str) -> Iterator[None]:
+    """Turn what the Hugging Face hub's client raises while the block runs into one line with the remedy.
+
+    Parameters
+    ----------
+    file
+        What is asked for, in words: the repository may not have it.
+
+    Raises
+    ------
+    ValueError
+        The repository is gated, missing or out of reach, or has no such revision or file.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    page = f"https://huggingface.co/{repository}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ValueError(
+            f"{repository}: gated; accept its licence on {page}, then log in by `hf auth login` (or set HF_TOKEN)"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"{repository}: neither a folder nor on the hub; if it is private, `hf auth login` first"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{repository}: the hub has no revision {revision!r}; see {page}/commits") from error
+    except RemoteEntryNotFoundError as error:
+        raise ValueError(f"{repository}: the repository has no {file}") from error
+    except LocalEntryNotFoundError as error:
+        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
+    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
+        raise ValueError(f"{repository}: the hub is out of reach ({first_line(error)}); {_OFFLINE}") from error
 
 
 def readable(name: object) -> str:

@@ -1,36 +1,37 @@
 """Training: from a dataset to a predictor, with its metrics on unseen images.
 
 Owns the order of the steps and the choice of the ensemble weight. The transformer's training is left to
-`transformer.training`, the taste model's fit to `taste.hierarchical`, the measures to `evaluation`.
+`transformer.training`, the taste model's fit to `taste.hierarchical`, the measures to `evaluation`, and what a
+checkpoint says of itself to `model_card`.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.comparisons import Comparisons, comparisons_of
-from predictor.data.dataset import Dataset, ShownImages
+from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress, unknown_vectors
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
-from predictor.evaluation.protocol import evaluate
 from predictor.evaluation.reliability import compared_pairs, likeliest_tie_zone
-from predictor.metrics import Interval, group_rows, mean_over_users, per_user, srocc
-from predictor.model_card import card
+from predictor.metrics import group_rows, mean_over_users, per_user, srocc
+from predictor.model_card import card, metrics_of
 from predictor.people.starter_table import starter_table
-from predictor.people.users import list_column, packed, profile
+from predictor.people.users import trained_users
 from predictor.predictor import PamelaPredictor
 from predictor.taste.expectation_maximisation import UserTastes
-from predictor.taste.hierarchical import ImageFeatures, fit_taste
+from predictor.taste.hierarchical import ImageFeatures, Taste, fit_taste
 from predictor.taste.starter import learn_starter
 from predictor.taste.training_answers import Ratings
 from predictor.transformer.training import Recipe, TrainingTable, train
+from predictor.transformer.training_state import FILE
 
 TRANSFORMER_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 """Candidates for the transformer's weight, compared on the validation ratings; without those, the weight is 0."""
@@ -60,14 +61,10 @@ def fit(
     ValueError
         An image cannot be read, an encoder is unknown, or there is nothing to train on.
     """
-    compared = comparisons_of((choice for choice in dataset.choices if choice.split == "train"), seed=seed)
-    if not len(dataset.rows("train")) and not len(compared):
-        raise ValueError(f"{dataset.name}: no rating to train on, and no choice that compares two images")
-    if clash := set(LEARNT_COLUMNS) & set(dataset.users.column_names):
-        raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
-    feature_encoders = Encoders(encoders)
-    images = feature_encoders.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
-    table = _table(dataset, images, feature_encoders.encode_people(dataset.users.to_pylist()), compared)
+    compared = _training_comparisons(dataset, seed)
+    loaded = Encoders(encoders)
+    images = loaded.encode_files(dataset.image_paths, dataset.prompts, dataset.images.to_pylist(), progress)
+    table = _table(dataset, images, loaded.encode_people(dataset.users.to_pylist()), compared)
     without = tuple(sorted({*without, *_missing_tokens(table)}))
     model = train(
         table,
@@ -77,45 +74,59 @@ def fit(
         state=state,
         on_epoch=lambda epoch: progress("training", epoch.number, recipe.epochs),
     )
-    rows = dataset.rows("train")
-    ratings = Ratings(user=dataset.user[rows], image=dataset.image[rows], rating=dataset.rating[rows])
     progress("learning tastes", 0, 1)
     seen = _without_tokens(images, without)
-    taste, tastes = fit_taste(
-        seen,
-        ratings,
-        users=len(dataset.users),
-        parts=feature_encoders.image.parts,
-        seed=seed,
-        comparisons=compared,
-        dataset=dataset.dataset_of_user,
-        group=None if (groups := dataset.groups) is None else np.unique(groups, return_inverse=True)[1],
-    )
-
-    def features(rows: torch.Tensor) -> ImageFeatures:
-        return taste.features(seen[rows])
-
-    starter = learn_starter(taste, features, ratings, table.trained_images().numpy(), seed=seed)
+    taste, tastes = _learn_tastes(dataset, seen, compared, parts=loaded.image.parts, seed=seed)
+    starter = _starter(dataset, images, seen, taste, asked=table.trained_images().numpy(), seed=seed)
     progress("learning tastes", 1, 1)
-    weight = recipe.transformer_weight
     predictor = PamelaPredictor(
-        model,
-        taste,
-        _users(dataset, images, tastes, table, with_tastes="user" not in without),
-        feature_encoders,
-        transformer_weight=weight or 0.0,
+        model=model,
+        taste=taste,
+        users=trained_users(dataset, images, tastes, table.trained_users().numpy(), with_tastes="user" not in without),
+        encoders=loaded,
+        transformer_weight=recipe.transformer_weight or 0.0,
         metrics={},
         card="",
-        starter=starter_table(starter, dataset.images, images, features),
+        starter=starter,
         categories={} if "metadata" in without else categories(dataset.images),
     )
-    validation = Evaluator(predictor, dataset, images, EvaluationConfig(split="val_seen"))
-    if weight is None:
-        predictor.transformer_weight = _best_transformer_weight(validation)
-    predictor.taste.config = replace(taste.config, tie_zone=_best_tie_zone(validation))
-    predictor.metrics = _metrics(predictor, dataset, images, seed)
+    _choose_by_validation(predictor, dataset, images, recipe)
+    predictor.metrics = metrics_of(predictor, dataset, images, seed)
     predictor.card = card(predictor, dataset, recipe)
     return predictor
+
+
+def fit_in(
+    folder: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    encoders: EncoderNames = EncoderNames(),
+    without: Sequence[str] = (),
+    progress: Progress = lambda what, done, total: None,
+) -> PamelaPredictor:
+    """`fit`, with a folder for its state and in the end for its checkpoint: what was stopped there goes on.
+
+    Raises
+    ------
+    ValueError
+        As of `fit`.
+    """
+    predictor = fit(dataset, recipe, seed=seed, encoders=encoders, without=without, state=folder, progress=progress)
+    predictor.save_pretrained(folder)
+    (folder / FILE).unlink(missing_ok=True)
+    return predictor
+
+
+def _training_comparisons(dataset: Dataset, seed: int) -> Comparisons:
+    """What the training choices compare; refuses a dataset that nothing can be learnt from."""
+    compared = comparisons_of((choice for choice in dataset.choices if choice.split == "train"), seed=seed)
+    if not len(dataset.rows("train")) and not len(compared):
+        raise ValueError(f"{dataset.name}: no rating to train on, and no choice that compares two images")
+    if clash := set(LEARNT_COLUMNS) & set(dataset.users.column_names):
+        raise ValueError(f"{dataset.name}: users have a column {min(clash)!r}, a name that checkpoints use; rename it")
+    return compared
 
 
 def _table(dataset: Dataset, images: Images, demographics: torch.Tensor, compared: Comparisons) -> TrainingTable:
@@ -156,42 +167,46 @@ def _without_tokens(images: Images, without: Sequence[str]) -> Images:
     )
 
 
-def _users(
-    dataset: Dataset, images: Images, learnt: UserTastes, table: TrainingTable, *, with_tastes: bool
-) -> pa.Table:
-    """The users' table with profile (paper, section 3.2), taste and level; without a training answer, no taste.
+def _learn_tastes(
+    dataset: Dataset, images: Images, compared: Comparisons, *, parts: Sequence[int], seed: int
+) -> tuple[Taste, UserTastes]:
+    """The taste model and what each user likes beyond everybody."""
+    groups = dataset.groups
+    return fit_taste(
+        images,
+        _training_ratings(dataset),
+        users=len(dataset.users),
+        parts=parts,
+        seed=seed,
+        comparisons=compared,
+        dataset=dataset.dataset_of_user,
+        group=None if groups is None else np.unique(groups, return_inverse=True)[1],
+    )
 
-    A choice counts in the profile as it does at enrolment: what was chosen by 1.
-    """
+
+def _starter(
+    dataset: Dataset, images: Images, seen: Images, taste: Taste, *, asked: NDArray[np.int64], seed: int
+) -> pa.Table:
+    """The images to ask a new person about first, among those of `asked`, as the taste model has `seen` them."""
+
+    def features(rows: torch.Tensor) -> ImageFeatures:
+        return taste.features(seen[rows])
+
+    lists = learn_starter(taste, features, _training_ratings(dataset), asked, seed=seed)
+    return starter_table(lists, dataset.images, images, features)
+
+
+def _training_ratings(dataset: Dataset) -> Ratings:
     rows = dataset.rows("train")
-    rated_by = {int(dataset.user[rows[own[0]]]): rows[own] for own in group_rows(dataset.user[rows])}
-    vectors = images.image.numpy()
-    choices: dict[int, list[ShownImages]] = {}
-    for choice in dataset.choices:
-        if choice.split == "train":
-            choices.setdefault(choice.user, []).append(choice)
-    trained = np.zeros(len(dataset.users), bool)
-    trained[table.trained_users().numpy()] = True
-    profiles, counts = np.zeros((len(dataset.users), vectors.shape[1]), np.float32), []
-    for number in range(len(dataset.users)):
-        own, chose = rated_by.get(number, rows[:0]), choices.get(number, [])
-        chosen = [choice.chosen for choice in chose if choice.chosen is not None]
-        shown = np.concatenate([dataset.image[own], np.array(chosen, np.int64)])
-        weight = np.concatenate([dataset.rating[own], np.ones(len(chosen))])
-        profiles[number] = profile(vectors[shown], weight)
-        counts.append(len(own) + len(chose) if trained[number] else 0)
-    known = trained & with_tastes
-    columns = {
-        "profile": list_column(profiles, np.ones(len(profiles), bool)),
-        "n_ratings": pa.array(counts, pa.int64()),
-        "taste": list_column(learnt.tastes.numpy(), known),
-        "level": pa.array(np.where(known, learnt.levels.numpy(), 0.0), pa.float64()),
-        "factor": list_column(packed(learnt.factors).astype(np.float32), known),
-    }
-    users = dataset.users
-    for name, column in columns.items():
-        users = users.append_column(name, column)
-    return users
+    return Ratings(user=dataset.user[rows], image=dataset.image[rows], rating=dataset.rating[rows])
+
+
+def _choose_by_validation(predictor: PamelaPredictor, dataset: Dataset, images: Images, recipe: Recipe) -> None:
+    """Set the tie zone, and the transformer's weight where the recipe has none, by the ratings of `val_seen`."""
+    validation = Evaluator(predictor, dataset, images, EvaluationConfig(split="val_seen"))
+    if recipe.transformer_weight is None:
+        predictor.transformer_weight = _best_transformer_weight(validation)
+    predictor.taste.config = replace(predictor.taste.config, tie_zone=_best_tie_zone(validation))
 
 
 def _best_transformer_weight(evaluator: Evaluator) -> float:
@@ -223,31 +238,3 @@ def _best_tie_zone(evaluator: Evaluator) -> float:
         people.append((dataset.rating[rows], evaluator.score(person, rows), evaluator.spread(person, rows)))
     pairs = compared_pairs(people, noise=predictor.answer_noise, seed=0)
     return likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
-
-
-def _metrics(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed: int) -> dict[str, Any]:
-    """The evaluation on the seen users' test images, and what the predictor was trained on."""
-    rows = dataset.rows("test_seen")
-    trained = {"seed": seed, "n_ratings": len(dataset.rows("train")), "datasets": dict(dataset.training_digests)}
-    if choices := sum(choice.split == "train" for choice in dataset.choices):
-        trained["n_choices"] = choices
-    seen = np.flatnonzero(predictor.users["n_ratings"].to_numpy())
-    if not len(np.intersect1d(dataset.user[rows], seen)):
-        counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
-        return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
-    config = EvaluationConfig(split="test_seen", details=False)
-    measured = evaluate(predictor, dataset, config, images=images)
-    within = {"srocc": _within_prompts(Evaluator(predictor, dataset, images, config)).as_dict()}
-    return {**measured, "user_within_prompt": within, "training": trained}
-
-
-def _within_prompts(evaluator: Evaluator) -> Interval:
-    """SROCC among images of one prompt, averaged within users: what steering needs, which compares only those."""
-    dataset, rows = evaluator.dataset, evaluator.rows
-    prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
-    user, rating, score = dataset.user[rows], dataset.rating[rows], evaluator.score_by_user()
-    means = []
-    for own in group_rows(user):
-        values = per_user(srocc, prompt[own], rating[own], score[own])
-        means.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
-    return mean_over_users(np.array(means))

@@ -1,9 +1,32 @@
-"""The model card of a checkpoint: training data, recipe, and metrics on unseen images."""
+"""What a checkpoint says of itself: its metrics on unseen images, and the model card that tells them."""
+
+from typing import Any
+
+import numpy as np
 
 from predictor.data.dataset import Dataset
-from predictor.metrics import METRICS, Interval
+from predictor.encoders.encoding import Images
+from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
+from predictor.evaluation.protocol import evaluate
+from predictor.metrics import METRICS, Interval, group_rows, mean_over_users, per_user, srocc
 from predictor.predictor import PamelaPredictor
 from predictor.transformer.training import Recipe
+
+
+def metrics_of(predictor: PamelaPredictor, dataset: Dataset, images: Images, seed: int) -> dict[str, Any]:
+    """The evaluation on the seen users' test images, and what the predictor was trained on."""
+    rows = dataset.rows("test_seen")
+    trained = {"seed": seed, "n_ratings": len(dataset.rows("train")), "datasets": dict(dataset.training_digests)}
+    if choices := sum(choice.split == "train" for choice in dataset.choices):
+        trained["n_choices"] = choices
+    seen = np.flatnonzero(predictor.users["n_ratings"].to_numpy())
+    if not len(np.intersect1d(dataset.user[rows], seen)):
+        counts = {"n_users": 0, "n_images": 0, "n_ratings": 0}
+        return {"split": "test_seen", **counts, "warnings": ["no test ratings of seen users"], "training": trained}
+    config = EvaluationConfig(split="test_seen", details=False)
+    measured = evaluate(predictor, dataset, config, images=images)
+    within = {"srocc": _within_prompts(Evaluator(predictor, dataset, images, config)).as_dict()}
+    return {**measured, "user_within_prompt": within, "training": trained}
 
 
 def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
@@ -48,3 +71,15 @@ def card(predictor: PamelaPredictor, dataset: Dataset, recipe: Recipe) -> str:
 
 def _line(label: str, values: dict[str, dict[str, float | None]]) -> str:
     return f"| {label} | {' | '.join(str(Interval.from_dict(values[name])) for name in METRICS)} |"
+
+
+def _within_prompts(evaluator: Evaluator) -> Interval:
+    """SROCC among images of one prompt, averaged within users: what steering needs, which compares only those."""
+    dataset, rows = evaluator.dataset, evaluator.rows
+    prompt = np.unique([str(p) for p in dataset.prompts], return_inverse=True)[1][dataset.image[rows]]
+    user, rating, score = dataset.user[rows], dataset.rating[rows], evaluator.score_by_user()
+    means = []
+    for own in group_rows(user):
+        values = per_user(srocc, prompt[own], rating[own], score[own])
+        means.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
+    return mean_over_users(np.array(means))

@@ -8,14 +8,13 @@ model (`taste`). The checkpoint keeps w; the recipe `paper` has w = 1.
     users of the training ratings     w * transformer(user) + (1 - w) * (generic + taste of the user)
     enrolled users, the population    w * transformer(no user) + (1 - w) * generic + taste of the user, if there is one
 
-What a checkpoint folder holds is left to `checkpoint_content`, training to `fitting`, the evaluation's ways of meeting
-new users to `evaluation.adaptation`, and how answers are read to `enrolment`.
+How a checkpoint folder is read and written is left to `checkpoint_content`, training to `fitting`, the evaluation's
+ways of meeting new users to `evaluation.adaptation`, and how answers are read to `enrolment`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,75 +26,34 @@ from torch import Tensor
 
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.checkpoint_content import CheckpointContent
-from predictor.encoders.encoding import Encoders, Images
+from predictor.encoders.encoding import Images
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.zero_shot import classify, text_half
-from predictor.people import evidence_table, starter_table
+from predictor.people import evidence_table
 from predictor.people.catalogue import Catalogue
 from predictor.people.enrolled import People
 from predictor.people.person import Person, common_profile, mean_person
 from predictor.people.users import unpacked
 from predictor.taste.evidence import Answer, Evidence
-from predictor.taste.hierarchical import ImageFeatures, Taste
+from predictor.taste.hierarchical import ImageFeatures
 from predictor.taste.posterior import Posterior, prior, spread
 from predictor.taste.preference import Preference, preference
 from predictor.taste.question import next_question
-from predictor.transformer.model import PamelaModel
 from predictor.transformer.scoring import PairScorer
 
 
-class PamelaPredictor:
-    """Predicts how a person would rate an image, 0 to 1; higher is better."""
+@dataclass(kw_only=True, eq=False, repr=False)
+class PamelaPredictor(CheckpointContent):
+    """Predicts how a person would rate an image, 0 to 1; higher is better. It is loaded by `from_pretrained`."""
 
-    def __init__(
-        self,
-        model: PamelaModel,
-        taste: Taste,
-        users: pa.Table,
-        encoders: Encoders,
-        *,
-        transformer_weight: float,
-        metrics: Mapping[str, Any],
-        card: str,
-        evidence: pa.Table = evidence_table.SCHEMA.empty_table(),
-        starter: pa.Table = starter_table.SCHEMA.empty_table(),
-        categories: Mapping[str, Sequence[str]] = {},
-    ) -> None:
-        self.model = model.eval()
-        self.taste = taste
-        self.users = users
-        self.encoders = encoders
-        self.transformer_weight = transformer_weight
-        self.metrics = metrics
-        self.card = card
-        self.evidence = evidence
-        self.starter = starter
-        self.categories = categories
-        self._row = {user: row for row, user in enumerate(users["user_id"].to_pylist())}
-        self._pair_scorer = PairScorer(model)
-
-    @classmethod
-    def from_pretrained(
-        cls, path: str | Path, *, cache: Path | None = None, trust_remote_code: bool = False
-    ) -> "PamelaPredictor":
-        """Load a checkpoint folder, or a hub id that names one.
-
-        Raises
-        ------
-        ValueError
-            A file is missing; the weights, the users and the configuration do not fit each other; or an
-            encoder is not the one that the checkpoint was trained with.
-        """
-        return cls._of_content(CheckpointContent.read(path, cache=cache, trust_remote_code=trust_remote_code))
+    def __post_init__(self) -> None:
+        self.model.eval()
+        self._row = {user: row for row, user in enumerate(self.users["user_id"].to_pylist())}
+        self._pair_scorer = PairScorer(self.model)
 
     def with_users(self, users: pa.Table, evidence: pa.Table | None = None) -> "PamelaPredictor":
         """The same predictor with other users; those of the training ratings come first, in their order."""
-        rest = self._content
-        return self._of_content(replace(rest, users=users, evidence=rest.evidence if evidence is None else evidence))
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write the checkpoint; over one of the same model with other users, it can be loaded at every moment."""
-        self._content.write(folder)
+        return replace(self, users=users, evidence=self.evidence if evidence is None else evidence)
 
     @property
     def user_ids(self) -> list[str]:
@@ -400,36 +358,6 @@ class PamelaPredictor:
         if person.factor is None:
             raise ValueError(f"{person.name!r} is a mean of people, whose uncertainty is not known; name a person")
         return Posterior(taste=person.taste.double(), level=person.level, factor=person.factor)
-
-    @property
-    def _content(self) -> CheckpointContent:
-        return CheckpointContent(
-            model=self.model,
-            taste=self.taste,
-            users=self.users,
-            encoders=self.encoders,
-            transformer_weight=self.transformer_weight,
-            metrics=self.metrics,
-            card=self.card,
-            evidence=self.evidence,
-            starter=self.starter,
-            categories=self.categories,
-        )
-
-    @classmethod
-    def _of_content(cls, content: CheckpointContent) -> "PamelaPredictor":
-        return cls(
-            content.model,
-            content.taste,
-            content.users,
-            content.encoders,
-            transformer_weight=content.transformer_weight,
-            metrics=content.metrics,
-            card=content.card,
-            evidence=content.evidence,
-            starter=content.starter,
-            categories=content.categories,
-        )
 
     @property
     def people(self) -> People:

@@ -1,19 +1,9 @@
 """Who prefers what: blind studies of images, and Bradley–Terry with intervals that hold for others.
 
-`studies.fit(votes)` does what `steer-study elo` does. Nothing is loaded before it is called.
+What each command of `steer-study` does, as a call. The names are those of `__init__.pyi`; `fit` does what `elo` does.
+Each is loaded when it is first used, so that `import studies` takes no time.
 """
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from studies.fitting import fit as fit
-
-__all__ = ["fit"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "fit":
-        from studies.fitting import fit
-
-        return fit
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

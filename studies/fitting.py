@@ -8,9 +8,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from predictor.data.folders import StrPath
 from studies.elo.analysis import Options, Report, analyse
 from studies.elo.bradley_terry import Ties
 from studies.elo.inference.intervals import Generalisation
+from studies.elo.reporting.records import write_json
+from studies.elo.reporting.report import write_report
 from studies.elo.vote_files import read_votes, votes_of
 from studies.results.votes import StudyVotes, study_votes
 from studies.study import read_study
@@ -22,7 +25,7 @@ class ArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
-Source = str | os.PathLike[str] | ArrowStream | Sequence[Mapping[str, Any]]
+Source = StrPath | ArrowStream | Sequence[Mapping[str, Any]]
 """A study folder, a file of votes, a table, or a list of records."""
 
 
@@ -42,6 +45,8 @@ def fit(
     looks: int | None = None,
     drop_failed: bool = False,
     predictor: str | None = None,
+    out: StrPath | None = None,
+    json: StrPath | None = None,
 ) -> Report:
     """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.
 
@@ -75,6 +80,10 @@ def fit(
         that was made with a number of looks has it.
     drop_failed, predictor
         For study folders: leave out who failed an attention check; compare the votes with this checkpoint's score.
+    out
+        Folder to write elo.json, elo.parquet, elo.svg and report.html to.
+    json
+        Write elo.json to this file, too.
 
     Raises
     ------
@@ -98,7 +107,13 @@ def fit(
     given = votes_from(
         votes, columns=columns, values=values, control=control, drop_failed=drop_failed, predictor=predictor
     )
-    return report_on(given, options, leave_out=leave_out)
+    report = report_on(given, options, leave_out=leave_out)
+    if out is not None:
+        write_report(report, Path(out), given.examples, title=given.title)
+    if json is not None:
+        Path(json).parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, Path(json))
+    return report
 
 
 def votes_from(

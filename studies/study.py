@@ -27,6 +27,7 @@ Kind = Literal["pairs", "rating"]
 STEERED = "steered"
 INITIAL = "initial"
 PRACTICE = "practice"
+RATED = "rated"
 MOST_REPEATS = 1 / 3
 """Repeats come from the first third of a block, again in its last."""
 
@@ -222,6 +223,11 @@ class Study:
     @cached_property
     def _users(self) -> frozenset[str]:
         return frozenset(user for user in self._blocks_by_user if user is not None)
+
+    @property
+    def generic(self) -> list[str]:
+        """The conditions that were steered by scorers who know no user, in order."""
+        return sorted({item.condition for item in self.items.values()} - {INITIAL, STEERED, PRACTICE, RATED})
 
     def steered_for(self, user: str | None) -> bool:
         """Whether blocks were made for this user."""

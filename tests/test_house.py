@@ -39,12 +39,13 @@ ROOMS = {
             "people",
             "checkpoint_content",
             "predictor",
-            "model_card",
             "enrolment",
             "hub",
             "evaluation",
+            "model_card",
             "fitting",
             "ablation",
+            "commands",
             "cli",
         ),
     ),
@@ -67,7 +68,7 @@ ROOMS = {
             "fitting",
             "session",
         ),
-        *("web", "simulation", "cli"),
+        *("web", "simulation", "commands", "cli"),
     ),
 }
 """Lower ones first: a room, or a module that stands in the package itself, imports only what stands before it."""

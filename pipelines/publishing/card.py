@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from pipelines.planning.licences import licence_lines
+from predictor.hub.card import card_text
 
 _CONFIGS = [
     {"config_name": "trajectories", "data_files": "data/trajectories.parquet", "default": True},
@@ -27,11 +26,7 @@ def card_of(about: Mapping[str, Any], *, licence: str | None, people: int, traje
     kind = settings["renderer"]["kind"]
     drawn = "develops real photographs as the prompt says" if kind == "darkroom" else "generates every image"
     terms = [f"- {line}" for line in licence_lines(models)] or ["- None is known of the models that were used."]
-    parts = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False).rstrip(),
-        "---",
-        "",
+    lines = [
         "# Prompts that were steered towards people's taste",
         "",
         f"{trajectories} searches for {people} people, {len(about['prompts'])} prompts and {images} images. A language "
@@ -58,7 +53,7 @@ def card_of(about: Mapping[str, Any], *, licence: str | None, people: int, traje
         "dealt out at random; which label is whose was kept nowhere, and their answers and demographics are not in "
         "here. Whoever publishes this has to have their consent for it.",
     ]
-    return "\n".join(parts) + "\n"
+    return card_text(front, lines)
 
 
 _MADE_BY = ("renderer", "proposer")

@@ -12,7 +12,7 @@ column holds an id, a demographic, or a text that could contain one.
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from pipelines.publishing.card import card_of
 from pipelines.records.image_store import ImageStore
 from pipelines.records.run_folder import read_about
 from pipelines.search.state_machine import StopReason
+from predictor.data.folders import FolderTakenError, StrPath, new_folder
 from predictor.hub.labels import deal_labels
+from predictor.hub.upload import upload
 
 _TRAJECTORY = (
     *("prompt_id", "run", "scorer", "initial_prompt", "initial_image", "initial_score"),
@@ -43,10 +45,46 @@ class Published:
     people: int
     trajectories: int
     images: int
+    address: str | None = None
+    """Of the commit, where it was pushed to the hub."""
+
+
+def publish(
+    run: StrPath, out: StrPath, *, repo: str | None = None, licence: str | None = None, public: bool = False
+) -> Published:
+    """Make a data set of a run: Parquet, images and a card, without the ids and demographics of people.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that has ended.
+    out
+        New folder for the data set.
+    repo
+        Data set on the Hugging Face hub to push it to: owner/name.
+    licence
+        As the hub calls it, such as cc-by-4.0; None: `other`, with the terms of the models in the card.
+    public
+        For everybody to see on the hub; else only for its owner.
+
+    Returns
+    -------
+    What was written, with the address of the commit where it was pushed.
+
+    Raises
+    ------
+    ValueError
+        There is no run that has ended, `out` is not empty, or the hub does not take it.
+    """
+    made = write_dataset(Path(run), Path(out), licence=licence)
+    if repo is None:
+        return made
+    address = upload(Path(out), repo, kind="dataset", message="A run of steer-batch", private=not public)
+    return replace(made, address=address)
 
 
 def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Published:
-    """Write the finished trajectories of a run into a new folder.
+    """Write the finished trajectories of a run into a new folder, which is there whole or not at all.
 
     Parameters
     ----------
@@ -59,8 +97,26 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
         There is no run, it has not ended, nothing in it is finished, or the folder holds something.
     """
     about = read_about(run)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--out {folder}: is not empty; name another folder")
+    done, scored = _finished(run)
+    labels = deal_labels({row["user"] for row in done} - {_NOBODY})
+    shown = labels | {_NOBODY: _NOBODY}
+    try:
+        with new_folder(folder.resolve()) as made:
+            (made / "data").mkdir()
+            whole = [_row(row, _TRAJECTORY, shown, ("initial_image", "final_image")) for row in done]
+            pq.write_table(pa.Table.from_pylist(whole), made / "data" / "trajectories.parquet")
+            single = [_row(row, _CANDIDATE, shown, ("image",)) for row in scored]
+            pq.write_table(pa.Table.from_pylist(single), made / "data" / "candidates.parquet")
+            images = _copy_images(run, made / "images", scored)
+            card = card_of(about, licence=licence, people=len(labels), trajectories=len(done), images=images)
+            (made / "README.md").write_text(card, "utf-8")
+    except FolderTakenError as error:
+        raise ValueError(f"--out {folder}: is not empty; name another folder") from error
+    return Published(folder=folder, people=len(labels), trajectories=len(done), images=images)
+
+
+def _finished(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The trajectories that reached their end, and their candidates that have a score."""
     tables = [run / f"{name}.parquet" for name in ("trajectories", "candidates")]
     if missing := [path.name for path in tables if not path.is_file()]:
         raise ValueError(f"{run}: has no {missing[0]} yet; publish a run that has ended")
@@ -68,20 +124,8 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
     done = [row for row in trajectories if row["stop_reason"] in _ENDED]
     if not done:
         raise ValueError(f"{run}: no trajectory is finished; there is nothing to publish")
-    labels = deal_labels({row["user"] for row in done} - {_NOBODY})
     finished = {row["trajectory_id"] for row in done}
-    scored = [row for row in candidates if row["trajectory_id"] in finished and row["score"] is not None]
-    shown = labels | {_NOBODY: _NOBODY}
-    whole = [_row(row, _TRAJECTORY, shown, ("initial_image", "final_image")) for row in done]
-    single = [_row(row, _CANDIDATE, shown, ("image",)) for row in scored]
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(whole), folder / "data" / "trajectories.parquet")
-    pq.write_table(pa.Table.from_pylist(single), folder / "data" / "candidates.parquet")
-    images = _copy_images(run, folder / "images", scored)
-    (folder / "README.md").write_text(
-        card_of(about, licence=licence, people=len(labels), trajectories=len(done), images=images), "utf-8"
-    )
-    return Published(folder=folder, people=len(labels), trajectories=len(done), images=images)
+    return done, [row for row in candidates if row["trajectory_id"] in finished and row["score"] is not None]
 
 
 def _row(

@@ -15,9 +15,12 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+StrPath = str | os.PathLike[str]
+"""How those who call name a file or a folder."""
 
 _RETRY_S = 0.5
 """Between two attempts to get a lock that is waited for."""
@@ -75,6 +78,11 @@ class FolderLock:
             except FileNotFoundError:
                 pass
             os.close(descriptor)
+
+
+def paths_of(named: StrPath | Sequence[StrPath]) -> list[Path]:
+    """The paths of one name or of several."""
+    return [Path(named)] if isinstance(named, str | os.PathLike) else [Path(name) for name in named]
 
 
 @contextmanager

@@ -28,6 +28,11 @@ class RatingScale:
             raise ValueError(f"the rating scale must ascend, got {self.low:g} to {self.high:g}")
 
     @classmethod
+    def of(cls, scale: "RatingScale | tuple[float, float]") -> "RatingScale":
+        """Of its two ends."""
+        return scale if isinstance(scale, RatingScale) else cls(*scale)
+
+    @classmethod
     def parse(cls, text: str) -> "RatingScale":
         """Of LOW,HIGH."""
         try:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from predictor.error_messages import first_line
+from predictor.error_messages import first_line, hub_errors
 
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _SETTINGS = ("*config*.json", "modules.json")
@@ -77,7 +77,7 @@ class Source:
         if self.repository is None:
             return self.folder
         patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
-        folder = _download(self.name, self.repository, self.commit, patterns)
+        folder = _download(self.repository, self.commit, patterns)
         _check_weights(self.name, folder)
         return folder
 
@@ -111,7 +111,7 @@ def find_source(name: str) -> Source:
     hub_id = _HUB_ID.fullmatch(name)
     if hub_id is None or name.startswith((".", "~", "/")):
         raise ValueError(f"{name}: no such folder; give the folder of a checkpoint, or its hub id (owner/name)")
-    folder = _download(name, hub_id["repository"], hub_id["revision"], list(_SETTINGS))
+    folder = _download(hub_id["repository"], hub_id["revision"], list(_SETTINGS))
     repository, commit = hub_id["repository"], folder.name
     return Source(f"{repository}@{commit}", folder, repository, commit)  # found again as it is now
 
@@ -124,22 +124,9 @@ def _check_weights(name: str, folder: Path) -> None:
         )
 
 
-def _download(name: str, repository: str, revision: str | None, patterns: list[str]) -> Path:
+def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:
     """The snapshot folder in the hub's cache; its name is the commit."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
+    with hub_errors(repository, revision, "such files"):
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except GatedRepoError as error:
-        page = f"https://huggingface.co/{repository}"
-        raise ValueError(f"{name}: gated; ask for access on {page}, then log in by `hf auth login`") from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(f"{name}: neither a folder nor on the hub; if it is private, `hf auth login` first") from error
-    except RevisionNotFoundError as error:
-        raise ValueError(f"{name}: the hub has no such revision; leave out what follows the @") from error
-    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
-        raise ValueError(
-            f"{name}: neither a folder nor in the hub's cache, and the hub is out of reach "
-            f"({first_line(error)}); give the folder of a copy, or try again with a connection"
-        ) from error

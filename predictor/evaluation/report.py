@@ -37,15 +37,15 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     OSError
         The folder is not there or cannot be written to.
     """
-    plain = _plain(result)
+    shown = plain(result)
     figures = {}
-    if plain.get("margins"):
-        figures["margins"] = json_path.with_name(f"{json_path.stem}-margins.svg"), margin_figure(plain)
-    if plain.get("contexts"):
-        figures["contexts"] = json_path.with_name(f"{json_path.stem}-contexts.svg"), context_figure(plain)
+    if shown.get("margins"):
+        figures["margins"] = json_path.with_name(f"{json_path.stem}-margins.svg"), margin_figure(shown)
+    if shown.get("contexts"):
+        figures["contexts"] = json_path.with_name(f"{json_path.stem}-contexts.svg"), context_figure(shown)
     names = {what: path.name for what, (path, _) in figures.items()}
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    files = [*figures.values(), (json_path.with_suffix(".md"), markdown(plain, names)), (json_path, text)]
+    text = json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    files = [*figures.values(), (json_path.with_suffix(".md"), markdown(shown, names)), (json_path, text)]
     for path, content in files:
         write_atomically(path, content)
     return [path for path, _ in files]
@@ -329,20 +329,20 @@ def _missing(estimate: Mapping[str, float | None] | None) -> bool:
 
 def _cell(value: object) -> str:
     """A name with the characters escaped that Markdown would interpret."""
-    plain = " ".join(str(value).split())
-    return "".join(f"\\{letter}" if letter in "\\|*_`<>[]" else letter for letter in plain)
+    text = " ".join(str(value).split())
+    return "".join(f"\\{letter}" if letter in "\\|*_`<>[]" else letter for letter in text)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it: no nan, no NumPy, no tuples."""
     if isinstance(value, Interval):
         return value.as_dict()
     if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
+        return {str(key): plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
+        return [plain(own) for own in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

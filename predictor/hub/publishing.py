@@ -15,19 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 from predictor.checkpoint import FILES, checkpoint_card, checkpoint_folder, checkpoint_users
+from predictor.data.folders import StrPath
+from predictor.hub.card import card_text
 from predictor.hub.upload import upload
 from predictor.transformer.tensor_file import save_tensors
 
 _USERS = "model.users.weight"
 
-_FRONT_MATTER = """---
-library_name: pamela-steer
-tags:
-- image-aesthetics
-- personalization
----
-
-"""
+_FRONT = {"library_name": "pamela-steer", "tags": ["image-aesthetics", "personalization"]}
 
 
 def publishable(folder: Path, out: Path, *, people: bool) -> Path:
@@ -44,12 +39,13 @@ def publishable(folder: Path, out: Path, *, people: bool) -> Path:
         shutil.copyfile(folder / name, out / name)
     if not people:
         _leave_people_out(out)
-    (out / "README.md").write_text(_FRONT_MATTER + checkpoint_card(folder) + _who_is_in_it(out), "utf-8")
+    lines = [*checkpoint_card(folder).split("\n"), _who_is_in_it(out)]
+    (out / "README.md").write_text(card_text(_FRONT, lines), "utf-8")
     return out
 
 
 def push(
-    checkpoint: str | Path, repository: str, *, people: bool = False, private: bool = False, revision: str | None = None
+    checkpoint: StrPath, repository: str, *, people: bool = False, private: bool = False, revision: str | None = None
 ) -> str:
     """Publish a checkpoint, and return the address of the commit.
 
@@ -83,5 +79,5 @@ def _leave_people_out(folder: Path) -> None:
 def _who_is_in_it(folder: Path) -> str:
     count = len(checkpoint_users(folder))
     if not count:
-        return "\nNobody is in this checkpoint: enrol people by `steer-predictor enroll`.\n"
-    return f"\n{count} people are in this checkpoint, with demographics and tastes.\n"
+        return "Nobody is in this checkpoint: enrol people by `steer-predictor enroll`."
+    return f"{count} people are in this checkpoint, with demographics and tastes."

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.checkpoint import LEARNT_COLUMNS
+from predictor.data.dataset import Dataset, ShownImages
+from predictor.encoders.encoding import Images
+from predictor.metrics import group_rows
 from predictor.taste.evidence import Answer, Choice, Like, Order, Pair, Rating
+from predictor.taste.expectation_maximisation import UserTastes
 from predictor.taste.posterior import Posterior
 
 
@@ -97,3 +101,45 @@ def typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
     return found
+
+
+def trained_users(
+    dataset: Dataset, images: Images, learnt: UserTastes, trained: NDArray[np.int64], *, with_tastes: bool
+) -> pa.Table:
+    """A dataset's users with profile (paper, section 3.2), taste and level; without a training answer, no taste.
+
+    A choice counts in the profile as it does at enrolment: what was chosen by 1.
+
+    Parameters
+    ----------
+    trained
+        The users who have a training answer, as rows of the dataset's.
+    """
+    rows = dataset.rows("train")
+    rated_by = {int(dataset.user[rows[own[0]]]): rows[own] for own in group_rows(dataset.user[rows])}
+    vectors = images.image.numpy()
+    choices: dict[int, list[ShownImages]] = {}
+    for choice in dataset.choices:
+        if choice.split == "train":
+            choices.setdefault(choice.user, []).append(choice)
+    answered = np.isin(np.arange(len(dataset.users)), trained)
+    profiles, counts = np.zeros((len(dataset.users), vectors.shape[1]), np.float32), []
+    for number in range(len(dataset.users)):
+        own, chose = rated_by.get(number, rows[:0]), choices.get(number, [])
+        chosen = [choice.chosen for choice in chose if choice.chosen is not None]
+        shown = np.concatenate([dataset.image[own], np.array(chosen, np.int64)])
+        weight = np.concatenate([dataset.rating[own], np.ones(len(chosen))])
+        profiles[number] = profile(vectors[shown], weight)
+        counts.append(len(own) + len(chose) if answered[number] else 0)
+    known = answered & with_tastes
+    columns = {
+        "profile": list_column(profiles, np.ones(len(profiles), bool)),
+        "n_ratings": pa.array(counts, pa.int64()),
+        "taste": list_column(learnt.tastes.numpy(), known),
+        "level": pa.array(np.where(known, learnt.levels.numpy(), 0.0), pa.float64()),
+        "factor": list_column(packed(learnt.factors).astype(np.float32), known),
+    }
+    users = dataset.users
+    for name, column in columns.items():
+        users = users.append_column(name, column)
+    return users

@@ -1,15 +1,14 @@
 """`steer-study pairs` and `rating`: the commands that make studies."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from studies.commands.designs import PairsOptions, RatingOptions
     from studies.study import Study
-
-_EACH, _EACH_ADAPTIVE = 80, 40
-"""Images for one participant: eight that are chosen teach about what fifteen by chance do."""
 
 _MOST_NAMED = 10
 """Files that are named on the screen."""
@@ -84,34 +83,44 @@ def pairs(
     steer-study pairs runs/pamela runs/hpsv3 --plan --difference 27
     """
     from predictor.progress import StageProgress, stderr_console
-    from studies.design.making import make_pairs, settle
-    from studies.design.steered_images import read_steered_images
+    from studies.commands import designs
 
-    choices: dict[str, Any] = {
-        **_shared(title, question, notice, consent, contact, completion_code, completion_url),
-        **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
-        **{"invitation_days": invitation_days, "session_days": session_days},
-        **{"tie": tie, "show_prompt": show_prompt or None, "blocks_each": blocks_each, "looks": looks},
+    options: PairsOptions = {
+        "title": title,
+        "question": question,
+        "notice": notice,
+        "consent": consent,
+        "contact": contact,
+        "completion_code": completion_code,
+        "completion_url": completion_url,
+        "block": block,
+        "repeats": repeats,
+        "attention": attention,
+        "practice": practice,
+        "seed": seed,
+        "invitation_days": invitation_days,
+        "session_days": session_days,
+        "tie": tie,
+        "show_prompt": show_prompt,
+        "blocks_each": blocks_each,
+        "looks": looks,
     }
-    steered_images = read_steered_images(runs)
     if plan:
-        from studies.design.planning import plan_pairs
-
         typer.echo(
-            plan_pairs(
-                steered_images,
-                settle("pairs", choices, sources=runs),
+            designs.plan_pairs(
+                runs,
                 others=others,
                 difference=difference,
-                pace_s=pace,
                 generalise_to=generalise_to,  # pyrefly: ignore[bad-argument-type]  (refused if unknown)
+                pace=pace,
+                **options,
             )
         )
         return
     with StageProgress(stderr_console()) as advance:
-        study = make_pairs(steered_images, runs, _named(out), others=others, choices=choices, progress=advance)
+        study = designs.pairs(runs, _named(out), others=others, progress=advance, **options)
     steered = ["own", "other"] if study.users and others else ["own"] if study.users else []
-    conditions = ["initial", *steered, *steered_images.generic]
+    conditions = ["initial", *steered, *study.generic]
     typer.echo(
         f"{out}: {len(study.of_kind('trial'))} trials in {len(study.blocks)} blocks over {', '.join(conditions)}"
     )
@@ -175,32 +184,48 @@ def rating(
     steer-study rating --images my_images --out my_ratings --adaptive --predictor my_checkpoint
     """
     from predictor.progress import StageProgress, stderr_console
-    from studies.design.making import make_rating, settle
-    from studies.design.rating import left_out, read_images, sample_of
+    from studies.commands import designs
+    from studies.design.rating import left_out
 
-    if adaptive != (predictor is not None):
-        raise ValueError("--adaptive and --predictor CHECKPOINT belong together: name the checkpoint to choose by")
-    each = each or (_EACH_ADAPTIVE if adaptive else _EACH)
-    choices: dict[str, Any] = {
-        **_shared(title, question, notice, consent, contact, completion_code, completion_url),
-        **{"block": block, "repeats": repeats, "attention": attention, "practice": practice, "seed": seed},
-        **{"invitation_days": invitation_days, "session_days": session_days},
-        **{"ratings_per_image": per_image, "images_each": each, "show_prompt": not hide_prompt},
-        "anchors": None if anchors is None else _five(anchors),
+    options: RatingOptions = {
+        "title": title,
+        "question": question,
+        "notice": notice,
+        "consent": consent,
+        "contact": contact,
+        "completion_code": completion_code,
+        "completion_url": completion_url,
+        "block": block,
+        "repeats": repeats,
+        "attention": attention,
+        "practice": practice,
+        "seed": seed,
+        "invitation_days": invitation_days,
+        "session_days": session_days,
+        "sample": sample,
+        "per_image": per_image,
+        "each": each,
+        "hide_prompt": hide_prompt,
+        "adaptive": adaptive,
+        "predictor": predictor,
+        "anchors": None if anchors is None else anchors.split(","),
     }
-    found = read_images(images) if sample is None else sample_of(read_images(images), sample, seed)
-    if others := left_out(images):
-        named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
-        typer.echo(f"left out of {images}, because they are no images that can be read: {len(others)} ({named})")
+    if images.is_dir():
+        _say_left_out(images, left_out(images))
     if plan:
-        from studies.design.planning import plan_rating
-
-        typer.echo(plan_rating(len(found), settle("rating", choices, sources=[images]), pace_s=pace))
+        typer.echo(designs.plan_rating(images, pace=pace, **options))
         return
     with StageProgress(stderr_console()) as advance:
-        study = make_rating(found, images, _named(out), choices=choices, predictor=predictor, progress=advance)
+        study = designs.rating(images, _named(out), progress=advance, **options)
     typer.echo(f"{out}: {len(study.of_kind('trial'))} images to rate, {per_image} times each, {practice} for practice")
     _warn(study, seed)
+
+
+def _say_left_out(images: Path, names: Sequence[str]) -> None:
+    """Name the first files that are no images."""
+    if names:
+        named = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+        typer.echo(f"left out of {images}, because they are no images that can be read: {len(names)} ({named})")
 
 
 def _warn(study: "Study", seed: int | None) -> None:
@@ -212,40 +237,6 @@ def _warn(study: "Study", seed: int | None) -> None:
         typer.echo("  participants are not told where the images come from: say so by --notice")
     if not study.settings.contact:
         typer.echo("  participants are told nobody to write to: name somebody by --contact")
-
-
-def _shared(
-    title: str | None,
-    question: str | None,
-    notice: str | None,
-    consent: Path | None,
-    contact: str | None,
-    completion_code: str | None,
-    completion_url: str | None,
-) -> dict[str, Any]:
-    return {
-        "title": title,
-        "question": question,
-        "notice": notice,
-        "about": None if consent is None else _words(consent),
-        "contact": contact,
-        "completion_code": completion_code,
-        "completion_url": completion_url,
-    }
-
-
-def _five(anchors: str) -> list[str]:
-    words = [word.strip() for word in anchors.split(",")]
-    if len(words) != 5 or not all(words):
-        raise ValueError(f"--anchors {anchors}: must be five words with commas between, got {len(words)}")
-    return words
-
-
-def _words(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--consent {file}: cannot be read as text: {error}") from error
 
 
 def _named(out: Path | None) -> Path:

@@ -70,37 +70,31 @@ def elo(
 
         steer-study elo votes.csv --columns left=model_x,right=model_y --out report
     """
-    from studies.elo.analysis import Options
-    from studies.elo.reporting.records import write_json
-    from studies.elo.reporting.report import write_report
     from studies.elo.reporting.text import table_of
     from studies.elo.vote_files import column_mapping, participants_named_in, value_mapping
-    from studies.fitting import report_on, votes_from
+    from studies.fitting import fit
 
-    options = Options(
-        ties=ties,  # pyrefly: ignore[bad-argument-type]  (analyse refuses other words)
-        generalise_to=generalise_to,  # pyrefly: ignore[bad-argument-type]
-        prior=prior,
-        largest_part=largest_part,
-        stop_at_width=stop_at_width,
-        looks=looks,
-        conditions=_names(conditions or "") or None,
-    )
-    given = votes_from(
+    report = fit(
         source,
         columns=column_mapping(columns),
         values=value_mapping(values),
         control=_names(control),
+        leave_out=participants_named_in(leave_out) if leave_out else (),
+        ties=ties,  # pyrefly: ignore[bad-argument-type]  (refused if unknown)
+        generalise_to=generalise_to,  # pyrefly: ignore[bad-argument-type]
+        prior=prior,
+        conditions=_names(conditions or ""),
+        largest_part=largest_part,
+        stop_at_width=stop_at_width,
+        looks=looks,
         drop_failed=drop_failed,
         predictor=predictor,
+        out=out,
+        json=json_file,
     )
-    report = report_on(given, options, leave_out=participants_named_in(leave_out) if leave_out else ())
     typer.echo(table_of(report))
     if out is not None:
-        typer.echo(f"\n{write_report(report, out, given.examples, title=given.title)}")
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(report, json_file)
+        typer.echo(f"\n{out / 'report.html'}")
 
 
 def _names(text: str) -> tuple[str, ...]:

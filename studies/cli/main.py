@@ -1,11 +1,9 @@
 """`steer-study`: who prefers what. Heavy imports wait until the work begins."""
 
 import csv
-import json
-import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +12,9 @@ from studies.cli.design import pairs, rating
 from studies.cli.elo import elo
 from studies.cli.publish import publish
 from studies.cli.upkeep import backup, close, remove, reopen
+
+if TYPE_CHECKING:
+    from studies.commands.serving import RunningStudy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,23 +57,12 @@ def invite(
 
     steer-study invite my_study --count 50 > links.csv
     """
-    from studies.store.store import Store
-    from studies.study import read_study
+    from studies.commands import upkeep
 
-    made = read_study(folder)
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"--url {url}: must begin with https:// or http://")
-    wanted = [*_users(users, made.users), *_names(name or []), *[None] * count]
-    if not wanted:
-        raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
-    store = Store(made.database)
-    if taken := sorted(store.users() & set(name or [])):
-        raise ValueError(f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back")
+    invited = upkeep.invite(folder, users=users, names=name or (), count=count, url=url)
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["participant", "user", "link"])
-    for (participant, token), user in zip(store.invite(wanted), wanted, strict=True):
-        rows.writerow([participant, user or "", f"{url.rstrip('/')}/join/{token}"])
-    store.close()
+    rows.writerows([each.participant, each.user or "", each.link] for each in invited)
 
 
 @app.command()
@@ -107,37 +97,31 @@ def serve(
 
     steer-study serve my_study --port 8000
     """
-    import secrets
-
-    from studies.folders import server_lock
-    from studies.session import StudySession
-    from studies.store.store import Store
+    from studies.commands import serving
     from studies.study import read_study
-    from studies.web.app import create_app
-    from studies.web.languages import language_of
-    from studies.web.serving import listen
-    from studies.web.serving import serve as serve_app
 
-    if token is not None and len(token) < 16:
-        raise ValueError(f"--token must have at least 16 characters, got {len(token)}")
-    spoken = None if language is None else language_of(language)
-    token = token or secrets.token_urlsafe(24)
-    made = read_study(folder)
-    missing = [file for file in made.files() if not file.is_file()]
-    if missing:
-        raise ValueError(f"{missing[0]}: missing, as are {len(missing) - 1} more; copy the study folder whole")
-    with server_lock(folder), listen(host, port) as listening:
-        study_session = StudySession(made, Store(made.database), approve_all=approve_all)
-        address = f"http://{host}:{port}"
-        typer.echo(f"{made.settings.title}: {len(made.blocks)} blocks, at {address} (Ctrl-C stops)")
-        if not made.settings.contact:
-            typer.echo("Participants are told nobody to write to: put a contact into study.json, and start again.")
-        typer.echo(f"Researcher's page: {address}/researcher?token={token}")
-        if study_session.unreviewed:
-            typer.echo(f"{len(study_session.unreviewed)} images wait to be approved there before anybody can begin.")
-        app = create_app(study_session, researcher_token=token, prolific=prolific, language=spoken)
-        serve_app(app, listening, behind_proxy=behind_proxy)
-    typer.echo(f"Stopped; every answer is in {made.database}. Start again to go on.")
+    serving.serve(
+        folder,
+        port=port,
+        host=host,
+        approve_all=approve_all,
+        prolific=prolific,
+        token=token,
+        language=language,
+        behind_proxy=behind_proxy,
+        on_start=_say_where,
+    )
+    typer.echo(f"Stopped; every answer is in {read_study(folder).database}. Start again to go on.")
+
+
+def _say_where(served: "RunningStudy") -> None:
+    study = served.study
+    typer.echo(f"{study.settings.title}: {len(study.blocks)} blocks, at {served.address} (Ctrl-C stops)")
+    if not study.settings.contact:
+        typer.echo("Participants are told nobody to write to: put a contact into study.json, and start again.")
+    typer.echo(f"Researcher's page: {served.researcher_page}")
+    if served.unreviewed:
+        typer.echo(f"{served.unreviewed} images wait to be approved there before anybody can begin.")
 
 
 @app.command()
@@ -158,19 +142,19 @@ def simulate(
     steer-study simulate my_study
     """
     from predictor.progress import StageProgress, stderr_console
-    from predictor.simulation.raters import read_truth
-    from studies.simulation.rehearsal import rehearse, truth_of
-    from studies.study import read_study
+    from studies.commands import serving
 
-    made = read_study(folder)
-    if truth_file is not None and not truth_file.is_file():
-        raise ValueError(f"--truth {truth_file}: no such file; it lies in a run folder of simulated raters")
-    raters = list(read_truth(truth_file or truth_of(made)).values())
     with StageProgress(stderr_console()) as advance:
-        answers = rehearse(
-            made, raters[:participants], strangers=strangers, seed=seed, at_once=at_once, progress=advance
+        done = serving.simulate(
+            folder,
+            truth=truth_file,
+            participants=participants,
+            strangers=strangers,
+            seed=seed,
+            at_once=at_once,
+            progress=advance,
         )
-    typer.echo(f"{folder}: {answers} answers by {len(raters[:participants])} simulated participants")
+    typer.echo(f"{folder}: {done.answers} answers by {done.participants} simulated participants")
 
 
 @app.command()
@@ -193,23 +177,16 @@ def export(
 
     steer-study export my_study --dataset my_choices
     """
-    from studies.results.answers import participants_table
-    from studies.results.export import answers_table, export_dataset, write_table
-    from studies.study import read_study
+    from studies.commands import results
 
-    if answers is None and participants is None and dataset is None:
-        raise ValueError("nothing to export: give --answers FILE, --participants FILE or --dataset DIR")
-    made = read_study(folder)
-    if answers is not None:
-        table = answers_table(made)
-        write_table(table, answers)
-        typer.echo(f"{answers}: {len(table)} {(made.settings.kind == 'pairs' and 'votes') or 'ratings'}")
-    if participants is not None:
-        table = participants_table(made, external_ids=external_ids)
-        write_table(table, participants)
-        typer.echo(f"{participants}: {len(table)} participants")
-    if dataset is not None:
-        counts = export_dataset(made, dataset, external_ids=external_ids)
+    written = results.export(
+        folder, answers=answers, participants=participants, dataset=dataset, external_ids=external_ids
+    )
+    if written.answers is not None:
+        typer.echo(f"{answers}: {len(written.answers)} {'votes' if written.kind == 'pairs' else 'ratings'}")
+    if written.participants is not None:
+        typer.echo(f"{participants}: {len(written.participants)} participants")
+    if (counts := written.dataset) is not None:
         kept = ", ".join(
             f"{counts[name]} {name}" for name in ("users", "images", "ratings", "choices") if name in counts
         )
@@ -234,38 +211,14 @@ def truth(
 
     steer-study truth runs/2026-11-23-101500
     """
-    from studies.results.truth import common_truth, judge_runs
+    from studies.commands import results
 
-    verdict = judge_runs(runs, truth_file or common_truth(runs))
+    verdict = results.truth(runs, truth=truth_file, json=json_file)
     typer.echo(f"True liking (0 to 1), {verdict.raters} raters, {verdict.cases} steered images, 95% intervals")
     for name, interval in {**verdict.means, **verdict.differences}.items():
         typer.echo(f"  {name:16} {interval}")
     if verdict.caveat:
         typer.echo(verdict.caveat)
-    if json_file is not None:
-        json_file.write_text(json.dumps(verdict.as_dict(), indent=2) + "\n", "utf-8")
-
-
-def _users(spec: str | None, known: list[str]) -> list[str]:
-    if spec is None:
-        return []
-    if not known:
-        raise ValueError(f"--users {spec}: this study was made for nobody in particular; give --count instead")
-    names = known if spec == "all" else [spec] if spec in known else [name.strip() for name in spec.split(",")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"--users: unknown user {unknown[0]!r}; the study was made for {', '.join(known[:12])}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"--users {spec}: names somebody twice; one invitation is enough for a person")
-    return names
-
-
-def _names(names: list[str]) -> list[str]:
-    if wrong := [name for name in names if not re.fullmatch(r"[\w.@-]{1,64}", name)]:
-        raise ValueError(f"--name {wrong[0]!r}: must be 1 to 64 letters, digits or any of . @ _ -")
-    if len(set(names)) < len(names):
-        raise ValueError("--name: names somebody twice; one invitation is enough for a person")
-    return names
 
 
 def main() -> None:

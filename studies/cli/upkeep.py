@@ -1,14 +1,9 @@
 """`steer-study backup`, `remove`, `close` and `reopen`: what a researcher does while a study runs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from studies.store.store import Store
 
 _StudyFolder = Annotated[Path, typer.Argument(help="Study folder.")]
 
@@ -23,10 +18,9 @@ def backup(
 
     steer-study backup my_study backups/2026-11-28
     """
-    from studies.store.backup import back_up
-    from studies.study import read_study
+    from studies.commands import upkeep
 
-    answers = back_up(read_study(folder), out)
+    answers = upkeep.backup(folder, out)
     typer.echo(f"{out}: a copy of {folder} with {answers:,} answers")
 
 
@@ -40,11 +34,9 @@ def remove(
 
     steer-study remove my_study p-1f0c2a9b33d4
     """
-    with _store_of(folder) as store:
-        name = store.named(participant)
-        if name is None:
-            raise ValueError(f"{participant}: takes no part in this study; see `steer-study export --participants`")
-        store.withdraw(name)
+    from studies.commands import upkeep
+
+    upkeep.remove(folder, participant)
     typer.echo(f"{participant}: everything that they answered and told is deleted")
 
 
@@ -53,8 +45,9 @@ def close(folder: _StudyFolder) -> None:
 
     steer-study close my_study
     """
-    with _store_of(folder) as store:
-        store.close_to_newcomers()
+    from studies.commands import upkeep
+
+    upkeep.close(folder)
     typer.echo(f"{folder}: closed to newcomers; `steer-study reopen` lets them in again")
 
 
@@ -63,18 +56,7 @@ def reopen(folder: _StudyFolder) -> None:
 
     steer-study reopen my_study
     """
-    with _store_of(folder) as store:
-        store.reopen()
+    from studies.commands import upkeep
+
+    upkeep.reopen(folder)
     typer.echo(f"{folder}: open")
-
-
-@contextmanager
-def _store_of(folder: Path) -> "Iterator[Store]":
-    from studies.store.store import Store
-    from studies.study import read_study
-
-    store = Store(read_study(folder).database)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -15,7 +15,7 @@ from predictor.data.dataset import image_paths, read_about
 from predictor.data.image_files import IMAGE_SUFFIXES, entries, is_image
 from predictor.data.tables import find_table, read_table
 from predictor.error_messages import readable
-from studies.study import PRACTICE, Item, Trial
+from studies.study import PRACTICE, RATED, Item, Trial
 from studies.wording import ANCHORS
 
 
@@ -98,7 +98,7 @@ def design_rating(images: Sequence[ImageToRate], *, practice: int, seed: int, at
         if number in aside[practice:]:
             continue
         kind = "practice" if number in aside else "trial"
-        item = _item(image, PRACTICE if kind == "practice" else "rated")
+        item = _item(image, PRACTICE if kind == "practice" else RATED)
         items[item.item_id], files[item.item_id] = item, image.file
         trials.append(_trial(image, item, kind, None))
     for number in range(attention):

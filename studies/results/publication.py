@@ -21,8 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from predictor.hub.card import card_text
 from predictor.hub.labels import deal_labels
 from studies.folders import new_output_folder
 from studies.results.answers import attention_checks
@@ -40,6 +40,8 @@ class Publication:
     people: int
     answers: int
     images: int
+    address: str | None = None
+    """Of the commit, where it was pushed to the hub."""
 
 
 def write_publication(study: Study, out: Path, *, licence: str | None = None) -> Publication:
@@ -137,11 +139,7 @@ def _card(study: Study, name: str, counts: Publication, licence: str | None) -> 
     asked = (
         "which of two images they prefer" if settings.kind == "pairs" else "how much they like an image, from 0 to 100"
     )
-    parts = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False, allow_unicode=True).rstrip(),
-        "---",
-        "",
+    lines = [
         f"# {settings.title}",
         "",
         f"{counts.people} people were asked {asked}: {counts.answers} {name} of {counts.images} images, blind to where "
@@ -175,7 +173,7 @@ def _card(study: Study, name: str, counts: Publication, licence: str | None) -> 
         "",
         "Whoever publishes this has to have their consent for it.",
     ]
-    return "\n".join(parts) + "\n"
+    return card_text(front, lines)
 
 
 _CONDITIONS = {

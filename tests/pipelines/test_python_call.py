@@ -93,7 +93,7 @@ def test_wrong_input_is_the_line_of_the_command(checkpoint: Path, tmp_path: Path
         ({"prompts": ["a cup", " "]}, "must be texts that say what to draw"),
         ({"settings": {"renderer.sise": 64}}, "renderer.sise"),
         ({"iterations": -1}, "iterations"),
-        ({"resume": True}, "resume needs out"),
+        ({"resume": True}, "--resume needs --out"),
     ):
         given: dict[str, Any] = {"prompts": PROMPTS, "users": "u01", "predictor": checkpoint} | options
         with pytest.raises(ValueError, match=line):

@@ -159,15 +159,7 @@ def test_the_share_is_the_recipes_or_what_ranks_the_validation_ratings_best(rate
     for weight in TRANSFORMER_WEIGHTS:
         scores = np.empty(len(rows))
         for position, row in enumerate(rows):
-            mixed = PamelaPredictor(
-                chosen.model,
-                chosen.taste,
-                chosen.users,
-                chosen.encoders,
-                transformer_weight=weight,
-                metrics={},
-                card="",
-            )
+            mixed = replace(chosen, transformer_weight=weight)
             person = mixed.person(data.user_ids[data.user[row]])
             number = data.image[row]
             scores[position] = mixed.score_images(images[number : number + 1], [person])[0, 0]

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,15 +192,7 @@ def test_the_prediction_is_the_mean_of_the_two_models_with_the_checkpoints_weigh
     predictor: PamelaPredictor, pictures: list[Image.Image]
 ) -> None:
     def with_weight(weight: float) -> PamelaPredictor:
-        return PamelaPredictor(
-            predictor.model,
-            predictor.taste,
-            predictor.users,
-            predictor.encoders,
-            transformer_weight=weight,
-            metrics={},
-            card="",
-        )
+        return replace(predictor, transformer_weight=weight)
 
     ends = [with_weight(weight).score(pictures, predictor.person("u01")) for weight in (0.0, 1.0)]
     mixed = 0.6 * ends[0] + 0.4 * ends[1]

@@ -4,16 +4,14 @@ Invariant: whatever the hub's client raises becomes a ValueError of one line wit
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from predictor.error_messages import first_line
+from predictor.error_messages import hub_errors
 
 IGNORED = ("*.fp16.*", "*.bf16.*", "*.fp8.*", "*.non_ema.*", "*.ema.*")
 """File names of variants of the weights, which are not read."""
 _QUESTION_S = 5.0
-_OFFLINE = "give the folder of a copy, or try again with a connection"
 
 
 def download_file(repository: str, file: str, revision: str | None) -> Path:
@@ -22,7 +20,7 @@ def download_file(repository: str, file: str, revision: str | None) -> Path:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # no warning for each retry: the error below says what came of them
-    with one_line_errors(repository, revision, file):
+    with hub_errors(repository, revision, file):
         return Path(hf_hub_download(repository, file, revision=revision))
 
 
@@ -30,7 +28,7 @@ def download_folder(repository: str, commit: str, patterns: Sequence[str]) -> Pa
     """The folder with the files of these names, in the hub's cache."""
     from huggingface_hub import snapshot_download
 
-    with one_line_errors(repository, commit, "such files"):
+    with hub_errors(repository, commit, "such files"):
         return Path(
             snapshot_download(repository, revision=commit, allow_patterns=[*patterns], ignore_patterns=[*IGNORED])
         )
@@ -48,7 +46,7 @@ def check_answers(repository: str, file: str, revision: str | None) -> None:
 
     if isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
         return
-    with one_line_errors(repository, revision, file):
+    with hub_errors(repository, revision, file):
         get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_QUESTION_S)
 
 
@@ -56,7 +54,7 @@ def look_up(repository: str, file: str, revision: str | None) -> tuple[str, int]
     """The commit and the bytes of a file, of which nothing is downloaded."""
     from huggingface_hub import hf_hub_download
 
-    with one_line_errors(repository, revision, file):
+    with hub_errors(repository, revision, file):
         found = hf_hub_download(repository, file, revision=revision, dry_run=True)
     return found.commit_hash, found.file_size or 0
 
@@ -66,7 +64,7 @@ def safetensors_headers(repository: str, commit: str, folder: str) -> Iterator[t
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with one_line_errors(repository, commit, folder):
+    with hub_errors(repository, commit, folder):
         files = [name for name in api.list_repo_files(repository, revision=commit) if name.startswith(f"{folder}/")]
         for name in (name for name in files if name.endswith(".safetensors")):
             tensors = api.parse_safetensors_file_metadata(repository, name, revision=commit).tensors
@@ -77,35 +75,3 @@ def safetensors_headers(repository: str, commit: str, folder: str) -> Iterator[t
                     for key, tensor in tensors.items()
                 },
             )
-
-
-@contextmanager
-def one_line_errors(repository: str, revision: str | None, file: str) -> Iterator[None]:
-    """Turn the hub client's errors into one line with the remedy."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    page = f"https://huggingface.co/{repository}"
-    try:
-        yield
-    except GatedRepoError as error:
-        raise ValueError(
-            f"{repository}: gated; accept its licence on {page}, then log in by `hf auth login` (or set HF_TOKEN)"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(
-            f"{repository}: neither a folder nor on the hub; if it is private, `hf auth login` first"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ValueError(f"{repository}: the hub has no revision {revision!r}; see {page}/commits") from error
-    except RemoteEntryNotFoundError as error:
-        raise ValueError(f"{repository}: the repository has no {file}") from error
-    except LocalEntryNotFoundError as error:
-        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
-    except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
-        raise ValueError(f"{repository}: the hub is out of reach ({first_line(error)}); {_OFFLINE}") from error

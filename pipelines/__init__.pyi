@@ -1,0 +1,2 @@
+from .background_run import steer as steer
+from .publishing.dataset_folder import publish as publish

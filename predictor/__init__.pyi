@@ -1,0 +1,11 @@
+from .checkpoint import info as info
+from .commands.datasets import import_dataset as import_dataset
+from .commands.datasets import simulate as simulate
+from .commands.evaluation import evaluate as evaluate
+from .commands.people import enroll as enroll
+from .commands.people import forget as forget
+from .commands.scoring import score as score
+from .commands.training import ablate as ablate
+from .commands.training import train as train
+from .hub.publishing import push as push
+from .predictor import PamelaPredictor as PamelaPredictor

@@ -1,0 +1,15 @@
+from .commands.designs import pairs as pairs
+from .commands.designs import plan_pairs as plan_pairs
+from .commands.designs import plan_rating as plan_rating
+from .commands.designs import rating as rating
+from .commands.results import export as export
+from .commands.results import publish as publish
+from .commands.results import truth as truth
+from .commands.serving import serve as serve
+from .commands.serving import simulate as simulate
+from .commands.upkeep import backup as backup
+from .commands.upkeep import close as close
+from .commands.upkeep import invite as invite
+from .commands.upkeep import remove as remove
+from .commands.upkeep import reopen as reopen
+from .fitting import fit as fit
