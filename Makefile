@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 # Python compiles what is imported when it is imported: compiling all packages takes longer than to unpack them.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
+# Or each of a test's many processes would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo live docs messages test test-slow test-all bench test-vllm test-gpu test-cluster check lint types scorer-environments clean
 
