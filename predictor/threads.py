@@ -61,7 +61,10 @@ class _OneBlasThread:
 
 
 one_blas_thread = _OneBlasThread()
-"""A context in which products of matrices run on the calling thread alone; from any thread, and inside itself."""
+"""A context in which products of matrices run on one thread each, in all of this process; several may overlap.
+
+Another thread than the one that entered first must not be the last to leave: OpenBLAS does not start threads for it.
+"""
 
 
 def thread_map(

@@ -22,7 +22,7 @@ from pipelines.search.cohort import Cohort
 from pipelines.search.guards import missing_words, subject_notice, with_notice
 from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed
-from pipelines.search.screening import LEAST_SCORED, ScorePredictor, Screened, screen
+from pipelines.search.screening import LEAST_SCORED, ScorePredictor, screen
 from pipelines.search.state_machine import Propose, admit
 from pipelines.search.trajectory import Trajectory, proposal_seed, shared_proposal_seed
 from pipelines.settings.search import SearchSettings
@@ -53,24 +53,19 @@ class RoundScreen:
         embeddings = self._embeddings
         predictor = await self._predictor.get(history.cohort.id, lambda: self._fitted(embeddings))
         member, novelty = history.cohort.places[user], self._settings.novelty
-
-        def screened_here() -> Screened:
-            with one_blas_thread:
-                predicted = predictor.predict(proposals, member)
-                return screen(proposals, predictor.evaluated, predicted, keep=keep, novelty=novelty)
-
-        screened = await asyncio.to_thread(screened_here)
+        with one_blas_thread:
+            screened = await asyncio.to_thread(
+                lambda: screen(
+                    proposals, predictor.evaluated, predictor.predict(proposals, member), keep=keep, novelty=novelty
+                )
+            )
         notices = {places[place]: notice for place, notice in screened.rejected.items()}
         return tuple(replace(c, rejected=notices.get(place, c.rejected)) for place, c in enumerate(proposed))
 
     async def _fitted(self, embeddings: TextEmbeddings) -> ScorePredictor:
         evaluated = await embeddings.of([image.prompt for image in self._history.images])
-
-        def fitted_here() -> ScorePredictor:
-            with one_blas_thread:
-                return ScorePredictor(evaluated, self._history.scores)
-
-        return await asyncio.to_thread(fitted_here)
+        with one_blas_thread:
+            return await asyncio.to_thread(ScorePredictor, evaluated, self._history.scores)
 
 
 class Proposing:

@@ -2,9 +2,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from predictor.threads import thread_map
+from predictor.threads import one_blas_thread, thread_map
 
 
 def test_results_come_in_the_order_of_the_items_although_later_ones_are_done_first() -> None:
@@ -42,3 +44,18 @@ def test_items_are_taken_only_as_results_are() -> None:
 
     next(thread_map(str, items()))
     assert len(taken) < 1000
+
+
+def test_products_of_matrices_are_on_one_thread_until_the_last_user_has_left() -> None:
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    np.ones((2, 2)) @ np.ones((2, 2))  # so that BLAS is there
+    with threadpool_limits(2, "blas"):
+        assert threads() == {2}
+        one_blas_thread.__enter__()
+        one_blas_thread.__enter__()
+        one_blas_thread.__exit__()
+        assert threads() == {1}
+        one_blas_thread.__exit__()
+        assert threads() == {2}
