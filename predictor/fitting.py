@@ -20,7 +20,7 @@ from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress, unknown_vectors
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
-from predictor.evaluation.reliability import compared_pairs, likeliest_tie_zone
+from predictor.evaluation.reliability import Rated, answer_noise_of, compared_pairs, likeliest_tie_zone
 from predictor.metrics import group_rows, mean_over_users, per_user, srocc
 from predictor.model_card import card, metrics_of
 from predictor.people.starter_table import starter_table
@@ -202,11 +202,15 @@ def _training_ratings(dataset: Dataset) -> Ratings:
 
 
 def _choose_by_validation(predictor: PamelaPredictor, dataset: Dataset, images: Images, recipe: Recipe) -> None:
-    """Set the tie zone, and the transformer's weight where the recipe has none, by the ratings of `val_seen`."""
+    """Set answer noise and tie zone by the ratings of `val_seen`, and the transformer's weight unless a recipe does."""
     validation = Evaluator(predictor, dataset, images, EvaluationConfig(split="val_seen"))
     if recipe.transformer_weight is None:
         predictor.transformer_weight = _best_transformer_weight(validation)
-    predictor.taste.config = replace(predictor.taste.config, tie_zone=_best_tie_zone(validation))
+    people = _validation_people(validation)
+    noise = answer_noise_of(people, of_training=predictor.answer_noise)
+    pairs = compared_pairs(people, noise=noise, seed=0)
+    zone = likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
+    predictor.taste.config = replace(predictor.taste.config, answer_noise=noise, tie_zone=zone)
 
 
 def _best_transformer_weight(evaluator: Evaluator) -> float:
@@ -228,13 +232,11 @@ def _best_transformer_weight(evaluator: Evaluator) -> float:
     return TRANSFORMER_WEIGHTS[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
 
 
-def _best_tie_zone(evaluator: Evaluator) -> float:
-    """The tie zone under which the ties of `val_seen` are likeliest; the default where there is nothing to tell by."""
+def _validation_people(evaluator: Evaluator) -> list[Rated]:
     predictor, dataset = evaluator.predictor, evaluator.dataset
-    ids, people = dataset.user_ids, []
+    people: list[Rated] = []
     for own in group_rows(dataset.user[evaluator.rows]):
         rows = evaluator.rows[own]
-        person = predictor.person(ids[dataset.user[rows[0]]])
+        person = predictor.person(dataset.user_ids[dataset.user[rows[0]]])
         people.append((dataset.rating[rows], evaluator.score(person, rows), evaluator.spread(person, rows)))
-    pairs = compared_pairs(people, noise=predictor.answer_noise, seed=0)
-    return likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
+    return people

@@ -294,7 +294,8 @@ class PamelaPredictor(CheckpointContent):
     @property
     def answer_noise(self) -> float:
         """Variance of a rating around what is predicted of image and taste."""
-        return self.taste.config.noise + self.taste.config.generic_error
+        config = self.taste.config
+        return config.noise + config.generic_error if config.answer_noise is None else config.answer_noise
 
     def encode(
         self,

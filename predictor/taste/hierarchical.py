@@ -48,6 +48,10 @@ class TasteConfig:
     """Variance of one rating around what the model predicts of image and user."""
     generic_error: float = 0.01
     """Variance of the error of `generic` for an unseen image, by leaving out each training image with its group."""
+    answer_noise: float | None = None
+    """Variance of a rating of an unseen image around what is predicted, beside what is not known of the person's taste;
+    found on validation ratings. None: noise and generic error. It is more where images are of new kinds: of what people
+    like of those, features that were learnt from others tell less."""
     tie_zone: float = 0.05
     """Two images whose perceived utilities differ by less are called alike; chosen on validation ratings."""
 

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.evaluation.reliability import LEVELS, Rated, compared_pairs, likeliest_tie_zone, reliability
+from predictor.evaluation.reliability import (
+    LEVELS,
+    Rated,
+    answer_noise_of,
+    compared_pairs,
+    likeliest_tie_zone,
+    reliability,
+)
 
 NOISE = 0.02
 
@@ -33,6 +40,20 @@ def test_one_that_believes_too_much_in_itself_is_not() -> None:
     found = reliability(people(100), noise=NOISE / 8, tie_zone=0.0)
     assert found["calibration_error"] > 0.05
     assert found["intervals"][1]["covered"] < 0.9
+
+
+@pytest.mark.parametrize("of_training", [NOISE / 4, 4 * NOISE])
+def test_the_noise_is_found_by_the_errors_whatever_training_says(of_training: float) -> None:
+    rated = people(200)
+    found = answer_noise_of(rated, of_training=of_training)
+    assert found == pytest.approx(NOISE, rel=0.1)
+    covered = [row["covered"] for row in reliability(rated, noise=found, tie_zone=0.0)["intervals"]]
+    assert covered == pytest.approx(LEVELS, abs=0.02)
+
+
+def test_where_few_have_rated_the_noise_is_what_training_says() -> None:
+    assert answer_noise_of([], of_training=NOISE) == pytest.approx(NOISE)
+    assert answer_noise_of(people(1, images=3), of_training=NOISE) == pytest.approx(NOISE, rel=0.1)
 
 
 @pytest.mark.parametrize("step", [0.1, 0.2])
