@@ -216,4 +216,6 @@ def _specifications(users: Sequence[str] | str | None) -> tuple[str, ...] | None
     """Those of `--users`; None where there are none."""
     if users is None:
         return None
+    if not users:
+        raise ValueError("--users names nobody; try all")
     return (users,) if isinstance(users, str) else tuple(users)

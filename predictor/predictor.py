@@ -85,8 +85,10 @@ class PamelaPredictor(CheckpointContent):
         Raises
         ------
         ValueError
-            The checkpoint does not know one of the users.
+            The checkpoint does not know one of the users, or there is none.
         """
+        if not user_ids:
+            raise ValueError(f"group {name!r} has nobody in it; name one user at least")
         people = [self.person(user_id) for user_id in user_ids]
         described = self._described_users
         profile = common_profile([described[self._row[user_id]] for user_id in user_ids], described)
@@ -309,8 +311,12 @@ class PamelaPredictor(CheckpointContent):
         Raises
         ------
         ValueError
-            `prompts` or `metadata` is not of the images' length.
+            What is given is no list of Pillow's images, or `prompts` or `metadata` is not of the images' length.
         """
+        if isinstance(images, Image.Image):
+            raise ValueError("images must be a list of images, got one; put it into a list")
+        if unlike := [image for image in images if not isinstance(image, Image.Image)]:
+            raise ValueError(f"images must be Pillow's, got {unlike[0]!r:.60}; open files by PIL.Image.open")
         count = len(images)
         for name, values in (("prompts", prompts), ("metadata", metadata)):
             if values is not None and len(values) != count:

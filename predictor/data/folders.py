@@ -81,8 +81,17 @@ class FolderLock:
 
 
 def paths_of(named: StrPath | Sequence[StrPath]) -> list[Path]:
-    """The paths of one name or of several."""
-    return [Path(named)] if isinstance(named, str | os.PathLike) else [Path(name) for name in named]
+    """The paths of one name or of several.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    paths = [Path(named)] if isinstance(named, str | os.PathLike) else [Path(name) for name in named]
+    if not paths:
+        raise ValueError("no folder was named; name one at least")
+    return paths
 
 
 @contextmanager

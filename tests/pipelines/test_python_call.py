@@ -89,6 +89,7 @@ def test_an_event_is_read_once_and_a_run_that_ended_has_none_left(checkpoint: Pa
 def test_wrong_input_is_the_line_of_the_command(checkpoint: Path, tmp_path: Path) -> None:
     for options, line in (
         ({"users": "u99"}, "unknown user 'u99'"),
+        ({"users": []}, "--users names nobody; try all"),
         ({"prompts": "nowhere.txt"}, "nowhere.txt: no such prompts file"),
         ({"prompts": ["a cup", " "]}, "must be texts that say what to draw"),
         ({"settings": {"renderer.sise": 64}}, "renderer.sise"),

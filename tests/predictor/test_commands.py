@@ -129,3 +129,9 @@ def test_a_wrong_call_is_refused_with_the_line_of_the_command(
         wrong_call(rated, saved)
     assert " ".join(str(error.value).split()) == line
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("train", [package.train, package.ablate])
+def test_nothing_cannot_be_trained_on(train: Callable[..., object], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no folder was named; name one at least"):
+        train([], tmp_path / "out")

@@ -229,6 +229,16 @@ def test_a_group_of_one_scores_as_its_person_and_its_order_does_not_matter(
     assert np.array_equal(predictor.score(pictures, two), predictor.score(pictures, turned))
 
 
+def test_a_group_of_nobody_and_what_is_no_list_of_images_are_refused(predictor: PamelaPredictor) -> None:
+    image: Any = Image.new("RGB", (8, 8))
+    with pytest.raises(ValueError, match="group 'empty' has nobody in it"):
+        predictor.group("empty", [])
+    with pytest.raises(ValueError, match="images must be a list of images, got one"):
+        predictor.score(image, user="u01")
+    with pytest.raises(ValueError, match=r"images must be Pillow's, got 'a\.png'; open files by PIL\.Image\.open"):
+        predictor.encode(["a.png"])  # pyrefly: ignore[bad-argument-type]
+
+
 def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) -> None:
     one, other, both = predictor.person("u01"), predictor.person("u02"), predictor.group("both", ["u01", "u02"])
     assert both.name == "both"

@@ -128,3 +128,9 @@ def test_a_wrong_call_is_refused_with_the_line_of_the_command(
     with pytest.raises(ValueError) as error:
         wrong_call(at)
     assert f"steer-study: {' '.join(str(error.value).split())}\n" == done.stderr
+
+
+def test_a_list_of_no_run_is_refused(tmp_path: Path) -> None:
+    for call_of_none in (lambda: studies.truth([]), lambda: studies.pairs([], tmp_path / "out")):
+        with pytest.raises(ValueError, match="no folder was named; name one at least"):
+            call_of_none()

@@ -220,7 +220,7 @@ def recognise(table: pa.Table, asked: Mapping[str, str]) -> Recognised:
             return Recognised(shape=layout.shape, sources=sources, name=layout.name, asked=asked)
     missing = [name for name in NEEDED if name not in own]
     raise ValueError(
-        f"no column {', '.join(missing)}; there are {', '.join(table.column_names)}; "
+        f"no column {', '.join(missing)}; there are {', '.join(table.column_names) or 'none'}; "
         f"say which stands for it: --columns {missing[0]}=…"
     )
 
