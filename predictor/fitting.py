@@ -206,11 +206,11 @@ def _choose_by_validation(predictor: PamelaPredictor, dataset: Dataset, images: 
     validation = Evaluator(predictor, dataset, images, EvaluationConfig(split="val_seen"))
     if recipe.transformer_weight is None:
         predictor.transformer_weight = _best_transformer_weight(validation)
-    people = _validation_people(validation)
-    noise = answer_noise_of(people, of_training=predictor.answer_noise)
-    pairs = compared_pairs(people, noise=noise, seed=0)
-    zone = likeliest_tie_zone(pairs) if pairs.count else predictor.taste.config.tie_zone
-    predictor.taste.config = replace(predictor.taste.config, answer_noise=noise, tie_zone=zone)
+    people, config = _validation_people(validation), predictor.taste.config
+    noise = answer_noise_of(people, of_training=config.perceived_noise)
+    pairs = compared_pairs(people, noise=config.perceived_noise, seed=0)
+    zone = likeliest_tie_zone(pairs) if pairs.count else config.tie_zone
+    predictor.taste.config = replace(config, answer_noise=noise, tie_zone=zone)
 
 
 def _best_transformer_weight(evaluator: Evaluator) -> float:

@@ -188,7 +188,7 @@ class PamelaPredictor(CheckpointContent):
         """
         images, person = self.encode([first, second], prompts=prompts), self._who(user)
         score, rows = self.score_images(images, [person])[0], self.spread(images, person)
-        variance = (rows[:1] - rows[1:]).square().sum(1).numpy() + 2 * self.answer_noise
+        variance = (rows[:1] - rows[1:]).square().sum(1).numpy() + 2 * self.taste.config.perceived_noise
         ends = preference(score[:1] - score[1:], variance, self.taste.config.tie_zone)
         one, tie, other = (float(part[0]) for part in ends)
         return Preference(first=one, tie=tie, second=other)
@@ -297,7 +297,7 @@ class PamelaPredictor(CheckpointContent):
     def answer_noise(self) -> float:
         """Variance of a rating around what is predicted of image and taste."""
         config = self.taste.config
-        return config.noise + config.generic_error if config.answer_noise is None else config.answer_noise
+        return config.perceived_noise if config.answer_noise is None else config.answer_noise
 
     def encode(
         self,

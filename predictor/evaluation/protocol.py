@@ -297,7 +297,10 @@ def _reliability(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any] 
     people, predictor = evaluator.uncertain(scored), evaluator.predictor
     if not people:
         return None
-    return reliability(people, noise=predictor.answer_noise, tie_zone=predictor.taste.config.tie_zone)
+    taste = predictor.taste.config
+    return reliability(
+        people, noise=predictor.answer_noise, perceived_noise=taste.perceived_noise, tie_zone=taste.tie_zone
+    )
 
 
 def _gap(evaluator: Evaluator, unseen: dict[str, dict[str, float | None]]) -> dict[str, Any] | None:

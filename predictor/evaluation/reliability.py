@@ -52,7 +52,7 @@ def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> Compa
     Parameters
     ----------
     noise
-        Variance of one image's rating around what is predicted of image and taste.
+        Variance with which one image is perceived around what is predicted of image and taste.
     """
     rng = np.random.default_rng([seed, 0x9A])
     parts: list[NDArray[np.float64]] = []
@@ -97,9 +97,18 @@ def likeliest_tie_zone(pairs: ComparedPairs) -> float:
     return float(_TIE_ZONES[int(np.argmax(logs))])
 
 
-def reliability(people: Sequence[Rated], *, noise: float, tie_zone: float, seed: int = 0) -> dict[str, Any]:
-    """The reliability of intervals and preferences: coverages, calibration error and its table, share of ties."""
-    pairs = compared_pairs(people, noise=noise, seed=seed)
+def reliability(
+    people: Sequence[Rated], *, noise: float, perceived_noise: float, tie_zone: float, seed: int = 0
+) -> dict[str, Any]:
+    """The reliability of intervals and preferences: coverages, calibration error and its table, share of ties.
+
+    Parameters
+    ----------
+    noise, perceived_noise
+        Variance of one image's rating, and of what is perceived of one that is compared with another, around what is
+        predicted of image and taste. What a person rates higher or lower all along is no part of the second.
+    """
+    pairs = compared_pairs(people, noise=perceived_noise, seed=seed)
     first, tie, second = preference(pairs.difference, pairs.variance, tie_zone)
     decided = pairs.outcome != 0
     chance = without_ties(first, second)[decided]

@@ -50,10 +50,15 @@ class TasteConfig:
     """Variance of the error of `generic` for an unseen image, by leaving out each training image with its group."""
     answer_noise: float | None = None
     """Variance of a rating of an unseen image around what is predicted, beside what is not known of the person's taste;
-    found on validation ratings. None: noise and generic error. It is more where images are of new kinds: of what people
+    found on validation ratings. None: `perceived_noise`. It is more where images are of new kinds: of what people
     like of those, features that were learnt from others tell less."""
     tie_zone: float = 0.05
     """Two images whose perceived utilities differ by less are called alike; chosen on validation ratings."""
+
+    @property
+    def perceived_noise(self) -> float:
+        """Variance with which an unseen image is perceived where it is compared with others."""
+        return self.noise + self.generic_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

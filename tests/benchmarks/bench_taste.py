@@ -222,14 +222,15 @@ def question_lines(bench: Bench, random: dict[tuple[str, int], NDArray[np.float6
 
 
 def uncertainty_lines(bench: Bench) -> Iterator[dict]:
-    noise, zone = bench.predictor.answer_noise, bench.taste.config.tie_zone
+    noise, perceived = bench.predictor.answer_noise, bench.taste.config.perceived_noise
+    zone = bench.taste.config.tie_zone
     for k in (0, 5, 15, 25):
         people: list[Rated] = []
         for person in bench.people:
             known = bench.posterior(person, ratings(person, person.order(0), k, 0))
             rows = spread(known.factor, bench.features[torch.from_numpy(person.judged)])
             people.append((person.rating, bench.scores(person, known), rows))
-        found = reliability(people, noise=noise, tie_zone=zone)
+        found = reliability(people, noise=noise, perceived_noise=perceived, tie_zone=zone)
         yield {
             "ratings known": k,
             **{f"{row['level']:.0%} intervals hold": round(row["covered"], 4) for row in found["intervals"]},

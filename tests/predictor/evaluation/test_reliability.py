@@ -29,7 +29,7 @@ def people(count: int, *, tie_zone: float = 0.0, overconfident: float = 1.0, ima
 
 
 def test_a_model_that_knows_what_it_does_not_know_is_reliable() -> None:
-    found = reliability(people(200), noise=NOISE, tie_zone=0.0)
+    found = reliability(people(200), noise=NOISE, perceived_noise=NOISE, tie_zone=0.0)
     assert found["calibration_error"] < 0.01
     assert [row["covered"] for row in found["intervals"]] == pytest.approx(LEVELS, abs=0.02)
     assert found["ties"]["observed"] == 0 == pytest.approx(found["ties"]["predicted"], abs=1e-12)
@@ -37,7 +37,7 @@ def test_a_model_that_knows_what_it_does_not_know_is_reliable() -> None:
 
 
 def test_one_that_believes_too_much_in_itself_is_not() -> None:
-    found = reliability(people(100), noise=NOISE / 8, tie_zone=0.0)
+    found = reliability(people(100), noise=NOISE / 8, perceived_noise=NOISE / 8, tie_zone=0.0)
     assert found["calibration_error"] > 0.05
     assert found["intervals"][1]["covered"] < 0.9
 
@@ -47,7 +47,9 @@ def test_the_noise_is_found_by_the_errors_whatever_training_says(of_training: fl
     rated = people(200)
     found = answer_noise_of(rated, of_training=of_training)
     assert found == pytest.approx(NOISE, rel=0.1)
-    covered = [row["covered"] for row in reliability(rated, noise=found, tie_zone=0.0)["intervals"]]
+    covered = [
+        row["covered"] for row in reliability(rated, noise=found, perceived_noise=NOISE, tie_zone=0.0)["intervals"]
+    ]
     assert covered == pytest.approx(LEVELS, abs=0.02)
 
 
@@ -62,7 +64,7 @@ def test_the_tie_zone_is_found_by_the_share_of_ties(step: float) -> None:
     pairs = compared_pairs(rated, noise=NOISE, seed=0)
     zone = likeliest_tie_zone(pairs)
     assert zone == pytest.approx(step / 2, rel=0.25)
-    ties = reliability(rated, noise=NOISE, tie_zone=zone)["ties"]
+    ties = reliability(rated, noise=NOISE, perceived_noise=NOISE, tie_zone=zone)["ties"]
     assert ties["predicted"] == pytest.approx(ties["observed"], abs=0.02)
 
 
@@ -73,6 +75,6 @@ def test_pairs_come_in_either_order() -> None:
 
 
 def test_nobody_to_compare_has_no_reliability() -> None:
-    found = reliability([], noise=NOISE, tie_zone=0.1)
+    found = reliability([], noise=NOISE, perceived_noise=NOISE, tie_zone=0.1)
     assert (found["n_pairs"], found["calibration_error"], found["bins"]) == (0, None, [])
     assert [row["covered"] for row in found["intervals"]] == [None, None]
