@@ -50,8 +50,8 @@ class RunProgress:
         self._active = 0
         self._failed = 0
         self._renders = 0
-        self._of_rounds_done = 0
-        """Images; the other renders are of rounds under way."""
+        self._under_way: set[str | None] = set()
+        """Keys of images that were rendered for rounds that are not done."""
         self._steady: tuple[float, int] | None = None
         """When the first round was done, and how many renders there were: until then actors were coming up."""
         self._recent: deque[float] = deque()
@@ -76,12 +76,13 @@ class RunProgress:
 
     def round_done(self, history: History, searching: int) -> None:
         self._remaining.round_done(history.cohort.id, len(history.rounds), searching)
-        self._of_rounds_done += _images_of(history.rounds[-1])
+        self._under_way -= _keys_of(history.rounds[-1])
         self._steady = self._steady or (time.monotonic(), self._renders)
         self._show()
 
     def rendered(self, key: str) -> None:
         self._renders += 1
+        self._under_way.add(key)
         self._recent.append(time.monotonic())
         self._show()
 
@@ -135,8 +136,7 @@ class RunProgress:
         since, before = self._steady or (self._began, 0)
         if self._renders == before:
             since, before = self._began, 0
-        under_way = max(0, self._renders - self._of_rounds_done)
-        images = max(0.0, self._remaining.images - under_way)
+        images = max(0.0, self._remaining.images - len(self._under_way))
         return images * (time.monotonic() - since) / (self._renders - before)
 
     def __enter__(self) -> "RunProgress":
@@ -162,7 +162,7 @@ class RunProgress:
             self._console.print(f"steering: {self.status()}", markup=False)
 
 
-def _images_of(done: Round) -> int:
-    """The new images of a round, those with fresh seeds too."""
+def _keys_of(done: Round) -> set[str | None]:
+    """The images of a round, those with fresh seeds too."""
     fresh = {image.image for again in done.reseeded.values() for image in (*again.initial, *again.final)}
-    return done.scores.shape[1] + len(fresh - {None})
+    return fresh | {candidate.image for proposals in done.proposed for candidate in proposals.candidates}

@@ -65,7 +65,7 @@ def checkpoint_folder(path: StrPath) -> Path:
     """
     path, folder = os.fspath(path), Path(path)
     if not folder.is_dir():
-        if folder.is_absolute() or path.count("/") != 1:
+        if path.startswith((".", "~", "/")) or path.endswith("/") or path.count("/") != 1:
             raise ValueError(f"{path}: no such checkpoint folder; make one by `steer-predictor train`")
         from huggingface_hub import snapshot_download
 

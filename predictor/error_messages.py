@@ -83,7 +83,9 @@ def hub_errors(repository: str, revision: str | None, file: str) -> Iterator[Non
     except RemoteEntryNotFoundError as error:
         raise ValueError(f"{repository}: the repository has no {file}") from error
     except LocalEntryNotFoundError as error:
-        raise ValueError(f"{repository}: not in the hub's cache, and the hub is out of reach; {_OFFLINE}") from error
+        raise ValueError(
+            f"{repository}: neither a folder nor in the hub's cache, and the hub is out of reach; {_OFFLINE}"
+        ) from error
     except Exception as error:  # the hub's client raises a dozen more kinds, all of which mean: out of reach
         raise ValueError(f"{repository}: the hub is out of reach ({first_line(error)}); {_OFFLINE}") from error
 

@@ -104,6 +104,11 @@ def fit(
         looks=looks,
         conditions=tuple(conditions) if conditions else None,
     )
+    for path in (out, json):  # an analysis is not to be lost at its end
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if out is not None and Path(out).is_file():
+        raise ValueError(f"--out {out}: is a file; name a folder")
     given = votes_from(
         votes, columns=columns, values=values, control=control, drop_failed=drop_failed, predictor=predictor
     )
@@ -111,7 +116,6 @@ def fit(
     if out is not None:
         write_report(report, Path(out), given.examples, title=given.title)
     if json is not None:
-        Path(json).parent.mkdir(parents=True, exist_ok=True)
         write_json(report, Path(json))
     return report
 

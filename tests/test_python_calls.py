@@ -62,7 +62,7 @@ IN_PYTHON = {
 }
 """What a parameter is called whose option is typed again and again, or whose name was taken."""
 ONLY_TYPED = {"plan", "dry_run"}
-ONLY_CALLED = {"progress", "on_start", "options"}
+ONLY_CALLED = {"progress", "on_start", "on_made", "options"}
 OPTIONS = {studies.pairs: PairsOptions, studies.rating: RatingOptions}
 
 

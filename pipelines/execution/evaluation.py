@@ -11,7 +11,7 @@ out as the run goes: a user's first round is finished whole, and from then on th
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -146,6 +146,10 @@ class Evaluation:
         except CallRefusedError as error:
             return Verdict(error=f"it could not be guarded: {error}")
         return Verdict(measured=measured) if base is None else judge(measured, base.measured, self._settings.guards)
+
+    async def metadata(self, cohort: Cohort) -> Mapping[str, str]:
+        """By which the images of a cohort are scored; errors as `see`."""
+        return await self._scoring.metadata(cohort, cohort.scorer)
 
     async def see(self, cohort: Cohort, prompt: str) -> SeenImage:
         """What the predictor sees of the image of one prompt, whoever looks at it.

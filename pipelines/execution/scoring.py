@@ -167,8 +167,12 @@ class ScoringService:
         return fmean(found) - 3 * stdev(found)
 
     async def _score_request(self, cohort: Cohort, scorer: str, audiences: tuple[tuple[str, ...], ...]) -> ScoreRequest:
-        metadata = {**await self._description(cohort, scorer), **cohort.metadata}
+        metadata = await self.metadata(cohort, scorer)
         return ScoreRequest(audiences=audiences, base_prompt=cohort.base_prompt, metadata=metadata)
+
+    async def metadata(self, cohort: Cohort, scorer: str) -> Metadata:
+        """What the prompts file says of a cohort's images, and what was found beyond it; errors as `scores`."""
+        return {**await self._description(cohort, scorer), **cohort.metadata}
 
     async def _description(self, cohort: Cohort, scorer: str) -> Metadata:
         """The metadata of the base prompt's image, found once a prompt and used for all its candidates.

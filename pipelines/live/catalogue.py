@@ -53,6 +53,7 @@ _SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "subject": pa.string(),
+        "metadata": pa.map_(pa.string(), pa.string()),
         "starter": pa.int64(),
         "population": pa.float64(),
         "generic": pa.float64(),
@@ -80,6 +81,8 @@ class QuestionPictures:
     folder: Path
     seen: tuple[SeenImage, ...]
     subjects: tuple[str, ...]
+    metadata: tuple[Mapping[str, str], ...]
+    """What was found of each subject's picture as written."""
     starter: tuple[int, ...]
     """Rows of the starter set, in its order."""
     features: ImageFeatures
@@ -174,6 +177,7 @@ def read_catalogue(folder: Path) -> QuestionPictures | None:
         folder=folder,
         seen=seen,
         subjects=tuple(row["subject"] for row in rows),
+        metadata=tuple(dict(row["metadata"]) for row in rows),
         starter=tuple(place for _, place in starter),
         features=features_of(seen, len(seen[0].values)),
         attributes=np.array([row["attributes"] for row in rows]),
@@ -206,11 +210,12 @@ async def make_catalogue(
     done = 0
     refused: list[str] = []
     descriptions = SingleFlightCache[str, Mapping[str, str]](capacity=None)
+    as_written = {each.subject: replace(each.request, prompt=each.subject) for each in reversed(wanted)}
 
-    async def description(as_written: RenderRequest) -> Mapping[str, str]:
+    async def description(subject: str) -> Mapping[str, str]:
         if describer is None:
             return {}
-        reference, _ = await path.render(as_written)
+        reference, _ = await path.render(as_written[subject])
         _, found = await describer.call("describe", {}, reference)
         return found
 
@@ -218,8 +223,7 @@ async def make_catalogue(
         nonlocal done
         try:
             reference, rendering = await path.render(each.request)
-            as_written = replace(each.request, prompt=each.subject)
-            metadata = await descriptions.get(each.subject, lambda: description(as_written))
+            metadata = await descriptions.get(each.subject, lambda: description(each.subject))
             question = ScoreRequest(audiences=(), base_prompt=each.subject, metadata=metadata)
             seen = await scorer.see(question, reference)
         except CallRefusedError as error:
@@ -230,7 +234,13 @@ async def make_catalogue(
             done += 1
             progress(done, len(wanted))
         attributes = await asyncio.to_thread(_measured, rendering.png)
-        about = {"id": seen.id, "population": seen.population, "generic": seen.generic, "values": list(seen.values)}
+        about = {
+            "id": seen.id,
+            "metadata": dict(metadata),
+            "population": seen.population,
+            "generic": seen.generic,
+            "values": list(seen.values),
+        }
         return {**about, "subject": each.subject, "starter": each.starter, "attributes": attributes}, rendering.png
 
     made = [each for each in await asyncio.gather(*(one(each) for each in wanted)) if each is not None]

@@ -215,7 +215,12 @@ class Participant:
 
     def _shown(self, row: int) -> ShownPicture:
         seen = self._pictures.seen[row]
-        return ShownPicture(seen=seen, file=f"images/{seen.id}.png", prompt=self._pictures.subjects[row])
+        return ShownPicture(
+            seen=seen,
+            file=f"images/{seen.id}.png",
+            prompt=self._pictures.subjects[row],
+            metadata=self._pictures.metadata[row],
+        )
 
     def _measure(self) -> None:
         """Bring the accuracies up to the last answer; those before it once, after a restart."""

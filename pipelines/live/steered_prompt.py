@@ -20,7 +20,7 @@ there first. So the state is a function of both: after a crash, a round that an 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -107,11 +107,11 @@ class SteeredPrompt:
         self._turns = turns
         self._changes = changes
         self._replay = replay
-        shown = pictures_of(person.answers).values()
-        self._seen: dict[str, SeenImage] = {
-            Path(each.file).stem: each.seen for each in shown if each.file.startswith(f"runs/{name}/")
-        }
+        shown = [each for each in pictures_of(person.answers).values() if each.file.startswith(f"runs/{name}/")]
+        self._seen: dict[str, SeenImage] = {Path(each.file).stem: each.seen for each in shown}
         """By key; at first of those that the person was shown before."""
+        self._metadata: Mapping[str, str] = shown[0].metadata if shown else {}
+        """By which the predictor sees them all."""
         self._verdicts: dict[str, Verdict] = {}
         """Of images shown, until the next round records them."""
         self._ahead: dict[str, asyncio.Task[Round]] = {}
@@ -409,13 +409,15 @@ class SteeredPrompt:
     async def _see(self, keys: Iterable[str]) -> None:
         new = [key for key in keys if key not in self._seen]
         cohort, evaluation = self.history.cohort, self._driver.evaluation
+        if new:
+            self._metadata = await evaluation.metadata(cohort)
         prompts = [self.history.images[self.history.place[key]].prompt for key in new]
         seen = await asyncio.gather(*(evaluation.see(cohort, prompt) for prompt in prompts))
         self._seen |= zip(new, seen, strict=True)
 
     def _shown(self, key: str) -> ShownPicture:
         file = f"runs/{self.name}/images/{key[:2]}/{key}.png"
-        return ShownPicture(seen=self._seen[key], file=file, prompt=self.prompt)
+        return ShownPicture(seen=self._seen[key], file=file, prompt=self.prompt, metadata=self._metadata)
 
     def _key_of(self, image_id: str) -> str:
         for key, seen in self._seen.items():

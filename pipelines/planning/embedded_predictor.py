@@ -23,9 +23,9 @@ from predictor.data.folders import new_folder, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.encoders.minilm import MiniLM
-from predictor.threads import thread_map
+from predictor.threads import one_blas_thread, thread_map
 
-VERSION = 8
+VERSION = 9
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
 
 Progress = Callable[[str, int, int], None]
@@ -118,9 +118,10 @@ def _develop(darkroom: Darkroom, recipe: EmbeddedRecipe, dataset: Path, progress
         return {"image_id": f"{number:04d}", "file": file, "prompt": subject}
 
     rows = []
-    for row in thread_map(develop, range(recipe.images)):
-        rows.append(row)
-        progress("developing prints", len(rows), recipe.images)
+    with one_blas_thread:  # entered and left here, as its users inside, the encoder of prompts, are on other threads
+        for row in thread_map(develop, range(recipe.images)):
+            rows.append(row)
+            progress("developing prints", len(rows), recipe.images)
     pa_csv.write_csv(pa.Table.from_pylist(rows), dataset / "images.csv")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from predictor.hub.publish_command import Licence, Out, Public, Repo, say_published
+from predictor.hub.publish_command import Licence, Out, Public, Repo, say_made, say_where
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -24,6 +24,8 @@ def publish(
     """
     from pipelines.publishing import dataset_folder
 
-    made = dataset_folder.publish(run, out, repo=repo, licence=licence, public=public)
-    what = f"{made.trajectories} trajectories of {made.people} people and {made.images} images"
-    say_published(what, out, made.address)
+    def say(made: dataset_folder.Published) -> None:
+        say_made(f"{made.trajectories} trajectories of {made.people} people and {made.images} images")
+
+    made = dataset_folder.publish(run, out, repo=repo, licence=licence, public=public, on_made=say)
+    say_where(out, made.address)

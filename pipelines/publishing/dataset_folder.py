@@ -11,7 +11,7 @@ column holds an id, a demographic, or a text that could contain one.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,13 @@ class Published:
 
 
 def publish(
-    run: StrPath, out: StrPath, *, repo: str | None = None, licence: str | None = None, public: bool = False
+    run: StrPath,
+    out: StrPath,
+    *,
+    repo: str | None = None,
+    licence: str | None = None,
+    public: bool = False,
+    on_made: Callable[[Published], None] = lambda made: None,
 ) -> Published:
     """Make a data set of a run: Parquet, images and a card, without the ids and demographics of people.
 
@@ -66,6 +72,8 @@ def publish(
         As the hub calls it, such as cc-by-4.0; None: `other`, with the terms of the models in the card.
     public
         For everybody to see on the hub; else only for its owner.
+    on_made
+        Told what was written, before it is pushed.
 
     Returns
     -------
@@ -77,6 +85,7 @@ def publish(
         There is no run that has ended, `out` is not empty, or the hub does not take it.
     """
     made = write_dataset(Path(run), Path(out), licence=licence)
+    on_made(made)
     if repo is None:
         return made
     address = upload(Path(out), repo, kind="dataset", message="A run of steer-batch", private=not public)

@@ -80,7 +80,7 @@ class FolderLock:
             os.close(descriptor)
 
 
-def paths_of(named: StrPath | Sequence[StrPath]) -> list[Path]:
+def paths_of(named: StrPath | Sequence[StrPath], what: str = "folder") -> list[Path]:
     """The paths of one name or of several.
 
     Raises
@@ -90,7 +90,7 @@ def paths_of(named: StrPath | Sequence[StrPath]) -> list[Path]:
     """
     paths = [Path(named)] if isinstance(named, str | os.PathLike) else [Path(name) for name in named]
     if not paths:
-        raise ValueError("no folder was named; name one at least")
+        raise ValueError(f"no {what} was named; name one at least")
     return paths
 
 

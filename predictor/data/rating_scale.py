@@ -28,9 +28,11 @@ class RatingScale:
             raise ValueError(f"the rating scale must ascend, got {self.low:g} to {self.high:g}")
 
     @classmethod
-    def of(cls, scale: "RatingScale | tuple[float, float]") -> "RatingScale":
-        """Of its two ends."""
-        return scale if isinstance(scale, RatingScale) else cls(*scale)
+    def of(cls, scale: "RatingScale | tuple[float, float] | str") -> "RatingScale":
+        """Of its two ends, or of LOW,HIGH."""
+        if isinstance(scale, RatingScale):
+            return scale
+        return cls.parse(scale if isinstance(scale, str) else ",".join(map(str, scale)))
 
     @classmethod
     def parse(cls, text: str) -> "RatingScale":

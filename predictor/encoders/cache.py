@@ -50,7 +50,8 @@ Progress = Callable[[int, int], None]
 
 
 class Encoder(Protocol[Item]):
-    """A frozen encoder. `fingerprint` changes whenever the same input would give another vector."""
+    """A frozen encoder. `fingerprint` changes whenever the same input would give another vector, by more than 1e-6:
+    as much lies between two kinds of CPU."""
 
     @property
     def name(self) -> str: ...

@@ -11,7 +11,11 @@ Licence = Annotated[str | None, typer.Option(help="Licence, as the hub calls it:
 Public = Annotated[bool, typer.Option("--public", help="For everybody to see; else only for its owner.")]
 
 
-def say_published(what: str, out: Path, address: str | None) -> None:
-    """Print what is in the folder, and then where it is: the commit's address, or the folder."""
+def say_made(what: str) -> None:
+    """Print what is in the folder, and what to think of before others see it."""
     typer.echo(f"{what}; read README.md before others do, and have everybody's consent", err=True)
+
+
+def say_where(out: Path, address: str | None) -> None:
+    """Print the commit's address, or the folder."""
     typer.echo(address or str(out.resolve()))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from predictor.hub.publish_command import Licence, Out, Public, Repo, say_published
+from predictor.hub.publish_command import Licence, Out, Public, Repo, say_made, say_where
 
 
 def publish(
@@ -21,5 +21,12 @@ def publish(
     """
     from studies.commands import results
 
-    made = results.publish(folder, out, repo=repo, licence=licence, public=public)
-    say_published(f"{made.answers} answers of {made.people} people and {made.images} images", out, made.address)
+    made = results.publish(
+        folder,
+        out,
+        repo=repo,
+        licence=licence,
+        public=public,
+        on_made=lambda made: say_made(f"{made.answers} answers of {made.people} people and {made.images} images"),
+    )
+    say_where(out, made.address)

@@ -1,6 +1,6 @@
 """`pairs` and `rating`: from finished runs or a folder of images to a study, or to what it would ask of people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -11,7 +11,7 @@ from studies.design.planning import plan_rating as describe_rating
 from studies.design.rating import ImageToRate, read_images, sample_of
 from studies.design.steered_images import read_steered_images
 from studies.elo.inference.intervals import Generalisation
-from studies.study import Study, StudySettings
+from studies.study import Study
 
 _EACH, _EACH_ADAPTIVE = 80, 40
 """Images for one participant: eight that are chosen teach about what fifteen by chance do."""
@@ -115,6 +115,7 @@ def pairs(
     >>> pairs("runs/2026-11-23-101500", "my_study", tie=True)  # doctest: +SKIP
     """
     folders = paths_of(runs)
+    _check(options, PairsOptions)
     choices = _choices(options)
     return make_pairs(
         read_steered_images(folders), folders, Path(out), others=others, choices=choices, progress=progress
@@ -147,6 +148,7 @@ def plan_pairs(
         As of `pairs`, but for the folder to write.
     """
     folders = paths_of(runs)
+    _check(options, PairsOptions)
     choices = _choices(options)
     return describe_pairs(
         read_steered_images(folders),
@@ -204,6 +206,7 @@ def plan_rating(images: StrPath, *, pace: float = 8.0, **options: Unpack[RatingO
 
 def _images_and_choices(folder: Path, options: RatingOptions) -> tuple[list[ImageToRate], dict[str, Any]]:
     """The images to rate, and the settings of their study that were chosen."""
+    _check(options, RatingOptions)
     rest: dict[str, Any] = dict(options)
     sample, adaptive, predictor = rest.pop("sample", None), rest.pop("adaptive", False), rest.pop("predictor", None)
     if adaptive != (predictor is not None):
@@ -220,19 +223,23 @@ def _images_and_choices(folder: Path, options: RatingOptions) -> tuple[list[Imag
     return (images if sample is None else sample_of(images, sample, rest.get("seed"))), choices
 
 
+def _check(options: Mapping[str, Any], kind: type[StudyOptions]) -> None:
+    """Refuse options that are not of this kind of study."""
+    if unknown := [name for name in options if name not in kind.__optional_keys__]:
+        raise ValueError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(kind.__optional_keys__))}")
+
+
 def _choices(options: PairsOptions | dict[str, Any]) -> dict[str, Any]:
     """The fields of `StudySettings` that options stand for."""
     choices: dict[str, Any] = dict(options)
     consent = choices.pop("consent", None)
-    if unknown := [name for name in choices if name not in StudySettings.model_fields]:
-        raise ValueError(f"unknown option {unknown[0]!r}; `studies.commands.designs` says which there are")
     return {**choices, "about": None if consent is None else _words(Path(consent))}
 
 
 def _five(anchors: Sequence[str]) -> list[str]:
-    words = [word.strip() for word in anchors]
+    words = [word.strip() for word in (anchors.split(",") if isinstance(anchors, str) else anchors)]
     if len(words) != 5 or not all(words):
-        raise ValueError(f"--anchors {','.join(anchors)}: must be five words with commas between, got {len(words)}")
+        raise ValueError(f"--anchors {','.join(words)}: must be five words with commas between, got {len(words)}")
     return words
 
 

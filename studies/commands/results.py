@@ -1,7 +1,7 @@
 """`export`, `publish` and `truth`: what a study has gathered, and what simulated raters think of its runs."""
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +73,13 @@ def export(
 
 
 def publish(
-    folder: StrPath, out: StrPath, *, repo: str | None = None, licence: str | None = None, public: bool = False
+    folder: StrPath,
+    out: StrPath,
+    *,
+    repo: str | None = None,
+    licence: str | None = None,
+    public: bool = False,
+    on_made: Callable[[Publication], None] = lambda made: None,
 ) -> Publication:
     """Make a data set of a study: Parquet, images and a card, without anything that tells who took part.
 
@@ -89,6 +95,8 @@ def publish(
         As the hub calls it, such as cc-by-4.0; None: `other`.
     public
         For everybody to see on the hub; else only for its owner.
+    on_made
+        Told what was written, before it is pushed.
 
     Returns
     -------
@@ -100,6 +108,7 @@ def publish(
         There is no such study, nobody has answered, `out` is taken, or the hub does not take it.
     """
     made = write_publication(read_study(Path(folder)), Path(out), licence=licence)
+    on_made(made)
     if repo is None:
         return made
     address = upload(Path(out), repo, kind="dataset", message="A study of steer-study", private=not public)
@@ -124,6 +133,8 @@ def truth(runs: StrPath | Sequence[StrPath], *, truth: StrPath | None = None, js
         A folder is no finished run for simulated raters, or the runs were steered for different people.
     """
     folders = paths_of(runs)
+    if json is not None:
+        Path(json).parent.mkdir(parents=True, exist_ok=True)
     verdict = judge_runs(folders, common_truth(folders) if truth is None else Path(truth))
     if json is not None:
         Path(json).write_text(json_text.dumps(verdict.as_dict(), indent=2) + "\n", "utf-8")

@@ -54,11 +54,12 @@ def invite(
     study = read_study(Path(folder))
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"--url {url}: must begin with https:// or http://")
-    wanted = [*_users(users, study.users), *_names(names), *[None] * count]
+    named = _names(names)
+    wanted = [*_users(users, study.users), *named, *[None] * count]
     if not wanted:
         raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
     with closing(Store(study.database)) as store:
-        if taken := sorted(store.users() & {*names}):
+        if taken := sorted(store.users() & {*named}):
             raise ValueError(f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back")
         return [
             InvitationLink(participant=participant, user=user, link=f"{url.rstrip('/')}/join/{token}")
@@ -155,6 +156,7 @@ def _users(spec: str | Sequence[str] | None, known: list[str]) -> list[str]:
 
 
 def _names(names: Sequence[str]) -> Sequence[str]:
+    names = [names] if isinstance(names, str) else names
     if wrong := [name for name in names if not re.fullmatch(r"[\w.@-]{1,64}", name)]:
         raise ValueError(f"--name {wrong[0]!r}: must be 1 to 64 letters, digits or any of . @ _ -")
     if len(set(names)) < len(names):

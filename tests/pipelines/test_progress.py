@@ -65,17 +65,17 @@ def test_the_time_to_go_is_that_of_the_images_that_are_left(clock: Clock) -> Non
     _, run = plain(total=2)
     first, second = COHORTS[:2]
     run.begun(first, 0)
-    run.rendered("key")
+    run.rendered("base")
     base = base_round(first, 0.5)
     run.round_done(History(first, [base]), 1)
     clock.now += 1
     assert run.status().endswith("about 17 s to go")
-    for _ in range(2):
-        run.rendered("key")
+    for number in (0, 1):
+        run.rendered(f"a cat, {number}")
     clock.now += 1
     assert run.status().endswith("about 15 s to go")  # by what an image has taken since the first round
-    for _ in range(2):
-        run.rendered("key")
+    for number in (2, 3):
+        run.rendered(f"a cat, {number}")
     clock.now += 2
     worse = searched(1, {TRAJECTORY.user: {f"a cat, {n}": (0.1,) for n in range(4)}})
     run.round_done(History(first, [base, worse]), 0)  # so that the other one is expected to end here too

@@ -11,7 +11,7 @@ def test_a_whole_checkpoint_folder_is_found_by_its_path(saved: Path) -> None:
     assert checkpoint_folder(saved) == checkpoint_folder(str(saved)) == saved
 
 
-@pytest.mark.parametrize("path", ["/nowhere/at/all", "nowhere", "./no/where/near"])
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "nowhere", "./no/where/near", "nowhere/", "./nowhere"])
 def test_a_folder_that_is_not_there_is_an_error_that_says_how_to_make_one(path: str) -> None:
     with pytest.raises(ValueError, match=f"{path}: no such checkpoint folder; make one by `steer-predictor train`"):
         checkpoint_folder(path)
@@ -21,7 +21,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_clear_line(monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ValueError, match="nobody/nothing: not in the hub's cache, and the hub is out of reach"
+        ValueError, match="nobody/nothing: neither a folder nor in the hub's cache, and the hub is out of reach"
     ) as error:
         checkpoint_folder("nobody/nothing")
     assert "\n" not in str(error.value)

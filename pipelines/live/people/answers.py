@@ -30,6 +30,8 @@ class ShownPicture:
     """From the person's folder."""
     prompt: str
     """What the picture was made for, before it was rewritten."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the predictor found of the picture as written, and saw this one by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +112,13 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 def _plain(answer: PersonAnswer) -> dict[str, Any]:
     values = {name: value for name, value in _fields(answer).items() if value not in (None, (), "", False)}
-    pictures = [{**_fields(picture), "seen": _fields(picture.seen)} for picture in answer.pictures]
+    pictures = [_plain_picture(picture) for picture in answer.pictures]
     return {**values, "number": answer.number, **({"pictures": pictures} if pictures else {})}
+
+
+def _plain_picture(picture: ShownPicture) -> dict[str, Any]:
+    values = {**_fields(picture), "seen": _fields(picture.seen)}
+    return values if picture.metadata else {name: value for name, value in values.items() if name != "metadata"}
 
 
 def _fields(value: PersonAnswer | ShownPicture | SeenImage) -> dict[str, Any]:
@@ -134,7 +141,8 @@ def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:
 
 def _picture(values: Mapping[str, Any]) -> ShownPicture:
     seen: dict[str, Any] = {**values["seen"], "values": tuple(values["seen"]["values"])}
-    return ShownPicture(seen=SeenImage(**seen), file=values["file"], prompt=values["prompt"])
+    fields: dict[str, Any] = {**values, "seen": SeenImage(**seen)}
+    return ShownPicture(**fields)
 
 
 def pictures_of(answers: Sequence[PersonAnswer]) -> dict[str, ShownPicture]:

@@ -74,12 +74,15 @@ class PersonFolder:
         """choices.parquet and images.parquet, as the answers stand."""
         with replacing(self.path / "choices.parquet") as path:
             pq.write_table(pa.Table.from_pylist(choices_of(self.name, answers), _CHOICES), path)
+        pictures = pictures_of(answers)
         images = [
-            {"image_id": name, "file": picture.file, "prompt": picture.prompt}
-            for name, picture in pictures_of(answers).items()
+            {**picture.metadata, "image_id": name, "file": picture.file, "prompt": picture.prompt}
+            for name, picture in pictures.items()
         ]
+        found = sorted({name for picture in pictures.values() for name in picture.metadata} - {*_IMAGES.names})
+        schema = pa.schema([*_IMAGES, *(pa.field(name, pa.string()) for name in found)])
         with replacing(self.path / "images.parquet") as path:
-            pq.write_table(pa.Table.from_pylist(images, _IMAGES), path)
+            pq.write_table(pa.Table.from_pylist(images, schema), path)
 
 
 def choices_of(name: str, answers: Sequence[PersonAnswer]) -> list[dict[str, object]]:

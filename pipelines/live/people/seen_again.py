@@ -47,7 +47,9 @@ def see_again(
 def _seen(person: PersonFolder, pictures: list[ShownPicture], predictor: "PamelaPredictor") -> dict[str, ShownPicture]:
     """By the former id of each picture."""
     images = [read_image(person.path / picture.file) for picture in pictures]
-    encoded = predictor.encode(images, prompts=[picture.prompt for picture in pictures])
+    known = predictor.categories
+    metadata = [{name: value for name, value in each.metadata.items() if name in known} for each in pictures]
+    encoded = predictor.encode(images, prompts=[picture.prompt for picture in pictures], metadata=metadata)
     seen = seen_by(predictor, encoded)
     return {old.seen.id: replace(old, seen=new) for old, new in zip(pictures, seen, strict=True)}
 

@@ -1,5 +1,6 @@
 """answers.jsonl, and what follows from it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ def question(number: int, *names: str, chosen: str | None = None, worst: str | N
 
 def test_answers_read_back_as_they_were_given(tmp_path: Path) -> None:
     given = [question(0, "a", "b", chosen="a"), question(1, "c", "d", chosen="d", worst="c")]
+    e = replace(picture("e"), metadata={"content": "animal"})
+    given.append(PersonAnswer(number=2, kind="question", shown=("e",), chosen="e", pictures=(e,)))
     log = AnswerLog(tmp_path / "answers.jsonl")
     for answer in given:
         assert log.append(answer)

@@ -70,6 +70,8 @@ def test_somebody_gets_from_the_link_to_a_verdict_on_generated_pictures(
     assert {row["stop_reason"] for row in rows if row["user"] == "Ada"} == {"chosen"}
     assert read_about(folder)["zero_shot"]["p01"]["content"] in CONTENTS
     assert_the_person_is_judged_by_what_the_population_is(people / "Ada", folder)
+    kept = pq.read_table(people / "Ada" / "images.parquet").to_pylist()
+    assert kept and {row["content"] for row in kept} <= {*CONTENTS}
 
 
 def questions_are_of_what_the_proposer_says(person: Path) -> bool:

@@ -31,6 +31,7 @@ def pictures(taste: Taste) -> QuestionPictures:
         folder=Path(),
         seen=seen,
         subjects=("a wall",) * 40,
+        metadata=({},) * 40,
         starter=tuple(reversed(range(12))),
         features=features_of(seen, taste.config.rank),
         attributes=rng.normal(size=(40, 7)),

@@ -65,7 +65,10 @@ def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, siglip: Path) -> Pat
         ("acme/gated", "acme/gated: gated; accept its licence on https://huggingface.co/acme/gated, then log in by"),
         ("acme/missing", "acme/missing: neither a folder nor on the hub; if it is private, `hf auth login` first"),
         ("acme/present@v9", "acme/present: the hub has no revision 'v9'; see https://huggingface.co/acme/present/"),
-        ("acme/broken", "acme/broken: not in the hub's cache, and the hub is out of reach; give the folder of a copy"),
+        (
+            "acme/broken",
+            "acme/broken: neither a folder nor in the hub's cache, and the hub is out of reach; give the folder of a copy",
+        ),
     ],
 )
 def test_a_repository_that_cannot_be_had_is_an_error_of_one_line(hub: None, name: str, message: str) -> None:
@@ -75,7 +78,9 @@ def test_a_repository_that_cannot_be_had_is_an_error_of_one_line(hub: None, name
 
 
 def test_what_is_not_in_the_cache_is_an_error_without_a_connection(cached: Path) -> None:
-    with pytest.raises(ValueError, match="acme/other: not in the hub's cache, and the hub is out of reach"):
+    with pytest.raises(
+        ValueError, match="acme/other: neither a folder nor in the hub's cache, and the hub is out of reach"
+    ):
         find_source("acme/other")
 
 

@@ -70,7 +70,10 @@ def test_a_commit_that_was_fetched_is_found_again_without_the_hub(tmp_path: Path
         [("someone/pipeline", COMMIT), ("someone/other", None)], HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path)
     )
     assert found == f"someone/pipeline@{COMMIT}"
-    assert "someone/other: not in the hub's cache, and the hub is out of reach; give the folder of a copy" in other
+    assert (
+        "someone/other: neither a folder nor in the hub's cache, and the hub is out of reach; give the folder of a copy"
+        in other
+    )
 
 
 @pytest.mark.parametrize(
