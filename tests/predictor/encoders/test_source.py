@@ -67,7 +67,7 @@ def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, siglip: Path) -> Pat
         ("acme/present@v9", "acme/present: the hub has no revision 'v9'; see https://huggingface.co/acme/present/"),
         (
             "acme/broken",
-            "acme/broken: neither a folder nor in the hub's cache, and the hub is out of reach; give the folder of a copy",
+            "acme/broken: neither a folder nor in the hub's cache, and the hub is out of reach; give the folder of a",
         ),
     ],
 )
