@@ -83,7 +83,7 @@ def questions_are_of_what_the_proposer_says(person: Path) -> bool:
 def assert_the_person_is_judged_by_what_the_population_is(person: Path, folder: Path) -> None:
     """The population's liking as it was seen for the person, and as its own search scored the same picture."""
     lines = [json.loads(line) for line in (person / "answers.jsonl").read_text("utf-8").splitlines()]
-    pictures = [picture for line in lines if line.get("run") for picture in line["pictures"]]
+    pictures = [picture for line in lines if line.get("run") for picture in line.get("pictures", ())]
     seen = {Path(picture["file"]).stem: picture["seen"]["population"] for picture in pictures}
     scored = {
         row["image"]: row["scores"][0]
