@@ -73,7 +73,10 @@ def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> Compa
 
 
 def answer_noise_of(people: Iterable[Rated], *, of_training: float) -> float:
-    """Variance of ratings of unseen images around their scores, beside what is not known of the people's tastes.
+    """Variance with which 80% intervals hold 80% of the ratings of unseen images.
+
+    It is what comes to the variance by what is not known of the people's tastes. Errors have longer tails than a normal
+    distribution, so that their variance would make these intervals too wide.
 
     Where images are of other kinds than those learnt from, what training says of it is too little: 80% intervals held
     75% of such ratings.
@@ -83,8 +86,12 @@ def answer_noise_of(people: Iterable[Rated], *, of_training: float) -> float:
     of_training
         What training says of it; where there are few ratings, most of the answer.
     """
-    errors = [(rating - score) ** 2 - rows.square().sum(1).numpy() for rating, score, rows in people]
-    return max(float(np.concatenate([np.full(_TRAINING_COUNTS_AS, of_training), *errors]).mean()), MIN_NOISE)
+    from scipy.special import ndtri
+
+    level, width = LEVELS[0], float(ndtri(0.5 + LEVELS[0] / 2))
+    least = [((rating - score) / width) ** 2 - rows.square().sum(1).numpy() for rating, score, rows in people]
+    known = np.concatenate([np.full(_TRAINING_COUNTS_AS, of_training), *least])
+    return max(float(np.quantile(known, level)), MIN_NOISE)
 
 
 def likeliest_tie_zone(pairs: ComparedPairs) -> float:

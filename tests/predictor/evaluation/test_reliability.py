@@ -44,7 +44,7 @@ def test_one_that_believes_too_much_in_itself_is_not() -> None:
 
 @pytest.mark.parametrize("of_training", [NOISE / 4, 4 * NOISE])
 def test_the_noise_is_found_by_the_errors_whatever_training_says(of_training: float) -> None:
-    rated = people(200)
+    rated = people(600)
     found = answer_noise_of(rated, of_training=of_training)
     assert found == pytest.approx(NOISE, rel=0.1)
     covered = [
