@@ -85,7 +85,7 @@ def test_the_model_knows_what_it_does_not_know(unseen_users: dict[str, Any]) -> 
     found = unseen_users["reliability"]
     assert found["calibration_error"] <= 0.02
     narrow, wide = (row["covered"] for row in found["intervals"])
-    assert 0.78 <= narrow <= 0.82
+    assert 0.77 <= narrow <= 0.83  # found on other people's ratings of other photographs: 66 of them
     assert 0.93 <= wide <= 0.97
     assert abs(found["ties"]["predicted"] - found["ties"]["observed"]) < 0.03
 
