@@ -70,7 +70,8 @@ def test_a_hub_that_refuses_is_one_line_and_the_folder_stays(
         point_to(served, monkeypatch)
         done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", "me/first")
     assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
+    made, line = done.stderr.strip().splitlines()
+    assert "have everybody's consent" in made  # before anything is pushed
     assert line.startswith("steer-batch: me/first: the hub does not take it: ")
     assert (tmp_path / "dataset" / "README.md").is_file()
 
