@@ -1,11 +1,11 @@
 """`score`: image files for one person."""
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
-from predictor.data.folders import StrPath, paths_of
+from predictor.data.folders import StrPath, names_of
 from predictor.predictor import PamelaPredictor
 
 
@@ -43,16 +43,12 @@ def score(
     """
     if interval is not None and not 0 < interval < 100:
         raise ValueError(f"--interval must be between 0 and 100 percent, got {interval:g}")
-    files = paths_of(images, "image")
+    names = names_of(images, "image")
+    files = [Path(name) for name in names]
     predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
     person = predictor.population() if user == "*" else predictor.person(user)
     encoded = predictor.encoders.encode_files(files, [prompt] * len(files), [{}] * len(files))
     columns = {"score": predictor.score_images(encoded, [person])[0]}
     if interval is not None:
         columns["low"], columns["high"] = predictor.interval(encoded, person, probability=interval / 100)
-    return pa.table({"image": pa.array(_named(images), pa.string()), **columns})
-
-
-def _named(images: StrPath | Sequence[StrPath]) -> list[str]:
-    """As they were given."""
-    return [os.fspath(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
+    return pa.table({"image": pa.array(names, pa.string()), **columns})

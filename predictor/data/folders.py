@@ -80,18 +80,23 @@ class FolderLock:
             os.close(descriptor)
 
 
-def paths_of(named: StrPath | Sequence[StrPath], what: str = "folder") -> list[Path]:
-    """The paths of one name or of several.
+def names_of(named: StrPath | Sequence[StrPath], what: str = "folder") -> list[str]:
+    """One name or several, as they were given.
 
     Raises
     ------
     ValueError
         There is none.
     """
-    paths = [Path(named)] if isinstance(named, str | os.PathLike) else [Path(name) for name in named]
-    if not paths:
+    names = [os.fspath(name) for name in ([named] if isinstance(named, str | os.PathLike) else named)]
+    if not names:
         raise ValueError(f"no {what} was named; name one at least")
-    return paths
+    return names
+
+
+def paths_of(named: StrPath | Sequence[StrPath]) -> list[Path]:
+    """The paths of one folder's name or of several; errors as `names_of`."""
+    return [Path(name) for name in names_of(named)]
 
 
 @contextmanager

@@ -115,8 +115,7 @@ def pairs(
     >>> pairs("runs/2026-11-23-101500", "my_study", tie=True)  # doctest: +SKIP
     """
     folders = paths_of(runs)
-    _check(options, PairsOptions)
-    choices = _choices(options)
+    choices = _choices(options, PairsOptions)
     return make_pairs(
         read_steered_images(folders), folders, Path(out), others=others, choices=choices, progress=progress
     )
@@ -148,8 +147,7 @@ def plan_pairs(
         As of `pairs`, but for the folder to write.
     """
     folders = paths_of(runs)
-    _check(options, PairsOptions)
-    choices = _choices(options)
+    choices = _choices(options, PairsOptions)
     return describe_pairs(
         read_steered_images(folders),
         settle("pairs", choices, sources=folders),
@@ -206,7 +204,6 @@ def plan_rating(images: StrPath, *, pace: float = 8.0, **options: Unpack[RatingO
 
 def _images_and_choices(folder: Path, options: RatingOptions) -> tuple[list[ImageToRate], dict[str, Any]]:
     """The images to rate, and the settings of their study that were chosen."""
-    _check(options, RatingOptions)
     rest: dict[str, Any] = dict(options)
     sample, adaptive, predictor = rest.pop("sample", None), rest.pop("adaptive", False), rest.pop("predictor", None)
     if adaptive != (predictor is not None):
@@ -217,20 +214,16 @@ def _images_and_choices(folder: Path, options: RatingOptions) -> tuple[list[Imag
         "images_each": each or (_EACH_ADAPTIVE if adaptive else _EACH),
         "show_prompt": not rest.pop("hide_prompt", False),
         "anchors": None if anchors is None else _five(anchors),
-        **_choices(rest),
+        **_choices(rest, RatingOptions),
     }
     images = read_images(folder)
     return (images if sample is None else sample_of(images, sample, rest.get("seed"))), choices
 
 
-def _check(options: Mapping[str, Any], kind: type[StudyOptions]) -> None:
-    """Refuse options that are not of this kind of study."""
+def _choices(options: Mapping[str, Any], kind: type[StudyOptions]) -> dict[str, Any]:
+    """The fields of `StudySettings` that options stand for; those of another kind of study are refused."""
     if unknown := [name for name in options if name not in kind.__optional_keys__]:
         raise ValueError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(kind.__optional_keys__))}")
-
-
-def _choices(options: PairsOptions | dict[str, Any]) -> dict[str, Any]:
-    """The fields of `StudySettings` that options stand for."""
     choices: dict[str, Any] = dict(options)
     consent = choices.pop("consent", None)
     return {**choices, "about": None if consent is None else _words(Path(consent))}
