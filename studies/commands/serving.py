@@ -85,7 +85,8 @@ def serve(
     token = token or secrets.token_urlsafe(24)
     study = read_study(Path(folder))
     if missing := [file for file in study.files() if not file.is_file()]:
-        raise ValueError(f"{missing[0]}: missing, as are {len(missing) - 1} more; copy the study folder whole")
+        more = f", and so are {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise ValueError(f"{missing[0]}: is missing{more}; copy the study folder whole")
     with server_lock(study.folder), listen(host, port) as listening:
         session = StudySession(study, Store(study.database), approve_all=approve_all)
         address = f"http://{host}:{port}"

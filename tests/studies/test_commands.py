@@ -154,7 +154,7 @@ def test_nobody_is_rehearsed_among_people_or_invited_twice(pair_study: Study) ->
 def test_a_study_that_lost_its_images_or_key_is_not_served(pair_study: Study) -> None:
     name = next(iter(pair_study.items))
     pair_study.asset(name).unlink()
-    assert "missing, as are 0 more; copy the study folder whole" in refused("serve", pair_study.folder)
+    assert "is missing; copy the study folder whole" in refused("serve", pair_study.folder)
     import pyarrow.parquet as pq
 
     items = pq.read_table(pair_study.folder / "items.parquet")
