@@ -180,10 +180,9 @@ def _counts(found: _Found) -> _Found:
         if bad.any():
             raise ValueError(f"{name} must be a number of votes, 0 or more, got {values[bad][0]:g}")
         counts[:, at] = values
-    if counts.sum(dtype=float) > _MOST_COUNTED:
-        raise ValueError(
-            f"{' and '.join(columns)} are {counts.sum(dtype=float):g} votes, more than can be read at once"
-        )
+    total = counts.sum(dtype=float)
+    if total > _MOST_COUNTED:
+        raise ValueError(f"{' and '.join(columns)} are {total:g} votes, more than can be read at once")
     rows = np.repeat(np.repeat(np.arange(len(found.row)), len(columns)), counts.ravel())
     winner = np.repeat(np.tile(np.arange(len(columns)), len(found.row)), counts.ravel())
     table = found.table.drop_columns(columns).take(pa.array(rows))
