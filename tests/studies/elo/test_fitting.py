@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_a_file_is_read(tmp_pat
         ("out", tmp_path / "file" / "report", "cannot be written: "),
     ):
         with pytest.raises(ValueError, match=f"--{option} {place}.*: {said}"):
-            studies.fit(tmp_path / "none.csv", **{option: place})
+            studies.fit(tmp_path / "none.csv", **{option: place})  # pyrefly: ignore[bad-argument-type]
 
 
 def test_names_of_columns_and_words_of_winners_that_we_do_not_have_are_refused(table: pa.Table) -> None:
