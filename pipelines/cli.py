@@ -202,6 +202,9 @@ def _plan(
         return plan_continuation(console, request, folder), folder
     except ValueError as error:
         raise _refusal(console, str(error)) from error
+    except OSError as error:  # a file that may not be read, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        raise _refusal(console, f"{where}{error.strerror or error}; mend that, and try again") from error
 
 
 def _run(

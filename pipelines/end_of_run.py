@@ -5,6 +5,7 @@ secret, as a chat's incoming webhook is, so the settings name the environment va
 who is told changes the run or its exit status; what goes wrong is a line in run.log and on the screen.
 """
 
+import http.client
 import json
 import logging
 import os
@@ -64,7 +65,7 @@ def tell(
             continue
         try:
             attempt()
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, http.client.HTTPException, subprocess.SubprocessError) as error:
             logger.warning("%s: %s", said, type(error).__name__)
             complain(f"{said}: the end of the run could not be told: {_reason(error)}")
 

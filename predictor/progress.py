@@ -46,7 +46,7 @@ class StageProgress:
 
 def stderr_console() -> Console:
     """Standard error, for everything but results; without line breaks in a log."""
-    return _PlainConsole(file=sys.stderr, soft_wrap=True, highlight=False)
+    return _PlainConsole(file=sys.stderr, soft_wrap=True, highlight=False, emoji=False)
 
 
 class _PlainConsole(Console):

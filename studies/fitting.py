@@ -15,6 +15,7 @@ from studies.elo.inference.intervals import Generalisation
 from studies.elo.reporting.records import write_json
 from studies.elo.reporting.report import write_report
 from studies.elo.vote_files import read_votes, votes_of
+from studies.folders import prepare_output_file
 from studies.results.votes import StudyVotes, study_votes
 from studies.study import read_study
 
@@ -34,12 +35,12 @@ def fit(
     *,
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
-    control: Sequence[str] = (),
-    leave_out: Sequence[str] = (),
+    control: str | Sequence[str] = (),
+    leave_out: str | Sequence[str] = (),
     ties: Ties = "half",
     generalise_to: Generalisation = "people+prompts",
     prior: float = 0.0,
-    conditions: Sequence[str] | None = None,
+    conditions: str | Sequence[str] | None = None,
     largest_part: bool = False,
     stop_at_width: float | None = None,
     looks: int | None = None,
@@ -102,17 +103,17 @@ def fit(
         largest_part=largest_part,
         stop_at_width=stop_at_width,
         looks=looks,
-        conditions=tuple(conditions) if conditions else None,
+        conditions=_names(conditions) or None,
     )
-    for path in (out, json):  # an analysis is not to be lost at its end
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
     if out is not None and Path(out).is_file():
         raise ValueError(f"--out {out}: is a file; name a folder")
+    for option, path in (("--out", None if out is None else Path(out, "elo.json")), ("--json", json)):
+        if path is not None:  # an analysis is not to be lost at its end
+            prepare_output_file(Path(path), option=option)
     given = votes_from(
-        votes, columns=columns, values=values, control=control, drop_failed=drop_failed, predictor=predictor
+        votes, columns=columns, values=values, control=_names(control), drop_failed=drop_failed, predictor=predictor
     )
-    report = report_on(given, options, leave_out=leave_out)
+    report = report_on(given, options, leave_out=_names(leave_out))
     if out is not None:
         write_report(report, Path(out), given.examples, title=given.title)
     if json is not None:
@@ -150,6 +151,11 @@ def report_on(given: StudyVotes, options: Options, *, leave_out: Sequence[str] =
     return replace(report, warnings=(*running, *report.warnings, *given.caveats))
 
 
+def _names(told: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One name or several."""
+    return (told,) if isinstance(told, str) else tuple(told or ())
+
+
 def _looks(fixed: int | None, told: int | None) -> int | None:
     """The number of looks: a study's own, which no later wish can change."""
     if fixed is not None and told not in (None, fixed):
@@ -175,7 +181,9 @@ def _running(given: StudyVotes, options: Options) -> tuple[str]:
 
 def _table(source: Any) -> pa.Table:
     if hasattr(source, "__arrow_c_stream__"):
-        return pa.table(source)
+        table = pa.table(source)
+        plain = [pa.large_string() if pa.types.is_string_view(own.type) else own.type for own in table.schema]
+        return table.cast(pa.schema(list(zip(table.column_names, plain, strict=True))))  # Polars hands over views
     if isinstance(source, Sequence) and all(isinstance(record, Mapping) for record in source):
         names = dict.fromkeys(name for record in source for name in record)
         try:

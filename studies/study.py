@@ -82,9 +82,9 @@ class StudySettings(BaseModel):
     """Blocks that a participant takes who is nobody in particular."""
     looks: int | None = Field(default=None, ge=1, le=MOST_LOOKS)
     """At how many looks the analysis may say that there is a best; fixed before the first vote."""
-    images_each: int | None = None
+    images_each: int | None = Field(default=None, ge=1)
     """Rating studies: how many images one participant is asked to rate."""
-    ratings_per_image: int | None = None
+    ratings_per_image: int | None = Field(default=None, ge=1)
     adaptive: bool = False
     """Rating studies: each participant is asked what should tell most about their taste."""
     invitation_days: int = Field(default=90, ge=1)
@@ -281,7 +281,7 @@ def read_study(folder: Path) -> Study:
         )
         for row in rows
     ]
-    if wrong := [item.item_id for item in items if not _ITEM_ID.fullmatch(item.item_id)]:
+    if wrong := [item.item_id for item in items if not _ITEM_ID.fullmatch(str(item.item_id))]:
         raise ValueError(f"{folder / 'items.parquet'}: {wrong[0]!r} is no item_id; they are 32 hexadecimal digits")
     known = {item.item_id for item in items}
     if lost := [name for trial in trials for name in trial.items if name not in known]:

@@ -1,12 +1,11 @@
 """The command `steer-live`. Heavy imports are deferred, so that `--help` answers at once."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-REFUSED = 2
+from predictor.cli import run
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -51,31 +50,24 @@ def live(
     from pipelines.live.serving import link_of, serve
     from predictor.progress import stderr_console
 
+    if link is not None:
+        typer.echo(link_of(link, people=people, host=host, port=port))
+        return
     console = stderr_console()
-    try:
-        if link is not None:
-            typer.echo(link_of(link, people=people, host=host, port=port))
-            return
-        serve(
-            preset=preset,
-            predictor=predictor,
-            prompts=prompts,
-            people=people,
-            address=address,
-            host=host,
-            port=port,
-            settings=tuple(set_ or ()),
-            console=console,
-        )
-    except ValueError as error:
-        console.print("steer-live: " + " ".join(str(error).split()), style="red", markup=False)
-        raise typer.Exit(REFUSED) from error
+    serve(
+        preset=preset,
+        predictor=predictor,
+        prompts=prompts,
+        people=people,
+        address=address,
+        host=host,
+        port=port,
+        settings=tuple(set_ or ()),
+        console=console,
+    )
     console.print("Stopped. Everything is kept; start again to go on.", markup=False)
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Entry point of the console script: refusals are one line and exit status 2."""
+    run(app, "steer-live")

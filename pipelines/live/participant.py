@@ -175,7 +175,11 @@ class Participant:
                 if name not in self.run_names:
                     return None
                 folder = await asyncio.to_thread(RunFolder.open, self.person.folder.runs / name)
-                self._runs[name] = PromptRun(workshop, self.person, self.changes, folder)
+                try:
+                    self._runs[name] = PromptRun(workshop, self.person, self.changes, folder)
+                except BaseException:
+                    folder.release()
+                    raise
                 self._runs[name].steered.begin()
             return self._runs[name]
 

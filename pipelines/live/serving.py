@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,9 +61,7 @@ def serve(
 
     console = console or stderr_console()
     suggestions = tuple(prompt.text for prompt in read_prompts(Path(prompts))) if prompts is not None else ()
-    folder = PeopleFolder(Path(people))
-    try:
-        listening = listen(host, port)
+    with closing(PeopleFolder(Path(people))) as folder, listen(host, port) as listening:
         plan = _plan(console, preset, predictor, settings, Path(people))
         from pipelines.live.studio import Studio  # seconds of imports: what can be refused was refused before
         from pipelines.live.web.app import create_app, new_token
@@ -85,8 +84,6 @@ def serve(
             serve_until_stopped(create_app(studio, start_token=token), listening, studio)
         finally:
             disconnect()
-    finally:
-        folder.close()
 
 
 def link_of(name: str, *, people: str | PathLike[str] = "people", host: str = "127.0.0.1", port: int = 8000) -> str:

@@ -8,6 +8,8 @@ from predictor.data.delimited import encoding_of, undecodable
 from predictor.data.profiles import as_text
 from predictor.data.tables import read_table
 
+_NAME_A_FILE = "name a text file with a prompt a line, or a table"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
@@ -26,8 +28,12 @@ def read_prompts(path: Path) -> list[Prompt]:
     ValueError
         The file is missing, empty, or neither UTF-8 nor UTF-16, or an id is there twice, empty or holds a slash.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such prompts file")
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # a long prompt, where a file should be named
+        raise ValueError(f"{str(path)[:60]}…: {error.strerror}; {_NAME_A_FILE}") from error
+    if not is_there:
+        raise ValueError(f"{path}: no such prompts file; {_NAME_A_FILE}")
     is_text = path.suffix.lower() in ("", ".txt", ".md", ".prompts")
     prompts = _from_text(path) if is_text else _from_table(path)
     if not prompts:
@@ -57,7 +63,7 @@ def prompts_of(texts: Sequence[str]) -> list[Prompt]:
     ValueError
         There is none, or one is empty.
     """
-    folded = [" ".join(text.split()) for text in texts]
+    folded = [" ".join(text.split()) if isinstance(text, str) else "" for text in texts]
     if not folded or not all(folded):
         raise ValueError(f"prompts must be texts that say what to draw, got {list(texts)!r}")
     return numbered(folded)

@@ -12,7 +12,7 @@ from pipelines.planning.description import check_guards
 from pipelines.planning.people_folder import is_people_folder, people_checkpoint
 from pipelines.planning.plan import Plan, check_disk
 from pipelines.planning.prompts import Prompt, read_prompts
-from pipelines.planning.roles import generic_scorer, make_renderer, with_resolved_revision
+from pipelines.planning.roles import generic_scorer, make_renderer, proposer_identity, with_resolved_revision
 from pipelines.planning.users import NOBODY, Audience, resolve_users
 from pipelines.records.run_folder import RunFolder, check_free
 from pipelines.settings.renderer import DarkroomSettings
@@ -127,16 +127,20 @@ def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder
         As `plan_run`, or something differs from how the run was started; the message says what.
     """
     about = folder.about
-    recorded = None if request.preset else about["settings"]
+    try:
+        recorded, preset, checkpoint = about["settings"], about["settings"]["preset"], about["checkpoint"]
+        written = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
+        audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder.path / 'run.json'}: does not read as a run's description: {error!r}") from error
     settings = load_settings(
-        request.preset or about["settings"]["preset"], request.overrides, request.options, recorded=recorded
+        request.preset or preset, request.overrides, request.options, recorded=None if request.preset else recorded
     )
     if settings.predictor is None or is_people_folder(settings.predictor):  # people may have answered more since
-        settings = settings.model_copy(update={"predictor": about["checkpoint"]})
+        settings = settings.model_copy(update={"predictor": checkpoint})
     prompts = request.read_prompts()
     if prompts is None:
-        prompts = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
-    audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
+        prompts = written
     said = request.users
     plan = _plan(
         console,
@@ -166,6 +170,7 @@ def _plan(
             raise ValueError(_NO_PREDICTOR.format(settings.preset))
         settings = with_resolved_revision(settings)
     renderer = make_renderer(settings)
+    proposer_identity(settings.proposer)  # an instruction that is missing is refused here
     for line in renderer.skipped[:_MOST_SKIPPED]:
         console.print(f"skipped: {line}", style="yellow", markup=False)
     if (more := len(renderer.skipped) - _MOST_SKIPPED) > 0:

@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 
 from pipelines.publishing.card import card_of
 from pipelines.records.image_store import ImageStore
-from pipelines.records.run_folder import read_about
+from pipelines.records.run_folder import is_run, read_about
 from pipelines.search.state_machine import StopReason
 from predictor.data.folders import FolderTakenError, StrPath, new_folder
+from predictor.error_messages import first_line
 from predictor.hub.labels import deal_labels
-from predictor.hub.upload import upload
+from predictor.hub.upload import check_repository, upload_dataset
 
 _TRAJECTORY = (
     *("prompt_id", "run", "scorer", "initial_prompt", "initial_image", "initial_score"),
@@ -82,14 +83,16 @@ def publish(
     Raises
     ------
     ValueError
-        There is no run that has ended, `out` is not empty, or the hub does not take it.
+        There is no run that has ended, `out` is not empty, or the hub does not take it: then the data set stays in
+        `out`.
     """
+    if repo is not None:
+        check_repository(repo)
     made = write_dataset(Path(run), Path(out), licence=licence)
     on_made(made)
     if repo is None:
         return made
-    address = upload(Path(out), repo, kind="dataset", message="A run of steer-batch", private=not public)
-    return replace(made, address=address)
+    return replace(made, address=upload_dataset(Path(out), repo, message="A run of steer-batch", public=public))
 
 
 def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Published:
@@ -105,18 +108,20 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
     ValueError
         There is no run, it has not ended, nothing in it is finished, or the folder holds something.
     """
+    if not is_run(run):
+        raise ValueError(f"{run}: holds no run, run.json is missing; name a folder that steer-batch wrote")
     about = read_about(run)
-    done, scored = _finished(run)
+    done, scored, shown = _finished(run)
     labels = deal_labels({row["user"] for row in done} - {_NOBODY})
-    shown = labels | {_NOBODY: _NOBODY}
+    names = labels | {_NOBODY: _NOBODY}
     try:
         with new_folder(folder.resolve()) as made:
             (made / "data").mkdir()
-            whole = [_row(row, _TRAJECTORY, shown, ("initial_image", "final_image")) for row in done]
+            whole = [_row(row, _TRAJECTORY, names, ("initial_image", "final_image")) for row in done]
             pq.write_table(pa.Table.from_pylist(whole), made / "data" / "trajectories.parquet")
-            single = [_row(row, _CANDIDATE, shown, ("image",)) for row in scored]
+            single = [_row(row, _CANDIDATE, names, ("image",)) for row in scored]
             pq.write_table(pa.Table.from_pylist(single), made / "data" / "candidates.parquet")
-            images = _copy_images(run, made / "images", scored)
+            images = _copy_images(run, made / "images", shown)
             card = card_of(about, licence=licence, people=len(labels), trajectories=len(done), images=images)
             (made / "README.md").write_text(card, "utf-8")
     except FolderTakenError as error:
@@ -124,17 +129,41 @@ def write_dataset(run: Path, folder: Path, *, licence: str | None = None) -> Pub
     return Published(folder=folder, people=len(labels), trajectories=len(done), images=images)
 
 
-def _finished(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The trajectories that reached their end, and their candidates that have a score."""
-    tables = [run / f"{name}.parquet" for name in ("trajectories", "candidates")]
-    if missing := [path.name for path in tables if not path.is_file()]:
-        raise ValueError(f"{run}: has no {missing[0]} yet; publish a run that has ended")
-    trajectories, candidates = (pq.read_table(path).to_pylist() for path in tables)
+Rows = list[dict[str, Any]]
+
+
+def _finished(run: Path) -> tuple[Rows, Rows, Rows]:
+    """The trajectories that reached their end, their candidates that have a score, and a candidate of each image.
+
+    The final image of a trajectory may have been proposed for another one, which has not reached its end.
+    """
+    trajectories = _read(run, "trajectories", ("trajectory_id", "user", "stop_reason", *_TRAJECTORY))
+    candidates = _read(run, "candidates", ("trajectory_id", "user", *_CANDIDATE))
     done = [row for row in trajectories if row["stop_reason"] in _ENDED]
     if not done:
         raise ValueError(f"{run}: no trajectory is finished; there is nothing to publish")
     finished = {row["trajectory_id"] for row in done}
-    return done, [row for row in candidates if row["trajectory_id"] in finished and row["score"] is not None]
+    scored = [row for row in candidates if row["trajectory_id"] in finished and row["score"] is not None]
+    named = {row["image"] for row in scored} | {row[f"{part}_image"] for row in done for part in ("initial", "final")}
+    return done, scored, list({row["image"]: row for row in reversed(candidates) if row["image"] in named}.values())
+
+
+def _read(run: Path, name: str, columns: Iterable[str]) -> Rows:
+    """
+    Raises
+    ------
+    ValueError
+        The table is missing, cut, or of another version.
+    """
+    path = run / f"{name}.parquet"
+    if not path.is_file():
+        raise ValueError(f"{run}: has no {path.name} yet; publish a run that has ended")
+    try:
+        return pq.read_table(path, columns=list(columns)).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"{path}: does not read: {first_line(error)}; `steer-batch --resume --out {run}` writes it anew"
+        ) from error
 
 
 def _row(
@@ -148,18 +177,18 @@ def _file(key: str | None) -> str | None:
     return None if key is None else f"{key}.png"
 
 
-def _copy_images(run: Path, folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Copy each image once, with a table that names its prompt."""
+def _copy_images(run: Path, folder: Path, rows: Rows) -> int:
+    """Copy the image of each candidate, with a table that names its prompt."""
     folder.mkdir()
     store = ImageStore(run)
-    described: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["image"] in described:
-            continue
-        shutil.copyfile(store.path(row["image"]), folder / f"{row['image']}.png")
-        described[row["image"]] = {
-            "file_name": f"{row['image']}.png",
-            **{name: row[name] for name in ("prompt_id", "prompt", "seed")},
-        }
-    pq.write_table(pa.Table.from_pylist([*described.values()]), folder / "metadata.parquet")
+        path = store.path(row["image"])
+        if not path.is_file():
+            raise ValueError(f"{path}: the run's records name this image, but it is not there; bring the images along")
+        shutil.copyfile(path, folder / path.name)
+    described = [
+        {"file_name": _file(row["image"]), **{name: row[name] for name in ("prompt_id", "prompt", "seed")}}
+        for row in rows
+    ]
+    pq.write_table(pa.Table.from_pylist(described), folder / "metadata.parquet")
     return len(described)

@@ -35,8 +35,7 @@ def upload(
     """
     from huggingface_hub import HfApi
 
-    if repository.count("/") != 1:
-        raise ValueError(f"{repository}: must be a hub id, owner/name")
+    check_repository(repository)
     api = HfApi()
     try:
         api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
@@ -50,3 +49,28 @@ def upload(
             f"{repository}: the hub does not take it: {first_line(error)}; `hf auth login` with a token that may write"
         ) from error
     return done.commit_url
+
+
+def upload_dataset(folder: Path, repository: str, *, message: str, public: bool) -> str:
+    """Upload the folder of a data set, and return the address of the commit.
+
+    Raises
+    ------
+    ValueError
+        As `upload`; the message says where the data set is, which stays there.
+    """
+    try:
+        return upload(folder, repository, kind="dataset", message=message, private=not public)
+    except ValueError as error:
+        raise ValueError(f"{error}; the data set stays in {folder}") from error
+
+
+def check_repository(repository: str) -> None:
+    """
+    Raises
+    ------
+    ValueError
+        It is no hub id.
+    """
+    if repository.count("/") != 1 or "" in repository.split("/"):
+        raise ValueError(f"{repository}: must be a hub id, owner/name")

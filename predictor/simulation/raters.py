@@ -105,13 +105,22 @@ def write_truth(raters: Sequence[Rater], path: Path) -> None:
 
 
 def read_truth(path: Path) -> dict[str, Rater]:
-    """Read what `write_truth` wrote, by user_id."""
+    """Read what `write_truth` wrote, by user_id.
+
+    Raises
+    ------
+    ValueError
+        It is no such file.
+    """
     raters = {}
-    for row in pq.read_table(path).to_pylist():
-        parts = {
-            part: np.array([row.pop(f"{part}_{attribute}") for attribute in ATTRIBUTES])
-            for part in ("ideal", "tolerance", "weight")
-        }
-        values: dict[str, Any] = {**row, **parts}
-        raters[values["user_id"]] = Rater(**values)
+    try:
+        for row in pq.read_table(path).to_pylist():
+            parts = {
+                part: np.array([row.pop(f"{part}_{attribute}") for attribute in ATTRIBUTES])
+                for part in ("ideal", "tolerance", "weight")
+            }
+            values: dict[str, Any] = {**row, **parts}
+            raters[values["user_id"]] = Rater(**values)
+    except (pa.ArrowException, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: does not hold the taste of simulated raters, as a truth.parquet does") from error
     return raters

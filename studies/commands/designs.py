@@ -211,7 +211,7 @@ def _images_and_choices(folder: Path, options: RatingOptions) -> tuple[list[Imag
     each, anchors = rest.pop("each", None), rest.pop("anchors", None)
     choices = {
         "ratings_per_image": rest.pop("per_image", 5),
-        "images_each": each or (_EACH_ADAPTIVE if adaptive else _EACH),
+        "images_each": (_EACH_ADAPTIVE if adaptive else _EACH) if each is None else each,
         "show_prompt": not rest.pop("hide_prompt", False),
         "anchors": None if anchors is None else _five(anchors),
         **_choices(rest, RatingOptions),

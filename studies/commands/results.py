@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from predictor.data.folders import StrPath, paths_of
-from predictor.hub.upload import upload
+from predictor.hub.upload import check_repository, upload_dataset
 from predictor.simulation.verdict import Verdict
+from studies.folders import prepare_output_file
 from studies.results.answers import participants_table
 from studies.results.export import answers_table, export_dataset, write_table
 from studies.results.publication import Publication, write_publication
@@ -105,14 +106,16 @@ def publish(
     Raises
     ------
     ValueError
-        There is no such study, nobody has answered, `out` is taken, or the hub does not take it.
+        There is no such study, nobody has answered, `out` is taken, or the hub does not take it: then the data set
+        stays in `out`.
     """
+    if repo is not None:
+        check_repository(repo)
     made = write_publication(read_study(Path(folder)), Path(out), licence=licence)
     on_made(made)
     if repo is None:
         return made
-    address = upload(Path(out), repo, kind="dataset", message="A study of steer-study", private=not public)
-    return replace(made, address=address)
+    return replace(made, address=upload_dataset(Path(out), repo, message="A study of steer-study", public=public))
 
 
 def truth(runs: StrPath | Sequence[StrPath], *, truth: StrPath | None = None, json: StrPath | None = None) -> Verdict:
@@ -134,7 +137,7 @@ def truth(runs: StrPath | Sequence[StrPath], *, truth: StrPath | None = None, js
     """
     folders = paths_of(runs)
     if json is not None:
-        Path(json).parent.mkdir(parents=True, exist_ok=True)
+        prepare_output_file(Path(json), option="--json")
     verdict = judge_runs(folders, common_truth(folders) if truth is None else Path(truth))
     if json is not None:
         Path(json).write_text(json_text.dumps(verdict.as_dict(), indent=2) + "\n", "utf-8")

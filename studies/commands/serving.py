@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +86,11 @@ def serve(
     token = token or secrets.token_urlsafe(24)
     study = read_study(Path(folder))
     if missing := [file for file in study.files() if not file.is_file()]:
-        raise ValueError(f"{missing[0]}: missing, as are {len(missing) - 1} more; copy the study folder whole")
-    with server_lock(study.folder), listen(host, port) as listening:
-        session = StudySession(study, Store(study.database), approve_all=approve_all)
-        address = f"http://{host}:{port}"
+        more = f", and so are {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise ValueError(f"{missing[0]}: is missing{more}; copy the study folder whole")
+    with server_lock(study.folder), listen(host, port) as listening, closing(Store(study.database)) as store:
+        session = StudySession(study, store, approve_all=approve_all)
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         page = f"{address}/researcher?token={token}"
         on_start(RunningStudy(study=study, address=address, researcher_page=page, unreviewed=len(session.unreviewed)))
         app = create_app(session, researcher_token=token, prolific=prolific, language=spoken)
@@ -132,6 +134,9 @@ def simulate(
         raise ValueError(f"--truth {truth}: no such file; it lies in a run folder of simulated raters")
     if participants is not None and participants < 1:
         raise ValueError(f"--participants must be at least 1, got {participants}")
-    raters = list(read_truth(truth_of(study) if truth is None else Path(truth)).values())[:participants]
+    raters = list(read_truth(truth_of(study) if truth is None else Path(truth)).values())
+    if participants is not None and participants > len(raters):
+        raise ValueError(f"--participants {participants}: there are {len(raters)} raters; lower it, or leave it out")
+    raters = raters[:participants]
     answers = rehearse(study, raters, strangers=strangers, seed=seed, at_once=at_once, progress=progress)
     return Rehearsal(participants=len(raters), answers=answers)

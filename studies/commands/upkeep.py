@@ -60,7 +60,10 @@ def invite(
         raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
     with closing(Store(study.database)) as store:
         if taken := sorted(store.users() & {*named}):
-            raise ValueError(f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back")
+            raise ValueError(
+                f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back, by the random "
+                "name in `steer-study export --participants`"
+            )
         return [
             InvitationLink(participant=participant, user=user, link=f"{url.rstrip('/')}/join/{token}")
             for (participant, token), user in zip(store.invite(wanted), wanted, strict=True)

@@ -169,8 +169,12 @@ def _told(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 def _developed(run: Path) -> bool:
     """Whether a run's images are developed photographs, by its own description."""
-    about = json.loads((run / "run.json").read_text("utf-8"))
-    return about.get("settings", {}).get("renderer", {}).get("kind") == "darkroom"
+    file = run / "run.json"
+    try:
+        about = json.loads(file.read_text("utf-8"))
+        return about.get("settings", {}).get("renderer", {}).get("kind") == "darkroom"
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{file}: does not read as a run's description: {error}") from error
 
 
 def _study(folder: Path, settings: StudySettings, trials: Sequence[Trial], items: Mapping[str, Item]) -> Study:

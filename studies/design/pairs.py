@@ -89,8 +89,11 @@ def design_pairs(
     Raises
     ------
     ValueError
-        There is nothing to compare: neither users nor generic scorers, or all images are identical.
+        There is nothing to compare: neither users nor generic scorers, or all images are identical; or `others` is
+        less than 0.
     """
+    if others < 0:
+        raise ValueError(f"--others must be 0 or more, got {others}")
     design = PairDesign()
     number = most = 0
     for stream, voter in enumerate((*steered_images.users, None)):

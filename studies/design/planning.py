@@ -46,7 +46,8 @@ def plan_pairs(
         if trial.kind == "trial":
             by_block[trial.block] = by_block.get(trial.block, 0) + 1
             own.setdefault(trial.user, set()).add(trial.block)
-    conditions = ["initial", *(["own", "other"] if steered_images.users else []), *steered_images.generic]
+    steered_conditions = (["own", "other"] if others else ["own"]) if steered_images.users else []
+    conditions = ["initial", *steered_conditions, *steered_images.generic]
     lines = [
         f"{len(conditions)} conditions ({', '.join(conditions)}), {len(steered_images.prompts)} prompts and passes"
     ]

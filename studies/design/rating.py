@@ -69,8 +69,10 @@ def sample_of(images: Sequence[ImageToRate], count: int, seed: int | None = None
     Raises
     ------
     ValueError
-        There are fewer.
+        There are fewer, or none are asked for.
     """
+    if count < 1:
+        raise ValueError(f"--sample must be at least 1, got {count}")
     if count > len(images):
         raise ValueError(f"--sample {count}: there are {len(images)} images; lower it, or leave it out for all of them")
     rng = SystemRandom() if seed is None else Random(f"{seed}/sample")

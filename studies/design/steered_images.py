@@ -101,12 +101,12 @@ def read_steered_images(folders: Sequence[Path]) -> SteeredImages:
             key = (row["initial_prompt"], row["initial_image"])
             base = bases.get(key)
             if base is None:
-                initial = Picture(key=key[1], file=_file(folder, key[1]), condition=INITIAL)
+                initial = Picture(key=key[1], file=image_file(folder, key[1]), condition=INITIAL)
                 base = bases[key] = _Base(key[0], _free_id(row["prompt_id"], bases.values()), initial)
             user = None if row["user"] == NOBODY else row["user"]
             condition = row["scorer"] if user is None else STEERED
             image = row["final_image"]
-            picture = Picture(key=image, file=_file(folder, image), condition=condition, user=user)
+            picture = Picture(key=image, file=image_file(folder, image), condition=condition, user=user)
             (base.by_scorer[condition] if user is None else base.by_user[user]).append(picture)
             personal[row["scorer"]] += user is not None
             used |= {key[1], image}
@@ -177,7 +177,14 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "images" / key[:2] / f"{key}.png"
 
 
-def _file(folder: Path, key: str) -> Path:
+def image_file(folder: Path, key: str) -> Path:
+    """The file of an image that the records of a run name.
+
+    Raises
+    ------
+    ValueError
+        It is not there.
+    """
     path = _path(folder, key)
     if not path.is_file():
         raise ValueError(f"{path}: the run's records name this image, but it is not there; bring the images along")

@@ -8,11 +8,12 @@ warning in plain words, never silence. How it is written down is left to `report
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, fit_counts, prior_share
+from studies.elo.bradley_terry import ELO_PER_LOG_STRENGTH, Fit, Ties, check_prior, fit_counts, prior_share
 from studies.elo.comparison_graph import largest_part
 from studies.elo.controls import fit_controlled
 from studies.elo.diagnostics.alignment import Alignment, alignment
@@ -23,7 +24,7 @@ from studies.elo.inference.covariance import Covariance, controlled_covariance_o
 from studies.elo.inference.group_elo import GroupElo, elo_by_group
 from studies.elo.inference.intervals import GENERALISATIONS, Errors, Generalisation, Sample
 from studies.elo.inference.ranks import RankSet, holm, rank_sets
-from studies.elo.inference.stopping import BestClaim, WidthGoal, best_claim, width_goal
+from studies.elo.inference.stopping import BestClaim, WidthGoal, best_claim, check_looks, check_width, width_goal
 from studies.elo.pair_counts import TIED, Counts, PairCounts, members, square
 from studies.elo.votes import BOTH_BAD, Votes
 
@@ -32,7 +33,13 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How votes are analysed."""
+    """How votes are analysed.
+
+    Raises
+    ------
+    ValueError
+        A value is unknown or out of range; so nothing is read before that is said.
+    """
 
     ties: Ties = "half"
     generalise_to: Generalisation = "people+prompts"
@@ -47,6 +54,17 @@ class Options:
     """How many looks were fixed before the first vote, to say at each whether there is a best."""
     largest_part: bool = False
     """Where no vote connects some conditions with the others: only those of the largest part."""
+
+    def __post_init__(self) -> None:
+        if self.generalise_to not in GENERALISATIONS:
+            raise ValueError(f"generalise-to {self.generalise_to!r}: unknown; use {', '.join(GENERALISATIONS)}")
+        if self.ties not in get_args(Ties):
+            raise ValueError(f"ties {self.ties!r}: unknown; use {' or '.join(get_args(Ties))}")
+        check_prior(self.prior)
+        if self.stop_at_width is not None:
+            check_width(self.stop_at_width)
+        if self.looks is not None:
+            check_looks(self.looks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +161,6 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     """
     options = options or Options()
     to = options.generalise_to
-    if to not in GENERALISATIONS:
-        raise ValueError(f"generalise-to {to!r}: unknown; use {', '.join(GENERALISATIONS)}")
-    if options.ties not in ("half", "davidson"):
-        raise ValueError(f"ties {options.ties!r}: unknown; use half or davidson")
     shown, left_out = _shown(votes, options)
     counted = shown.counted()
     if not len(counted):

@@ -86,8 +86,7 @@ def fit_counts(counts: Counts, conditions: Sequence[str], *, ties: Ties = "half"
     """
     if len(conditions) < 2:
         raise ValueError(f"two conditions or more are needed, got {len(conditions)}: {', '.join(conditions) or 'none'}")
-    if not (math.isfinite(prior) and prior >= 0):
-        raise ValueError(f"prior must be a number of wins of 0 or more, got {prior}")
+    check_prior(prior)
     refuse_disconnected(counts, conditions)
     smoothed = with_prior(counts, prior)
     dominant = dominances(smoothed, conditions)
@@ -103,6 +102,18 @@ def fit_counts(counts: Counts, conditions: Sequence[str], *, ties: Ties = "half"
             "count ties as half wins with --ties half, or fit with --prior 0.5"
         )
     return Fit(log_strength=strength[0], log_tie=float(log_tie[0]), ties=ties, prior=prior)
+
+
+def check_prior(prior: float) -> None:
+    """Refuse wins that cannot be added to each side of a pair.
+
+    Raises
+    ------
+    ValueError
+        They are less than 0, or not finite.
+    """
+    if not (math.isfinite(prior) and prior >= 0):
+        raise ValueError(f"prior must be a number of wins of 0 or more, got {prior}")
 
 
 def fit_replicates(

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from studies.elo.layouts.known import NAMES
+from studies.elo.layouts.known import refuse_unknown_name
 from studies.elo.layouts.raw_tables import place_in, raw_table
 from studies.elo.layouts.shapes import bring
 from studies.elo.layouts.winners import OUT
 from studies.elo.votes import OUTCOMES, Votes
+
+_WORDS = (*OUTCOMES, OUT)
+"""What a winner of a table may be mapped to."""
 
 
 def read_votes(
@@ -61,11 +64,15 @@ def votes_of(
     Raises
     ------
     ValueError
-        A column is missing, or rows are no votes.
+        A column is missing, rows are no votes, or none is left of them.
     """
     at = place or (lambda row: f"row {row + 1}")
     try:
+        if unknown := [word for word in (values or {}).values() if word not in _WORDS]:
+            raise ValueError(f"--values …={unknown[0]}: must be one of {', '.join(_WORDS)}")
         brought = bring(table, columns or {}, values or {}, controls)
+        if len(table) and not len(brought.table):
+            raise ValueError(f"none of {len(table):,} rows is a vote: {' '.join(brought.notes)}")
         votes = Votes.from_table(brought.table, controls=controls, place=lambda row: at(int(brought.row[row])))
     except ValueError as error:
         raise ValueError(str(error).removeprefix("votes: ")) from error
@@ -83,8 +90,8 @@ def value_mapping(text: str) -> dict[str, str]:
     mapping: dict[str, str] = {}
     for part in filter(None, next(csv.reader([text.replace("'", '"')], skipinitialspace=True), [])):
         value, equals, word = (piece.strip() for piece in part.replace('"', "").rpartition("="))
-        if not (value and equals) or word not in (*OUTCOMES, OUT):
-            raise ValueError(f"--values {part!r}: write VALUE=WORD with one of {', '.join((*OUTCOMES, OUT))}")
+        if not (value and equals) or word not in _WORDS:
+            raise ValueError(f"--values {part!r}: write VALUE=WORD with one of {', '.join(_WORDS)}")
         mapping[value] = word
     return mapping
 
@@ -120,8 +127,6 @@ def column_mapping(text: str) -> dict[str, str]:
         name, equals, source = (piece.strip() for piece in part.partition("="))
         if not (name and equals and source):
             raise ValueError(f"--columns {part!r}: write NAME=COLUMN, such as left=model_x")
-        if name not in NAMES:
-            known = ", ".join(NAMES)
-            raise ValueError(f"--columns {part!r}: no column of votes is called {name!r}; use {known}")
+        refuse_unknown_name(name)
         mapping[name] = source
     return mapping

@@ -74,7 +74,7 @@ class StudyProgress:
     agreement: float | None
     """Pairs: in how many of 100 cases two participants, shown the same two images, choose the same one."""
     lacking: int | None
-    """Rating studies: images that have fewer ratings than wanted."""
+    """Rating studies: images that have fewer ratings than wanted, rejected ones not counted."""
 
     def count(self, state: str) -> int:
         return sum(p.state == state for p in self.participants)
@@ -171,7 +171,9 @@ class ProgressReader:
     def _lacking(self) -> int:
         wanted = self._study.settings.ratings_per_image or 1
         given = dict(self._db.execute("SELECT trial_id, ratings FROM rated").fetchall())
-        return sum(given.get(trial.trial_id, 0) < wanted for trial in self._study.of_kind("trial"))
+        rejected = {row["item_id"] for row in self._db.execute("SELECT item_id FROM reviews WHERE NOT approved")}
+        asked = (trial for trial in self._study.of_kind("trial") if trial.image not in rejected)
+        return sum(given.get(trial.trial_id, 0) < wanted for trial in asked)
 
 
 class _Agreement:

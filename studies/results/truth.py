@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from predictor.data.image_files import read_image
 from predictor.data.tables import read_table
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import read_truth
 from predictor.simulation.verdict import Steered, Verdict, judge
-from studies.design.steered_images import ENDED
+from studies.design.steered_images import ENDED, image_file
 
 
 def judge_runs(folders: Sequence[Path], truth: Path) -> Verdict:
@@ -20,7 +20,8 @@ def judge_runs(folders: Sequence[Path], truth: Path) -> Verdict:
     Raises
     ------
     ValueError
-        A folder holds no finished run, or fewer than two users of the runs are in the truth.
+        A folder holds no finished run, an image is missing or does not read, `truth` is no such file, or fewer than two
+        users of the runs are in it.
     """
     if not truth.is_file():
         raise ValueError(f"{truth}: no such file; it lies in the checkpoint that simulated raters were learnt from")
@@ -60,7 +61,8 @@ def common_truth(folders: Sequence[Path]) -> Path:
 
 
 def _finished(folder: Path) -> list[dict]:
-    rows = read_table(folder / "trajectories.parquet").to_pylist()
+    needed = ["user", "prompt_id", "run", "scorer", "initial_image", "final_image", "stop_reason"]
+    rows = read_table(folder / "trajectories.parquet", required=needed).to_pylist()
     done = [r for r in rows if r["scorer"] == "pamela" and r["stop_reason"] in ENDED]
     if not done:
         raise ValueError(f"{folder}: holds no finished trajectory of scorer pamela; finish the run first")
@@ -68,5 +70,4 @@ def _finished(folder: Path) -> list[dict]:
 
 
 def _measure(folder: Path, key: str) -> NDArray[np.float64]:
-    with Image.open(folder / "images" / key[:2] / f"{key}.png") as image:
-        return measure(image)
+    return measure(read_image(image_file(folder, key)))

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from predictor.simulation.raters import Rater
@@ -35,11 +36,9 @@ def rehearse(
     ValueError
         People were invited to this study already, or it is served at the moment.
     """
-    with server_lock(study.folder):
-        store = Store(study.database)
+    with server_lock(study.folder), closing(Store(study.database)) as store:
         people = read_rows(study.database, "SELECT count(*) AS n FROM participants WHERE source <> 'simulated'")[0]["n"]
         if people:
-            store.close()
             raise ValueError(
                 f"{study.folder}: {people} people are invited to it; rehearse on a copy, so that no answers mix"
             )

@@ -23,8 +23,11 @@ def back_up(study: Study, out: Path) -> int:
     Raises
     ------
     ValueError
-        There is something at `out` already, or it cannot be written; or nobody was invited yet, and there is no answer.
+        There is something at `out` already, it lies in the study, or it cannot be written; or nobody was invited yet,
+        and there is no answer.
     """
+    if study.folder.resolve() in out.resolve().parents:
+        raise ValueError(f"OUT {out}: lies in the study itself, which would copy the copy; name a folder elsewhere")
     with new_output_folder(out, option="OUT") as folder:
         target = sqlite3.connect(folder / study.database.name)
         with closing(open_for_reading(study.database)) as votes, closing(target) as copy:

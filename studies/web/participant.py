@@ -83,9 +83,7 @@ async def consent(request: Request) -> Response:
         raise HTTPException(403, _SIGNED_OUT)
     form = await request.form()
     if form.get("agreed") != "yes":
-        raise HTTPException(
-            400, message("Please tick the box if you agree to take part; otherwise just close this page.")
-        )
+        raise HTTPException(400, _NOT_AGREED)
     study_session = served.study_session
     if participant is not None and participant.consented:
         return _onward()

@@ -197,13 +197,19 @@ async def _make_report(study: Path, out: Path) -> None:
         sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     try:
-        _, said = await asyncio.wait_for(process.communicate(), REPORT_TIMEOUT_S)
-    except BaseException:  # the time is up, or the researcher has left
-        process.kill()
-        await process.wait()
-        raise
+        async with asyncio.timeout(REPORT_TIMEOUT_S):
+            _, said = await process.communicate()
+    except TimeoutError as error:
+        raise HTTPException(
+            409, f"The report was not there after {REPORT_TIMEOUT_S:.0f} seconds; make it by steer-study elo."
+        ) from error
+    finally:
+        if process.returncode is None:  # the time is up, or the researcher has left
+            process.kill()
+            await process.wait()
     if process.returncode:
-        raise HTTPException(409, said.decode(errors="replace").strip().splitlines()[-1])
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise HTTPException(409, lines[-1] if lines else "The report was stopped; make it by steer-study elo.")
 
 
 async def export(request: Request) -> Response:

@@ -55,8 +55,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     ValueError
-        The port cannot be taken, or there is no such address here.
+        The port cannot be taken, the address is empty, or there is no such address here.
     """
+    if not host:  # which the system would take for all addresses
+        raise ValueError("--host is empty; 127.0.0.1 is this machine alone, 0.0.0.0 lets other devices in")
     # Named as TCP, because asyncio turns Nagle's delay (40 ms an answer) off only where it knows that it is.
     listening = socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

@@ -1,6 +1,8 @@
 """Who is told that a run has ended: a command and an address, whatever the ending, and what becomes of their faults."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,31 @@ def test_an_address_that_refuses_is_a_line_without_the_address(monkeypatch: pyte
         "end_webhook_env: the end of the run could not be told: the address answered 404",
         "end_webhook_env: the end of the run could not be told: TEAM_CHAT holds no http address where steer-batch runs",
     ]
+
+
+@pytest.mark.parametrize("address", ["http://chat.example/a secret", "http://chat.example:secret/hook"])
+def test_an_address_that_is_no_address_is_a_line_that_does_not_tell_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[str] = []
+    monkeypatch.setenv("TEAM_CHAT", address)
+    tell(news_of(Path("run"), "finished"), None, "TEAM_CHAT", complaints.append)
+    assert complaints == ["end_webhook_env: the end of the run could not be told: InvalidURL"]
+
+
+def test_an_address_that_answers_no_http_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("TEAM_CHAT", f"http://127.0.0.1:{listening.getsockname()[1]}/secret")
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"220 mail.example ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        tell(news_of(Path("run"), "finished"), None, "TEAM_CHAT", complaints.append)
+        thread.join()
+    assert complaints == ["end_webhook_env: the end of the run could not be told: BadStatusLine"]

@@ -1,5 +1,6 @@
 """Bad input: one clear line on standard error, exit status 2, and nothing written."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         (["--users", "@nobody.txt"], ["nobody.txt", "no such file"]),
         (["--preset", "embeded"], ["unknown preset 'embeded'", "embedded"]),
         (["--scorer", "hpsv9"], ["unknown scorer 'hpsv9'", "pamela"]),
+        (["--scorer", "a:b:c"], ["scorer a:b:c: cannot be imported"]),  # :b: is no picture of a letter
+        (["--users", f"@{'y' * 300}"], ["File name too long; mend that"]),
         (["--set", "renderer.sise=64"], ["unknown setting 'renderer.sise'", "size"]),
         (["--set", "renderer.size=huge"], ["renderer.size", "'huge'"]),
         (["--set", "renderer"], ["KEY=VALUE"]),
@@ -194,3 +197,25 @@ def test_a_run_whose_scorer_never_comes_up_leaves_nothing_behind(
     assert "scorer: no actor comes up" in refused.stderr.splitlines()[-1]
     assert "Traceback" not in refused.stderr
     assert run.exists() == there and not any(run.glob("*"))
+
+
+def test_an_instruction_that_is_missing_is_refused_before_anything_is_started(
+    steer: Steer, checkpoint: Path, prompts: Path, tmp_path: Path
+) -> None:
+    proposer = ("kind=openai", "model=m", "base_url=http://127.0.0.1:9/v1", "instruction=/nowhere.txt")
+    settings = [word for setting in proposer for word in ("--set", f"proposer.{setting}")]
+    refused(steer(*small(checkpoint, prompts, tmp_path / "run"), *settings), "/nowhere.txt")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lacking", ["settings", "prompts", "users"])
+def test_a_description_of_a_run_that_lacks_something_is_told_by_its_file(
+    steer: Steer, finished: Path, tmp_path: Path, lacking: str
+) -> None:
+    run = tmp_path / "copied"
+    shutil.copytree(finished, run)
+    about = json.loads((run / "run.json").read_text("utf-8"))
+    about[lacking] = {} if lacking == "settings" else [{}]
+    (run / "run.json").write_text(json.dumps(about), "utf-8")
+
+    refused(steer("--resume", "--out", run), f"{run / 'run.json'}: does not read as a run's description: KeyError")

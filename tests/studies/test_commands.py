@@ -151,15 +151,49 @@ def test_nobody_is_rehearsed_among_people_or_invited_twice(pair_study: Study) ->
     assert "no such file" in refused("simulate", pair_study.folder, "--truth", "/nonexistent")
 
 
+def test_raters_are_not_more_than_there_are_and_their_file_is_one_of_theirs(pair_study: Study) -> None:
+    assert "--participants 9: there are 4 raters" in refused("simulate", pair_study.folder, "--participants", 9)
+    items = pair_study.folder / "items.parquet"
+    line = f"{items}: does not hold the taste of simulated raters"
+    assert line in refused("simulate", pair_study.folder, "--truth", items)
+    assert line in refused("truth", *pair_study.settings.sources, "--truth", items)
+
+
+def test_a_copy_of_a_study_is_not_made_inside_it(pair_study: Study) -> None:
+    steer_study("invite", pair_study.folder, "--count", 1)
+    before = sorted(pair_study.folder.rglob("*"))
+    assert "lies in the study itself" in refused("backup", pair_study.folder, pair_study.folder / "copies" / "first")
+    assert sorted(pair_study.folder.rglob("*")) == before
+
+
+def test_a_run_that_is_cut_is_told_by_its_file(run_folder: Build, tmp_path: Path) -> None:
+    run = run_folder()
+    for content in ('{"settings": ', "[]"):
+        (run / "run.json").write_text(content)
+        assert f"{run / 'run.json'}: does not read as a run's description" in refused(
+            "pairs", run, "--out", tmp_path / "s"
+        )
+    for image in (run / "images").rglob("*.png"):
+        image.unlink()
+    for command in (("pairs", run, "--out", tmp_path / "s"), ("truth", run)):
+        assert "the run's records name this image, but it is not there" in refused(*command)
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_study_that_lost_its_images_or_key_is_not_served(pair_study: Study) -> None:
     name = next(iter(pair_study.items))
     pair_study.asset(name).unlink()
-    assert "missing, as are 0 more; copy the study folder whole" in refused("serve", pair_study.folder)
+    assert "is missing; copy the study folder whole" in refused("serve", pair_study.folder)
     import pyarrow.parquet as pq
 
     items = pq.read_table(pair_study.folder / "items.parquet")
     pq.write_table(items.slice(1), pair_study.folder / "items.parquet")
     assert "is not in items.parquet" in refused("serve", pair_study.folder)
+
+
+def test_a_plan_without_others_has_no_condition_of_that_name(run_folder: Build) -> None:
+    done = steer_study("pairs", run_folder(), "--plan", "--others", 0)
+    assert done.stdout.startswith("2 conditions (initial, own), 2 prompts and passes\n")
 
 
 def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:

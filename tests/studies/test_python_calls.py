@@ -134,3 +134,21 @@ def test_a_list_of_no_run_is_refused(tmp_path: Path) -> None:
     for call_of_none in (lambda: studies.truth([]), lambda: studies.pairs([], tmp_path / "out")):
         with pytest.raises(ValueError, match="no folder was named; name one at least"):
             call_of_none()
+
+
+@pytest.mark.parametrize(
+    ("wrong_call", "said"),
+    [
+        (lambda at: studies.pairs(at.run, "s", others=-1), "--others must be 0 or more, got -1"),
+        (lambda at: studies.rating(at.images, "s", sample=0), "--sample must be at least 1, got 0"),
+        (lambda at: studies.rating(at.images, "s", each=0), "images_each: input should be greater than or equal to 1"),
+        (lambda at: studies.rating(at.images, "s", per_image=0), "ratings_per_image: input should be greater than or"),
+    ],
+)
+def test_numbers_that_the_command_does_not_take_are_no_numbers_of_a_call_either(
+    at: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, wrong_call: Callable[[SimpleNamespace], object], said: str
+) -> None:
+    monkeypatch.chdir(at.nothing)
+    with pytest.raises(ValueError, match=said):
+        wrong_call(at)
+    assert not (at.nothing / "s").exists()

@@ -66,8 +66,10 @@ class AnswerLog:
         self._turn = Lock()
         lines = list(_whole_lines(path))
         self.answers: list[PersonAnswer] = [_parsed(path, number, line) for number, line in enumerate(lines)]
+        self._whole = sum(map(len, lines))
+        """Bytes of whole lines."""
         self._file = path.open("ab", buffering=0)
-        self._file.truncate(sum(map(len, lines)))
+        self._file.truncate(self._whole)
         sync_folder(path.parent)
 
     def append(self, answer: PersonAnswer) -> bool:
@@ -77,6 +79,8 @@ class AnswerLog:
         ------
         ValueError
             An earlier one is missing.
+        OSError
+            The disk is full or broken; nothing of the answer is then in the file.
         """
         line = written([answer])
         with self._turn:
@@ -84,13 +88,15 @@ class AnswerLog:
                 return False
             if answer.number > len(self.answers):
                 raise ValueError(f"answer {len(self.answers)} is due, got {answer.number}; reload the page")
-            whole = self._file.tell()
             try:
-                self._file.write(line)
+                rest = memoryview(line)
+                while rest:  # a disk that is nearly full takes a part of it without an error
+                    rest = rest[self._file.write(rest) :]
                 os.fsync(self._file.fileno())
             except OSError:
-                os.ftruncate(self._file.fileno(), whole)
+                os.ftruncate(self._file.fileno(), self._whole)
                 raise
+            self._whole += len(line)
             self.answers.append(answer)
             return True
 

@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -27,7 +27,7 @@ import yaml
 from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
 from pipelines.planning.people_folder import described_person
 from pipelines.records.run_folder import timestamp
-from predictor.data.folders import FolderLock, FolderLockedError, replacing, write_atomically
+from predictor.data.folders import FolderLock, FolderLockedError, new_folder, replacing, write_atomically
 from predictor.people.user_name import check_name
 
 _DELETED = ".deleted"
@@ -121,7 +121,11 @@ class PeopleFolder:
         self.path = path
         shutil.rmtree(path / _DELETED, ignore_errors=True)  # of a process that was killed while it deleted somebody
         self._turn = Lock()
-        self._by_hash = {_hash(person.key): person for person in read_people(path)}
+        try:
+            self._by_hash = {_hash(person.key): person for person in read_people(path)}
+        except ValueError:
+            self._lock.release()
+            raise
 
     @property
     def names(self) -> list[str]:
@@ -148,20 +152,9 @@ class PeopleFolder:
             if name.casefold() in folded or (self.path / name).exists():
                 raise ValueError("This name is taken. If it is yours, open your own link; otherwise choose another.")
             person = PersonFolder(path=self.path / name, name=name, key=secrets.token_urlsafe(24), predictor=predictor)
-            person.path.mkdir(mode=0o700)
-            dataset = {"name": name, "rating_min": 0, "rating_max": 1, "licence": "none given", "source": "steer-live"}
-            (person.path / "dataset.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False), "utf-8")
-            pq.write_table(pa.table({"user_id": [name]}), person.path / "users.parquet")
-            person.write_choices(())
-            described = {
-                "name": name,
-                "key": person.key,
-                "checkpoint": str(checkpoint),
-                "predictor": predictor,
-                "created": timestamp(),
-            }
-            write_atomically(person.path / "person.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-            (person.path / "person.json").chmod(0o600)
+            with new_folder(person.path) as scratch:  # a process that is killed here leaves the name free
+                scratch.chmod(0o700)
+                _fill(replace(person, path=scratch), checkpoint)
             self._by_hash[_hash(person.key)] = person
         return person
 
@@ -177,6 +170,23 @@ class PeopleFolder:
             trash.parent.mkdir(exist_ok=True)
             person.path.rename(trash)  # what is still being made for them finds no place any more
             shutil.rmtree(trash.parent)
+
+
+def _fill(person: PersonFolder, checkpoint: Path) -> None:
+    """Write the files of somebody who has answered nothing yet."""
+    dataset = {"name": person.name, "rating_min": 0, "rating_max": 1, "licence": "none given", "source": "steer-live"}
+    (person.path / "dataset.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False), "utf-8")
+    pq.write_table(pa.table({"user_id": [person.name]}), person.path / "users.parquet")
+    person.write_choices(())
+    described = {
+        "name": person.name,
+        "key": person.key,
+        "checkpoint": str(checkpoint),
+        "predictor": person.predictor,
+        "created": timestamp(),
+    }
+    write_atomically(person.path / "person.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    (person.path / "person.json").chmod(0o600)
 
 
 def read_people(path: Path) -> list[PersonFolder]:

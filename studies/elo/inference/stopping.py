@@ -56,6 +56,30 @@ class BestClaim:
     """Conditions from which the leader is not told yet."""
 
 
+def check_width(width: float) -> None:
+    """
+    Raises
+    ------
+    ValueError
+        The width is no positive number.
+    """
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(f"--stop-at-width {width:g}: must be a number of Elo above 0")
+
+
+def check_looks(looks: int) -> None:
+    """
+    Raises
+    ------
+    ValueError
+        There are no looks, or too many.
+    """
+    if not 1 <= looks <= MOST_LOOKS:
+        raise ValueError(
+            f"--looks {looks}: must lie between 1 and {MOST_LOOKS}; fix their number before the first vote"
+        )
+
+
 def width_goal(
     names: Sequence[str], variances: Variances, errors: Errors, to: Generalisation, width: float
 ) -> WidthGoal:
@@ -67,14 +91,7 @@ def width_goal(
     ----------
     variances, errors
         Of each condition's Elo (C,).
-
-    Raises
-    ------
-    ValueError
-        The width is no positive number.
     """
-    if not (math.isfinite(width) and width > 0):
-        raise ValueError(f"--stop-at-width {width:g}: must be a number of Elo above 0")
     own = 2 * errors.half_width()
     widest = math.nan if np.isnan(own).any() else float(own.max())
     at = int(np.nanargmax(own)) if np.isfinite(own).any() else 0
@@ -117,10 +134,7 @@ def pocock_level(looks: int, level: float = 0.05) -> float:
     ValueError
         There are no looks, or too many.
     """
-    if not 1 <= looks <= MOST_LOOKS:
-        raise ValueError(
-            f"--looks {looks}: must lie between 1 and {MOST_LOOKS}; fix their number before the first vote"
-        )
+    check_looks(looks)
     from scipy.special import ndtr
 
     low, high = 1.0, 6.0

@@ -202,11 +202,14 @@ def recognise(table: pa.Table, asked: Mapping[str, str]) -> Recognised:
     Raises
     ------
     ValueError
-        A column that `asked` names is not there, or the table has no shape that is known.
+        A column that `asked` names is not there, is none of ours, or holds lists or records where it should not; or the
+        table has no shape that is known.
     """
     absent = [f"{ours}={theirs}" for ours, theirs in asked.items() if column_of(table, theirs) is None]
     if absent:
         raise ValueError(f"--columns {','.join(absent)}: there are {', '.join(table.column_names)}")
+    for ours, theirs in asked.items():
+        _refuse_another_kind(ours, theirs, table)
     own = _found(table, {name: (asked.get(name, name),) for name in (*NAMES, *MARKS)}, asked)
     usual = {**_found(table, {"participant": PEOPLE, "prompt_id": PROMPTS}), **own}
     for shape, needed in NEEDS.items():
@@ -223,6 +226,26 @@ def recognise(table: pa.Table, asked: Mapping[str, str]) -> Recognised:
         f"no column {', '.join(missing)}; there are {', '.join(table.column_names) or 'none'}; "
         f"say which stands for it: --columns {missing[0]}=…"
     )
+
+
+def refuse_unknown_name(ours: str) -> None:
+    """
+    Raises
+    ------
+    ValueError
+        It is no name of a column of ours.
+    """
+    if ours not in NAMES:
+        raise ValueError(f"--columns {ours}=…: no column of votes is called {ours!r}; use {', '.join(NAMES)}")
+
+
+def _refuse_another_kind(ours: str, theirs: str, table: pa.Table) -> None:
+    refuse_unknown_name(ours)
+    column = column_of(table, theirs)
+    assert column is not None
+    if pa.types.is_nested(column.type) and not (ours in LISTS and holds_lists(column)):
+        wanted = "a list in each row" if ours in LISTS else "one value in each row"
+        raise ValueError(f"--columns {ours}={theirs}: this column holds {column.type}, and {ours} needs {wanted}")
 
 
 def column_of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
@@ -246,7 +269,8 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
 
 def holds_lists(column: pa.ChunkedArray) -> bool:
     """Whether a column holds lists, or their text, in some rows at least."""
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return True
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False

@@ -81,6 +81,13 @@ def _by_duckdb(path: Path, suffix: str) -> pa.Table:
 def _label_studio_rows(path: Path) -> list[dict[str, str | None]] | None:
     try:
         document = json.loads(path.read_text("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON: {error}") from error
-    return rows_of(document) if is_export(document) else None
+    if not is_export(document):
+        return None
+    try:
+        return rows_of(document)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: looks like an export of Label Studio, but is laid out otherwise ({error}); export it as JSON anew"
+        ) from error

@@ -4,6 +4,7 @@ Nothing is guessed in silence: a layout that was recognised and rows that are le
 among the caveats of the report.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ _CHOICES = (
     "value",
 )
 _NAMES = ("left", "right", "winner")
+_MOST_COUNTED = 1e9
+"""Votes of a table of counts, of which each becomes a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +180,9 @@ def _counts(found: _Found) -> _Found:
         if bad.any():
             raise ValueError(f"{name} must be a number of votes, 0 or more, got {values[bad][0]:g}")
         counts[:, at] = values
+    total = counts.sum(dtype=float)
+    if total > _MOST_COUNTED:
+        raise ValueError(f"{' and '.join(columns)} are {total:g} votes, more than can be read at once")
     rows = np.repeat(np.repeat(np.arange(len(found.row)), len(columns)), counts.ravel())
     winner = np.repeat(np.tile(np.arange(len(columns)), len(found.row)), counts.ravel())
     table = found.table.drop_columns(columns).take(pa.array(rows))
@@ -256,9 +262,7 @@ def _rankings(found: _Found) -> _Found:
 def _ranks(found: _Found) -> _Found:
     """All pairs of what was shown, by the rank of each, 1 being the best."""
     shown = [[as_name(one) for one in own or []] for own in listed(found.table.column("shown"))]
-    ranks = [
-        [np.inf if one is None else _number(one) for one in own or []] for own in listed(found.table.column("ranks"))
-    ]
+    ranks = [[_rank(one) for one in own or []] for own in listed(found.table.column("ranks"))]
     wrong = next((n for n, (a, b) in enumerate(zip(shown, ranks, strict=True)) if len(a) != len(b)), None)
     if wrong is not None:
         raise ValueError(
@@ -339,6 +343,8 @@ _SHAPES: Mapping[Shape, Callable[[_Found], _Found]] = {
 
 def _with(table: pa.Table, name: str, column: Any) -> pa.Table:
     """The table with a column, in place of one of that name."""
+    if not table.num_columns:  # which has no length either
+        return pa.table({name: column})
     if name in table.column_names:
         return table.set_column(table.column_names.index(name), name, column)
     return table.append_column(name, column)
@@ -358,6 +364,12 @@ def _said(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def _true(mask: Any) -> NDArray[np.bool_]:
     return pc.fill_null(mask, False).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def _rank(value: Any) -> float:
+    """Infinite where there is none: null, or what pandas writes for it."""
+    number = math.inf if value is None else _number(value)
+    return math.inf if math.isnan(number) else number
 
 
 def _position(value: Any) -> int:

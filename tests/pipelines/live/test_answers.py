@@ -1,5 +1,7 @@
 """answers.jsonl, and what follows from it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,3 +125,39 @@ def test_whoever_is_deleted_leaves_nothing(tmp_path: Path) -> None:
 
     assert not person.path.exists()
     assert people.of_key(person.key) is None
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from pipelines.live.people.answers import AnswerLog, PersonAnswer
+path = Path(sys.argv[1])
+log = AnswerLog(path)
+free, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, most))
+try:
+    log.append(PersonAnswer(number=1, kind="round", run="y" * int(sys.argv[2])))
+except OSError as error:
+    assert error.strerror == "File too large", error
+else:
+    raise AssertionError("it should not have fitted")
+resource.setrlimit(resource.RLIMIT_FSIZE, (free, most))
+assert log.append(PersonAnswer(number=1, kind="stop"))
+log.close()
+again = AnswerLog(path)
+assert [answer.kind for answer in again.answers] == ["question", "stop"], again.answers
+"""
+
+
+@pytest.mark.parametrize("size", [60, 100_000])
+def test_an_answer_that_did_not_fit_on_the_disk_leaves_nothing_even_behind_a_torn_line(
+    tmp_path: Path, size: int
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"number": 0, "kind": "question"}\n{"number": 1, "kind": "stop", "at": "2026-11-2')
+
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(file), str(size)], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.planning.prompts import Prompt, read_prompts
+from pipelines.planning.prompts import Prompt, prompts_of, read_prompts
 
 ROOT = Path(__file__).parents[3]
 
@@ -177,3 +177,16 @@ def test_the_prompts_that_ship_are_readable_and_distinct() -> None:
 def file(path: Path, text: str) -> Path:
     path.write_bytes(text.encode())
     return path
+
+
+@pytest.mark.parametrize("prompt", ["a cat", "a cat " * 100])
+def test_a_prompt_in_the_place_of_its_file_is_refused_in_a_short_line(prompt: str) -> None:
+    with pytest.raises(ValueError, match="name a text file with a prompt a line, or a table") as refused:
+        read_prompts(Path(prompt))
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("texts", [[], [""], [" \n"], ["a cat", None], ["a cat", float("nan")]])
+def test_prompts_that_are_no_texts_are_refused(texts: list) -> None:
+    with pytest.raises(ValueError, match="prompts must be texts that say what to draw, got"):
+        prompts_of(texts)

@@ -1,13 +1,16 @@
 """A finished run as a data set: what is in it, that no participant is, and that a hub gets all of it."""
 
 import json
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
+from pipelines.publishing.dataset_folder import write_dataset
 from tests.actors.proposers.chat.service import Scripted, serve
 from tests.dataset_hub import point_to, serve_dataset_hub
 from tests.pipelines.conftest import Steer
@@ -73,10 +76,62 @@ def test_a_hub_that_refuses_is_one_line_and_the_folder_stays(
     made, line = done.stderr.strip().splitlines()
     assert "have everybody's consent" in made  # before anything is pushed
     assert line.startswith("steer-batch: me/first: the hub does not take it: ")
+    assert line.endswith(f"; the data set stays in {tmp_path / 'dataset'}")
     assert (tmp_path / "dataset" / "README.md").is_file()
 
 
 def test_what_is_no_finished_run_is_refused(steer: Steer, tmp_path: Path) -> None:
     done = steer("publish", tmp_path, "--out", tmp_path / "dataset")
     assert done.returncode == 2
-    assert "holds no run" in done.stderr
+    assert done.stderr == (
+        f"steer-batch: {tmp_path}: holds no run, run.json is missing; name a folder that steer-batch wrote\n"
+    )
+
+
+def test_a_name_that_is_none_of_the_hubs_is_refused_before_anything_is_written(
+    steer: Steer, finished: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "me/", "me/first/data"):
+        done = steer("publish", finished, "--out", tmp_path / "dataset", "--repo", name)
+        assert (done.returncode, done.stderr) == (2, f"steer-batch: {name}: must be a hub id, owner/name\n")
+    assert not (tmp_path / "dataset").exists()
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+def test_a_run_that_is_cut_is_refused_in_one_line_and_leaves_nothing(
+    steer: Steer, copied: Path, tmp_path: Path
+) -> None:
+    table, out = copied / "candidates.parquet", tmp_path / "dataset"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:100])
+    cut = steer("publish", copied, "--out", out)
+    table.write_bytes(whole)
+    gone = next((copied / "images").rglob("*.png"))
+    gone.unlink()
+    without_image = steer("publish", copied, "--out", out)
+
+    assert cut.returncode == without_image.returncode == 2
+    assert cut.stderr.startswith(f"steer-batch: {table}: does not read: ")
+    assert without_image.stderr.startswith(f"steer-batch: {gone}: the run's records name this image, but it is not")
+    assert len(cut.stderr.splitlines()) == len(without_image.stderr.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_final_image_is_there_also_where_it_was_proposed_for_somebody_who_has_not_finished(
+    copied: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(copied / "trajectories.parquet").to_pylist()
+    borrowed = next(row for row in rows if row["final_proposed_for"] not in ("*", row["user"]))
+    cut = [
+        {**row, "stop_reason": "unfinished"} if row["user"] == borrowed["final_proposed_for"] else row for row in rows
+    ]
+    pq.write_table(pa.Table.from_pylist(cut), copied / "trajectories.parquet")
+
+    write_dataset(copied, tmp_path / "dataset")
+
+    assert (tmp_path / "dataset" / "images" / f"{borrowed['final_image']}.png").is_file()

@@ -81,3 +81,59 @@ def test_importing_the_package_loads_nothing_else() -> None:
         "assert 'torch' not in sys.modules and 'studies.fitting' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"ties": "none"}, "ties 'none': unknown; use half or davidson"),
+        ({"generalise_to": "all"}, "generalise-to 'all': unknown; use people"),
+        ({"prior": float("nan")}, "prior must be a number of wins of 0 or more, got nan"),
+        ({"stop_at_width": 0.0}, "--stop-at-width 0: must be a number of Elo above 0"),
+        ({"looks": 0}, "--looks 0: must lie between 1 and 100"),
+    ],
+)
+def test_options_are_refused_before_a_file_is_read(tmp_path: Path, option: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        studies.fit(tmp_path / "none.csv", **option)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for option, place, said in (
+        ("json", tmp_path, "is a folder; name a file"),
+        ("json", tmp_path / "file" / "elo.json", "cannot be written: "),
+        ("out", tmp_path / "file", "is a file; name a folder"),
+        ("out", tmp_path / "file" / "report", "cannot be written: "),
+    ):
+        with pytest.raises(ValueError, match=f"--{option} {place}.*: {said}"):
+            studies.fit(tmp_path / "none.csv", **{option: place})  # pyrefly: ignore[bad-argument-type]
+
+
+def test_names_of_columns_and_words_of_winners_that_we_do_not_have_are_refused(table: pa.Table) -> None:
+    with pytest.raises(ValueError, match=r"--columns lefft=…: no column of votes is called 'lefft'; use participant"):
+        studies.fit(table, columns={**COLUMNS, "lefft": "model_x"})
+    with pytest.raises(ValueError, match=r"--values …=first: must be one of left, right, tie, both_bad, out"):
+        studies.fit(table, columns=COLUMNS, values={"left": "first"})
+
+
+@pytest.mark.parametrize("name", ["left", "winner", "repeat", "responses"])
+def test_a_column_of_records_is_no_column_of_names(name: str) -> None:
+    records = [{"left": "a", "right": "b", "winner": "left", "nested": {"x": 1}}]
+    with pytest.raises(
+        ValueError, match=rf"--columns {name}=nested: this column holds struct<x: int64>, and {name} need"
+    ):
+        studies.fit(records, columns={name: "nested"})
+
+
+def test_one_name_may_be_given_as_text(table: pa.Table) -> None:
+    assert "u001" not in studies.fit(table, columns=COLUMNS, leave_out="u001").participants
+    with pytest.raises(ValueError, match="no votes on condition 'nobody'"):
+        studies.fit(table, columns=COLUMNS, conditions="nobody")
+
+
+def test_views_of_text_are_text_as_polars_hands_them_over(table: pa.Table) -> None:
+    views = pa.table({name: pa.chunked_array(table[name].cast(pa.string()).cast(pa.string_view())) for name in
+                      table.column_names})  # fmt: skip
+
+    assert studies.fit(views, columns=COLUMNS).conditions == studies.fit(table, columns=COLUMNS).conditions

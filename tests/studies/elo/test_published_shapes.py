@@ -10,7 +10,7 @@ import pytest
 
 from studies.elo.analysis import analyse
 from studies.elo.reporting.records import as_dict
-from studies.elo.vote_files import read_votes, value_mapping
+from studies.elo.vote_files import read_votes, value_mapping, votes_of
 from studies.elo.votes import BOTH_BAD, LEFT, RIGHT, TIE, Votes
 
 
@@ -334,3 +334,61 @@ def test_who_and_what_are_taken_by_their_usual_names_and_said(tmp_path: Path) ->
 
     assert told(votes) == [("ann", "p", "a", "b", "left")]
     assert votes.notes == ("Not named so, but taken for it: participant is rater, prompt_id is prompt.",)
+
+
+def test_an_image_without_a_rank_lost_against_all_that_have_one_whether_it_is_null_or_nan(tmp_path: Path) -> None:
+    shown = ["a", "b", "c"]
+    votes = [
+        read_parquet(tmp_path / f"{number}.parquet", [{"shown": shown, "ranks": ranks, "judge": "ann"}])
+        for number, ranks in enumerate(([1.0, float("nan"), float("nan")], [1.0, None, None]))
+    ]
+
+    for own in votes:
+        assert sorted((own.conditions[own.left[n]], own.conditions[own.right[n]]) for n in range(len(own))) == [
+            ("a", "b"),
+            ("a", "c"),
+        ]
+        assert set(own.outcome) == {LEFT}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"shown": ["a", "b", "c"], "ranks": [1, 2, 3]}],
+        [{"shown": ["a", "b", "c"], "ranking": ["a", "b", "c"]}],
+        [{"shown": ["a", "b", "c"], "chosen": "a"}],
+        [{"shown": ["a", "b"], "chosen": "a"}],
+    ],
+)
+def test_a_table_may_have_no_column_but_what_was_shown_and_what_was_answered(tmp_path: Path, rows: list[dict]) -> None:
+    votes = read_parquet(tmp_path / "votes.parquet", rows)
+
+    assert "a" in votes.conditions
+    assert not votes.participant_known
+    assert not votes.prompt_known
+
+
+def test_lists_of_one_length_are_lists_too() -> None:
+    shown = pa.FixedSizeListArray.from_arrays(pa.array(["a", "b", "c"] * 2), 3)
+    votes = votes_of(pa.table({"shown": shown, "ranks": pa.array([[1, 2, 3], [3, 1, 2]])}))
+
+    assert votes.conditions == ("a", "b", "c")
+    assert len(votes) == 6
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"data": ["a"], "annotations": [{}]},
+        {"data": {"image1": "a"}, "annotations": ["left"]},
+        {"data": {"image1": "a"}, "annotations": [{"result": [{"value": "left"}]}]},
+    ],
+)
+def test_what_is_nearly_an_export_of_label_studio_is_refused_in_one_line(tmp_path: Path, task: dict) -> None:
+    with pytest.raises(ValueError, match=r"export\.json: looks like an export of Label Studio, but"):
+        read_votes(written(tmp_path / "export.json", json.dumps([task])))
+
+
+def test_counts_that_no_memory_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"left_wins and right_wins are 1e\+12 votes, more than can be read at once"):
+        votes_of(pa.table({"left": ["a"], "right": ["b"], "left_wins": [10**12], "right_wins": [1]}))

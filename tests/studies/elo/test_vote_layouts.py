@@ -112,3 +112,9 @@ def test_notes_are_among_the_warnings(tmp_path: Path) -> None:
     votes: Votes = read_votes(written(tmp_path / "arena.csv", ARENA * 1))
 
     assert set(votes.notes) <= set(analyse(votes, Options(prior=0.5)).warnings)
+
+
+def test_where_no_row_is_a_vote_it_is_said_why(tmp_path: Path) -> None:
+    table = "kind,left,right,winner\nimage,a,b,left\nimage,a,b,right\n"
+    with pytest.raises(ValueError, match=r"votes\.csv: none of 2 rows is a vote: 2 rows are practice or attention"):
+        read_votes(written(tmp_path / "votes.csv", table))

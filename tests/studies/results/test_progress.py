@@ -51,6 +51,17 @@ def test_ratings_are_summed_up_by_participant_and_image(rating_study: Study) -> 
     kept.close()
 
 
+def test_an_image_that_was_rejected_lacks_no_ratings(rating_study: Study) -> None:
+    study_session = session_of(rating_study)
+    rejected = [str(trial.image) for trial in rating_study.of_kind("trial")[:2]]
+    study_session.review(rejected, approved=False)
+    assert progress(rating_study).lacking == 8
+    for _ in range(3):
+        take(study_session, somebody(study_session))
+    report = progress(rating_study)
+    assert (report.lacking, report.count("finished")) == (0, 3)
+
+
 def test_a_robot_is_flagged_though_all_others_are_as_fast(pair_study: Study) -> None:
     study_session = session_of(pair_study)
     for _ in range(3):

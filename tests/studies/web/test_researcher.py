@@ -54,7 +54,9 @@ def test_the_page_tells_when_somebody_was_last_seen_and_that_nobody_can_be_writt
     assert 'href="/researcher/report"' in text
 
 
-def test_the_report_on_the_votes_so_far_is_made_while_people_vote(pair_study: Study, serve: Serve) -> None:
+def test_the_report_on_the_votes_so_far_is_made_while_people_vote(
+    pair_study: Study, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = serve(pair_study)
     client = researcher(site)
     early = client.get("/researcher/report")
@@ -68,6 +70,13 @@ def test_the_report_on_the_votes_so_far_is_made_while_people_vote(pair_study: St
     assert report.status_code == 200
     assert "Elo" in report.text
     assert "script-src" not in report.headers["content-security-policy"]
+    monkeypatch.setattr("studies.web.researcher.REPORT_TIMEOUT_S", 0.01)
+    late = client.get("/researcher/report")
+    assert (late.status_code, "make it by steer-study elo" in late.text) == (409, True)
+    monkeypatch.setattr("studies.web.researcher._REPORT", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr("studies.web.researcher.REPORT_TIMEOUT_S", 60)
+    killed = client.get("/researcher/report")
+    assert (killed.status_code, "The report was stopped" in killed.text) == (409, True)
     assert site.visitor().get("/researcher/report").status_code == 403
 
 

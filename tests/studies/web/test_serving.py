@@ -72,3 +72,8 @@ def test_others_are_served_while_many_dawdle_and_a_quiet_connection_stays_open(a
         assert client.post("/", content=b"again").text == "again"
     for connection in slow:
         connection.close()
+
+
+def test_an_address_that_is_empty_is_not_all_addresses() -> None:
+    with pytest.raises(ValueError, match="--host is empty"):
+        server.listen("", 0)
