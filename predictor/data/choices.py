@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predictor.data.tables import read_table
+from predictor.data.delimited import DELIMITED
+from predictor.data.tables import read_table, row_of
 
 _FAULTS_TOLD = 5
 
@@ -46,10 +47,10 @@ def read_choices(file: Path, *, user: str | None = None) -> list[Shown]:
     """
     required = ["shown", "chosen"] if user is not None else ["user_id", "shown", "chosen"]
     table = read_table(file, required=required, text=() if _has_lists(file) else ("shown", "chosen", "worst"))
-    head = 2 if file.suffix.lower() in (".csv", ".tsv") else 1
     rows: list[Shown] = []
     faults: list[str] = []
-    for number, row in enumerate(table.to_pylist(), start=head):
+    for index, row in enumerate(table.to_pylist()):
+        number = row_of(file, index)
         shown = _names(row["shown"])
         chosen, worst = _name(row["chosen"]), _name(row.get("worst"))
         if fault := _fault(shown, chosen, worst):
@@ -99,7 +100,7 @@ def located(file: Path, rows: Iterable[Shown], place: Callable[[str], int | None
 
 
 def _has_lists(file: Path) -> bool:
-    return file.suffix.lower() not in (".csv", ".tsv")
+    return file.suffix.lower() not in DELIMITED
 
 
 def _names(cell: Any) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def _names(cell: Any) -> tuple[str, ...]:
 def _listed(text: str) -> Sequence[object]:
     """The names in a cell of a CSV: joined by spaces, or the list as JSON or Python write it."""
     if text.startswith("[") and text.endswith("]"):
-        with suppress(ValueError, SyntaxError):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that it may raise
             return ast.literal_eval(text)
     return text.split()
 

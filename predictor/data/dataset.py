@@ -18,8 +18,9 @@ import yaml
 from numpy.typing import NDArray
 
 from predictor.data.choices import located, read_choices, refuse
+from predictor.data.profiles import as_text
 from predictor.data.splits import SPLITS, groups_of_images, overlaps, split_by_user_and_image
-from predictor.data.tables import find_table, read_table
+from predictor.data.tables import find_table, read_table, row_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +97,19 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     """
     about = read_about(folder)
     low, high = about["rating_min"], about["rating_max"]
-    users = read_table(find_table(folder, "users"), required=["user_id"])
-    images = read_table(find_table(folder, "images"), required=["image_id", "file"])
+    users_file, images_file = find_table(folder, "users"), find_table(folder, "images")
+    users = read_table(users_file, required=["user_id"])
+    images = read_table(images_file, required=["image_id", "file"])
+    people, pictures = _all_of(
+        lambda: rows_by_id(users_file, users, "user_id"), lambda: rows_by_id(images_file, images, "image_id")
+    )
     chosen_file = find_table(folder, "choices", optional=True)
     found = find_table(folder, "ratings", optional=chosen_file is not None)
     ratings_file = folder / "ratings.csv" if found is None else found
     ratings = _NO_RATINGS if found is None else read_table(found, required=_RATED, numbers=["rating"])
     user, image = _all_of(
-        lambda: _index(ratings_file, ratings, "user_id", users),
-        lambda: _index(ratings_file, ratings, "image_id", images),
+        lambda: _index(ratings_file, ratings, "user_id", people),
+        lambda: _index(ratings_file, ratings, "image_id", pictures),
     )
     rating, split, _ = _all_of(
         lambda: _scaled(ratings_file, ratings, low, high),
@@ -113,7 +118,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     )
     return Dataset(
         name=str(about["name"]),
-        image_paths=tuple(image_paths(folder, images)),
+        image_paths=tuple(image_paths(images_file, images)),
         users=users,
         images=images,
         user=user,
@@ -121,7 +126,7 @@ def read_dataset(folder: Path, *, seed: int = 0) -> Dataset:
         rating=rating,
         split=split,
         training_digests={str(about["name"]): _digest(ratings, split == "train")},
-        choices=() if chosen_file is None else _choices(chosen_file, users, images, _HeldOut.of(user, image, split)),
+        choices=() if chosen_file is None else _choices(chosen_file, people, pictures, _HeldOut.of(user, image, split)),
     )
 
 
@@ -202,8 +207,8 @@ def groups_of(images: pa.Table) -> list[str] | None:
     return groups_of_images(ids or [], groups, prompts)
 
 
-def image_paths(folder: Path, images: pa.Table) -> list[Path]:
-    """The files of an images table.
+def image_paths(table_file: Path, images: pa.Table) -> list[Path]:
+    """The files that an images' table names, in the folder where the table itself lies.
 
     Raises
     ------
@@ -211,11 +216,34 @@ def image_paths(folder: Path, images: pa.Table) -> list[Path]:
         A row names no file, or one outside the folder.
     """
     paths = []
-    for row, file in enumerate(images["file"].to_pylist(), start=2):
+    for index, file in enumerate(images["file"].to_pylist()):
         if not file or Path(file).is_absolute() or ".." in Path(file).parts:
-            raise ValueError(f"{folder}: images, row {row}: file must be a path inside the folder, got {file!r}")
-        paths.append(folder / file)
+            row = row_of(table_file, index)
+            raise ValueError(f"{table_file}, row {row}: file must be a path inside the folder, got {file!r}")
+        paths.append(table_file.parent / file)
     return paths
+
+
+def rows_by_id(table_file: Path, table: pa.Table, column: str) -> dict[str, int]:
+    """The row of each id in a users' or an images' table.
+
+    Raises
+    ------
+    ValueError
+        An id is empty, or there twice.
+    """
+    rows: dict[str, int] = {}
+    for index, name in enumerate(table[column].to_pylist()):
+        if not name:
+            row = row_of(table_file, index)
+            raise ValueError(f"{table_file}, row {row}: {column} is empty; fill it in or drop the row")
+        if name in rows:
+            before, row = row_of(table_file, rows[name]), row_of(table_file, index)
+            raise ValueError(
+                f"{table_file}, row {row}: {column} {name!r} is in row {before} already; ids must be unique"
+            )
+        rows[name] = index
+    return rows
 
 
 _RATED = ("user_id", "image_id", "rating")
@@ -243,11 +271,9 @@ class _HeldOut:
         return self.users.get(user) or next(held, "train")
 
 
-def _choices(file: Path, users: pa.Table, images: pa.Table, held_out: _HeldOut) -> tuple[ShownImages, ...]:
-    people, pictures = (
-        {name: row for row, name in enumerate(table[key].to_pylist())}
-        for table, key in ((users, "user_id"), (images, "image_id"))
-    )
+def _choices(
+    file: Path, people: Mapping[str, int], pictures: Mapping[str, int], held_out: _HeldOut
+) -> tuple[ShownImages, ...]:
     found, faults = [], []
     for row, shown, chosen, worst in located(
         file, read_choices(file), pictures.get, known="add it to the images' table, or drop the choice"
@@ -313,27 +339,26 @@ def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
     numeric = {pa.int64(), pa.float64(), pa.null()}
     mixed = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1 and not types <= numeric}
     return pa.concat_tables(
-        [
-            pa.table({n: table[n].cast(pa.string()) if n in mixed else table[n] for n in table.column_names})
-            for table in tables
-        ],
+        [pa.table({n: _texts(table[n]) if n in mixed else table[n] for n in table.column_names}) for table in tables],
         promote_options="permissive",
     )
 
 
-def _index(file: Path, ratings: pa.Table, column: str, table: pa.Table) -> NDArray[np.int64]:
-    ids = table[column].to_pylist()
-    position = {name: index for index, name in enumerate(ids)}
-    if len(position) < len(ids):
-        repeated = next(name for i, name in enumerate(ids) if position[name] != i)
-        raise ValueError(f"{file.parent}: {column} {repeated!r} is there twice; ids must be unique")
-    if blank := [row for row, name in enumerate(ids, start=2) if not name]:
-        raise ValueError(f"{file.parent}: {column} is empty in row {blank[0]} of its table; name it or drop the row")
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as text; Arrow itself has none for lists and the like."""
+    if not pa.types.is_nested(column.type):
+        return column.cast(pa.string())
+    return pa.chunked_array([[None if value is None else as_text(value) for value in column.to_pylist()]], pa.string())
+
+
+def _index(file: Path, ratings: pa.Table, column: str, rows: Mapping[str, int]) -> NDArray[np.int64]:
     names = ratings[column].to_pylist()
-    for row, name in enumerate(names, start=2):
-        if name not in position:
-            raise ValueError(f"{file}, row {row}: unknown {column} {name!r}; add it to its table or drop the rating")
-    return np.array([position[name] for name in names], np.int64)
+    for index, name in enumerate(names):
+        if name not in rows:
+            raise ValueError(
+                f"{file}, row {row_of(file, index)}: unknown {column} {name!r}; add it to its table or drop the rating"
+            )
+    return np.array([rows[name] for name in names], np.int64)
 
 
 def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[np.float64]:
@@ -345,7 +370,7 @@ def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[n
     if len(wrong):
         first = int(wrong[0])
         raise ValueError(
-            f"{file}, row {first + 2}: rating must be from {low:g} to {high:g}, got {values[first]} "
+            f"{file}, row {row_of(file, first)}: rating must be from {low:g} to {high:g}, got {values[first]} "
             f"({len(wrong)} such rows); mend it or the scale in dataset.yaml"
         )
     return (values - low) / (high - low)
@@ -359,8 +384,9 @@ def _refuse_repeated(file: Path, ratings: pa.Table, user: NDArray[np.int64], ima
         row = int(repeated[0])
         before = int(np.flatnonzero(pair == pair[row])[0])
         raise ValueError(
-            f"{file}, row {row + 2}: user {ratings['user_id'][row].as_py()!r} rated image "
-            f"{ratings['image_id'][row].as_py()!r} already in row {before + 2} ({len(repeated)} such rows); keep one"
+            f"{file}, row {row_of(file, row)}: user {ratings['user_id'][row].as_py()!r} rated image "
+            f"{ratings['image_id'][row].as_py()!r} already in row {row_of(file, before)} "
+            f"({len(repeated)} such rows); keep one"
         )
 
 
@@ -381,20 +407,21 @@ def _splits(
     if len(unknown):
         first = int(unknown[0])
         raise ValueError(
-            f"{file}, row {first + 2}: unknown split {str(names[first])!r}; the splits are {', '.join(SPLITS)}"
+            f"{file}, row {row_of(file, first)}: unknown split {str(names[first])!r}; "
+            f"the splits are {', '.join(SPLITS)}"
         )
     remedy = "mend the column split, or remove it to have splits made"
     users, images = overlaps(user, image, names)
     if len(users):
         first = int(users[0])
         raise ValueError(
-            f"{file}, row {first + 2}: user {ratings['user_id'][first].as_py()!r} of {names[first]} is in another "
-            f"split as well ({len(users)} such rows); {remedy}"
+            f"{file}, row {row_of(file, first)}: user {ratings['user_id'][first].as_py()!r} of {names[first]} is in "
+            f"another split as well ({len(users)} such rows); {remedy}"
         )
     if len(images):
         first = int(images[0])
         raise ValueError(
-            f"{file}, row {first + 2}: image {ratings['image_id'][first].as_py()!r} of {names[first]} is in train as "
-            f"well ({len(images)} such rows); {remedy}"
+            f"{file}, row {row_of(file, first)}: image {ratings['image_id'][first].as_py()!r} of {names[first]} is in "
+            f"train as well ({len(images)} such rows); {remedy}"
         )
     return names

@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 import yaml
 from numpy.typing import NDArray
 
-from predictor.data.dataset import image_paths
+from predictor.data.dataset import image_paths, rows_by_id
 from predictor.data.image_files import read_image
 from predictor.data.splits import split_by_image
 from predictor.data.tables import find_table, read_table
@@ -35,14 +35,17 @@ def simulate(
     Raises
     ------
     ValueError
-        An image cannot be read, fewer raters are asked for than each image needs, or the folder holds
-        ratings that were not simulated.
+        An image cannot be read, fewer raters are asked for than each image needs, or the folder holds people or
+        answers that were not simulated.
     """
-    _refuse_real_ratings(folder)
+    _refuse_real_people(folder)
     if not 1 <= ratings_per_image <= raters:
         raise ValueError(f"ratings per image must be from 1 to the number of raters, {raters}; got {ratings_per_image}")
-    images = read_table(find_table(folder, "images"), required=["image_id", "file"])
-    files = image_paths(folder, images)
+    table = find_table(folder, "images")
+    images = read_table(table, required=["image_id", "file"])
+    ids, files = list(rows_by_id(table, images, "image_id")), image_paths(table, images)
+    if not files:
+        raise ValueError(f"{table}: names no image; give at least one row of image_id,file")
     attributes = np.empty((len(files), 7))
     for row, measured in enumerate(thread_map(_attributes, files)):
         attributes[row] = measured
@@ -50,7 +53,6 @@ def simulate(
     people = sample_raters(raters, seed)
     rng = np.random.default_rng([seed, 0x4A7E])
     chosen = np.stack([rng.permutation(raters)[:ratings_per_image] for _ in files])  # (I, ratings_per_image)
-    ids = images["image_id"].to_pylist()
     splits = split_by_image(np.arange(len(files)), len(files), seed)  # all raters are seen users
     rows: list[dict[str, object]] = []
     for number, person in enumerate(people):
@@ -76,11 +78,13 @@ def _attributes(file: Path) -> NDArray[np.float64]:
     return measure(read_image(file))
 
 
-def _refuse_real_ratings(folder: Path) -> None:
-    """Refuse a folder with ratings by real people; simulated ones are replaced."""
-    rated = [path for suffix in ("csv", "parquet") if (path := folder / f"ratings.{suffix}").is_file()]
-    if rated and not (folder / "truth.parquet").is_file():
-        raise ValueError(f"{rated[0]}: holds ratings that were not simulated; copy the images to a folder of their own")
+def _refuse_real_people(folder: Path) -> None:
+    """Refuse a folder with real people or their answers; simulated ones are replaced."""
+    if (folder / "truth.parquet").is_file():
+        return
+    for stem in ("ratings", "choices", "users"):
+        if (file := find_table(folder, stem, optional=True)) is not None:
+            raise ValueError(f"{file}: was not simulated, and would be lost; copy the images to a folder of their own")
 
 
 def _users(people: Sequence[Rater]) -> pa.Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-from predictor.data.dataset import image_paths, read_about
+from predictor.data.dataset import image_paths, read_about, rows_by_id
 from predictor.data.image_files import IMAGE_SUFFIXES, entries, is_image
 from predictor.data.tables import find_table, read_table
 from predictor.error_messages import readable
@@ -137,18 +137,15 @@ def _trial(image: ImageToRate, item: Item, kind: Any, expected: str | None) -> T
 def _of_dataset(folder: Path) -> list[ImageToRate]:
     if (folder / "dataset.yaml").is_file():
         read_about(folder)
-    table = read_table(find_table(folder, "images"), required=["image_id", "file"])
-    images = [
+    table_file = find_table(folder, "images")
+    table = read_table(table_file, required=["image_id", "file"])
+    rows_by_id(table_file, table, "image_id")
+    return [
         ImageToRate(
             image_id=str(row.pop("image_id")),
             file=file,
             prompt=str(row.pop("prompt", None) or ""),
             metadata={name: value for name, value in row.items() if name != "file" and value is not None},
         )
-        for row, file in zip(table.to_pylist(), image_paths(folder, table), strict=True)
+        for row, file in zip(table.to_pylist(), image_paths(table_file, table), strict=True)
     ]
-    names = [image.image_id for image in images]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{folder}: image_id {twice!r} is there twice; ids must be unique")
-    return images

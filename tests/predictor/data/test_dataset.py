@@ -1,11 +1,15 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from predictor.data.dataset import read_dataset
+from predictor.data.dataset import join, read_dataset
 from predictor.data.splits import split_by_user_and_image
+from predictor.data.tables import read_table
 
 Change = Callable[[Path, str, str], None]
 
@@ -111,10 +115,10 @@ def test_without_a_column_splits_are_made_of_the_ids_and_the_seed(rated: Path, d
         ("ratings.csv", "rating", "stars", "no column rating; the file has user_id, image_id, stars"),
         ("images.csv", "file", "path", "images.csv: no column file"),
         ("users.csv", "user_id", "name", "users.csv: no column user_id"),
-        ("users.csv", "u2", '""', "user_id is empty in row 3 of its table; name it or drop the row"),
-        ("images.csv", "02,b/b.png", ",b/b.png", "image_id is empty in row 3 of its table"),
-        ("users.csv", "u2", "007", "user_id '007' is there twice; ids must be unique"),
-        ("images.csv", "02", "03", "image_id '03' is there twice; ids must be unique"),
+        ("users.csv", "u2", '""', "users.csv, row 3: user_id is empty; fill it in or drop the row"),
+        ("images.csv", "02,b/b.png", ",b/b.png", "images.csv, row 3: image_id is empty"),
+        ("users.csv", "u2", "007", "user_id '007' is in row 2 already; ids must be unique"),
+        ("images.csv", "02", "03", "row 4: image_id '03' is in row 3 already; ids must be unique"),
         ("dataset.yaml", "rating_min: 1", "", "rating_min is missing; give the dataset's name and its rating scale"),
         ("dataset.yaml", "rating_min: 1", "rating_min:", "rating_min is missing"),
         (
@@ -176,3 +180,23 @@ def test_a_missing_file_is_named(tiny: Path, name: str) -> None:
     (tiny / name).unlink()
     with pytest.raises(ValueError, match=f"{name.partition('.')[0]}.* is missing"):
         read_dataset(tiny)
+
+
+def test_rows_of_parquet_are_counted_from_one(tiny: Path) -> None:
+    table = read_table(tiny / "ratings.csv")
+    pq.write_table(table.set_column(2, "rating", pa.array([9.0, *table["rating"].to_pylist()[1:]])), tiny / "r.parquet")
+    (tiny / "ratings.csv").unlink()
+    (tiny / "r.parquet").rename(tiny / "ratings.parquet")
+    with pytest.raises(ValueError, match=r"ratings\.parquet, row 1: rating must be from 1 to 5, got 9.0"):
+        read_dataset(tiny)
+
+
+def test_datasets_are_joined_where_a_column_holds_lists_here_and_text_there(tiny: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    (other / "dataset.yaml").write_text("name: other\nrating_min: 1\nrating_max: 5\n", "utf-8")
+    for folder, values in ((tiny, [["oil", "canvas"], None, []]), (other, ["oil", "ink", None])):
+        table = read_table(folder / "images.csv").append_column("media", pa.array(values))
+        (folder / "images.csv").unlink()
+        pq.write_table(table, folder / "images.parquet")
+    joined = join([read_dataset(tiny), read_dataset(other)])
+    assert joined.images["media"].to_pylist() == ["oil, canvas", None, "", "oil", "ink", None]

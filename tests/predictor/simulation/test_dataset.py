@@ -112,7 +112,7 @@ def test_a_folder_without_a_table_of_images_is_refused(tmp_path: Path) -> None:
 def test_ratings_that_people_gave_are_never_overwritten(images: Path) -> None:
     given = "user_id,image_id,rating\nu1,01,3\n"
     (images / "ratings.csv").write_text(given, "utf-8")
-    with pytest.raises(ValueError, match="holds ratings that were not simulated"):
+    with pytest.raises(ValueError, match=r"ratings\.csv: was not simulated, and would be lost"):
         simulate(images, raters=4, ratings_per_image=2, seed=1)
     assert (images / "ratings.csv").read_text("utf-8") == given
 
@@ -120,5 +120,24 @@ def test_ratings_that_people_gave_are_never_overwritten(images: Path) -> None:
 @pytest.mark.parametrize("file", ["", "/etc/passwd", "../elsewhere.png"])
 def test_a_file_outside_the_folder_is_refused_with_its_row(images: Path, file: str) -> None:
     (images / "images.csv").write_text(f"image_id,file\na,{file}\nb,{file}\n", "utf-8")
-    with pytest.raises(ValueError, match="images, row 2: file must be a path inside the folder"):
+    with pytest.raises(ValueError, match=r"images\.csv, row 2: file must be a path inside the folder"):
         simulate(images, raters=4, ratings_per_image=2, seed=1)
+
+
+@pytest.mark.parametrize("name", ["users.csv", "choices.jsonl"])
+def test_people_who_made_choices_are_never_overwritten(images: Path, name: str) -> None:
+    (images / name).write_text("user_id\nu1\n", "utf-8")
+    with pytest.raises(ValueError, match=f"{name}: was not simulated, and would be lost; copy the images"):
+        simulate(images, raters=4, ratings_per_image=2, seed=1)
+    assert (images / name).read_text("utf-8") == "user_id\nu1\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [("", "names no image"), ("a,000.png\na,001.png\n", "row 3: image_id 'a' is in row 2 already; ids must be unique")],
+)
+def test_images_that_nobody_could_be_asked_about_are_refused(images: Path, rows: str, message: str) -> None:
+    (images / "images.csv").write_text(f"image_id,file\n{rows}", "utf-8")
+    with pytest.raises(ValueError, match=message):
+        simulate(images, raters=4, ratings_per_image=2, seed=1)
+    assert not any((images / name).exists() for name in WRITTEN)

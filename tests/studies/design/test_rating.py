@@ -83,5 +83,5 @@ def test_folders_without_images_and_ids_given_twice_are_refused(tmp_path: Path, 
         read_images(tmp_path / "empty")
     table = images / "images.csv"
     table.write_text(table.read_text() + "i00,0.png,again,dark\n")
-    with pytest.raises(ValueError, match="'i00' is there twice"):
+    with pytest.raises(ValueError, match="image_id 'i00' is in row 2 already; ids must be unique"):
         read_images(images)
