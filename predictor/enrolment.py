@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from predictor.data.choices import located, read_choices, refuse
 from predictor.data.dataset import read_dataset
+from predictor.data.image_files import file_exists
 from predictor.data.rating_scale import RatingScale
-from predictor.data.tables import read_table
+from predictor.data.tables import read_table, row_of
 from predictor.encoders.encoding import Progress
+from predictor.people.evidence_table import image_ids
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Answer, Like, Rating, answer_of
 
@@ -79,7 +81,7 @@ def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Coll
             )
         return (value - low) / (high - low)
 
-    table = read_table(file, required=["image", "rating"])
+    table = read_table(file, required=["image", "rating"], text=["image"])
     files, values = _said_of_images(file, table, "rating", "rated", rating)
     if scale is None and (odd := _DEFAULT.question([low + value * (high - low) for value in values])):
         raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
@@ -110,7 +112,7 @@ def read_likes(file: Path, *, metadata: Collection[str] = ()) -> AnsweredImages:
         text = str(cell).strip().lower()
         return text in _YES if text in _YES | _NO else f"liked must be 1 or 0, yes or no, true or false, got {cell!r}"
 
-    table = read_table(file, required=["image", "liked"], text=["liked"])
+    table = read_table(file, required=["image", "liked"], text=["image", "liked"])
     files, values = _said_of_images(file, table, "liked", "answered", liked)
     answers = [Like(image=row, liked=value) for row, value in enumerate(values)]
     return _described(table, files, answers, metadata)
@@ -130,7 +132,7 @@ def read_choices_of_files(file: Path) -> AnsweredImages:
 
     def place(name: str) -> int | None:
         path = (file.parent / name).resolve()
-        return places.setdefault(path, len(places)) if path.is_file() else None
+        return places.setdefault(path, len(places)) if file_exists(path) else None
 
     known = f"paths are from {file.parent}; one with a space needs a Parquet or JSON lines file, which has lists"
     rows = located(file, read_choices(file, user=""), place, known=known)
@@ -193,30 +195,41 @@ def enroll(
     """
     predictor.people.check(user_id, demographics or {}, update=update)
     images = predictor.encoders.encode_files(answered.files, answered.prompts, answered._described(), progress)
+    _refuse_same_pictures(answered, image_ids(images))
     return predictor.enroll(user_id, images, answered.answers, demographics=demographics, update=update)
+
+
+def _refuse_same_pictures(answered: AnsweredImages, ids: Sequence[str]) -> None:
+    """Refuse a question that shows one picture twice, under the names of two files."""
+    for answer in answered.answers:
+        file_by_id = {ids[row]: answered.files[row] for row in answer.shown}
+        for row in answer.shown:
+            other = file_by_id[ids[row]]
+            if other != answered.files[row]:
+                raise ValueError(f"{answered.files[row]} and {other} are the same picture; drop the choice among them")
 
 
 def _said_of_images(file: Path, table: pa.Table, column: str, said: str, read: Any) -> tuple[list[Path], list[Any]]:
     """The files and what `read` makes of the column, row by row; it gives a text where a cell is faulty."""
     if not len(table):
         raise ValueError(f"{file}: has no rating; give at least one row of image,{column}")
-    files: list[Path] = []
+    row_by_image: dict[Path, int] = {}
     values: list[Any] = []
     faults: list[str] = []
-    head = 2 if file.suffix.lower() in (".csv", ".tsv") else 1
-    for number, row in enumerate(table.to_pylist(), start=head):
-        image = (file.parent / str(row["image"] or "")).resolve()
+    for index, row in enumerate(table.to_pylist()):
+        number = row_of(file, index)
+        image = (file.parent / (row["image"] or "")).resolve()
         value = read(row[column])
-        if not image.is_file():
+        if not file_exists(image):
             faults.append(f"row {number}: no such image {row['image']!r} (paths are from {file.parent})")
-        elif image in files:
-            faults.append(f"row {number}: {row['image']!r} is {said} already in row {files.index(image) + head}")
+        elif image in row_by_image:
+            faults.append(f"row {number}: {row['image']!r} is {said} already in row {row_by_image[image]}")
         if isinstance(value, str):
             faults.append(f"row {number}: {value}")
-        files.append(image)
+        row_by_image.setdefault(image, number)
         values.append(value)
     refuse(file, faults)
-    return files, values
+    return list(row_by_image), values
 
 
 def _described(

@@ -65,10 +65,9 @@ def dialect_of(path: Path) -> Dialect:
     try:
         with path.open(encoding=encoding, newline="") as file:
             first = file.readline()
-            said = first.strip().strip('"').lower()
-            skip = int(said.startswith("sep=") and len(said) == 5)
-            delimiter = said[-1] if skip else delimiter_of(first)
-            if not skip:
+            named = named_delimiter(first)
+            delimiter = named or delimiter_of(first)
+            if named is None:
                 file.seek(0)
             names = next(csv.reader(file, delimiter=delimiter), [])
             sample = file.read(_SAMPLE) if delimiter == ";" else ""
@@ -80,7 +79,9 @@ def dialect_of(path: Path) -> Dialect:
         raise ValueError(f"{path}: is empty; the first line has to name the columns")
     trimmed = names_of_columns(names, path)
     decimal = "," if _DECIMAL_COMMA.search(sample) else "."
-    return Dialect(names=tuple(trimmed), delimiter=delimiter, encoding=encoding, decimal=decimal, skip=skip)
+    return Dialect(
+        names=tuple(trimmed), delimiter=delimiter, encoding=encoding, decimal=decimal, skip=int(named is not None)
+    )
 
 
 def text_table(connection: "duckdb.DuckDBPyConnection", path: Path, dialect: Dialect) -> pa.Table:
@@ -174,9 +175,21 @@ def _fault(path: Path, said: str, dialect: Dialect) -> str:
     return f"{where}: {reason}"
 
 
+def named_delimiter(line: str) -> str | None:
+    """The delimiter that a spreadsheet names in a line before the header, such as `sep=;`; None in any other line."""
+    said = line.strip('\r\n "').lower()
+    return said[-1] if said.startswith("sep=") and len(said) == 5 else None
+
+
 def delimiter_of(text: str) -> str:
-    """The mark that stands most often between the fields of the first line."""
-    first = text.partition("\n")[0]
+    """The mark that stands most often between the fields of the first line.
+
+    Raises
+    ------
+    csv.Error
+        The line has a field that is longer than a field can be.
+    """
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
 
 

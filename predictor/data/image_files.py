@@ -51,6 +51,14 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def file_exists(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have, such as one that is too long, is of none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def file_bytes(path: Path) -> bytes:
     """The file's content.
 

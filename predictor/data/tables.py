@@ -128,18 +128,19 @@ def _id_as_text(name: str, kind: str) -> str:
 
 
 def _with_whole_numbers(table: pa.Table) -> pa.Table:
-    """Columns of floats that are all whole become whole numbers."""
+    """Floats that are no numbers become null, and columns of floats that are all whole become whole numbers."""
     for place, name in enumerate(table.column_names):
-        if pa.types.is_floating(table[name].type) and _all_whole(table[name]):
-            table = table.set_column(place, name, table[name].cast(pa.int64()))
+        column = table[name]
+        if pa.types.is_floating(column.type):
+            column = pa.array(column.to_numpy(), column.type, from_pandas=True)  # nan is what pandas has for null
+            table = table.set_column(place, name, column.cast(pa.int64()) if _all_whole(column) else column)
     return table
 
 
-def _all_whole(column: pa.ChunkedArray) -> bool:
-    values = column.drop_null()
-    if not len(values):
+def _all_whole(column: pa.Array) -> bool:
+    numbers = column.drop_null().to_numpy(zero_copy_only=False)
+    if not len(numbers):
         return False
-    numbers = values.to_numpy()
     return bool(np.all((numbers == np.trunc(numbers)) & (np.abs(numbers) < _MOST_WHOLE)))
 
 

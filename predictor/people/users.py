@@ -11,6 +11,7 @@ from torch import Tensor
 
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.dataset import Dataset, ShownImages
+from predictor.data.profiles import as_text
 from predictor.encoders.encoding import Images
 from predictor.metrics import group_rows
 from predictor.taste.evidence import Answer, Choice, Like, Order, Pair, Rating
@@ -97,9 +98,9 @@ def typed(schema: pa.Schema, demographics: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"unknown demographic {name!r}; the checkpoint has {', '.join(known) or 'none'}")
         try:
-            found[name] = pa.scalar(value, pa.string()).cast(schema.field(name).type).as_py()
+            found[name] = pa.scalar(as_text(value), pa.string()).cast(schema.field(name).type).as_py()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValueError(f"{name} must be a {schema.field(name).type}, got {value!r}") from error
+            raise ValueError(f"demographic {name} must be of type {schema.field(name).type}, got {value!r}") from error
     return found
 
 

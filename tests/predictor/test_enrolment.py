@@ -1,3 +1,4 @@
+import shutil
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -127,10 +128,11 @@ def test_enrolling_by_15_cached_images_takes_less_than_a_second(
         ("*", {}, r"--user must be a name for the new person, got '\*'"),
         ("", {}, "--user must be a name for the new person, got ''"),
         ("  ", {}, "--user must be a name for the new person"),
+        ("\udcff", {}, "--user must be text in UTF-8"),
         ("ada", {"shoe": "38"}, "unknown demographic 'shoe'; the checkpoint has age, gender, nationality"),
         ("ada", {"taste": "1"}, "unknown demographic 'taste'"),
         ("ada", {"user_id": "eve"}, "unknown demographic 'user_id'"),
-        ("ada", {"age": "old"}, "age must be a int64, got 'old'"),
+        ("ada", {"age": "old"}, "demographic age must be of type int64, got 'old'"),
     ],
 )
 def test_who_cannot_be_enrolled_is_refused(
@@ -279,3 +281,27 @@ def test_a_user_of_a_dataset_folder_has_all_their_ratings_and_demographics(datas
     assert set(demographics) <= set(data.users.column_names) - {"user_id"}
     with pytest.raises(ValueError, match="no user 'nobody'; there are"):
         read_person(dataset, "nobody")
+
+
+def test_names_of_files_that_look_like_numbers_or_days_stay_names(table: Table, dataset: Path) -> None:
+    for name in ("0001", "2024-01-01"):
+        shutil.copy(dataset / "001.png", dataset / name)
+    assert read_ratings(table("image,rating\n0001,3\n"), RatingScale(1, 7)).files == [dataset / "0001"]
+    assert read_likes(table("image,liked\n2024-01-01,1\n")).files == [dataset / "2024-01-01"]
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_image(table: Table) -> None:
+    with pytest.raises(ValueError, match="row 2: no such image 'xxx"):
+        read_ratings(table(f"image,rating\n{'x' * 300},3\n"), RatingScale(1, 7))
+
+
+def test_one_picture_under_two_names_is_no_choice(predictor: PamelaPredictor, table: Table, dataset: Path) -> None:
+    shutil.copy(dataset / "001.png", dataset / "again.png")
+    file = table("shown,chosen\n001.png again.png,001.png\n")
+    with pytest.raises(ValueError, match=r"001\.png and .*again\.png are the same picture; drop the choice"):
+        enroll(predictor, "ada", read_choices_of_files(file))
+
+
+def test_demographics_may_be_given_in_their_own_types(predictor: PamelaPredictor, liked: AnsweredImages) -> None:
+    enrolled = enroll(predictor, "ada", liked, demographics={"age": 31.0})
+    assert enrolled.users["age"][-1].as_py() == 31

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from predictor.data.image_files import read_image
+from predictor.data.image_files import file_exists, read_image
 from predictor.data.releases.release import Reason
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def path_inside(root: Path, file: str) -> Path | Reason:
     if not parts or PurePosixPath(file).is_absolute() or ".." in parts:
         return Reason.PATH_OUTSIDE
     try:
-        if not (root / file).is_file():
+        if not file_exists(root / file):
             return Reason.IMAGE_MISSING
         path = (root / file).resolve(strict=True)
     except (OSError, ValueError):  # a name that no file can have
@@ -74,9 +74,9 @@ def stored_paths(files: Iterable[str]) -> dict[str, str]:
     for file in dict.fromkeys(files):
         path = PurePosixPath(file)
         within = path.relative_to(path.parts[0]) if path.parts[0] in ("images", "imgs") else path
-        target = str("images" / within)
-        if target in taken:
-            target = f"images/{len(stored)}-{path.name}"
+        target, number = str("images" / within), len(stored)
+        while target in taken:
+            target, number = f"images/{number}-{path.name}", number + 1
         taken.add(target)
         stored[file] = target
     return stored

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from predictor.data.delimited import UTF16, delimiter_of, names_of_columns
+from predictor.data.delimited import UTF16, delimiter_of, named_delimiter, names_of_columns, undecodable
 from predictor.data.releases.release import Place, Reason, Release
 from predictor.data.tables import read_table
 
@@ -67,10 +67,21 @@ def records_of(release: Release, path: Path, name: str) -> Records:
 
 
 def text_of(path: Path, *, fallback: str | None = "latin-1") -> tuple[str, str]:
-    """A file's text and its encoding: UTF-8 or the fallback. Without one, bytes that are no UTF-8 become U+FFFD."""
+    """A file's text and its encoding: UTF-16, UTF-8 or the fallback.
+
+    Without a fallback, bytes that are no UTF-8 become U+FFFD.
+
+    Raises
+    ------
+    ValueError
+        The file begins as UTF-16 does, and goes on otherwise.
+    """
     content = path.read_bytes()
     if content.startswith(UTF16):
-        return content.decode("utf-16"), "utf-16"
+        try:
+            return content.decode("utf-16"), "utf-16"
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: {undecodable(path)}; save it as UTF-8") from error
     try:
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
@@ -86,11 +97,16 @@ def _delimited(release: Release, path: Path, name: str) -> Records:
         release.notes.append(
             f"{name}: is no UTF-8, read as {encoding.upper() if 'utf' in encoding else encoding.title()}"
         )
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-    line, number = 1, 0
+    lines = io.StringIO(text, newline="")
+    named = named_delimiter(lines.readline())
+    before = 0 if named is None else 1
+    if named is None:
+        lines.seek(0)
+    line, number = 1 + before, 0
     try:
+        reader = csv.reader(lines, delimiter=named or delimiter_of(text), strict=True)
         header = names_of_columns(next(reader, []), path)
-        line = reader.line_num + 1
+        line = before + reader.line_num + 1
         for fields in reader:
             if fields:  # a blank line is no row
                 number += 1
@@ -102,7 +118,7 @@ def _delimited(release: Release, path: Path, name: str) -> Records:
                         place, Reason.NOT_A_RECORD, f"{len(fields)} fields where the header has {len(header)}"
                     )
                     yield place, None
-            line = reader.line_num + 1
+            line = before + reader.line_num + 1
     except csv.Error as error:
         detail = f"malformed CSV: {error}; {number} rows came before, any that follow are not read"
         release.refuse(Place(file=name, line=line, record=number + 1), Reason.FILE_UNREADABLE, detail)

@@ -9,6 +9,7 @@ the image's, and split. Of the people nothing else is known.
 
 from pathlib import Path
 
+from predictor.data.image_files import file_exists
 from predictor.data.rating_scale import RatingScale
 from predictor.data.releases.release import Rating, Release, clean
 from predictor.data.releases.rows import rows_of
@@ -48,7 +49,7 @@ def read(ratings: Path, images: Path, scale: RatingScale) -> Release:
         if not release.has_fields(place, row, ("user_id", key, "rating")):
             continue
         user_id, named = str(clean(row["user_id"])), str(clean(row[key]))
-        file = named if (images / named).is_file() else by_stem.get(named, named)
+        file = named if file_exists(images / named) else by_stem.get(named, named)
         prompt = clean(row.get("prompt"))
         release.users.add(user_id, {}, place)
         release.images.add(named, {"file": file} | ({} if prompt is None else {"prompt": prompt}), place)

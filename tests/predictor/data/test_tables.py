@@ -260,3 +260,8 @@ def test_a_predicate_on_a_column_that_one_value_makes_text_is_told_the_value() -
 
     with pytest.raises(ValueError, match=r"age is text because of 'old'$"):
         select(people, "age > 18 and age < 21")
+
+
+def test_what_is_no_number_among_floats_is_missing(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user_id": ["a", "b"], "age": [31.0, float("nan")]}), tmp_path / "users.parquet")
+    assert read_table(tmp_path / "users.parquet")["age"].to_pylist() == [31, None]

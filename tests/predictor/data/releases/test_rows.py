@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from predictor.data.releases.images import stored_paths
 from predictor.data.releases.release import Reason, Release, clean, column_name
 from predictor.data.releases.rows import records_of, rows_of
 
@@ -101,3 +102,9 @@ def test_a_cell_is_kept_as_plainly_as_it_goes(cell: object, kept: object) -> Non
 )
 def test_columns_are_named_in_lower_case_and_never_like_our_own(released: str, name: str) -> None:
     assert column_name(released) == name
+
+
+def test_files_of_other_folders_never_take_each_others_place() -> None:
+    files = ["1-x.png", "images/a/x.png", "a/x.png", "images/4-x.png", "b/4-x.png", "images/b/4-x.png"]
+    stored = stored_paths([*files, "2-x.png"])
+    assert len({*stored.values()}) == len(stored) == len(files) + 1

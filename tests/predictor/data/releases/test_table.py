@@ -65,3 +65,31 @@ def test_what_is_not_there_is_refused(ratings: Path, photos: Path, tmp_path: Pat
         import_table(tmp_path / "no.csv", photos, tmp_path / "made", scale=RatingScale(1, 7))
     with pytest.raises(ValueError, match=r"--images .*no: no such folder; give the one that holds the images"):
         import_table(ratings, tmp_path / "no", tmp_path / "made", scale=RatingScale(1, 7))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"sep=;\nuser_id;image;rating\nann;sea.jpg;6\nann;hill;2\n",
+        b"sep=\t\nuser_id\timage\trating\nann\tsea.jpg\t6\nann\thill\t2\n",
+        b"user_id,image,rating\rann,sea.jpg,6\rann,hill,2\r",
+    ],
+    ids=["a named delimiter", "a named tab", "lines of old Macs"],
+)
+def test_tables_of_spreadsheets_are_read(photos: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.csv").write_bytes(content)
+    report = import_table(tmp_path / "r.csv", photos, tmp_path / "made", scale=RatingScale(1, 7))
+    assert (sum(report.kept.values()), report.refused) == (2, ())
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused_alone(ratings: Path, photos: Path, tmp_path: Path) -> None:
+    with ratings.open("a", encoding="utf-8") as file:
+        file.write(f"bob,{'x' * 300},3,,\n")
+    report = import_table(ratings, photos, tmp_path / "made", scale=RatingScale(1, 7))
+    assert dict(report.reasons) == {"image missing": 1, "rating of a refused image": 1}
+
+
+def test_a_table_that_breaks_off_within_a_character_is_one_line(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes("user_id,image,rating\n".encode("utf-16") + b"\x00")
+    with pytest.raises(ValueError, match=r"r\.csv: not UTF-16 in line 2 .*; save it as UTF-8"):
+        import_table(tmp_path / "r.csv", photos, tmp_path / "made", scale=RatingScale(1, 7))
