@@ -6,10 +6,10 @@ inside the commands, so that `--help` answers at once.
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -335,10 +335,8 @@ def score(
     table = scoring.score(
         checkpoint, images, user, prompt=prompt, interval=interval, trust_remote_code=trust_remote_code
     )
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(table.column_names)
-    for image, *values in zip(*table.to_pydict().values(), strict=True):
-        rows.writerow([image, *(f"{value:.6f}" for value in values)])
+    rows = zip(*table.to_pydict().values(), strict=True)
+    _print_csv(table.column_names, ([image, *(f"{value:.6f}" for value in values)] for image, *values in rows))
 
 
 @app.command()
@@ -369,9 +367,7 @@ def info(checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hu
 
     told = checkpoint_info(checkpoint)
     typer.echo(told.card)
-    typer.echo(",".join(told.users.column_names))
-    for row in told.users.to_pylist():
-        typer.echo(",".join(str(value) for value in row.values()))
+    _print_csv(told.users.column_names, (row.values() for row in told.users.to_pylist()))
 
 
 def main() -> None:
@@ -409,6 +405,12 @@ def _key_value(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise ValueError(f"--demographic must be NAME=VALUE, got {text!r}")
     return name, value
+
+
+def _print_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(rows)
 
 
 def _progress() -> "StageProgress":

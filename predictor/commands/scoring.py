@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from predictor.data.folders import StrPath, names_of
+from predictor.error_messages import readable
 from predictor.predictor import PamelaPredictor
 
 
@@ -51,4 +52,4 @@ def score(
     columns = {"score": predictor.score_images(encoded, [person])[0]}
     if interval is not None:
         columns["low"], columns["high"] = predictor.interval(encoded, person, probability=interval / 100)
-    return pa.table({"image": pa.array(names, pa.string()), **columns})
+    return pa.table({"image": pa.array(map(readable, names), pa.string()), **columns})

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,13 +98,26 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     expected = loaded.score([Image.open(path) for path in asked], loaded.person("ada"))
     assert scores == pytest.approx(expected.tolist(), abs=1e-6)
     assert loaded.users["age"][-1].as_py() == 31
-    assert "\nada,31,None,None\n" in steer_predictor("info", checkpoint).stdout
+    assert "\nada,31,,\n" in steer_predictor("info", checkpoint).stdout
     again = steer_predictor("enroll", checkpoint, *given)
     assert (again.returncode, again.stderr) == (
         2,
         "steer-predictor: --user ada: is in the checkpoint already; name the new person otherwise, or add to "
         "what they answered by --update\n",
     )
+
+
+def test_the_users_are_printed_as_csv_whatever_their_demographics_hold(
+    steer_predictor: Steer, checkpoint: Path, rated: Path
+) -> None:
+    file = checkpoint.parent / "ada.csv"
+    file.write_text(f"image,liked\n{rated / '000.png'},1\n", "utf-8")
+    given = ("--user", "ada", "--likes", file, "--out", checkpoint)
+    told = 'nationality=Congo, "Democratic" Republic'
+    assert steer_predictor("enroll", checkpoint, *given, "--demographic", told).returncode == 0
+    _, head, table = steer_predictor("info", checkpoint).stdout.rpartition("user_id,")
+    rows = list(csv.DictReader(io.StringIO(head + table)))
+    assert rows[-1] == {"user_id": "ada", "age": "", "gender": "", "nationality": 'Congo, "Democratic" Republic'}
 
 
 def test_a_person_is_learnt_from_clicks_and_later_more_and_then_forgotten(
@@ -136,6 +151,16 @@ def test_scores_come_with_intervals_if_they_are_asked_for(steer_predictor: Steer
     assert scored.returncode == 0, scored.stderr
     for row in csv.DictReader(io.StringIO(scored.stdout)):
         assert 0 <= float(row["low"]) < float(row["score"]) < float(row["high"]) <= 1
+
+
+def test_a_file_whose_name_is_no_text_is_scored_all_the_same(
+    steer_predictor: Steer, saved: Path, rated: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(rated / "000.png", odd)
+    scored = steer_predictor("score", saved, "--user", "u01", odd)
+    assert scored.returncode == 0, scored.stderr
+    assert scored.stdout.splitlines()[1].startswith(f"{tmp_path}/caf\\xe9.png,")
 
 
 def test_one_table_and_a_folder_of_images_become_a_dataset(steer_predictor: Steer, rated: Path, tmp_path: Path) -> None:
