@@ -6,7 +6,7 @@ Owns which files a whole checkpoint has, and its fingerprint. Loading the predic
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,15 +102,29 @@ def config_section(kind: type[Config], config: Mapping[str, Any], section: str) 
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
+def parquet(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of a checkpoint; `columns` where not all are wanted.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read, such as one that is cut off or damaged.
+    """
+    try:
+        return pq.ParquetFile(file).read(columns)  # read_table imports pandas
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file}: cannot be read: {first_line(error)}; train it again") from error
+
+
 def exact_table(file: Path, schema: pa.Schema) -> pa.Table:
     """A table of a checkpoint that has to have just these columns.
 
     Raises
     ------
     ValueError
-        It has others.
+        It has others, or cannot be read.
     """
-    table = pq.ParquetFile(file).read()  # read_table imports pandas
+    table = parquet(file)
     if not table.schema.equals(schema):
         raise ValueError(f"{file.name} has the columns {', '.join(table.column_names)}, not {', '.join(schema.names)}")
     return table
@@ -124,11 +138,8 @@ def checkpoint_users(folder: Path) -> pa.Table:
     ValueError
         The table cannot be read.
     """
-    try:
-        file = pq.ParquetFile(folder / "users.parquet")  # read_table imports pandas
-        return file.read([name for name in file.schema_arrow.names if name not in LEARNT_COLUMNS])
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{folder / 'users.parquet'}: cannot be read: {first_line(error)}; train it again") from error
+    users = parquet(folder / "users.parquet")
+    return users.select([name for name in users.column_names if name not in LEARNT_COLUMNS])
 
 
 def checkpoint_categories(folder: Path) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
@@ -24,6 +25,7 @@ from predictor.checkpoint import (
     checkpoint_folder,
     config_section,
     exact_table,
+    parquet,
 )
 from predictor.data.folders import StrPath, replacing, write_atomically
 from predictor.encoders.encoding import EncoderNames, Encoders
@@ -69,10 +71,11 @@ class CheckpointContent:
             weights = load_file(folder / "model.safetensors")
             load_strictly(model, "model", weights)
             load_strictly(taste, "taste", weights)
-            users = pq.ParquetFile(folder / "users.parquet").read()  # read_table imports pandas
+            users = parquet(folder / "users.parquet")
             known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
-            _check_lengths(users, "taste", taste.config.rank)
-            _check_lengths(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+            _check_vectors(users, "profile", model.config.image_dimensions)
+            _check_vectors(users, "taste", taste.config.rank)
+            _check_vectors(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
             evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
             starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
             names = EncoderNames(
@@ -85,6 +88,8 @@ class CheckpointContent:
             if not 0 <= weight <= 1:
                 raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+            if not isinstance(metrics, dict):
+                raise ValueError(f"metrics.json must be an object, got {str(metrics)[:60]}")
             card, categories = checkpoint_card(folder), checkpoint_categories(folder)
         except _LOAD_ERRORS as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
@@ -133,10 +138,16 @@ class CheckpointContent:
         write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
-def _check_lengths(users: pa.Table, column: str, length: int) -> None:
-    lengths = {len(own) for own in users[column] if own.is_valid}
+def _check_vectors(users: pa.Table, column: str, length: int) -> None:
+    """See that the column's vectors are as long as the model's, and finite."""
+    if not pa.types.is_list(users.schema.field(column).type):
+        raise ValueError(f"users.parquet has a {column} that is no list, but {users.schema.field(column).type}")
+    vectors = users[column].drop_null().combine_chunks()
+    lengths = set(np.diff(vectors.offsets.to_numpy()).tolist())
     if lengths - {length}:
         raise ValueError(f"users.parquet has a {column} of length {sorted(lengths)}, the model {length}")
+    if not np.isfinite(vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float64)).all():
+        raise ValueError(f"users.parquet has a {column} that is not finite")
 
 
 def _encoders(folder: Path, names: EncoderNames, fingerprints: Mapping[str, str], cache: Path | None) -> Encoders:

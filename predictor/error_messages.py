@@ -61,6 +61,7 @@ def hub_errors(repository: str, revision: str | None, file: str) -> Iterator[Non
     """
     from huggingface_hub.errors import (
         GatedRepoError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RemoteEntryNotFoundError,
         RepositoryNotFoundError,
@@ -70,6 +71,8 @@ def hub_errors(repository: str, revision: str | None, file: str) -> Iterator[Non
     page = f"https://huggingface.co/{repository}"
     try:
         yield
+    except HFValidationError as error:
+        raise ValueError(f"{repository}: neither a folder nor a hub id (owner/name)") from error
     except GatedRepoError as error:
         raise ValueError(
             f"{repository}: gated; accept its licence on {page}, then log in by `hf auth login` (or set HF_TOKEN)"

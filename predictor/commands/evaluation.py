@@ -79,5 +79,7 @@ def _writable(file: Path) -> Path:
     """The file, of which the folder is there: an evaluation takes minutes, and is not to be lost at its end."""
     if file.is_dir():
         raise ValueError(f"--json {file}: is a folder; name a file in it")
+    if file.suffix == ".md":
+        raise ValueError(f"--json {file}: is where the Markdown goes; name the JSON {file.stem}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     return file

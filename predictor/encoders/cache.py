@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.data.image_files import as_shown, file_bytes, read_image
+from predictor.error_messages import first_line
 from predictor.threads import thread_map
 
 _MAP_SIZE = 32 * 2**30
@@ -91,6 +92,11 @@ class FeatureCache:
 
     A killed process loses nothing; a power failure may lose the newest commit, and its vectors are computed
     again. The folder has to be on a local disk: LMDB does not work over a network file system.
+
+    Raises
+    ------
+    OSError, ValueError
+        The folder cannot be made, or what is in it cannot be opened.
     """
 
     def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
@@ -145,8 +151,14 @@ class FeatureCache:
 def _opened(path: Path) -> lmdb.Environment:
     environment = _ENVIRONMENTS.get(path)
     if environment is None:
-        environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
-        environment.reader_check()  # frees the places of readers that were killed
+        try:
+            environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
+            environment.reader_check()  # frees the places of readers that were killed
+        except lmdb.Error as error:
+            raise ValueError(
+                f"{path}: the feature cache cannot be opened ({first_line(error).rpartition(': ')[2]}); "
+                "remove this folder, or name another cache by PAMELA_CACHE"
+            ) from error
         _ENVIRONMENTS[path] = environment
     return environment
 

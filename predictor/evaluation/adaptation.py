@@ -43,6 +43,20 @@ class Context:
         return Evidence(answers=answers, ids=tuple(map(str, range(len(answers)))), features=self.features)
 
 
+def check_equation_1(neighbours: int, tau: float) -> None:
+    """Refuse parameters that equation 1 is not defined for.
+
+    Raises
+    ------
+    ValueError
+        `neighbours` is below 1, or `tau` is not above 0.
+    """
+    if neighbours < 1:
+        raise ValueError(f"neighbours must be at least 1, got {neighbours}")
+    if not tau > 0:
+        raise ValueError(f"tau must be above 0, got {tau:g}")
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """One rule of adaptation with its parameters.
@@ -70,10 +84,7 @@ class Adaptation:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"unknown rule for strangers {self.rule!r}; known are {', '.join(RULES)}")
-        if self.neighbours < 1:
-            raise ValueError(f"neighbours must be at least 1, got {self.neighbours}")
-        if not self.tau > 0:
-            raise ValueError(f"tau must be above 0, got {self.tau:g}")
+        check_equation_1(self.neighbours, self.tau)
 
     def adapt(self, unadapted: Person, context: Context) -> Person:
         """The user after the context's ratings; `unadapted` has their name and demographics."""

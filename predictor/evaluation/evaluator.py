@@ -23,7 +23,7 @@ from torch import Tensor
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
 from predictor.encoders.encoding import Images, Progress
-from predictor.evaluation.adaptation import Adaptation, Context, Rule
+from predictor.evaluation.adaptation import Adaptation, Context, Rule, check_equation_1
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
@@ -76,6 +76,7 @@ class EvaluationConfig:
             raise ValueError(f"context must be at least 0, got {self.context}")
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, got {self.draws}")
+        check_equation_1(self.neighbours, self.tau)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +271,8 @@ class Evaluator:
 
     @cached_property
     def _ratings_of(self) -> dict[str, int]:
-        users = self.predictor.users
+        """Of the people of training: what enrolled people answered may be what is evaluated on."""
+        users = self.predictor.users.slice(0, self.predictor.model.config.users)
         return dict(zip(users["user_id"].to_pylist(), users["n_ratings"].to_pylist(), strict=True))
 
     def adaptation(self, rule: Rule) -> Adaptation:

@@ -1,8 +1,8 @@
 """What of a checkpoint is published: by default the model without anybody it was learnt from.
 
 People are in a checkpoint as rows of users.parquet and evidence.parquet, and as vectors of the transformer's weights.
-All three are left out, so that what is published knows taste in general, meets new people, and names nobody. Files are
-otherwise those of the folder, byte for byte.
+All three are left out, and so are the warnings of metrics.json, which name people. What is published knows taste in
+general, meets new people, and names nobody. Files are otherwise those of the folder, byte for byte.
 """
 
 import json
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
-from predictor.checkpoint import FILES, checkpoint_card, checkpoint_folder, checkpoint_users
+from predictor.checkpoint import FILES, checkpoint_card, checkpoint_folder, checkpoint_users, parquet
 from predictor.data.folders import StrPath
 from predictor.hub.card import card_text
 from predictor.hub.upload import upload
@@ -73,7 +73,10 @@ def _leave_people_out(folder: Path) -> None:
     weights[_USERS] = torch.empty(0, weights[_USERS].shape[1])
     save_tensors(weights, folder / "model.safetensors")
     for name in ("users.parquet", "evidence.parquet"):
-        pq.write_table(pq.ParquetFile(folder / name).read().slice(0, 0), folder / name)
+        pq.write_table(parquet(folder / name).slice(0, 0), folder / name)
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    metrics.pop("warnings", None)  # they name people
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
 
 
 def _who_is_in_it(folder: Path) -> str:

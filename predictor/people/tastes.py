@@ -12,12 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from predictor.checkpoint import config_section
+from predictor.checkpoint import config_section, parquet
 from predictor.encoders.encoding import KeptFeatures
 from predictor.people.users import unpacked
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
@@ -71,7 +70,7 @@ class Tastes:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         taste = Taste(config_section(TasteConfig, config, "taste"))
         load_strictly(taste, "taste", load_file(folder / "model.safetensors"))
-        users = pq.ParquetFile(folder / "users.parquet").read(["user_id", "factor"])  # read_table imports pandas
+        users = parquet(folder / "users.parquet", ["user_id", "factor"])
         sizes = {role: config["model"][f"{kind}_dimensions"] for role, kind in _DIMENSIONS.items()}
         return cls(taste, users, KeptFeatures(config["fingerprints"], sizes), others)
 

@@ -75,7 +75,9 @@ class TrainingAnswers:
         effect, level = two_way_means(ratings, image, users, images=len(rated))
         count = np.bincount(image, minlength=len(rated)).astype(np.float64)
         residual = ratings.rating - level[ratings.user] - effect[image]
-        free = len(residual) - np.count_nonzero(count) - users + 1
+        dataset = np.zeros(users, np.int64) if dataset is None else dataset
+        rates = ~np.isnan(level)
+        free = len(residual) - np.count_nonzero(count) - np.count_nonzero(rates) + len(np.unique(dataset[rates]))
         sampling = float((residual**2).sum()) / free if free > 0 else 0.0
         if len(compared):
             noise = max(sampling, MIN_NOISE) if free > 0 else COMPARED_NOISE
@@ -90,7 +92,7 @@ class TrainingAnswers:
             worse=worse,
             weight=compared.weight,
             level=level,
-            dataset=np.zeros(users, np.int64) if dataset is None else dataset,
+            dataset=dataset,
             image_effect=effect,
             count=count,
             sampling=sampling,

@@ -28,7 +28,7 @@ def load_strictly(module: nn.Module, section: str, weights: Mapping[str, Tensor]
     Raises
     ------
     ValueError
-        A weight is missing, unknown, or of another shape or type.
+        A weight is missing, unknown, of another shape or type, or not finite.
     """
     expected = module.state_dict()
     own = {name.removeprefix(f"{section}."): value for name, value in weights.items() if name.startswith(f"{section}.")}
@@ -39,4 +39,6 @@ def load_strictly(module: nn.Module, section: str, weights: Mapping[str, Tensor]
             raise ValueError(
                 f"{section}.{name}: config.json asks for {described[1]}, model.safetensors has {described[0]}"
             )
+        if not bool(have.isfinite().all()):
+            raise ValueError(f"{section}.{name}: model.safetensors has numbers that are not finite")
     module.load_state_dict(own)

@@ -51,3 +51,9 @@ def test_users_come_with_their_demographics_and_without_their_profiles(saved: Pa
     assert users.column_names == ["user_id", "age", "gender", "nationality"]
     assert users["user_id"].to_pylist() == [f"u0{number}" for number in range(1, 7)]
     assert {"profile", "n_ratings"} <= set(pq.read_table(saved / "users.parquet").column_names)
+
+
+def test_what_no_hub_would_call_a_repository_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"my models/one: neither a folder nor a hub id \(owner/name\)"):
+        checkpoint_folder("my models/one")

@@ -93,6 +93,10 @@ Refusal = Callable[[Path, Path], object]
             lambda rated, saved: package.evaluate(saved, rated, strangers="twin"),
         ),
         ("evaluate {saved} {rated} --json {rated}", lambda rated, saved: package.evaluate(saved, rated, json=rated)),
+        (
+            "evaluate {saved} {rated} --json x.md",
+            lambda rated, saved: package.evaluate(saved, rated, json="x.md"),
+        ),
         ("ablate {rated} --out new", lambda rated, saved: package.ablate(rated, "new")),
         ("ablate {rated} --out new --recipe huge", lambda rated, saved: package.ablate(rated, "new", recipe="huge")),
         ("enroll {saved} --user x --out new", lambda rated, saved: package.enroll(saved, "x", "new")),

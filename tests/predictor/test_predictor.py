@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from predictor.checkpoint import FILES, LEARNT_COLUMNS
 from predictor.encoders.efficientnet import EfficientNetLite0
@@ -315,3 +316,38 @@ def test_two_checkpoints_score_in_one_process(checkpoint: Path, tmp_path: Path, 
     both = [PamelaPredictor.from_pretrained(folder) for folder in (checkpoint, twin)]
     scores = [loaded.score(pictures, loaded.person("u01"), prompts=["fog"] * 6) for loaded in both]
     assert np.array_equal(scores[0], scores[1])
+
+
+@pytest.mark.parametrize("weight", ["model.head.1.bias", "taste.generic"])
+def test_weights_that_are_no_numbers_are_refused(checkpoint: Path, weight: str) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    weights[weight][0] = torch.nan
+    save_file(weights, checkpoint / "model.safetensors")
+    with pytest.raises(ValueError, match=f"{weight}: model.safetensors has numbers that are not finite"):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("column", ["profile", "taste", "factor"])
+def test_people_whose_vectors_are_no_numbers_are_refused(checkpoint: Path, column: str) -> None:
+    users = pq.ParquetFile(checkpoint / "users.parquet").read()
+    rows = users.to_pylist()
+    rows[2][column][0] = float("nan")
+    pq.write_table(pa.Table.from_pylist(rows, users.schema), checkpoint / "users.parquet")
+    with pytest.raises(ValueError, match=f"users.parquet has a {column} that is not finite"):
+        PamelaPredictor.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "evidence.parquet", "starter.parquet"])
+def test_a_table_that_is_damaged_within_is_one_line(checkpoint: Path, name: str) -> None:
+    content = bytearray((checkpoint / name).read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    (checkpoint / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{checkpoint}: not a PAMELA checkpoint of this version") as error:
+        PamelaPredictor.from_pretrained(checkpoint)
+    assert "\n" not in str(error.value)
+
+
+def test_metrics_are_an_object(checkpoint: Path) -> None:
+    (checkpoint / "metrics.json").write_text("[1]", "utf-8")
+    with pytest.raises(ValueError, match=r"metrics\.json must be an object, got \[1\]"):
+        PamelaPredictor.from_pretrained(checkpoint)

@@ -317,3 +317,10 @@ def test_many_vectors_are_mapped_from_a_file_that_has_no_name(tmp_path: Path, mo
     assert isinstance(mapped.base, np.memmap) and not isinstance(in_memory.base, np.memmap)
     assert np.array_equal(mapped, in_memory)
     assert set(tmp_path.rglob("*")) == names
+
+
+def test_a_cache_that_is_none_is_refused_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "features" / "letters").mkdir(parents=True)
+    (tmp_path / "features" / "letters" / "data.mdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(ValueError, match=r"letters: the feature cache cannot be opened \(.*\); remove this folder, or"):
+        FeatureCache("letters", tmp_path)

@@ -20,6 +20,7 @@ from predictor.fitting import fit
 from predictor.metrics import METRICS
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
+from predictor.taste.evidence import Rating
 from predictor.transformer.training import Recipe
 
 
@@ -308,3 +309,23 @@ def test_curves_and_grid_are_of_some_users_where_there_are_many(
     result = evaluate(of_many, data, EvaluationConfig(split="test_unseen", draws=1), images=images)
     assert "context curves and grid are of 1 of these 2 users, chosen at random" in result["warnings"]
     assert {line["srocc"]["ci_low"] == line["srocc"]["ci_high"] for line in result["contexts"]} == {True}
+
+
+def test_what_an_enrolled_person_answered_is_never_evaluated_on(
+    of_many: PamelaPredictor, data: Dataset, images: Images, seen: dict[str, Any]
+) -> None:
+    user = data.user_ids[int(data.user[data.rows("test_seen")][0])]
+    known = of_many.users.to_pylist()
+    names = ["somebody else" if row["user_id"] == user else row["user_id"] for row in known]
+    others = of_many.with_users(of_many.users.set_column(0, "user_id", [names]))
+    own = np.flatnonzero(data.user == data.user_ids.index(user))
+    answers = [Rating(image=row, rating=rating) for row, rating in enumerate(data.rating[own].tolist())]
+    result = in_short(others.enroll(user, images[data.image[own]], answers), data, images)
+    assert result["warnings"][-1] == f"1 of 11 users had no training rating and are left out: {user}"
+    assert result["n_users"] == seen["n_users"] - 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("neighbours", 0), ("tau", 0.0), ("tau", float("nan"))])
+def test_what_equation_1_is_not_defined_for_is_refused_before_anything_is_encoded(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be "):
+        EvaluationConfig.parse(rule="default", images="unseen", **{name: value})

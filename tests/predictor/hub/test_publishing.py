@@ -168,3 +168,15 @@ def test_an_encoder_of_the_hub_is_pinned_with_its_commit(tmp_path: Path, monkeyp
     names = Encoders(EncoderNames(image="acme/tiny", text="acme/tiny")).names
 
     assert names["image_encoder"] == names["text_encoder"] == f"acme/tiny@{COMMIT}"
+
+
+def test_warnings_that_name_people_stay_here(with_ada: Path, tmp_path: Path) -> None:
+    metrics = json.loads((with_ada / "metrics.json").read_text("utf-8"))
+    metrics["warnings"] = ["1 of 6 users had no training rating and are left out: u03"]
+    (with_ada / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    (tmp_path / "made").mkdir()
+
+    made = publishable(with_ada, tmp_path / "made", people=False)
+
+    del metrics["warnings"]
+    assert json.loads((made / "metrics.json").read_text("utf-8")) == metrics
