@@ -1,4 +1,7 @@
-"""Loads a scorer's library and weights; if anything is missing, the error is one line that says what to install."""
+"""Loads a scorer's library and weights; if anything is missing, the error is one line that says what to install.
+
+Scorers run in environments of their own, which have NumPy and Pillow but not `predictor`: nothing of it is imported.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

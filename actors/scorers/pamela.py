@@ -23,7 +23,7 @@ class PamelaScorer:
         self._seen = lru_cache(maxsize=64)(self._see)
 
     def setup(self) -> None:
-        """Load predictor and image encoder, and run the encoder once: what is missing shows here."""
+        """Load predictor and image encoder, and run the encoder once, so that a missing file fails before the run."""
         self._predictor.encoders.image.encode([Image.new("RGB", (8, 8))])
 
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:

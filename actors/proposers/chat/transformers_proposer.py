@@ -9,6 +9,7 @@ from actors.messages import ProposalRequest, Proposals
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, wording
 from actors.proposers.chat.instruction import load_instruction
 from actors.proposers.chat.tokenizer import check_context, encode, load_tokenizer
+from predictor.error_messages import first_line
 
 
 class TransformersProposer:
@@ -59,7 +60,7 @@ class TransformersProposer:
         Raises
         ------
         ValueError
-            The instruction cannot be used, there is no such model, or it has no chat template.
+            The instruction cannot be used, there is no such model, or it has no weights or no chat template.
         """
         import torch
         from transformers import AutoModelForCausalLM, GgufConfig
@@ -70,7 +71,10 @@ class TransformersProposer:
         options: dict[str, Any] = {"dtype": self._dtype, "trust_remote_code": False, **self._source}
         if "gguf_file" in options:
             options["quantization_config"] = GgufConfig(dequantize=True)  # else it fetches kernels from the hub
-        weights: Any = AutoModelForCausalLM.from_pretrained(self._model, **options)
+        try:
+            weights: Any = AutoModelForCausalLM.from_pretrained(self._model, **options)
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"model {self._model!r} cannot be loaded: {first_line(error)}; name another") from error
         self._language_model = weights.to(device).eval()
 
     def propose(self, request: ProposalRequest) -> Proposals:

@@ -5,9 +5,7 @@ Invariant: every photograph of a library can be decoded, and is captioned; what 
 decoded when it is first developed, by the process that develops it: others, such as the driver, need no pixels.
 """
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from predictor.data.image_files import IMAGE_SUFFIXES, entries, file_bytes, is_image, read_image
+from predictor.data.image_files import IMAGE_SUFFIXES, entries, file_bytes, file_exists, is_image, read_image
 from predictor.encoders.cache import FeatureCache, encode_cached, text_content
 from predictor.encoders.minilm import MiniLM
 from predictor.error_messages import readable
@@ -192,20 +190,15 @@ def _shipped() -> Iterator[Shot]:
 
 
 def _captioned(folder: Path, skipped: list[str]) -> Iterator[Shot]:
-    table = folder / "captions.csv"
-    try:
-        rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline="")))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{table} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    if rows and not {"file", "caption"} <= rows[0].keys():
-        raise ValueError(f"{table} must have the columns file and caption, got {', '.join(map(str, rows[0]))}")
+    from predictor.data.tables import read_table  # pyarrow, which those who have no captions.csv do without
+
     named: set[str] = set()
-    for row in rows:
+    for row in read_table(folder / "captions.csv", required=["file", "caption"]).to_pylist():
         name, caption = (row["file"] or "").strip(), (row["caption"] or "").strip()
         named.add(name)
         if not caption:
             skipped.append(f"{name}: no caption in captions.csv")
-        elif not (folder / name).is_file():
+        elif not file_exists(folder / name):
             skipped.append(f"{name}: in captions.csv, but not in the folder")
         else:
             yield Shot(folder / name, caption)

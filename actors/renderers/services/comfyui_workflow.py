@@ -42,7 +42,7 @@ class Workflow:
     def __init__(self, nodes: Mapping[str, Any]) -> None:
         if isinstance(nodes.get("nodes"), list):
             raise ValueError("is in the editor's format; export it again by File > Export (API)")
-        if not nodes or not all(isinstance(node, dict) and "class_type" in node for node in nodes.values()):
+        if not nodes or not all(map(_is_node, nodes.values())):
             raise ValueError("is no ComfyUI workflow in API format: nodes by id, each with class_type and inputs")
         self._nodes = {
             name: {"class_type": n["class_type"], "inputs": n.get("inputs", {})} for name, n in nodes.items()
@@ -132,6 +132,10 @@ def read_workflow(file: Path) -> dict[str, Any]:
         parse=json.loads,
         check=lambda nodes: Workflow(nodes if isinstance(nodes, dict) else {}),
     )
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "class_type" in value and isinstance(value.get("inputs", {}), dict)
 
 
 def _titled(nodes: Mapping[str, Any], mark: str) -> list[str]:

@@ -27,7 +27,7 @@ def read_setting_file(
         The file is missing, cannot be parsed, or cannot be used; the message says what to change.
     """
     try:
-        content = parse(file.read_text("utf-8"))
+        content = parse(file.read_text("utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{setting} {file}: cannot be read: {' '.join(str(error).split())}") from error
     try:

@@ -168,9 +168,19 @@ def check_reachable(model: str, revision: str | None) -> None:
 
 
 def read_header(path: Path) -> Mapping[str, Any]:
-    """The header of a safetensors file, without its metadata."""
+    """The header of a safetensors file, without its metadata.
+
+    Raises
+    ------
+    ValueError
+        The file is cut off, or no safetensors file.
+    """
     with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        size = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(size, path.stat().st_size)))
+        except ValueError as error:
+            raise ValueError(f"{path}: is cut off, or no safetensors file; fetch it again") from error
     return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
 
 

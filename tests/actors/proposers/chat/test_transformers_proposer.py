@@ -112,6 +112,15 @@ def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> Non
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_model_without_weights_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ValueError, match=r"model '.*' cannot be loaded: .*; name another") as error:
+        make(tmp_path).setup()
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_an_unusable_instruction_is_refused_before_any_weights_are_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         TransformersProposer(str(tmp_path), instruction=str(tmp_path / "none.txt")).setup()

@@ -104,7 +104,7 @@ def test_a_folder_without_a_usable_photograph_is_one_clear_error(tmp_path: Path,
 
 def test_a_captions_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_text("image,text\na.png,a boat\n")
-    with pytest.raises(ValueError, match="must have the columns file and caption, got image, text"):
+    with pytest.raises(ValueError, match="no column file, caption; the file has image, text"):
         PhotographLibrary(tmp_path, 64)
 
 
@@ -150,3 +150,16 @@ def test_a_photograph_that_has_changed_since_is_refused(tmp_path: Path) -> None:
     save(tmp_path, "boat.png", colour=(0, 0, 255))
     with pytest.raises(ValueError, match=f"{file} has changed since the run began; put it back"):
         _ = photograph.image
+
+
+def test_a_captions_table_may_come_from_any_spreadsheet(tmp_path: Path) -> None:
+    save(tmp_path, "a.png")
+    (tmp_path / "captions.csv").write_bytes("file;caption\r\na.png;a boat, moored\r\n".encode("utf-16"))
+    assert PhotographLibrary(tmp_path, 64).photographs[0].caption == "a boat, moored"
+
+
+def test_a_caption_with_a_comma_that_is_not_quoted_is_refused_and_not_cut(tmp_path: Path) -> None:
+    save(tmp_path, "a.png")
+    (tmp_path / "captions.csv").write_text("file,caption\na.png,a boat, moored\n", "utf-8")
+    with pytest.raises(ValueError, match="has 3 fields where the header has 2; a field that holds the delimiter"):
+        PhotographLibrary(tmp_path, 64)

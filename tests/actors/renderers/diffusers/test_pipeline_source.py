@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.renderers.diffusers.weights.memory import check_memory, needed_bytes, weight_bytes
-from actors.renderers.diffusers.weights.pipeline_source import find_pipeline
+from actors.renderers.diffusers.weights.pipeline_source import find_pipeline, read_header
 from tests.actors.hub import COMMIT, serve_hub
 from tests.flux2_checkpoints import weights_of
 
@@ -102,6 +102,13 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ValueError, match="vae has no weights as safetensors"):
         find_pipeline(str(tmp_path), None).complete(["vae"])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x20" + bytes(7) + b'{"w":'], ids=["empty", "other", "cut"])
+def test_weights_that_are_cut_off_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors: is cut off, or no safetensors file; fetch it again"):
+        read_header(tmp_path / "model.safetensors")
 
 
 def test_the_memory_of_weights_is_read_from_their_headers(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def test_the_identity_is_the_workflows_without_what_is_asked_of_it() -> None:
     [
         ({"nodes": [], "links": []}, r"is in the editor's format; export it again by File > Export \(API\)"),
         ({}, "is no ComfyUI workflow in API format"),
+        ({"3": {"class_type": "KSampler", "inputs": None}}, "is no ComfyUI workflow in API format"),
         ({name: node for name, node in WORKFLOW.items() if name != "3"}, "has no node titled 'seed'"),
         (
             {**WORKFLOW, "6": {"class_type": "Concat", "inputs": {"a": "x", "b": "y"}, "_meta": {"title": "prompt"}}},
@@ -142,6 +143,11 @@ def test_a_workflow_that_cannot_be_used_says_what_to_change(nodes: dict[str, Any
     file.write_text(json.dumps(nodes), "utf-8")
     with pytest.raises(ValueError, match=rf"^renderer.workflow .*workflow.json: {said}"):
         read_workflow(file)
+
+
+def test_a_workflow_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "workflow.json").write_text(json.dumps(WORKFLOW), "utf-8-sig")
+    assert read_workflow(tmp_path / "workflow.json") == WORKFLOW
 
 
 def test_of_several_images_the_titled_one_is_taken_or_the_only_one_that_is_saved() -> None:
