@@ -106,7 +106,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenImage:
-    """What a predictor sees of an image: enough to score it for anybody whose taste is known elsewhere.
+    """The taste features of an image: enough to score it for any person whose taste the caller knows.
 
     Example:
 

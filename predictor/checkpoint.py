@@ -1,4 +1,4 @@
-"""The files of a checkpoint folder, local or on the hub, for whoever needs no model: this module does not import torch.
+"""The files of a checkpoint folder, local or on the hub, read without importing torch.
 
 Owns which files a whole checkpoint has, and its fingerprint. Loading the predictor is left to `predictor`.
 """

@@ -2,8 +2,8 @@
 
     config.json  model.safetensors  users.parquet  evidence.parquet  starter.parquet  metrics.json  README.md
 
-It is read strictly: files that do not fit each other are an error, and nothing is unpickled. What is made of it is left
-to `predictor`; where the folder comes from, and what of it is read without torch, to `checkpoint`.
+It is read strictly: files that do not fit each other are an error, and nothing is unpickled. Scoring is left to
+`predictor`; finding the folder, and reading without torch, to `checkpoint`.
 """
 
 import json

@@ -47,22 +47,23 @@ def simulate(
 @app.command("import")
 def import_(
     kind: Annotated[
-        str, typer.Option(help="The layout: pamela, lapis, para, folder (ratings, users, images), or table.")
+        str, typer.Option(help="Layout of the source: pamela, lapis, para, folder (ratings, users, images), or table.")
     ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
     source: Annotated[
         Path | None, typer.Argument(help="Folder of the unzipped release, or a dataset folder; not for a table.")
     ] = None,
     ratings: Annotated[
-        Path | None, typer.Option(help="Of --kind table: user_id, image (a file of --images) and rating.")
+        Path | None,
+        typer.Option(help="For --kind table: the file with user_id, image (a file of --images) and rating."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Of --kind table: the folder of the images.")] = None,
+    images: Annotated[Path | None, typer.Option(help="For --kind table: the folder of the images.")] = None,
     scale: Annotated[
-        str | None, typer.Option(help="Of --kind table: lowest and highest rating there could be, LOW,HIGH.")
+        str | None, typer.Option(help="For --kind table: lowest and highest possible rating, LOW,HIGH.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the splits, where the release has none.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the splits, for a release without splits.", min=0)] = 0,
 ) -> None:
-    """Make a dataset folder of released ratings; whatever is refused is listed in its import-report.json.
+    """Make a dataset folder from released ratings; import-report.json lists every row that was refused.
 
     Images are hard-linked where the disk allows it, else copied. To check PAMELA by: the report's mean ratings
     of `train` are published as Art 2.989 (17,698 ratings), Photorealism 3.255 (32,524), abstract 2.069 (3,289).
@@ -143,9 +144,11 @@ def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     split: Annotated[str, typer.Option(help="val_seen, val_unseen, test_seen, test_unseen, or train.")] = "test_seen",
-    context: Annotated[int, typer.Option(help="Ratings that are known of an unseen user (k).", min=0)] = 15,
-    neighbours: Annotated[int, typer.Option(help="Seen users that equation 1 interpolates (K).", min=1)] = 5,
-    tau: Annotated[float, typer.Option(help="Temperature of equation 1.")] = 0.1,
+    context: Annotated[int, typer.Option(help="Ratings that are given of each unseen user (k).", min=0)] = 15,
+    neighbours: Annotated[
+        int, typer.Option(help="Nearest seen users whose embeddings equation 1 averages (K).", min=1)
+    ] = 5,
+    tau: Annotated[float, typer.Option(help="Softmax temperature of equation 1, above 0.")] = 0.1,
     strangers: Annotated[
         str,
         typer.Option(
@@ -155,10 +158,13 @@ def evaluate(
     images: Annotated[
         str, typer.Option(help="Images of unseen users to evaluate on: unseen, or seen in training (by others).")
     ] = "unseen",
-    draws: Annotated[int, typer.Option(help="Episodes of every unseen user, each with another context.", min=1)] = 4,
+    draws: Annotated[
+        int, typer.Option(help="Episodes for each unseen user, each with another random context.", min=1)
+    ] = 4,
     json: Annotated[Path | None, typer.Option(help="Write JSON here, with Markdown and figures beside it.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of the splits, if the dataset has none; default: training's.")
+        int | None,
+        typer.Option(help="Seed of the splits, for a dataset without a split column; default: the seed of training."),
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
@@ -203,7 +209,7 @@ def ablate(
     encoder: Annotated[str, typer.Option(help="Image encoder.")] = "efficientnet-lite0",
     text_encoder: Annotated[str | None, typer.Option(help="For prompts.")] = None,
     profile_encoder: Annotated[str, typer.Option(help="For demographics and metadata.")] = "minilm",
-    seed: Annotated[int, typer.Option(help="Of splits and training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the splits and of training.", min=0)] = 0,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
     ] = False,
@@ -238,7 +244,7 @@ def enroll(
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write; may be the same one.")],
     ratings: Annotated[
         Path | None,
-        typer.Option(help="Table with image (a path) and rating; or a dataset folder that knows the person."),
+        typer.Option(help="Table with image (a path) and rating; or a dataset folder with the person's ratings."),
     ] = None,
     choices: Annotated[
         Path | None,
@@ -248,7 +254,7 @@ def enroll(
     update: Annotated[bool, typer.Option("--update", help="Add to what the person answered before.")] = False,
     scale: Annotated[
         str | None,
-        typer.Option(help="Lowest and highest rating there could be: LOW,HIGH; default 0,100; a dataset has its own."),
+        typer.Option(help="Lowest and highest possible rating, LOW,HIGH (default 0,100); a dataset has its own."),
     ] = None,
     demographic: Annotated[
         list[str] | None, typer.Option(help="A demographic of the person, such as age=31; repeatable.")
@@ -314,11 +320,13 @@ def forget(
 def score(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
     images: Annotated[list[Path], typer.Argument(help="Images to score.")],
-    user: Annotated[str, typer.Option(help="For whom: a user id, or * for the population.")],
-    prompt: Annotated[str | None, typer.Option(help="What the images were made for.")] = None,
+    user: Annotated[str, typer.Option(help="User id to score for, or * for the population.")],
+    prompt: Annotated[str | None, typer.Option(help="The prompt that the images were made from.")] = None,
     interval: Annotated[
         float | None,
-        typer.Option(help="Also low and high: the person's rating lies between with so many percent, such as 80."),
+        typer.Option(
+            help="Also print low and high: the interval that holds the rating with this probability, in percent."
+        ),
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder's checkpoint.")
@@ -342,12 +350,14 @@ def score(
 @app.command()
 def push(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder.")],
-    repository: Annotated[str, typer.Argument(help="Hub id to publish it as: owner/name.")],
+    repository: Annotated[str, typer.Argument(help="Hub repository to publish to: owner/name.")],
     people: Annotated[
         bool, typer.Option("--people", help="Publish the people too: demographics, tastes and answers; ask them first.")
     ] = False,
-    private: Annotated[bool, typer.Option("--private", help="Of a repository that is made by this.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to publish to; default: the main one.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private, if it does not exist yet.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to publish to; default: main.")] = None,
 ) -> None:
     """Publish a checkpoint on the hub, with its card and metrics, and without its people unless asked.
 

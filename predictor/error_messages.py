@@ -1,4 +1,4 @@
-"""How an error of a library is worded in a message of one line."""
+"""Turns the errors of libraries into messages of one line."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: its metrics on unseen images, and the model card that tells them."""
+"""The model card of a checkpoint, and the metrics on unseen images that it reports."""
 
 from typing import Any
 

@@ -36,7 +36,7 @@ class PamelaScorer:
         return self._predictor.score_images(images, people)[:, 0].tolist()
 
     def see(self, request: ScoreRequest, rendering: Rendering) -> SeenImage:
-        """What the predictor sees of one image, whoever looks at it."""
+        """The taste features of one image and its score for the population."""
         images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
         (seen,) = seen_by(self._predictor, images)
         return seen
@@ -67,7 +67,7 @@ class PamelaScorer:
 
 
 def seen_by(predictor: "PamelaPredictor", images: "Images") -> list[SeenImage]:
-    """What a predictor sees of encoded images, one by one."""
+    """The taste features of encoded images and their scores for the population, one by one."""
     catalogue = predictor.catalogue(images)
     scores = predictor.score_images(images, [predictor.population()], features=catalogue.features)[0]
     generic, values = catalogue.features.generic.tolist(), catalogue.features.values.tolist()

@@ -1,5 +1,5 @@
-"""What each command of `steer-predictor` does, as a call: from paths and plain values to what the other rooms take.
+"""The commands of `steer-predictor` as Python functions, which take paths and plain values.
 
-A call has the command's options and defaults. It prints nothing: `progress` is told of each stage how much of it is
-done. Whatever the command refuses is a ValueError with the command's own line.
+A function has the options and defaults of its command. It prints nothing; it reports progress by calling
+`progress(stage, done, total)`. Wrong input raises a ValueError with the line that the command would print.
 """

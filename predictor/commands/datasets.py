@@ -1,4 +1,4 @@
-"""`simulate` and `import`: how a dataset folder comes to be."""
+"""`simulate` and `import`: the commands that make a dataset folder."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def simulate(
         Folder with images.csv (image_id, file[, prompt]) and its images. It gets users.csv, ratings.csv, dataset.yaml
         and the raters' true taste, truth.parquet.
     per_image
-        How many of the raters rate each image: all, where there are not so many.
+        How many raters rate each image; all of them, if there are fewer.
 
     Returns
     -------
@@ -63,14 +63,14 @@ def import_dataset(
     Parameters
     ----------
     source
-        Folder of the unzipped release, or a dataset folder; none for a table.
+        Folder of the unzipped release, or a dataset folder; None with `kind="table"`.
     kind
         The layout: pamela, lapis, para, folder, or table.
     ratings, images, scale
-        Of a table: the file with user_id, image and rating, the folder of the images, and the lowest and the highest
-        rating there could be.
+        With `kind="table"`: the file with user_id, image and rating, the folder of the images, and the lowest and
+        highest possible rating.
     seed
-        Of the splits, where the release has none.
+        Seed of the splits, for a release without splits.
 
     Returns
     -------

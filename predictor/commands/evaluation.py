@@ -37,19 +37,19 @@ def evaluate(
     split
         val_seen, val_unseen, test_seen, test_unseen, or train.
     context
-        Ratings that are known of an unseen user (the paper's k).
+        Ratings that are given of each unseen user (the paper's k).
     neighbours, tau
-        Seen users that equation 1 interpolates (K), and its temperature.
+        How many nearest seen users equation 1 averages (K), and its softmax temperature.
     strangers
         How to adapt to unseen users: default (inferred taste), paper (equation 1), none (no ratings).
     images
         Images of unseen users to evaluate on: unseen, or seen in training (by others).
     draws
-        Episodes of every unseen user, each with another context.
+        Episodes for each unseen user, each with another random context.
     json
         Write the result to this file, with Markdown and figures beside it.
     seed
-        Of the splits, if the dataset has none; None: training's.
+        Seed of the splits, for a dataset without a split column; None: the seed of training.
 
     Returns
     -------

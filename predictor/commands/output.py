@@ -1,4 +1,4 @@
-"""The folder that a checkpoint is to be written to: never one that holds something else."""
+"""Check of the folder that a checkpoint is written to: it must not hold anything else."""
 
 from pathlib import Path
 

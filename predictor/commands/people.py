@@ -1,4 +1,4 @@
-"""`enroll` and `forget`: people who come into a checkpoint, and who go out of it again."""
+"""`enroll` and `forget`: the commands that add a person to a checkpoint and remove one."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ def enroll(
     out
         Checkpoint folder to write; may be the same one.
     ratings
-        Table with image (a path) and rating; or a dataset folder that knows the person.
+        Table with image (a path) and rating; or a dataset folder with the person's ratings.
     choices
         Table with shown (paths, joined by a space in CSV), chosen, and optionally worst.
     likes
@@ -50,9 +50,9 @@ def enroll(
     update
         Add to what the person answered before.
     scale
-        Lowest and highest rating there could be; None: 0 to 100. A dataset folder has its own.
+        Lowest and highest possible rating; None: 0 to 100. A dataset folder has its own.
     demographics
-        Of the person: {"age": "31"}. They take the place of a dataset folder's.
+        The person's, such as {"age": "31"}. They override those of a dataset folder.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def forget(checkpoint: StrPath, user: str, out: StrPath, *, trust_remote_code: b
 
 @contextmanager
 def _rewritten(checkpoint: StrPath, out: Path) -> Iterator[Path]:
-    """The checkpoint's folder, while nobody else writes to `out`, which is the same folder or an empty one."""
+    """Lock `out`, which must be the checkpoint's own folder or an empty one, and give the checkpoint's folder."""
     folder = checkpoint_folder(checkpoint)
     with output_folder(out):
         if out.resolve() != folder.resolve():

@@ -28,9 +28,9 @@ def score(
     user
         A user id, or `*` for the population.
     prompt
-        What the images were made for.
+        The prompt that the images were made from.
     interval
-        In percent: also low and high, between which the person's rating lies with so much probability.
+        Probability in percent: also give low and high, the ends of the interval that holds the person's rating.
 
     Returns
     -------

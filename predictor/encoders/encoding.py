@@ -1,10 +1,10 @@
-"""The three frozen encoders of a predictor with their caches: what the models are told about images and people.
+"""The three frozen encoders of a predictor with their caches: they make the vectors that the models take as input.
 
     image     a picture
     text      the prompt it was made for
     profile   demographics and image metadata, put into words by `profiles`
 
-What is not known comes out as a row of nan, for which the models have learnt a stand-in.
+A missing input gives a row of nan, which the models replace by a learnt null token.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class EncoderNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """What the models see of N images; of many, vectors are mapped from the disk, to be read row by row."""
+    """The vectors of N images. Large arrays are mapped from the disk, to be read row by row."""
 
     image: Tensor  # (N, image dimensions)
     prompt: Tensor  # (N, text dimensions), nan where there is none
@@ -160,7 +160,7 @@ def unknown_vectors(rows: int, dimensions: int) -> Tensor:
 
 
 class KeptFeatures:
-    """Vectors that this machine's caches hold already, for whoever has no encoders.
+    """Reads vectors from this machine's feature caches, without loading any encoder.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What text encoders leave out: how many texts were longer than they read, said once, and counted."""
+"""Counts the texts that were longer than a text encoder reads, and warns of the first."""
 
 import logging
 

@@ -1,1 +1,1 @@
-"""What goes to a hub: folders in one commit, labels for people, and of checkpoints what leaves this machine."""
+"""Publishing on the Hugging Face hub: checkpoints without their people, data sets with labels in place of names."""

@@ -1,4 +1,4 @@
-"""What of a checkpoint is published: by default the model without anybody it was learnt from.
+"""Publishing of a checkpoint on the hub, by default without the people whom it was learnt from.
 
 People are in a checkpoint as rows of users.parquet and evidence.parquet, and as vectors of the transformer's weights.
 All three are left out, and so are the warnings of metrics.json, which name people. What is published knows taste in

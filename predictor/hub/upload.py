@@ -22,11 +22,11 @@ def upload(
     Parameters
     ----------
     repository
-        Hub id, `owner/name`; it is made if it is not there.
+        Hub id, `owner/name`; it is created if it does not exist.
     private
-        Of a repository that is made.
+        Make the repository private, if it does not exist yet.
     revision
-        Branch, which is made if it is not there; None: the main one.
+        Branch, which is created if it does not exist; None: main.
 
     Raises
     ------

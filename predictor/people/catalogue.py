@@ -1,4 +1,4 @@
-"""Images that somebody may be asked about, looked at once: what a taste weighs of each, and an id to know it again."""
+"""The images that a person may be asked about, each with its taste features and an id that recognises it again."""
 
 from dataclasses import dataclass
 

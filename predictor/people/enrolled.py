@@ -1,7 +1,7 @@
-"""People who were enrolled: what they said is kept beside what was inferred of it, and both can be taken away again.
+"""The users of a checkpoint with the answers of those who were enrolled, who can be updated and forgotten.
 
-Those whom training has seen come first in the users' table, as many as the model has embeddings. They are neither added
-to nor forgotten: their ratings also shaped the weights.
+Users of the training ratings come first in the table, as many as the model has embeddings. They cannot be updated or
+forgotten, because their ratings also shaped the weights.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""An interview: which image to let somebody rate next, for whoever has neither encoders nor a whole predictor.
+"""An interview: which of a fixed set of images a person should rate next, without encoders or a whole predictor.
 
-Owns what is needed of a checkpoint to ask well about a fixed set of images: what a taste weighs of each, and the prior.
-It is one small file, beside whatever serves the images; what was answered is left to those who keep it.
+It is one small file that holds what the choice needs of a checkpoint: the taste features of each image, and the prior
+over tastes. The answers are kept by the caller.
 """
 
 import json

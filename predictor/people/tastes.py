@@ -1,8 +1,7 @@
-"""What a checkpoint knows of its people's tastes, and how well, for whoever has no need of its encoders.
+"""How certain a checkpoint is of each person's taste; read without loading its encoders.
 
-Two questions are answered: how far the scores of two images may be off for somebody, compared with each other; and how
-many more answers it would take to know the person twice as well. Both are of the taste model; what the transformer does
-not know is not known.
+It answers two questions: the standard error of the difference between two images' scores for a person, and how many
+more ratings would halve it. Both come from the taste model alone; the transformer has no measure of its uncertainty.
 """
 
 import json
@@ -38,9 +37,9 @@ class Certainty:
     """
 
     error: float
-    """Of how much more the person likes one of two typical images than the other."""
+    """Standard error of the predicted difference in liking between two typical images."""
     unknown_error: float
-    """The same of somebody who has answered nothing."""
+    """The same for a person who has answered nothing."""
     answers_to_halve: int
     """Ratings of further typical images that would halve the error."""
 
