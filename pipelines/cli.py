@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predictor.error_messages import type_and_last_line
+from predictor.error_messages import system_error, type_and_last_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -202,9 +202,8 @@ def _plan(
         return plan_continuation(console, request, folder), folder
     except ValueError as error:
         raise _refusal(console, str(error)) from error
-    except OSError as error:  # a file that may not be read, a disk that is full
-        where = f"{error.filename}: " if error.filename else ""
-        raise _refusal(console, f"{where}{error.strerror or error}; mend that, and try again") from error
+    except OSError as error:
+        raise _refusal(console, system_error(error)) from error
 
 
 def _run(

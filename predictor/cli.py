@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from predictor.error_messages import system_error
+
 if TYPE_CHECKING:
     from predictor.progress import StageProgress
 
@@ -392,9 +394,8 @@ def run(commands: Callable[[], object], name: str) -> None:
     except ValueError as error:
         typer.secho(f"{name}: {' '.join(str(error).split())}", fg="red", err=True)
         sys.exit(2)
-    except OSError as error:  # a full disk, a folder that may not be read or written
-        where = f"{error.filename}: " if error.filename else ""
-        typer.secho(f"{name}: {where}{error.strerror or error}; mend that, and try again", fg="red", err=True)
+    except OSError as error:
+        typer.secho(f"{name}: {system_error(error)}", fg="red", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -24,6 +24,12 @@ def type_and_last_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1] if lines else ''}".rstrip(": ")
 
 
+def system_error(error: OSError) -> str:
+    """What the operating system refused, such as a full disk or a file that may not be read, with the file's name."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; mend that, and try again"
+
+
 def first_fault(error: "ValidationError") -> str:
     """Where values do not fit their model, and how: the first fault of several.
 
