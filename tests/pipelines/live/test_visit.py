@@ -165,7 +165,7 @@ def test_nobody_sees_anything_without_a_link(link: str) -> None:
 
 
 def test_nobody_sees_what_is_anothers(link: str, people: Path) -> None:
-    one, other = newcomer(link, "Jo", 2), newcomer(link, "Kim", 2)
+    one, other = newcomer(link, "Jo Lindqvist", 2), newcomer(link, "Kim", 2)
     one.post("/prompts", prompt="a cup of coffee")
     one.wait_for_pictures()
     image = re.search(r'src="(/prompts/[^"]+\.png)"', one.page)
@@ -174,9 +174,9 @@ def test_nobody_sees_what_is_anothers(link: str, people: Path) -> None:
     assert one.http.get(image[1]).status_code == 200
     assert other.http.get(image[1]).status_code == 404
     assert other.http.get(one.path).status_code == 404
-    secret = json.loads((people / "Jo" / "person.json").read_text())["key"]
+    secret = json.loads((people / "Jo Lindqvist" / "person.json").read_text())["key"]
     for path in ("/studio", "/you", "/know"):
-        assert "Jo" not in other.open(path)
+        assert "Jo Lindqvist" not in other.open(path)
         assert secret not in other.page
 
 
