@@ -14,8 +14,6 @@ PYTHON ?= python3
 VENV := .venv
 VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
-# pip would compile one file after the other, which takes longer than to unpack them.
-COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some files are of other versions of Python
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 # Or each of a test's many processes would compile what it imports.
@@ -112,7 +110,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable .
-	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -57,6 +57,23 @@ def check_equation_1(neighbours: int, tau: float) -> None:
         raise ValueError(f"tau must be above 0, got {tau:g}")
 
 
+@dataclass(frozen=True, slots=True)
+class SeenUsers:
+    """The users of the training ratings, the neighbours of equation 1."""
+
+    names: list[str]
+    profiles: NDArray[np.float64]  # (U, image dimensions), scaled to unit length
+
+    @classmethod
+    def of(cls, predictor: PamelaPredictor) -> "SeenUsers":
+        """Those that a predictor was trained on."""
+        users = predictor.users.slice(0, predictor.model.config.users)
+        users = users.filter(users["n_ratings"].to_numpy() > 0)
+        profiles = np.array(users["profile"].to_pylist())
+        length = np.linalg.norm(profiles, axis=1, keepdims=True)
+        return cls(users["user_id"].to_pylist(), profiles / np.maximum(length, 1e-12))
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """One rule of adaptation with its parameters.
@@ -69,6 +86,8 @@ class Adaptation:
         `default`, `paper` or `none`.
     neighbours, tau
         K and the temperature of equation 1; the other rules ignore them.
+    seen_users
+        Of this predictor, if they are at hand: reading them takes a while where there are thousands.
 
     Raises
     ------
@@ -80,6 +99,7 @@ class Adaptation:
     rule: Rule = "default"
     neighbours: int = 5
     tau: float = 0.1
+    seen_users: SeenUsers | None = None
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -99,20 +119,14 @@ class Adaptation:
 
     def _interpolate(self, own_profile: NDArray[np.float64]) -> Person:
         """Equation 1, applied to all that was learnt of the neighbours: embedding, taste and level."""
-        people, profiles = self._seen_users
-        similarity = profiles @ (own_profile / max(float(np.linalg.norm(own_profile)), 1e-12))
+        seen = self._neighbours
+        similarity = seen.profiles @ (own_profile / max(float(np.linalg.norm(own_profile)), 1e-12))
         nearest = np.argsort(-similarity, kind="stable")[: self.neighbours]
         weight = np.exp((similarity[nearest] - similarity[nearest[0]]) / self.tau)
-        return mean_person("", [people[n] for n in nearest], (weight / weight.sum()).tolist())
+        return mean_person(
+            "", [self.predictor.person(seen.names[n]) for n in nearest], (weight / weight.sum()).tolist()
+        )
 
     @cached_property
-    def _seen_users(self) -> tuple[list[Person], NDArray[np.float64]]:
-        """The users of the training ratings, and their profiles, scaled to unit length, (U, image dimensions)."""
-        users = self.predictor.users
-        trained = [
-            n > 0 and row < self.predictor.model.config.users for row, n in enumerate(users["n_ratings"].to_pylist())
-        ]
-        names = [user for user, seen in zip(users["user_id"].to_pylist(), trained, strict=True) if seen]
-        profiles = np.array([p for p, seen in zip(users["profile"].to_pylist(), trained, strict=True) if seen])
-        length = np.linalg.norm(profiles, axis=1, keepdims=True)
-        return [self.predictor.person(name) for name in names], profiles / np.maximum(length, 1e-12)
+    def _neighbours(self) -> SeenUsers:
+        return self.seen_users or SeenUsers.of(self.predictor)

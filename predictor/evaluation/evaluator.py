@@ -11,10 +11,10 @@ population_mean       the mean rating of the same image by its other raters. It 
                       upper bound of all scores that are the same for everybody
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from torch import Tensor
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
 from predictor.encoders.encoding import Images, Progress
-from predictor.evaluation.adaptation import Adaptation, Context, Rule, check_equation_1
+from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule, SeenUsers, check_equation_1
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
@@ -33,6 +33,9 @@ from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
 from predictor.taste.hierarchical import ImageFeatures
 from predictor.taste.training_answers import Ratings
+from predictor.threads import thread_map
+
+Result = TypeVar("Result")
 
 POPULATION = Person(name="*")
 
@@ -150,34 +153,41 @@ class Evaluator:
                 f"{left_out} users have fewer than {config.context} context ratings with two more to evaluate on, "
                 "and are left out"
             )
+
+        def of_episode(episode: Episode) -> tuple[NDArray[np.intp], Person, NDArray[np.float64]]:
+            """The query's rows, the adapted user, and the scores (adaptations + 1, rows)."""
+            query, context = episode.query(config.context), episode.context(config.context)
+            people = [self._adapted(adaptation, episode.user, context) for adaptation in adaptations.values()]
+            factors = self.factors.fold_in(self.dataset.image[context], self.dataset.rating[context])
+            by_factors = self.factors.scores(factors, self.dataset.image[query])
+            return query, people[0], np.vstack([self.scores(people, query), by_factors])
+
         scored = []
         for draw in range(config.draws):
-            parts: dict[str, list[Vector]] = {name: [] for name in (*adaptations, "matrix_factorisation")}
-            rows: list[NDArray[np.intp]] = []
-            people: list[tuple[Person, NDArray[np.intp]]] = []
-            for episode in self.episodes(draw):
-                if episode.user not in users:
-                    continue
-                query, context = episode.query(config.context), episode.context(config.context)
-                for name, adaptation in adaptations.items():
-                    person = self._adapted(adaptation, episode.user, context)
-                    parts[name].append(self.score(person, query))
-                    if name == "model":
-                        people.append((person, sum(map(len, rows)) + np.arange(len(query))))
-                factors = self.factors.fold_in(self.dataset.image[context], self.dataset.rating[context])
-                parts["matrix_factorisation"].append(self.factors.scores(factors, self.dataset.image[query]))
-                rows.append(query)
-            together = np.concatenate(rows)
-            personal = {name: np.concatenate(vectors) for name, vectors in parts.items()}
-            scores = {**personal, **self._user_independent(together)}
-            scored.append(ScoredRatings(rows=together, scores=scores, people=tuple(people)))
+            rows, adapted, scores = zip(*self._by_episode(of_episode, draw, users), strict=True)
+            ends = np.cumsum([len(query) for query in rows])
+            together, personal = np.concatenate(rows), np.concatenate(scores, 1)
+            scored.append(
+                ScoredRatings(
+                    rows=together,
+                    scores={
+                        **dict(zip((*adaptations, "matrix_factorisation"), personal, strict=True)),
+                        **self._user_independent(together),
+                    },
+                    people=tuple(zip(adapted, np.split(np.arange(ends[-1]), ends[:-1]), strict=True)),
+                )
+            )
             self.progress("adapting to unseen users", draw + 1, config.draws)
         return scored
 
     def score(self, person: Person, rows: NDArray[np.intp]) -> Vector:
         """One person's scores of the images of some ratings."""
+        return self.scores([person], rows)[0]
+
+    def scores(self, people: Sequence[Person], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Several people's scores of the images of some ratings, (people, rows)."""
         image = self.dataset.image[rows]
-        return self.predictor.score_images(self.images[image], [person], features=self.features(image))[0]
+        return self.predictor.score_images(self.images[image], people, features=self.features(image))
 
     def score_by_user(self) -> Vector:
         """The score of each rating of the split for the user who gave it, by what training learnt of them; (R,)."""
@@ -282,8 +292,8 @@ class Evaluator:
     @cached_property
     def _adaptations(self) -> dict[str, Adaptation]:
         config = self.config
-        rules: Sequence[Rule] = ("default", "paper", "none")
-        return {r: Adaptation(self.predictor, r, config.neighbours, config.tau) for r in rules}
+        seen = SeenUsers.of(self.predictor)
+        return {r: Adaptation(self.predictor, r, config.neighbours, config.tau, seen) for r in RULES}
 
     def _adapted(self, adaptation: Adaptation, user: int, context: NDArray[np.intp]) -> Person:
         image = self.dataset.image[context]
@@ -335,25 +345,38 @@ class Evaluator:
         return self.config.context, self._users_with_context(self.config.context)
 
     def metrics_by_context(
-        self, adaptation: Adaptation, k: int, most: int, users: set[int], *, draws: int | None = None
-    ) -> dict[str, Vector]:
-        """Each user's metrics after k context ratings, means over draws.
+        self,
+        points: Sequence[tuple[Adaptation, int]],
+        most: int,
+        users: set[int],
+        *,
+        draws: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[dict[str, Vector]]:
+        """Each user's metrics by each adaptation to so many context ratings, means over draws.
 
-        Evaluated on what is left by a context of `most` ratings, so that every k is measured on the same ratings.
+        Evaluated on what is left by a context of `most` ratings, so that all are measured on the same ratings.
         """
-        by_draw: list[dict[str, Vector]] = []
-        for draw in range(draws or self.config.draws):
-            episodes = [episode for episode in self.episodes(draw) if episode.user in users]
-            rows = [episode.query(most) for episode in episodes]
-            scores = [
-                self.score(self._adapted(adaptation, episode.user, episode.context(k)), query)
-                for episode, query in zip(episodes, rows, strict=True)
-            ]
+
+        def of_episode(episode: Episode) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+            people = [self._adapted(adaptation, episode.user, episode.context(k)) for adaptation, k in points]
+            query = episode.query(most)
+            return query, self.scores(people, query)
+
+        draws, by_draw = draws or self.config.draws, []
+        for draw in range(draws):
+            rows, scores = zip(*self._by_episode(of_episode, draw, users), strict=True)
             together = np.concatenate(rows)
-            by_draw.append(
-                user_level(self.dataset.user[together], self.dataset.rating[together], np.concatenate(scores))
-            )
-        return mean_of_draws(by_draw)
+            user, rating = self.dataset.user[together], self.dataset.rating[together]
+            by_draw.append([user_level(user, rating, own) for own in np.concatenate(scores, 1)])
+            progress(draw + 1, draws)
+        return [mean_of_draws(of_point) for of_point in zip(*by_draw, strict=True)]
+
+    def _by_episode(self, function: Callable[[Episode], Result], draw: int, users: set[int]) -> Iterator[Result]:
+        """Results in the order of these users' episodes, which are independent: on all cores."""
+        episodes = [episode for episode in self.episodes(draw) if episode.user in users]
+        yield function(episodes[0])  # alone: what all of them need is computed once
+        yield from thread_map(function, episodes[1:])
 
 
 def mean_of_draws(by_draw: Sequence[dict[str, Vector]]) -> dict[str, Vector]:

@@ -9,6 +9,7 @@ others; every user has several episodes with different contexts, and a user's me
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,18 +150,18 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     if len(users) < len(able):
         warnings.append(f"context curves and grid are of {len(users)} of these {len(able)} users, chosen at random")
     points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
-    no_ratings = evaluator.metrics_by_context(evaluator.adaptation("none"), 0, most, users)
-    lines = []
-    for done, (rule, k) in enumerate(points, start=1):
-        values = evaluator.metrics_by_context(evaluator.adaptation(rule), k, most, users)
-        line: dict[str, Any] = {"rule": rule, "k": k}
-        lines.append(
-            line
-            | {name: interval.as_dict() for name, interval in means_over_users(values).items()}
-            | {"gain": compare(values, no_ratings)["srocc"].as_dict()}
-        )
-        evaluator.progress("context curves", done, len(points))
-    return lines
+    no_ratings, *values = evaluator.metrics_by_context(
+        [(evaluator.adaptation(rule), k) for rule, k in (("none", 0), *points)],
+        most,
+        users,
+        progress=partial(evaluator.progress, "context curves"),
+    )
+    return [
+        {"rule": rule, "k": k}
+        | {name: interval.as_dict() for name, interval in means_over_users(own).items()}
+        | {"gain": compare(own, no_ratings)["srocc"].as_dict()}
+        for (rule, k), own in zip(points, values, strict=True)
+    ]
 
 
 def _some_of(users: set[int]) -> set[int]:
@@ -175,14 +176,18 @@ def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     most, able = evaluator.largest_context(max(GRID[0]))
     users = _some_of(able)
     cells = [(k, near, tau) for k in GRID[0] if k <= most for near in GRID[1] for tau in GRID[2]]
-    lines = []
-    for done, (k, near, tau) in enumerate(cells, start=1):
-        adaptation = replace(evaluator.adaptation("paper"), neighbours=near, tau=tau)
-        values = evaluator.metrics_by_context(adaptation, k, most, users, draws=1)
-        means = {name: _number(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in values.items()}
-        lines.append({"k": k, "neighbours": near, "tau": tau, **means})
-        evaluator.progress("grid of equation 1", done, len(cells))
-    return lines
+    values = evaluator.metrics_by_context(
+        [(replace(evaluator.adaptation("paper"), neighbours=near, tau=tau), k) for k, near, tau in cells],
+        most,
+        users,
+        draws=1,
+        progress=partial(evaluator.progress, "grid of equation 1"),
+    )
+    return [
+        {"k": k, "neighbours": near, "tau": tau}
+        | {name: _number(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in own.items()}
+        for (k, near, tau), own in zip(cells, values, strict=True)
+    ]
 
 
 def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, Any]:

@@ -27,14 +27,23 @@ class PairScorer:
         demographics, user
             (P, …), of the people.
         """
-        model, people, images = self._model, len(user), len(image)
+        model, images = self._model, len(image)
+        distinct, place = _distinct_rows(torch.cat([demographics, user], 1))
         with one_thread(), torch.inference_mode():
             of_images = {"image": image, "prompt": prompt, "metadata": metadata}
             image_tokens = [model.token(name, vectors.double()) for name, vectors in of_images.items()]
-            person_tokens = [model.token("demographics", demographics), model.token("user", user)]
-            pairs = torch.cartesian_prod(torch.arange(people), torch.arange(images))
+            of_people = {"demographics": demographics[distinct], "user": user[distinct]}
+            person_tokens = [model.token(name, vectors) for name, vectors in of_people.items()]
+            pairs = torch.cartesian_prod(torch.arange(len(distinct)), torch.arange(images))
             rated = [
                 model.fuse([*(token[i] for token in image_tokens), *(token[p] for token in person_tokens)])
                 for p, i in (chunk.unbind(1) for chunk in pairs.split(_PAIR_BATCH))
             ]
-        return torch.cat(rated).reshape(people, images)
+        return torch.cat(rated).reshape(len(distinct), images)[place]
+
+
+def _distinct_rows(table: Tensor) -> tuple[list[int], list[int]]:
+    """The first of each kind of row, and of each row the place of its own kind: nan equals nan."""
+    kinds: dict[bytes, int] = {}
+    place = [kinds.setdefault(row.tobytes(), len(kinds)) for row in table.numpy()]
+    return [place.index(kind) for kind in range(len(kinds))], place
