@@ -33,6 +33,9 @@ from pipelines.settings.search import SearchSettings
 ROW_GROUP = 5000
 """Rows; so many are in memory at a time."""
 
+_SCORES = 200_000
+"""Scores of a row group of scores.parquet, about: a row has one for each user."""
+
 _IDENTITY = [
     ("trajectory_id", pa.string()),
     ("user", pa.string()),
@@ -244,8 +247,9 @@ class RecordsWriter:
 
     def add(self, history: History, outcomes: Sequence[Outcome]) -> None:
         """Add the rows of a cohort and its outcomes; cohorts come in their order."""
-        if history.images:
-            self._scores.add_table(_scores(history))
+        rows = max(1, min(ROW_GROUP, _SCORES // len(history.cohort)))
+        for first in range(0, len(history.images), rows):
+            self._scores.add_table(_scores(history, slice(first, first + rows)), rows=rows)
         for outcome in outcomes:
             for candidate, judgement in _candidate_rows(history, outcome):
                 if candidate is not None:
@@ -277,7 +281,9 @@ class _Table:
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
         self._path, self._temporary = folder / f"{name}.parquet", folder / f".{name}.parquet.tmp"
-        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+        # Text repeats, scores do not: a dictionary of them is as long as they are, and more memory.
+        text = [path for path, kind in map(_leaf, schema) if pa.types.is_string(kind)]
+        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd", use_dictionary=text)
         self._rows: list[dict[str, Any]] = []
         self._parts: list[pa.Table] = []
 
@@ -286,10 +292,10 @@ class _Table:
         if len(self._rows) == ROW_GROUP:
             self._flush()
 
-    def add_table(self, table: pa.Table) -> None:
-        """Rows that are an Arrow table already; a table has either those or single rows."""
+    def add_table(self, table: pa.Table, *, rows: int) -> None:
+        """Rows that are an Arrow table already, in row groups of so many; a table has either those or single rows."""
         self._parts.append(table)
-        if sum(map(len, self._parts)) >= ROW_GROUP:
+        if sum(map(len, self._parts)) >= rows:
             self._flush()
 
     def finish(self) -> None:
@@ -312,6 +318,15 @@ class _Table:
             self._parts.clear()
 
 
+def _leaf(field: pa.Field) -> tuple[str, pa.DataType]:
+    """A column's path as Parquet calls it, and the type of its values."""
+    return (
+        (f"{field.name}.list.element", field.type.value_type)
+        if pa.types.is_list(field.type)
+        else (field.name, field.type)
+    )
+
+
 def _identity(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "trajectory_id": trajectory.id,
@@ -322,9 +337,9 @@ def _identity(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
-def _scores(history: History) -> pa.Table:
-    """A row an image. The lists of users are one array of places in a dictionary, not a string a score."""
-    cohort, images = history.cohort, history.images
+def _scores(history: History, some: slice) -> pa.Table:
+    """A row for each of some images. Lists of users are one array of places in a dictionary, not a string a score."""
+    cohort, images = history.cohort, history.images[some]
     count, users = len(images), len(cohort)
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * users)
     names = pa.DictionaryArray.from_arrays(pa.array(np.tile(np.arange(users, dtype=np.int32), count)), cohort.users)
@@ -337,7 +352,7 @@ def _scores(history: History) -> pa.Table:
         "iteration": pa.array([image.iteration for image in images], pa.int32()),
         "proposed_for": [image.proposed_for for image in images],
         "users": pa.ListArray.from_arrays(offsets, names.cast(pa.string())),
-        "scores": pa.ListArray.from_arrays(offsets, pa.array(history.scores.T.ravel())),
+        "scores": pa.ListArray.from_arrays(offsets, pa.array(history.scores[:, some].T.ravel())),
     }
     return pa.table(columns).cast(SCORES)
 
