@@ -18,6 +18,9 @@ LEAST_SCORED = 8
 _PENALTIES = np.logspace(-3, 3, 13)
 """In units of the mean squared singular value."""
 
+_BLOCK = 1024
+"""Prompts that are in double precision at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Screened:
@@ -42,45 +45,56 @@ class ScorePredictor:
     """
 
     def __init__(self, evaluated: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
-        self.evaluated = evaluated
-        target = scores.T.astype(np.float64)  # (N, M)
-        missing = np.isnan(target)
-        there = np.maximum((~missing).sum(0), 1)
-        target[missing] = 0.0
-        self._level = target.sum(0) / there  # (M,)
-        target -= self._level
-        target[missing] = 0.0
-        self._centre = evaluated.mean(0, dtype=np.float64)
-        features = evaluated - self._centre
-        squares, self._basis, projected = _factorised(features, target)  # (r,), (d, r), (r, M)
-        scale = max(float(squares.sum()) / min(features.shape), 1e-12)
+        self.evaluated, self._centre = evaluated, evaluated.mean(0, dtype=np.float64)
+        known = ~np.isnan(scores)
+        self._level = np.sum(scores, 1, dtype=np.float64, where=known) / np.maximum(known.sum(1), 1)  # (M,)
+        squares, self._basis, projected, total = self._factorised(scores)  # (r,), (d, r), (r, M), (M,)
+        scale = max(float(squares.sum()) / min(evaluated.shape), 1e-12)
         penalties = _PENALTIES * scale
         shrunk = squares / (squares + penalties[:, None])  # (penalties, r)
-        unexplained = np.maximum((target**2).sum(0) - (projected**2).sum(0), 0.0)
+        unexplained = np.maximum(total - (projected**2).sum(0), 0.0)
         residual = unexplained + (1 - shrunk) ** 2 @ projected**2  # (penalties, M)
-        freedom = np.maximum(len(target) - 1 - shrunk.sum(1), 1e-9)
+        freedom = np.maximum(len(evaluated) - 1 - shrunk.sum(1), 1e-9)
         best = penalties[np.argmin(residual / freedom[:, None] ** 2, 0)]  # (M,)
         self._weights = projected * (np.sqrt(squares)[:, None] / (squares[:, None] + best))  # (r, M)
+
+    def _factorised(
+        self, scores: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Squared singular values (r,), right singular vectors (d, r), targets along the left ones (r, M), and squared.
+
+        By the smaller of the two Gram matrices, which costs a fraction of a singular value decomposition. Where that is
+        of the columns, it is a sum over blocks of rows: nothing in double precision is as long as the prompts.
+        """
+        rows, columns = self.evaluated.shape
+        if rows < columns:
+            features, target = self._centred(scores, slice(None))
+            squares, vectors = _eigen(features @ features.T)
+            return squares, features.T @ vectors / np.sqrt(squares), vectors.T @ target, (target**2).sum(0)
+        gram, cross, total = np.zeros((columns, columns)), np.zeros((columns, len(scores))), np.zeros(len(scores))
+        for first in range(0, rows, _BLOCK):
+            features, target = self._centred(scores, slice(first, first + _BLOCK))
+            gram += features.T @ features
+            cross += features.T @ target
+            total += (target**2).sum(0)
+        squares, vectors = _eigen(gram)
+        return squares, vectors, vectors.T @ cross / np.sqrt(squares)[:, None], total
+
+    def _centred(self, scores: NDArray[np.floating], rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Features (n, d) and targets (n, M) of some prompts, without their means; a missing target is 0."""
+        target = scores[:, rows].T - self._level
+        return self.evaluated[rows] - self._centre, np.where(np.isnan(target), 0.0, target)
 
     def predict(self, proposals: NDArray[np.floating], user: int) -> NDArray[np.float64]:
         """One user's scores of P proposals, shape (P,)."""
         return self._level[user] + (proposals - self._centre) @ self._basis @ self._weights[:, user]
 
 
-def _factorised(
-    features: NDArray[np.float64], target: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Squared singular values (r,), right singular vectors (d, r), and the targets along the left ones (r, M).
-
-    By the smaller of the two Gram matrices, which costs a fraction of a singular value decomposition.
-    """
-    rows, columns = features.shape
-    squares, vectors = np.linalg.eigh(features @ features.T if rows < columns else features.T @ features)
-    kept = squares > 1e-12 * max(squares[-1], 1e-300)
-    squares, vectors = squares[kept], vectors[:, kept]
-    if rows < columns:
-        return squares, features.T @ vectors / np.sqrt(squares), vectors.T @ target
-    return squares, vectors, vectors.T @ (features.T @ target) / np.sqrt(squares)[:, None]
+def _eigen(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues (r,) and eigenvectors (n, r), without those that are zero but for rounding."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-12 * max(values[-1], 1e-300)
+    return values[kept], vectors[:, kept]
 
 
 def screen(
