@@ -10,6 +10,7 @@ none      ignore the ratings
 Every rule uses the user's demographics.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -57,23 +58,6 @@ def check_equation_1(neighbours: int, tau: float) -> None:
         raise ValueError(f"tau must be above 0, got {tau:g}")
 
 
-@dataclass(frozen=True, slots=True)
-class SeenUsers:
-    """The users of the training ratings, the neighbours of equation 1."""
-
-    names: list[str]
-    profiles: NDArray[np.float64]  # (U, image dimensions), scaled to unit length
-
-    @classmethod
-    def of(cls, predictor: PamelaPredictor) -> "SeenUsers":
-        """Those that a predictor was trained on."""
-        users = predictor.users.slice(0, predictor.model.config.users)
-        users = users.filter(users["n_ratings"].to_numpy() > 0)
-        profiles = np.array(users["profile"].to_pylist())
-        length = np.linalg.norm(profiles, axis=1, keepdims=True)
-        return cls(users["user_id"].to_pylist(), profiles / np.maximum(length, 1e-12))
-
-
 @dataclass(frozen=True)
 class Adaptation:
     """One rule of adaptation with its parameters.
@@ -86,8 +70,6 @@ class Adaptation:
         `default`, `paper` or `none`.
     neighbours, tau
         K and the temperature of equation 1; the other rules ignore them.
-    seen_users
-        Of this predictor, if they are at hand: reading them takes a while where there are thousands.
 
     Raises
     ------
@@ -99,7 +81,6 @@ class Adaptation:
     rule: Rule = "default"
     neighbours: int = 5
     tau: float = 0.1
-    seen_users: SeenUsers | None = None
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -112,21 +93,34 @@ class Adaptation:
         if self.rule == "none" or len(context.rating) == 0:
             return without_ratings
         if self.rule == "paper":
-            interpolated = self._interpolate(profile(context.images.image.numpy(), context.rating))
-            return replace(interpolated, name=unadapted.name, demographics=unadapted.demographics)
+            (person,) = self.by_equation_1(unadapted, context, [(self.neighbours, self.tau)])
+            return person
         found = infer(self.predictor.taste, context.evidence)
         return replace(without_ratings, taste=found.taste, level=found.level, factor=found.factor)
 
-    def _interpolate(self, own_profile: NDArray[np.float64]) -> Person:
-        """Equation 1, applied to all that was learnt of the neighbours: embedding, taste and level."""
-        seen = self._neighbours
-        similarity = seen.profiles @ (own_profile / max(float(np.linalg.norm(own_profile)), 1e-12))
-        nearest = np.argsort(-similarity, kind="stable")[: self.neighbours]
-        weight = np.exp((similarity[nearest] - similarity[nearest[0]]) / self.tau)
-        return mean_person(
-            "", [self.predictor.person(seen.names[n]) for n in nearest], (weight / weight.sum()).tolist()
-        )
+    def by_equation_1(self, unadapted: Person, context: Context, settings: Sequence[tuple[int, float]]) -> list[Person]:
+        """Equation 1 by several (neighbours, tau), applied to all that was learnt of the neighbours: embedding, taste
+        and level. The context has a rating or more.
+        """
+        people, profiles = self._seen_users
+        own = profile(context.images.image.numpy(), context.rating)
+        similarity = profiles @ (own / max(float(np.linalg.norm(own)), 1e-12))
+        order, found = np.argsort(-similarity, kind="stable"), []
+        for neighbours, tau in settings:
+            nearest = order[:neighbours]
+            weight = np.exp((similarity[nearest] - similarity[nearest[0]]) / tau)
+            mean = mean_person("", [people[n] for n in nearest], (weight / weight.sum()).tolist())
+            found.append(replace(mean, name=unadapted.name, demographics=unadapted.demographics))
+        return found
 
     @cached_property
-    def _neighbours(self) -> SeenUsers:
-        return self.seen_users or SeenUsers.of(self.predictor)
+    def _seen_users(self) -> tuple[list[Person], NDArray[np.float64]]:
+        """The users of the training ratings, and their profiles, scaled to unit length, (U, image dimensions).
+
+        Without the factors of their posteriors, which a mean has not, and which are most of what is kept of a person.
+        """
+        users = self.predictor.users.slice(0, self.predictor.model.config.users)
+        users = users.filter(users["n_ratings"].to_numpy() > 0)
+        people = [replace(self.predictor.person(name), factor=None) for name in users["user_id"].to_pylist()]
+        profiles = np.array(users["profile"].to_pylist())
+        return people, profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)

@@ -23,7 +23,7 @@ from torch import Tensor
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
 from predictor.encoders.encoding import Images, Progress
-from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule, SeenUsers, check_equation_1
+from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule, check_equation_1
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
@@ -156,9 +156,10 @@ class Evaluator:
 
         def of_episode(episode: Episode) -> tuple[NDArray[np.intp], Person, NDArray[np.float64]]:
             """The query's rows, the adapted user, and the scores (adaptations + 1, rows)."""
-            query, context = episode.query(config.context), episode.context(config.context)
-            people = [self._adapted(adaptation, episode.user, context) for adaptation in adaptations.values()]
-            factors = self.factors.fold_in(self.dataset.image[context], self.dataset.rating[context])
+            query, given = episode.query(config.context), episode.context(config.context)
+            unadapted, context = self._unadapted[episode.user], self._context(given)
+            people = [adaptation.adapt(unadapted, context) for adaptation in adaptations.values()]
+            factors = self.factors.fold_in(self.dataset.image[given], self.dataset.rating[given])
             by_factors = self.factors.scores(factors, self.dataset.image[query])
             return query, people[0], np.vstack([self.scores(people, query), by_factors])
 
@@ -292,13 +293,11 @@ class Evaluator:
     @cached_property
     def _adaptations(self) -> dict[str, Adaptation]:
         config = self.config
-        seen = SeenUsers.of(self.predictor)
-        return {r: Adaptation(self.predictor, r, config.neighbours, config.tau, seen) for r in RULES}
+        return {rule: Adaptation(self.predictor, rule, config.neighbours, config.tau) for rule in RULES}
 
-    def _adapted(self, adaptation: Adaptation, user: int, context: NDArray[np.intp]) -> Person:
-        image = self.dataset.image[context]
-        given = Context(images=self.images[image], features=self.features(image), rating=self.dataset.rating[context])
-        return adaptation.adapt(self._unadapted[user], given)
+    def _context(self, rows: NDArray[np.intp]) -> Context:
+        image = self.dataset.image[rows]
+        return Context(images=self.images[image], features=self.features(image), rating=self.dataset.rating[rows])
 
     @cached_property
     def _unadapted(self) -> list[Person]:
@@ -346,21 +345,26 @@ class Evaluator:
 
     def metrics_by_context(
         self,
-        points: Sequence[tuple[Adaptation, int]],
+        adapt: Callable[[Person, Callable[[int], Context]], list[Person]],
         most: int,
         users: set[int],
         *,
         draws: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[dict[str, Vector]]:
-        """Each user's metrics by each adaptation to so many context ratings, means over draws.
+        """Each user's metrics after several adaptations, means over draws.
 
         Evaluated on what is left by a context of `most` ratings, so that all are measured on the same ratings.
+
+        Parameters
+        ----------
+        adapt
+            The adapted users of an unadapted one and the context of their first k ratings.
         """
 
         def of_episode(episode: Episode) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-            people = [self._adapted(adaptation, episode.user, episode.context(k)) for adaptation, k in points]
             query = episode.query(most)
+            people = adapt(self._unadapted[episode.user], lambda k: self._context(episode.context(k)))
             return query, self.scores(people, query)
 
         draws, by_draw = draws or self.config.draws, []

@@ -10,6 +10,7 @@ others; every user has several episodes with different contexts, and a user's me
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -150,8 +151,9 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     if len(users) < len(able):
         warnings.append(f"context curves and grid are of {len(users)} of these {len(able)} users, chosen at random")
     points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
+    adaptations = [(evaluator.adaptation(rule), k) for rule, k in (("none", 0), *points)]
     no_ratings, *values = evaluator.metrics_by_context(
-        [(evaluator.adaptation(rule), k) for rule, k in (("none", 0), *points)],
+        lambda person, context: [adaptation.adapt(person, context(k)) for adaptation, k in adaptations],
         most,
         users,
         progress=partial(evaluator.progress, "context curves"),
@@ -175,9 +177,10 @@ def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     """Table 4: equation 1 for each number of context ratings, neighbours and tau, on the same ratings."""
     most, able = evaluator.largest_context(max(GRID[0]))
     users = _some_of(able)
-    cells = [(k, near, tau) for k in GRID[0] if k <= most for near in GRID[1] for tau in GRID[2]]
+    ks, settings = [k for k in GRID[0] if k <= most], list(product(*GRID[1:]))
+    paper = evaluator.adaptation("paper")
     values = evaluator.metrics_by_context(
-        [(replace(evaluator.adaptation("paper"), neighbours=near, tau=tau), k) for k, near, tau in cells],
+        lambda person, context: [each for k in ks for each in paper.by_equation_1(person, context(k), settings)],
         most,
         users,
         draws=1,
@@ -186,7 +189,7 @@ def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     return [
         {"k": k, "neighbours": near, "tau": tau}
         | {name: _number(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in own.items()}
-        for (k, near, tau), own in zip(cells, values, strict=True)
+        for (k, (near, tau)), own in zip(product(ks, settings), values, strict=True)
     ]
 
 
