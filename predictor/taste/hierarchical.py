@@ -32,7 +32,7 @@ from predictor.taste.expectation_maximisation import UserTastes, learn_tastes
 from predictor.taste.kernel import coordinates, rbf, squared_lengths
 from predictor.taste.nystroem import BLOCK, RatedImages, Ridge, landmark_count, principal_components, vectors
 from predictor.taste.training_answers import MIN_NOISE, Ratings, TrainingAnswers
-from predictor.threads import one_thread
+from predictor.threads import one_thread, thread_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +98,21 @@ class Taste(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=kind))
 
     def features(self, images: Images) -> ImageFeatures:
-        """Features of images."""
+        """Features of images; many of them a block a core."""
         generic = torch.empty(len(images), dtype=torch.float64)
         values = torch.empty(len(images), self.config.rank, dtype=torch.float64)
-        with one_thread(), torch.inference_mode():
-            for first in range(0, len(images), BLOCK):
-                block = slice(first, first + BLOCK)
-                near = rbf(coordinates(vectors(images[block]), self.centre, self.scale), *self._points)
+        points = self._points
+
+        def compute(first: int) -> None:
+            block = slice(first, first + BLOCK)
+            with torch.inference_mode():  # which is a thread's own
+                near = rbf(coordinates(vectors(images[block]), self.centre, self.scale), *points)
                 generic[block] = near @ self.generic
                 values[block] = near @ self.basis - self.offset
+
+        with one_thread():
+            for _ in thread_map(compute, range(0, len(images), BLOCK)):
+                pass
         return ImageFeatures(generic=generic, values=values)
 
     @property
