@@ -27,12 +27,6 @@ class MLflowRuns:
     _client: "MlflowClient"
     _id: str
 
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        from mlflow.exceptions import MlflowException
-
-        return (MlflowException, OSError, ValueError)
-
     def begin(self, run: Beginning) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param

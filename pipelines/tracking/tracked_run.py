@@ -128,7 +128,8 @@ class TrackedRun:
                 continue
             try:
                 told(tracker)
-            except tracker.errors as error:
+            except Exception as error:  # clients raise dozens of kinds, none of which is the run's
+                logger.info("tracking: %s failed", name, exc_info=True)
                 del self._trackers[name]
                 self._give_up(name, type_and_last_line(error))
 

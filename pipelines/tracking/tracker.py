@@ -20,12 +20,7 @@ class Beginning:
 
 
 class Tracker(Protocol):
-    """One run, as a tracking service keeps it. Calls come from one thread."""
-
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """What its client raises where the service does not take something."""
-        ...
+    """One run, as a tracking service keeps it. Calls come from one thread, and may raise whatever its client does."""
 
     def begin(self, run: Beginning) -> None:
         """Open the run, or go on with it where the service knows its key."""

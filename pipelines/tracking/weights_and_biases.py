@@ -12,12 +12,6 @@ class WeightsAndBiases:
 
     _run: Any
 
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        import wandb
-
-        return (wandb.Error, OSError, ValueError, RuntimeError)
-
     def begin(self, run: Beginning) -> None:
         import wandb
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from predictor.data.choices import Shown
-from predictor.data.folders import new_folder
+from predictor.data.folders import FolderTakenError, new_folder
 from predictor.data.rating_scale import RatingScale
 from predictor.data.releases import folder, lapis, pamela, para, table
 from predictor.data.releases.columns import column
@@ -138,8 +138,9 @@ def import_table(
 def _import(
     read: Callable[[], Release], source: Path, out: Path, *, kind: str, seed: int, progress: Progress
 ) -> Report:
+    taken = f"--out {out}: is not empty; name a new folder"
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise ValueError(f"--out {out}: is not empty; name a new folder")
+        raise ValueError(taken)
     try:
         release = read()
         validated = validate(release, seed=seed, progress=lambda done, total: progress("checking images", done, total))
@@ -152,6 +153,8 @@ def _import(
             content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1) + "\n"
             (made / REPORT).write_text(content, "utf-8", "backslashreplace")
             _write_about(release, made)
+    except FolderTakenError as error:  # by another process, since
+        raise ValueError(taken) from error
     except OSError as error:  # a full disk, a folder that may not be read
         raise ValueError(f"{source}: cannot be imported to {out}: {error}; nothing was written") from error
     return report

@@ -54,16 +54,20 @@ def invite(
     study = read_study(Path(folder))
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"--url {url}: must begin with https:// or http://")
-    named = _names(names)
-    wanted = [*_users(users, study.users), *named, *[None] * count]
+    somebody = {"--users": _users(users, study.users), "--name": _names(names)}
+    wanted = [*somebody["--users"], *somebody["--name"], *[None] * count]
     if not wanted:
         raise ValueError("nobody to invite: give --users all, --name ada, or --count 20")
     with closing(Store(study.database)) as store:
-        if taken := sorted(store.users() & {*named}):
-            raise ValueError(
-                f"--name {taken[0]}: is invited already; `steer-study remove` takes an invitation back, by the random "
-                "name in `steer-study export --participants`"
-            )
+        invited = store.users()
+        for option, names in somebody.items():
+            for name in names:
+                if name in invited:
+                    raise ValueError(
+                        f"{option} {name}: is invited already; `steer-study remove` takes an invitation back, by the "
+                        "random name in `steer-study export --participants`"
+                    )
+                invited.add(name)
         return [
             InvitationLink(participant=participant, user=user, link=f"{url.rstrip('/')}/join/{token}")
             for (participant, token), user in zip(store.invite(wanted), wanted, strict=True)

@@ -146,7 +146,9 @@ def test_a_refusal_leaves_nothing_behind_so_that_the_next_try_works(images: Path
 def test_nobody_is_rehearsed_among_people_or_invited_twice(pair_study: Study) -> None:
     assert "names somebody twice" in refused("invite", pair_study.folder, "--users", "u1,u1")
     assert "must begin with https://" in refused("invite", pair_study.folder, "--count", 1, "--url", "javascript:x")
-    assert steer_study("invite", pair_study.folder, "--count", 1).returncode == 0
+    assert "--name u1: is invited already" in refused("invite", pair_study.folder, "--users", "u1", "--name", "u1")
+    assert steer_study("invite", pair_study.folder, "--users", "u1").returncode == 0
+    assert "--users u1: is invited already" in refused("invite", pair_study.folder, "--users", "all")
     assert "1 people are invited to it; rehearse on a copy" in refused("simulate", pair_study.folder)
     assert "no such file" in refused("simulate", pair_study.folder, "--truth", "/nonexistent")
 

@@ -1,5 +1,7 @@
 """Visits: who a browser belongs to, by its cookies, and what links let it do."""
 
+import hashlib
+import os
 import secrets
 
 from starlette.exceptions import HTTPException
@@ -32,12 +34,12 @@ class Visits:
         Who has it may begin as somebody new; it opens nobody's pages.
     """
 
-    cookie = "person"
-    start_cookie = "start"
-
     def __init__(self, studio: Studio, start_token: str) -> None:
         self._studio = studio
         self._start_token = start_token
+        # Named after the folder of people, because cookies don't know ports: two servers keep out of each other's way.
+        folder = hashlib.sha256(os.fsencode(studio.people.path.resolve())).hexdigest()[:12]
+        self.cookie, self.start_cookie = f"person-{folder}", f"start-{folder}"
 
     def enter(self, request: Request, token: str) -> Response:
         """What a link leads to.

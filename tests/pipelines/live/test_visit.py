@@ -4,6 +4,8 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from PIL import Image
 
 from pipelines.execution.driver import Driver, RoundFailedError
 from pipelines.live.people.answers import AnswerLog
+from pipelines.live.web.visits import Visits
 from pipelines.records.run_folder import read_about
 from pipelines.search.history import History
 from pipelines.search.rounds import Round
@@ -178,6 +181,13 @@ def test_nobody_sees_what_is_anothers(link: str, people: Path) -> None:
     for path in ("/studio", "/you", "/know"):
         assert "Jo Lindqvist" not in other.open(path)
         assert secret not in other.page
+
+
+def test_the_cookies_of_servers_on_one_host_are_apart(tmp_path: Path) -> None:
+    studios: list[Any] = [SimpleNamespace(people=SimpleNamespace(path=tmp_path / name)) for name in ("a", "b", "a")]
+    here, there, again = (Visits(studio, "token") for studio in studios)
+    assert len({here.cookie, here.start_cookie, there.cookie, there.start_cookie}) == 4
+    assert (again.cookie, again.start_cookie) == (here.cookie, here.start_cookie)
 
 
 def test_a_name_that_is_taken_is_refused_beside_the_field(link: str) -> None:

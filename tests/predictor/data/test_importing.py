@@ -4,11 +4,13 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from predictor.cli import main
 from predictor.data.dataset import read_dataset
+from predictor.data.releases.validation import validate
 
 Steer = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -116,6 +118,21 @@ def test_where_nothing_can_be_kept_the_exit_status_is_2_and_nothing_is_left(
     assert "none of 200 ratings could be kept; image missing: 40 (first images.csv, line 2: 000.png)" in refused.stderr
     assert refused.stderr.splitlines()[0] == "checking images: 40/40"
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_appears_meanwhile_is_refused_in_one_line_and_left_as_it_is(
+    steer_predictor: Steer, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "notes.txt").write_text("mine", "utf-8")
+        return validate(*arguments, **options)
+
+    monkeypatch.setattr("predictor.data.importing.validate", slowly)
+    refused = steer_predictor("import", dataset, "--kind", "folder", "--out", "new")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith("--out new: is not empty; name a new folder")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["notes.txt"]
 
 
 def test_the_seed_decides_the_splits_of_what_has_none(steer_predictor: Steer, dataset: Path, tmp_path: Path) -> None:
