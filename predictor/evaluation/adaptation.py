@@ -99,8 +99,9 @@ class Adaptation:
         return replace(without_ratings, taste=found.taste, level=found.level, factor=found.factor)
 
     def by_equation_1(self, unadapted: Person, context: Context, settings: Sequence[tuple[int, float]]) -> list[Person]:
-        """Equation 1 by several (neighbours, tau), applied to all that was learnt of the neighbours: embedding, taste
-        and level. The context has a rating or more.
+        """The user by equation 1, for each of several (neighbours, tau); the context has a rating or more.
+
+        The mean is of all that was learnt of the neighbours: embedding, taste and level.
         """
         people, profiles = self._seen_users
         own = profile(context.images.image.numpy(), context.rating)
@@ -117,7 +118,7 @@ class Adaptation:
     def _seen_users(self) -> tuple[list[Person], NDArray[np.float64]]:
         """The users of the training ratings, and their profiles, scaled to unit length, (U, image dimensions).
 
-        Without the factors of their posteriors, which a mean has not, and which are most of what is kept of a person.
+        The factors of their posteriors are left out: a mean has none, and they are most of what is kept of a person.
         """
         users = self.predictor.users.slice(0, self.predictor.model.config.users)
         users = users.filter(users["n_ratings"].to_numpy() > 0)

@@ -14,6 +14,7 @@ population_mean       the mean rating of the same image by its other raters. It 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
@@ -164,8 +165,8 @@ class Evaluator:
             return query, people[0], np.vstack([self.scores(people, query), by_factors])
 
         scored = []
-        for draw in range(config.draws):
-            rows, adapted, scores = zip(*self._by_episode(of_episode, draw, users), strict=True)
+        for found in self._by_episode("adapting to unseen users", of_episode, users, config.draws):
+            rows, adapted, scores = zip(*found, strict=True)
             ends = np.cumsum([len(query) for query in rows])
             together, personal = np.concatenate(rows), np.concatenate(scores, 1)
             scored.append(
@@ -178,7 +179,6 @@ class Evaluator:
                     people=tuple(zip(adapted, np.split(np.arange(ends[-1]), ends[:-1]), strict=True)),
                 )
             )
-            self.progress("adapting to unseen users", draw + 1, config.draws)
         return scored
 
     def score(self, person: Person, rows: NDArray[np.intp]) -> Vector:
@@ -345,12 +345,12 @@ class Evaluator:
 
     def metrics_by_context(
         self,
+        what: str,
         adapt: Callable[[Person, Callable[[int], Context]], list[Person]],
         most: int,
         users: set[int],
         *,
         draws: int | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[dict[str, Vector]]:
         """Each user's metrics after several adaptations, means over draws.
 
@@ -358,6 +358,8 @@ class Evaluator:
 
         Parameters
         ----------
+        what
+            For the progress.
         adapt
             The adapted users of an unadapted one and the context of their first k ratings.
         """
@@ -367,20 +369,25 @@ class Evaluator:
             people = adapt(self._unadapted[episode.user], lambda k: self._context(episode.context(k)))
             return query, self.scores(people, query)
 
-        draws, by_draw = draws or self.config.draws, []
-        for draw in range(draws):
-            rows, scores = zip(*self._by_episode(of_episode, draw, users), strict=True)
+        by_draw = []
+        for found in self._by_episode(what, of_episode, users, draws or self.config.draws):
+            rows, scores = zip(*found, strict=True)
             together = np.concatenate(rows)
             user, rating = self.dataset.user[together], self.dataset.rating[together]
             by_draw.append([user_level(user, rating, own) for own in np.concatenate(scores, 1)])
-            progress(draw + 1, draws)
-        return [mean_of_draws(of_point) for of_point in zip(*by_draw, strict=True)]
+        return [mean_of_draws(of_adaptation) for of_adaptation in zip(*by_draw, strict=True)]
 
-    def _by_episode(self, function: Callable[[Episode], Result], draw: int, users: set[int]) -> Iterator[Result]:
-        """Results in the order of these users' episodes, which are independent: on all cores."""
-        episodes = [episode for episode in self.episodes(draw) if episode.user in users]
-        yield function(episodes[0])  # alone: what all of them need is computed once
-        yield from thread_map(function, episodes[1:])
+    def _by_episode(
+        self, what: str, function: Callable[[Episode], Result], users: set[int], draws: int
+    ) -> Iterator[list[Result]]:
+        """Of each draw the results in the order of these users' episodes, which are independent: on all cores."""
+        for draw in range(draws):
+            first, *rest = (episode for episode in self.episodes(draw) if episode.user in users)
+            results: list[Result] = []
+            for result in chain([function(first)], thread_map(function, rest)):  # the first computes what all need
+                results.append(result)
+                self.progress(what, draw * len(users) + len(results), draws * len(users))
+            yield results
 
 
 def mean_of_draws(by_draw: Sequence[dict[str, Vector]]) -> dict[str, Vector]:

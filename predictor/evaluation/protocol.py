@@ -9,7 +9,6 @@ others; every user has several episodes with different contexts, and a user's me
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -153,10 +152,10 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
     points: list[tuple[Rule, int]] = [(rule, k) for rule, ks in CURVES.items() for k in ks if k <= most]
     adaptations = [(evaluator.adaptation(rule), k) for rule, k in (("none", 0), *points)]
     no_ratings, *values = evaluator.metrics_by_context(
+        "context curves",
         lambda person, context: [adaptation.adapt(person, context(k)) for adaptation, k in adaptations],
         most,
         users,
-        progress=partial(evaluator.progress, "context curves"),
     )
     return [
         {"rule": rule, "k": k}
@@ -180,11 +179,11 @@ def _grid(evaluator: Evaluator) -> list[dict[str, float | int | None]]:
     ks, settings = [k for k in GRID[0] if k <= most], list(product(*GRID[1:]))
     paper = evaluator.adaptation("paper")
     values = evaluator.metrics_by_context(
+        "grid of equation 1",
         lambda person, context: [each for k in ks for each in paper.by_equation_1(person, context(k), settings)],
         most,
         users,
         draws=1,
-        progress=partial(evaluator.progress, "grid of equation 1"),
     )
     return [
         {"k": k, "neighbours": near, "tau": tau}
