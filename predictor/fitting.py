@@ -18,6 +18,7 @@ from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.comparisons import Comparisons, comparisons_of
 from predictor.data.dataset import Dataset
 from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress, unknown_vectors
+from predictor.encoders.loading import device
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
 from predictor.evaluation.reliability import Rated, answer_noise_of, compared_pairs, likeliest_tie_zone
@@ -181,6 +182,7 @@ def _learn_tastes(
         comparisons=compared,
         dataset=dataset.dataset_of_user,
         group=None if groups is None else np.unique(groups, return_inverse=True)[1],
+        device=device(),
     )
 
 

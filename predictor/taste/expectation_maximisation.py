@@ -36,7 +36,7 @@ class UserTastes:
 
 
 def learn_tastes(
-    features: Tensor, answers: TrainingAnswers, left_out: NDArray[np.float64]
+    features: Tensor, answers: TrainingAnswers, left_out: NDArray[np.float64], *, device: str = "cpu"
 ) -> tuple[Tensor, float, UserTastes]:
     """Fit the tastes' covariance (rank, rank) and the noise by expectation-maximisation; all users' posteriors.
 
@@ -50,6 +50,8 @@ def learn_tastes(
         (I, rank), of the rated images.
     left_out
         (I,), each image's effect minus its prediction by a fit without its answers.
+    device
+        Where the users' matrices are inverted.
     """
     user, image, level, effect, count = answers.user, answers.image, answers.level, answers.image_effect, answers.count
     centred = answers.rating - level[user]
@@ -72,7 +74,7 @@ def learn_tastes(
     covariance, mean = torch.diag(prior), torch.zeros_like(moment)
     for _ in range(_EM_ITERATIONS):
         told, aim = compared.statistics(mean, noise)
-        second, mean, explained = _expectation(covariance, noise, gram, moment, told, aim)
+        second, mean, explained = _expectation(covariance, noise, gram, moment, told, aim, device=device)
         size = float((second.diagonal() / prior).mean()) / len(answering)
         covariance = (second + _PRIOR_USERS * size * torch.diag(prior)) / (len(answering) + _PRIOR_USERS)
         if len(user):
@@ -201,7 +203,14 @@ def _statistics(
 
 
 def _expectation(
-    covariance: Tensor, noise: float, gram: Tensor, moment: Tensor, told: Tensor | None, aim: Tensor | None
+    covariance: Tensor,
+    noise: float,
+    gram: Tensor,
+    moment: Tensor,
+    told: Tensor | None,
+    aim: Tensor | None,
+    *,
+    device: str,
 ) -> tuple[Tensor, Tensor, float]:
     """The E step: sum of the posterior second moments (r, r), posterior means (U, r), explained squared residual.
 
@@ -212,17 +221,17 @@ def _expectation(
     told, aim
         Of the comparisons, in units of precision; None where there are none.
     """
-    precision = torch.linalg.inv(covariance)
-    second, means, explained = torch.zeros_like(covariance), [], 0.0
+    precision = torch.linalg.inv(covariance).to(device)
+    second, means, explained = torch.zeros_like(precision), [], 0.0
     for first in range(0, len(gram), _USER_BATCH):
         batch = slice(first, first + _USER_BATCH)
-        g, b = gram[batch], moment[batch]
+        g, b = gram[batch].to(device), moment[batch].to(device)
         system, pull = precision + g / noise, b
         if told is not None and aim is not None:
-            system, pull = system + told[batch], b + noise * aim[batch]
+            system, pull = system + told[batch].to(device), b + noise * aim[batch].to(device)
         posterior = torch.linalg.inv(system)
         mean = (posterior @ pull[:, :, None])[:, :, 0] / noise
         second += posterior.sum(0) + mean.T @ mean
         explained += float((2 * b * mean).sum() - torch.einsum("ui,uij,uj->", mean, g, mean) - (posterior * g).sum())
-        means.append(mean)
-    return second, torch.cat(means), explained
+        means.append(mean.cpu())
+    return second.cpu(), torch.cat(means), explained

@@ -30,9 +30,12 @@ from predictor.data.comparisons import Comparisons
 from predictor.encoders.encoding import Images
 from predictor.taste.expectation_maximisation import UserTastes, learn_tastes
 from predictor.taste.kernel import coordinates, rbf, squared_lengths
-from predictor.taste.nystroem import BLOCK, RatedImages, Ridge, landmark_count, principal_components, vectors
+from predictor.taste.nystroem import RatedImages, Ridge, landmark_count, principal_components, vectors
 from predictor.taste.training_answers import MIN_NOISE, Ratings, TrainingAnswers
 from predictor.threads import one_thread, thread_map
+
+_AT_ONCE = 2048
+"""Images of which a thread computes the features: with 2,000 landmarks, some 100 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +107,14 @@ class Taste(nn.Module):
         points = self._points
 
         def compute(first: int) -> None:
-            block = slice(first, first + BLOCK)
+            block = slice(first, first + _AT_ONCE)
             with torch.inference_mode():  # which is a thread's own
                 near = rbf(coordinates(vectors(images[block]), self.centre, self.scale), *points)
                 generic[block] = near @ self.generic
                 values[block] = near @ self.basis - self.offset
 
         with one_thread():
-            for _ in thread_map(compute, range(0, len(images), BLOCK)):
+            for _ in thread_map(compute, range(0, len(images), _AT_ONCE)):
                 pass
         return ImageFeatures(generic=generic, values=values)
 
@@ -140,6 +143,7 @@ def fit_taste(
     group: NDArray[np.int64] | None = None,
     rank: int = 128,
     landmarks: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Taste, UserTastes]:
     """Fit the taste model to the training ratings, and to comparisons of images by the same people.
 
@@ -164,16 +168,18 @@ def fit_taste(
     rank, landmarks
         Upper limits of the number of features, and of the training images that the kernel is evaluated at (Nyström);
         by default as `landmark_count` says.
+    device
+        Where the products and factorisations of large matrices are computed; what comes of it is on the CPU.
     """
     with one_thread():
         answers = TrainingAnswers.of(ratings, comparisons, users, dataset)
         parts = (*parts, images.prompt.shape[1], images.metadata.shape[1])
         most = landmark_count(len(answers.rated)) if landmarks is None else landmarks
-        rated = RatedImages.of(images, answers, parts, seed=seed, landmarks=most)
+        rated = RatedImages.of(images, answers, parts, seed=seed, landmarks=most, device=device)
         ridge = rated.ridge()
         taste = _taste_of(rated, ridge, answers, rank)
         features, left_out, of_others = rated.features_and_residuals(taste.basis, taste.offset, ridge, group)
-        covariance, noise, found = learn_tastes(features, answers, left_out.numpy())
+        covariance, noise, found = learn_tastes(features, answers, left_out.numpy(), device=device)
         taste.covariance.copy_(covariance)
         generic_error = _generic_error(of_others.numpy(), answers.count, answers.sampling)
         taste.config = replace(taste.config, noise=noise, generic_error=generic_error)

@@ -9,7 +9,7 @@ validation set is needed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ class FittedKernel:
     variance: float
     noise: float
     nugget: float
+
+    def to(self, device: str) -> "FittedKernel":
+        """The same, for vectors on a device."""
+        return replace(self, centre=self.centre.to(device), scale=self.scale.to(device))
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Vectors (N, D) in these coordinates; what is missing, nan, is taken for the centre."""

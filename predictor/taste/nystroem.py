@@ -33,17 +33,17 @@ def landmark_count(images: int) -> int:
     return max(1024, int(4 * images**0.5))
 
 
-def vectors(images: Images) -> Tensor:
+def vectors(images: Images, device: str = "cpu") -> Tensor:
     """Image, prompt and metadata vectors, concatenated: (N, D), in double precision; nan where one is missing."""
-    return torch.cat([images.image, images.prompt, images.metadata], 1).double()
+    return torch.cat([images.image, images.prompt, images.metadata], 1).to(device).double()
 
 
 class Ridge:
     """Regression y = z w + error with w ~ Normal(0, 1), whose rows are added a block at a time."""
 
-    def __init__(self, dimensions: int) -> None:
-        self._gram = torch.eye(dimensions, dtype=torch.float64)
-        self._moment = torch.zeros(dimensions, dtype=torch.float64)
+    def __init__(self, dimensions: int, device: str = "cpu") -> None:
+        self._gram = torch.eye(dimensions, dtype=torch.float64, device=device)
+        self._moment = torch.zeros(dimensions, dtype=torch.float64, device=device)
 
     def add(self, z: Tensor, y: Tensor, error: Tensor) -> None:
         """Add rows z (N, m) with y and the variance of the error, (N,) each."""
@@ -82,10 +82,14 @@ class Ridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedImages:
-    """The I images of the training answers, as the kernel sees them from its landmarks."""
+    """The I images of the training answers, as the kernel sees them from its landmarks.
+
+    Rows are on the CPU, where the images are; all else is on `device`, to which vectors come a block at a time.
+    """
 
     images: Images
     """All images."""
+    device: str
     rated: Tensor  # (I,), rows of `images`
     effect: Tensor  # (I,), what all people say of each
     error: Tensor  # (I,), the variance of its error
@@ -96,21 +100,30 @@ class RatedImages:
 
     @classmethod
     def of(
-        cls, images: Images, answers: TrainingAnswers, parts: Sequence[int], *, seed: int, landmarks: int
+        cls,
+        images: Images,
+        answers: TrainingAnswers,
+        parts: Sequence[int],
+        *,
+        seed: int,
+        landmarks: int,
+        device: str = "cpu",
     ) -> "RatedImages":
         """Fit the kernel, and draw so many landmarks, or as many as there are images."""
         rated, sample = torch.from_numpy(answers.rated), _sample(len(answers.rated), seed)
         effect, count = torch.from_numpy(answers.image_effect), torch.from_numpy(answers.count).double()
         x = vectors(images[rated[sample]])
         x = torch.where(torch.isnan(x), torch.nanmean(x, 0).nan_to_num(0.0), x)
-        kernel = fit_kernel(x, parts, effect[sample], count[sample], seed=seed)
+        kernel = fit_kernel(x, parts, effect[sample], count[sample], seed=seed).to(device)
         chosen = torch.from_numpy(np.random.default_rng([seed, 0x4C]).permutation(len(rated))[:landmarks].copy())
-        points = kernel.coordinates(vectors(images[rated[chosen]])).float().double()  # as a checkpoint keeps them
+        points = kernel.coordinates(vectors(images[rated[chosen]], device))
+        points = points.float().double()  # as a checkpoint keeps them
         return cls(
             images=images,
+            device=device,
             rated=rated,
-            effect=effect,
-            error=kernel.noise / count + kernel.nugget,
+            effect=effect.to(device),
+            error=(kernel.noise / count + kernel.nugget).to(device),
             kernel=kernel,
             points=points,
             whiten=_whitening(points),
@@ -119,11 +132,11 @@ class RatedImages:
 
     def near(self, rows: Tensor) -> Tensor:
         """The kernel between some of these images and the landmarks, (N, M)."""
-        return rbf(self.kernel.coordinates(vectors(self.images[self.rated[rows]])), self.points)
+        return rbf(self.kernel.coordinates(vectors(self.images[self.rated[rows]], self.device)), self.points)
 
     def ridge(self) -> Ridge:
         """The regression of the effects on the coordinates."""
-        ridge = Ridge(self.whiten.shape[1])
+        ridge = Ridge(self.whiten.shape[1], self.device)
         for rows in self._blocks:
             ridge.add(self._z(self.near(rows)), self.effect[rows], self.error[rows])
         return ridge
@@ -131,22 +144,26 @@ class RatedImages:
     def features_and_residuals(
         self, basis: Tensor, offset: Tensor, ridge: Ridge, group: NDArray[np.int64] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (I, r) by a basis (M, r), and residuals of the regression, each without the image or its group.
+        """Features (I, r) by a basis (M, r), and residuals of the regression, each without the image or its group: on
+        the CPU.
 
         Parameters
         ----------
         group
             Of each of all images, by number; None: each is its own, and both kinds of residuals are the same.
         """
+        basis, offset = basis.to(self.device), offset.to(self.device)
         features = torch.empty(len(self.rated), len(offset), dtype=torch.float64)
         without_image, without_group = torch.empty(2, len(self.rated), dtype=torch.float64)
         groups = None if group is None else _places(group[self.rated.numpy()])
         for rows, together in [(rows, ()) for rows in self._blocks] if groups is None else _in_blocks(groups):
             near, y, error = self.near(rows), self.effect[rows], self.error[rows]
             z = self._z(near)
-            features[rows] = near @ basis - offset
-            without_image[rows] = ridge.left_out(z, y, error)
-            without_group[rows] = ridge.left_out_together(z, y, error, together) if together else without_image[rows]
+            features[rows] = (near @ basis - offset).cpu()
+            without_image[rows] = ridge.left_out(z, y, error).cpu()
+            without_group[rows] = without_image[rows]
+            if together:
+                without_group[rows] = ridge.left_out_together(z, y, error, together).cpu()
         return features, without_image, without_group
 
     def _z(self, near: Tensor) -> Tensor:
@@ -163,7 +180,7 @@ def principal_components(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
     centred = z - z.mean(0)
     directions = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :count]
     largest = directions.abs().argmax(0)  # eigenvectors come with either sign
-    directions = directions * directions[largest, torch.arange(count)].sign()
+    directions = directions * directions[largest, torch.arange(count, device=z.device)].sign()
     directions = directions / (centred @ directions).square().sum(1).mean().sqrt().clamp_min(1e-12)
     return directions, z.mean(0) @ directions
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -373,7 +375,7 @@ def test_many_images_are_learnt_from_in_blocks(monkeypatch: pytest.MonkeyPatch) 
     assert np.corrcoef(personal(whole).ravel(), personal(in_blocks).ravel())[0, 1] > 0.98
     new = seen(40, seed=7)
     at_once = whole[0].features(new)
-    monkeypatch.setattr("predictor.taste.hierarchical.BLOCK", 7)
+    monkeypatch.setattr("predictor.taste.hierarchical._AT_ONCE", 7)
     assert torch.allclose(whole[0].features(new).values, at_once.values, atol=1e-11)
 
 
@@ -420,3 +422,9 @@ def test_the_generic_error_is_that_of_images_of_other_groups(monkeypatch: pytest
     together = error(group)
     monkeypatch.setattr("predictor.taste.nystroem.BLOCK", 300)
     assert error(group) == pytest.approx(together, rel=1e-9)
+
+
+def test_what_is_learnt_on_another_device_is_what_the_cpu_learns_and_comes_back() -> None:
+    run = [sys.executable, "-m", "tests.predictor.taste.second_device"]
+    done = subprocess.run(run, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr
