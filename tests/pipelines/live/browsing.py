@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page, expect
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 SETTLED = "#main[data-settled]"  # a page takes no answer before anybody can have seen it
 
 
