@@ -14,6 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 VENV_VLLM := .venv-vllm
 BIN := $(VENV)/bin
+# --no-compile: of all that pip would compile, a run imports an eighth, which Python compiles as it comes.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 # Or each of a test's many processes would compile what it imports.

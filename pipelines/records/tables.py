@@ -320,11 +320,9 @@ class _Table:
 
 def _leaf(field: pa.Field) -> tuple[str, pa.DataType]:
     """A column's path as Parquet calls it, and the type of its values."""
-    return (
-        (f"{field.name}.list.element", field.type.value_type)
-        if pa.types.is_list(field.type)
-        else (field.name, field.type)
-    )
+    if pa.types.is_list(field.type):
+        return f"{field.name}.list.element", field.type.value_type
+    return field.name, field.type
 
 
 def _identity(trajectory: Trajectory) -> dict[str, Any]:

@@ -113,8 +113,9 @@ class Taste(nn.Module):
                 generic[block] = near @ self.generic
                 values[block] = near @ self.basis - self.offset
 
+        blocks = range(0, len(images), _AT_ONCE)
         with one_thread():
-            for _ in thread_map(compute, range(0, len(images), _AT_ONCE)):
+            for _ in thread_map(compute, blocks) if len(blocks) > 1 else map(compute, blocks):  # a scorer has one image
                 pass
         return ImageFeatures(generic=generic, values=values)
 

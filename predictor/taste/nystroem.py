@@ -144,8 +144,9 @@ class RatedImages:
     def features_and_residuals(
         self, basis: Tensor, offset: Tensor, ridge: Ridge, group: NDArray[np.int64] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (I, r) by a basis (M, r), and residuals of the regression, each without the image or its group: on
-        the CPU.
+        """Features (I, r) by a basis (M, r), and residuals of the regression, each without the image or its group.
+
+        All of them are on the CPU.
 
         Parameters
         ----------

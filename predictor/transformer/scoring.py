@@ -1,5 +1,6 @@
 """Scores by the transformer, in double precision: those of one pair do not depend on what else is scored with it."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,8 +43,9 @@ class PairScorer:
         return torch.cat(rated).reshape(len(distinct), images)[place]
 
 
-def _distinct_rows(table: Tensor) -> tuple[list[int], list[int]]:
-    """The first of each kind of row, and of each row the place of its own kind: nan equals nan."""
-    kinds: dict[bytes, int] = {}
-    place = [kinds.setdefault(row.tobytes(), len(kinds)) for row in table.numpy()]
-    return [place.index(kind) for kind in range(len(kinds))], place
+def _distinct_rows(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of each kind of row, and of each row the place of its own kind among these; nan equals nan."""
+    first: dict[bytes, int] = {}
+    alike = [first.setdefault(row.tobytes(), number) for number, row in enumerate(table.numpy())]
+    distinct, place = np.unique(alike, return_inverse=True)
+    return torch.from_numpy(distinct), torch.from_numpy(place)

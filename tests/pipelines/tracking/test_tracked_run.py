@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 
 from pipelines.records.run_folder import RunFolder
 from pipelines.settings.settings import load_settings, reproducibility_key
+from pipelines.tracking.mlflow_runs import MLflowRuns
 from pipelines.tracking.tracked_run import TrackedRun, params_of
 from pipelines.tracking.tracker import TRACKERS, Beginning, check_trackers, make_tracker
+from pipelines.tracking.weights_and_biases import WeightsAndBiases
 from tests.actors.proposers.chat.service import Scripted, serve
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
@@ -175,7 +177,7 @@ def test_tracking_is_off_unless_asked_for_and_decides_no_record(monkeypatch: pyt
             ValueError, match=rf"tracking: {name} is not installed; pip install 'pamela-steer\[{name}\]'"
         ):
             check_trackers([name])
-        make_tracker(name)
+        assert isinstance(make_tracker(name), {"wandb": WeightsAndBiases, "mlflow": MLflowRuns}[name])
 
 
 def test_params_are_flat() -> None:
