@@ -23,7 +23,7 @@ def at(run_folder: Build, images: Path, pair_study: Study, tmp_path: Path) -> Si
 def test_a_study_is_planned_made_taken_and_told(run_folder: Build, tmp_path: Path) -> None:
     run, out = run_folder(generic={"hpsv3": 250}), tmp_path / "made"
     assert "4 conditions (initial, own, other, hpsv3)" in studies.plan_pairs(run, difference=40)
-    study = studies.pairs([run], out, others=2, tie=True, title="Walls", practice=1, block=12)
+    study = studies.pairs([run], out, others=2, tie=True, title="Walls", practice=1, block=12, seed=0)
     assert (study.settings.title, study.settings.tie, study.settings.practice) == ("Walls", True, 1)
     assert study.generic == read_study(out).generic == ["hpsv3"]
     rehearsed = studies.simulate(out, participants=2)
