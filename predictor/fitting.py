@@ -73,6 +73,7 @@ def fit(
         seed=seed,
         without=without,
         state=state,
+        device=device(),
         on_epoch=lambda epoch: progress("training", epoch.number, recipe.epochs),
     )
     progress("learning tastes", 0, 1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from predictor.transformer.encoder_layer import CpuDrawnDropout, EncoderLayer
+
 TOKENS = ("image", "prompt", "metadata", "demographics", "user")
 
 
@@ -46,6 +48,10 @@ class Inputs:
     demographics: Tensor  # (B, profile_dimensions)
     user: Tensor  # (B, width): rows of the user table, or any vector in its space
 
+    def to(self, device: str | torch.device) -> "Inputs":
+        """The same on another device."""
+        return Inputs(**{name: getattr(self, name).to(device) for name in TOKENS})
+
 
 class PamelaModel(nn.Module):
     """Predicts the rating that a person gives to an image, on a scale from 0 to 1."""
@@ -62,7 +68,7 @@ class PamelaModel(nn.Module):
         self.register_buffer("image_scale", torch.ones(config.image_dimensions))
         self.project = nn.ModuleDict(
             {
-                "image": nn.Sequential(nn.Dropout(config.image_dropout), _mlp(config.image_dimensions, width)),
+                "image": nn.Sequential(CpuDrawnDropout(config.image_dropout), _mlp(config.image_dimensions, width)),
                 "prompt": _mlp(config.text_dimensions, width),
                 "metadata": _mlp(config.profile_dimensions, width),
                 "demographics": _mlp(config.profile_dimensions, width),
@@ -72,13 +78,16 @@ class PamelaModel(nn.Module):
         self.null = nn.Parameter(torch.zeros(len(TOKENS), width))
         self.kind = nn.Parameter(torch.zeros(len(TOKENS) + 1, width))
         self.cls = nn.Parameter(torch.zeros(width))
-        layer = nn.TransformerEncoderLayer(
-            width, config.heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
+        layer = EncoderLayer(width, config.heads, 2 * width, config.dropout)
         self.fusion = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
         for parameter in (self.null, self.kind, self.cls, self.users.weight):
             nn.init.normal_(parameter, std=0.02 if parameter is not self.users.weight else 0.5)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.cls.device
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Predicted ratings, shape (B,); they are not clipped to the scale."""
@@ -102,16 +111,8 @@ class PamelaModel(nn.Module):
         *before, last = self.fusion.layers
         for layer in before:
             sequence = layer(sequence)
-        return self.head(_first_token_output(last, sequence)).squeeze(1)
-
-
-def _first_token_output(layer: nn.Module, sequence: Tensor) -> Tensor:
-    """The layer's output for the first token alone, (B, width): the head reads no other token of the last layer."""
-    assert isinstance(layer, nn.TransformerEncoderLayer)
-    normed = layer.norm1(sequence)
-    attended = layer.self_attn(normed[:, :1], normed, normed, need_weights=False)[0]
-    first = sequence[:, :1] + layer.dropout1(attended)
-    return (first + layer._ff_block(layer.norm2(first)))[:, 0]
+        assert isinstance(last, EncoderLayer)
+        return self.head(last.first_token(sequence)).squeeze(1)  # of the last layer the head reads no other token
 
 
 def _mlp(inputs: int, width: int) -> nn.Module:

@@ -4,7 +4,7 @@ The loss is the squared error of ratings. Comparisons of images add theirs, the 
 Terry (1952), in the ratio that makes both likelihoods of one perceived liking with normal noise.
 
 Invariant: the same table, recipe and seed give the same weights, whatever ran before in the process, on any number of
-cores, and however often training was stopped and resumed.
+cores, and however often training was stopped and resumed. On another device they differ by rounding alone.
 """
 
 import math
@@ -131,6 +131,7 @@ def train(
     without: tuple[str, ...] = (),
     width: int = 64,
     state: Path | None = None,
+    device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> PamelaModel:
     """Fit a model to the rows of split `train` and the comparisons; the best epoch is kept.
@@ -138,7 +139,7 @@ def train(
     It is the one with the best mean user SROCC on `val_seen`, the last where that split is empty.
 
     Training saves its state to the folder `state` after each epoch, if one is given, and resumes from a state that is
-    there.
+    there. It runs on `device`, with the CPU's random numbers on any, and the model comes back on the CPU.
 
     Raises
     ------
@@ -151,7 +152,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _new_model(table, width, without, zeroed=recipe.zeroed)
+        model = _new_model(table, width, without, zeroed=recipe.zeroed).to(device)
         optimiser = torch.optim.AdamW(
             model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -172,7 +173,7 @@ def train(
                 current.save(state, identity)
             on_epoch(Epoch(current.epoch, error, validated))
         model.load_state_dict(current.best)
-    return model.eval()
+    return model.cpu().eval()
 
 
 def _epoch(table: TrainingTable, datasets: Sequence[Tensor], recipe: Recipe, current: TrainingState) -> float:
@@ -189,10 +190,10 @@ def _epoch(table: TrainingTable, datasets: Sequence[Tensor], recipe: Recipe, cur
         current.steps += 1
         for group in current.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, current.steps / recipe.warmup_steps)
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=model.device)
         if len(batch):
             inputs = _drop_tokens(gather(table, batch, model), recipe, generator)
-            loss = nn.functional.mse_loss(model(inputs), table.rating[batch])
+            loss = nn.functional.mse_loss(model(inputs), table.rating[batch].to(model.device))
             total += loss.item() * len(batch)
         if len(pairs):
             lost = _lost_comparisons(table, pairs, recipe, current)
@@ -240,7 +241,7 @@ def _lost_comparisons(table: TrainingTable, pairs: Tensor, recipe: Recipe, curre
     model, users = current.model, table.compared_by[pairs]
     both = _described(table, torch.cat([table.better[pairs], table.worse[pairs]]), users.repeat(2), model)
     better, worse = model(_drop_tokens(both, recipe, current.generator)).chunk(2)
-    return -(table.weight[pairs] * nn.functional.logsigmoid(_SLOPE * (better - worse))).sum()
+    return -(table.weight[pairs].to(model.device) * nn.functional.logsigmoid(_SLOPE * (better - worse))).sum()
 
 
 def _copied(model: PamelaModel) -> dict[str, Tensor]:
@@ -262,7 +263,7 @@ def predict(model: PamelaModel, table: TrainingTable, rows: Tensor, *, as_popula
     model.eval()
     with one_thread(), torch.inference_mode():
         scores = [model(gather(table, batch, model, as_population=as_population)) for batch in rows.split(512)]
-    return torch.cat(scores).numpy().astype(float)
+    return torch.cat(scores).cpu().numpy().astype(float)
 
 
 def gather(table: TrainingTable, rows: Tensor, model: PamelaModel, *, as_population: bool = False) -> Inputs:
@@ -275,14 +276,14 @@ def gather(table: TrainingTable, rows: Tensor, model: PamelaModel, *, as_populat
 
 
 def _described(table: TrainingTable, image: Tensor, user: Tensor, model: PamelaModel) -> Inputs:
-    """The inputs for pairs of image and user."""
+    """The inputs for pairs of image and user, on the model's device."""
     return Inputs(
         image=table.image[image],
         prompt=table.prompt[image],
         metadata=table.metadata[image],
         demographics=table.demographics[user],
-        user=model.users(user),
-    )
+        user=model.users(user.to(model.device)),
+    ).to(model.device)
 
 
 def _new_model(table: TrainingTable, width: int, without: tuple[str, ...], *, zeroed: bool) -> PamelaModel:
@@ -310,5 +311,5 @@ def _drop_tokens(inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> 
         if rate > 0:
             vectors = getattr(inputs, name)
             drop = torch.rand(len(vectors), generator=generator) < rate
-            hidden[name] = torch.where(drop[:, None], torch.nan, vectors)
+            hidden[name] = torch.where(drop[:, None].to(vectors.device), torch.nan, vectors)
     return replace(inputs, **hidden)

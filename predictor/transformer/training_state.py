@@ -44,7 +44,7 @@ class TrainingState:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / FILE) as scratch:
             save_tensors(
-                {n: v.contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(header)}
+                {n: v.cpu().contiguous().clone() for n, v in tensors.items()}, scratch, {"state": json.dumps(header)}
             )
 
     def load(self, folder: Path, identity: str) -> bool:

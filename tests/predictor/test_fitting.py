@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -279,3 +281,9 @@ def test_choices_of_held_out_people_and_images_are_kept_from_training(rated_by_m
     (folder / "choices.csv").write_text(f"user_id,shown,chosen,split\n{told[0]},train\n", "utf-8")
     with pytest.raises(ValueError, match="is of train, its user or an image of test_unseen"):
         read_dataset(folder)
+
+
+def test_what_is_learnt_on_another_device_is_what_the_cpu_learns_and_comes_back() -> None:
+    run = [sys.executable, "-m", "tests.predictor.second_device"]
+    done = subprocess.run(run, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr

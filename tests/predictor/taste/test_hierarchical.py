@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -422,9 +420,3 @@ def test_the_generic_error_is_that_of_images_of_other_groups(monkeypatch: pytest
     together = error(group)
     monkeypatch.setattr("predictor.taste.nystroem.BLOCK", 300)
     assert error(group) == pytest.approx(together, rel=1e-9)
-
-
-def test_what_is_learnt_on_another_device_is_what_the_cpu_learns_and_comes_back() -> None:
-    run = [sys.executable, "-m", "tests.predictor.taste.second_device"]
-    done = subprocess.run(run, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr

@@ -50,6 +50,12 @@ def made_up(taste: Callable[[np.random.Generator], np.ndarray]) -> TrainingTable
     )
 
 
+def with_comparisons(table: TrainingTable) -> TrainingTable:
+    """The same, and 200 comparisons that mean nothing."""
+    better, worse = torch.from_numpy(np.random.default_rng(0).integers(0, 100, (2, 200)))
+    return replace(table, compared_by=torch.arange(200) % USERS, better=better, worse=worse, weight=torch.ones(200))
+
+
 @pytest.fixture(scope="module")
 def table() -> TrainingTable:
     return made_up(lambda rng: np.eye(DIMENSIONS)[rng.integers(4)] * rng.choice([-1, 1]))

@@ -1,14 +1,16 @@
 """A device that is not the CPU, for tests on machines without a GPU: arithmetic is the CPU's, the rules are a GPU's.
 
-    python -m tests.predictor.taste.second_device
+    python -m tests.predictor.second_device
 
 Within `second_device()` tensors can be put on "second". As on a GPU, an operation takes either these or the CPU's, but
 for numbers and indices, and none of them is an array of NumPy. PyTorch has room for one such device in a process, which
 other libraries would take for an accelerator: so the test that needs it is a process of its own.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,22 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from predictor.data.comparisons import Comparisons
 from predictor.taste.hierarchical import fit_taste
+from predictor.transformer.training import predict, train
 from tests.predictor.taste.test_hierarchical import IMAGE, rated_by, seen
+from tests.predictor.transformer.test_training import (
+    DIMENSIONS,
+    QUICK,
+    StoppedError,
+    made_up,
+    stopped_after,
+    with_comparisons,
+)
 
 ran: set[str] = set()
 """Names of the operations that ran there."""
+
+ROUNDING = 1e-5
+"""Of predicted ratings: attention is computed in another order there than on the CPU."""
 
 _INDEXING = ("index", "index_put_", "_index_put_impl_")
 
@@ -36,7 +50,8 @@ class _There(torch.Tensor):
     @staticmethod
     def __new__(cls, held: torch.Tensor) -> "_There":
         layout = {"strides": held.stride(), "storage_offset": held.storage_offset(), "dtype": held.dtype}
-        there = torch.Tensor._make_wrapper_subclass(cls, held.shape, device=torch.device("second"), **layout)
+        with torch.inference_mode(False):  # or PyTorch refuses a view of a tensor that was made outside of that mode
+            there = torch.Tensor._make_wrapper_subclass(cls, held.shape, device=torch.device("second", 0), **layout)
         there.held = held
         return there
 
@@ -120,6 +135,23 @@ def check_the_taste() -> None:
             assert torch.equal(value, theirs[name]), name
 
 
+def check_the_transformer() -> None:
+    """It is trained there of ratings and comparisons by the CPU's random numbers, though stopped, and comes back."""
+    table = with_comparisons(made_up(lambda rng: rng.normal(size=DIMENSIONS)))
+    here = train(table, QUICK, seed=0)
+    ran.clear()
+    with tempfile.TemporaryDirectory() as folder:
+        state: dict[str, Any] = {"seed": 0, "state": Path(folder), "device": "second"}
+        with pytest.raises(StoppedError):
+            train(table, QUICK, **state, on_epoch=stopped_after(1))
+        there = train(table, QUICK, **state)
+    assert {"addmm", "_softmax_backward_data", "_fused_adamw_", "embedding_dense_backward"} <= ran, ran
+    assert [name for name in ran if name.startswith(("bernoulli", "rand", "native_dropout"))] == []
+    assert there.device.type == "cpu"
+    rows = table.rows("test_seen")
+    np.testing.assert_allclose(predict(there, table, rows), predict(here, table, rows), rtol=0, atol=ROUNDING)
+
+
 def vars_of(found: Any) -> dict[str, torch.Tensor]:
     return {"tastes": found.tastes, "levels": found.levels, "factors": found.factors}
 
@@ -128,4 +160,5 @@ if __name__ == "__main__":
     with second_device():
         check_the_device()
         check_the_taste()
+        check_the_transformer()
     print("alike")  # noqa: T201
