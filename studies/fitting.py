@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from predictor.data.folders import StrPath
+from predictor.data.output_folder import prepare_output_file
 from studies.elo.analysis import Options, Report, analyse
 from studies.elo.bradley_terry import Ties
 from studies.elo.inference.intervals import Generalisation
 from studies.elo.reporting.records import write_json
 from studies.elo.reporting.report import write_report
 from studies.elo.vote_files import read_votes, votes_of
-from studies.folders import prepare_output_file
 from studies.results.votes import StudyVotes, study_votes
 from studies.study import read_study
 

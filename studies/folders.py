@@ -33,22 +33,6 @@ def server_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def prepare_output_file(path: Path, *, option: str) -> None:
-    """Make the folder of a file that is to be written later, so that no work is lost when it is.
-
-    Raises
-    ------
-    ValueError
-        The file is a folder, or its folder cannot be made; `option` is what the user named it by.
-    """
-    if path.is_dir():
-        raise ValueError(f"{option} {path}: is a folder; name a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{option} {path}: cannot be written: {error.strerror}; name another place") from error
-
-
 @contextmanager
 def new_output_folder(out: Path, *, option: str = "--out") -> Iterator[Path]:
     """Give a scratch folder to fill, which becomes `out` when the block ends well, and is removed when not.

@@ -5,6 +5,7 @@ from typing import Any
 
 from predictor.data.dataset import read_dataset
 from predictor.data.folders import StrPath
+from predictor.data.output_folder import prepare_output_file
 from predictor.encoders.encoding import Progress
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate as measure
@@ -66,20 +67,14 @@ def evaluate(
         split=split, context=context, neighbours=neighbours, tau=tau, rule=strangers, images=images, draws=draws
     )
     predictor = PamelaPredictor.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
-    file = None if json is None else _writable(Path(json))
+    file = None if json is None else Path(json)
+    if file is not None:
+        if file.suffix == ".md":
+            raise ValueError(f"--json {file}: is where the Markdown goes; name the JSON {file.stem}.json")
+        prepare_output_file(file, option="--json")
     if seed is None:
         seed = predictor.metrics.get("training", {}).get("seed", 0)
     result = plain(measure(predictor, read_dataset(Path(dataset), seed=seed), config, progress=progress))
     if file is not None:
         write_report(result, file)
     return result
-
-
-def _writable(file: Path) -> Path:
-    """The file, of which the folder is there: an evaluation takes minutes, and is not to be lost at its end."""
-    if file.is_dir():
-        raise ValueError(f"--json {file}: is a folder; name a file in it")
-    if file.suffix == ".md":
-        raise ValueError(f"--json {file}: is where the Markdown goes; name the JSON {file.stem}.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file

@@ -1,6 +1,6 @@
-"""The folder that a `steer-predictor` command writes to.
+"""The folder that a `steer-predictor` command writes to, and that of a file which any command writes at its end.
 
-One process at a time writes to it, and where nothing came of the command no trace of it stays.
+One process at a time writes to a folder, and where nothing came of the command no trace of it stays.
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,22 @@ def output_folder(out: Path) -> Iterator[Path]:
         with suppress(OSError):  # not empty
             for folder in made:
                 folder.rmdir()
+
+
+def prepare_output_file(path: Path, *, option: str) -> None:
+    """Make the folder of a file that is to be written later, so that no work is lost when it is.
+
+    Raises
+    ------
+    ValueError
+        The file is a folder, or its folder cannot be made; `option` is what the user named it by.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option} {path}: is a folder; name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option} {path}: cannot be written: {error.strerror}; name another place") from error
 
 
 def holds_something(folder: Path) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from predictor.data.folders import StrPath, paths_of
+from predictor.data.output_folder import prepare_output_file
 from predictor.hub.upload import check_repository, upload_dataset
 from predictor.simulation.verdict import Verdict
-from studies.folders import prepare_output_file
 from studies.results.answers import participants_table
 from studies.results.export import answers_table, export_dataset, write_table
 from studies.results.publication import Publication, write_publication

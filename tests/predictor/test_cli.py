@@ -217,7 +217,7 @@ def test_one_table_and_a_folder_of_images_become_a_dataset(steer_predictor: Stee
         ("evaluate {saved} {rated} --json {rated}", "--json {rated}: is a folder; name a file in it"),
         (
             "evaluate {saved} {rated} --json {rated}/users.csv/x.json",
-            "users.csv: File exists; mend that, and try again",
+            "--json {rated}/users.csv/x.json: cannot be written: File exists; name another place",
         ),
         ("train {rated} --out {rated}/users.csv/x", "users.csv/x: cannot be written to: Not a directory; name another"),
         ("ablate {rated} --out new", "simulated-6-raters: no rating of split 'test_unseen', which an ablation is"),
