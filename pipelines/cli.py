@@ -64,7 +64,9 @@ def steer_batch(
     predictor: Annotated[
         str | None, typer.Option(help="Checkpoint folder or hub id; the embedded preset makes and caches its own.")
     ] = None,
-    runs: Annotated[int | None, typer.Option(help="Independent passes: same images, other proposals.", min=1)] = None,
+    runs: Annotated[
+        int | None, typer.Option(help="Independent passes: same base images, other proposals.", min=1)
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(

@@ -1,6 +1,6 @@
 """The command line of `steer-predictor`: simulate, import, train, evaluate, ablate, enroll, forget, score, push, info.
 
-Only parses and prints; each command is one call of `predictor`, of the same name. torch and what needs it are imported
+Only parses and prints; each command is one call of `predictor`. torch and what needs it are imported
 inside the commands, so that `--help` answers at once.
 """
 
@@ -277,7 +277,7 @@ def enroll(
     """
     from predictor.commands import people
     from predictor.data.rating_scale import RatingScale
-    from predictor.people.tastes import Tastes
+    from predictor.people.certainty import Tastes
 
     given = None if scale is None else RatingScale.parse(scale)
     with _progress() as advance:

@@ -100,7 +100,7 @@ IMPORTS = {module: frozenset(imports_of(module, path)) for module, path in SOURC
         ("predictor", {"predictor"}),
         ("actors", {"actors", "predictor"}),
         ("pipelines", {"pipelines", "actors", "predictor"}),
-        ("studies", {"studies", "pipelines", "predictor"}),
+        ("studies", {"studies", "predictor"}),
     ],
 )
 def test_a_package_imports_only_packages_below_it(package: str, allowed: set[str]) -> None:

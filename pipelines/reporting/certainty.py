@@ -17,7 +17,7 @@ from pipelines.settings.scorer import PERSONAL
 from predictor.threads import thread_map
 
 if TYPE_CHECKING:
-    from predictor.people.tastes import Certainty
+    from predictor.people.certainty import Certainty
     from predictor.taste.hierarchical import ImageFeatures
     from predictor.taste.posterior import Posterior
 
@@ -73,7 +73,7 @@ def certainty_of(
     """
     if plan.checkpoint is None or PERSONAL not in plan.settings.scorers:
         return CertaintyOfRun(people={}, gain_errors={})
-    from predictor.people.tastes import Tastes
+    from predictor.people.certainty import Tastes
 
     tastes = Tastes.read(plan.checkpoint, others)
     described = folder.about.get("zero_shot", {})

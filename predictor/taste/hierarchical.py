@@ -11,9 +11,9 @@ Schwaighofer 2005), and from their comparisons of images, which are taken for me
 It is the prior under which a new user's taste is inferred from a few ratings: the fewer and the
 noisier they are, the closer the taste stays to zero, where the prediction is the generic one.
 
-Everything is in closed form and in double precision: no learning rate, and no validation set. How alike two images
+Everything is in closed form and in double precision: no learning rate. How alike two images
 are is left to `kernel`, the Gaussian process on many images to `nystroem`, the tastes and their covariance to
-`expectation`, a new user's taste to `posterior`.
+`expectation_maximisation`, a new user's taste to `posterior`.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from actors.messages import ProposalRequest, Proposals
 from actors.proposers.chat.instruction import fill
-from actors.proposers.chat.replies import parse_reply, parse_sample
+from actors.proposers.chat.reply_parser import parse_reply, parse_sample
 
 Mode = Literal["numbered", "samples", "json"]
 

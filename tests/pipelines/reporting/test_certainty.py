@@ -1,7 +1,7 @@
 """What a run's last lines say of how well its people are known."""
 
 from pipelines.reporting.certainty import CertaintyOfRun
-from predictor.people.tastes import Certainty
+from predictor.people.certainty import Certainty
 
 
 def known(error: float, answers: int) -> Certainty:

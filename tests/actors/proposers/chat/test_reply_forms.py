@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.proposers.chat.replies import parse_reply, parse_sample
+from actors.proposers.chat.reply_parser import parse_reply, parse_sample
 
 CATS = ["a cat, soft light", 'a cat, "golden hour"']
 QUOTED = [json.dumps(cat) for cat in CATS]

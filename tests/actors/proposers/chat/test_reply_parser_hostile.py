@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import ProposalRequest
-from actors.proposers.chat.replies import parse_reply, parse_sample
+from actors.proposers.chat.reply_parser import parse_reply, parse_sample
 from pipelines.search.state_machine import admit
 
 STYLES = ["{}. ", "{}) ", "({}) ", "{}: ", "{}- ", "{} - ", "{} – ", "**{}.** ", "**{}** ", "#{} ", "#{}. ", "[{}] "]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from predictor.people.tastes import Tastes
+from predictor.people.certainty import Tastes
 from predictor.predictor import PamelaPredictor
 
 

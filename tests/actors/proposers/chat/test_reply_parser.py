@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.proposers.chat.replies import parse_reply
+from actors.proposers.chat.reply_parser import parse_reply
 
 FULL_WIDTH = str.maketrans({chr(ascii_code): chr(ascii_code + 0xFEE0) for ascii_code in range(0x21, 0x7F)})
 NUMBERINGS = [
