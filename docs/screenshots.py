@@ -1,6 +1,8 @@
-"""Takes the pictures of docs/study.md: every page of both kinds of study, in real Chromium.
+"""Takes the pictures of the README and of docs/study.md, in real Chromium: gallery, report, every page of a study.
 
-python docs/screenshots.py RUN      # a finished run of steer-batch, such as that of `make demo`
+    python docs/screenshots.py RUN      # a finished run of the preset embedded, such as that of `make demo`
+
+The report is of a rehearsal by the run's raters, each of whom compares own pictures with those of everybody else.
 """
 
 import shutil
@@ -16,6 +18,7 @@ from predictor.simulation.raters import read_truth
 from studies.design.making import make_pairs, make_rating
 from studies.design.rating import ImageToRate
 from studies.design.steered_images import read_steered_images
+from studies.fitting import fit
 from studies.session import StudySession
 from studies.simulation.rehearsal import rehearse
 from studies.store.store import Store
@@ -26,6 +29,8 @@ from studies.web.serving import serving
 OUT = Path(__file__).parent / "pictures"
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 780}
+GALLERY: ViewportSize = {"width": 1280, "height": 1500}
+REPORT: ViewportSize = {"width": 1180, "height": 1120}
 READY = "form[data-shown]"
 TOKEN = "screenshots-screenshots"
 
@@ -79,6 +84,21 @@ def researcher(browser: Browser, address: str, name: str, path: str = "") -> Non
     page.context.close()
 
 
+def report(study: Study, run: Path, folder: Path) -> None:
+    """Rehearse the study, and write the report on it."""
+    rehearse(study, list(read_truth(run / "truth.parquet").values()))
+    found = fit(study.folder, out=folder)
+    for line in (*found.conditions, *found.pairs):
+        print(line)  # noqa: T201  for the sentences beside the picture
+
+
+def shoot_file(browser: Browser, path: Path, name: str, view: ViewportSize) -> None:
+    page = browser.new_context(viewport=view).new_page()
+    page.goto(path.resolve().as_uri())
+    shoot(page, name)
+    page.context.close()
+
+
 def take(study: Study, kind: str, browser: Browser, run: Path) -> None:
     rehearse(study, list(read_truth(run / "truth.parquet").values())[:6])
     study_session = StudySession(study, Store(study.database), approve_all=True)
@@ -99,7 +119,8 @@ def main() -> None:
     run = Path(sys.argv[1])
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+        executable = next(filter(None, map(shutil.which, names)))
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         rows = pq.read_table(run / "candidates.parquet", columns=["image", "prompt"]).to_pylist()
         drawn = {row["image"]: row["prompt"] for row in rows if row["image"]}
@@ -114,6 +135,13 @@ def main() -> None:
         rating = make_rating(
             images, run, Path(folder) / "rating", choices={**choices, "ratings_per_image": 9, "images_each": 12}
         )
+        everybody = len(read_truth(run / "truth.parquet")) - 1
+        rehearsal = make_pairs(
+            read_steered_images([run]), [run], Path(folder) / "rehearsal", others=everybody, choices={"seed": 0}
+        )
+        report(rehearsal, run, Path(folder) / "report")
+        shoot_file(browser, Path(folder) / "report" / "report.html", "report", REPORT)
+        shoot_file(browser, run / "gallery.html", "gallery", GALLERY)
         take(pairs, "pairs", browser, run)
         take(rating, "rating", browser, run)
         browser.close()

@@ -50,7 +50,7 @@ class Inputs:
 
     def to(self, device: str | torch.device) -> "Inputs":
         """The same on another device."""
-        return Inputs(**{name: getattr(self, name).to(device) for name in TOKENS})
+        return Inputs(**{name: getattr(self, name).to(device, non_blocking=True) for name in TOKENS})
 
 
 class PamelaModel(nn.Module):

@@ -4,7 +4,8 @@ The loss is the squared error of ratings. Comparisons of images add theirs, the 
 Terry (1952), in the ratio that makes both likelihoods of one perceived liking with normal noise.
 
 Invariant: the same table, recipe and seed give the same weights, whatever ran before in the process, on any number of
-cores, and however often training was stopped and resumed. On another device they differ by rounding alone.
+cores, and however often training was stopped and resumed. On another device they differ by
+rounding, unless two epochs validate so much alike that it decides which one is kept.
 """
 
 import math
@@ -193,7 +194,7 @@ def _epoch(table: TrainingTable, datasets: Sequence[Tensor], recipe: Recipe, cur
         loss = torch.zeros((), device=model.device)
         if len(batch):
             inputs = _drop_tokens(gather(table, batch, model), recipe, generator)
-            loss = nn.functional.mse_loss(model(inputs), table.rating[batch].to(model.device))
+            loss = nn.functional.mse_loss(model(inputs), table.rating[batch].to(model.device, non_blocking=True))
             total += loss.item() * len(batch)
         if len(pairs):
             lost = _lost_comparisons(table, pairs, recipe, current)
@@ -241,7 +242,9 @@ def _lost_comparisons(table: TrainingTable, pairs: Tensor, recipe: Recipe, curre
     model, users = current.model, table.compared_by[pairs]
     both = _described(table, torch.cat([table.better[pairs], table.worse[pairs]]), users.repeat(2), model)
     better, worse = model(_drop_tokens(both, recipe, current.generator)).chunk(2)
-    return -(table.weight[pairs].to(model.device) * nn.functional.logsigmoid(_SLOPE * (better - worse))).sum()
+    return -(
+        table.weight[pairs].to(model.device, non_blocking=True) * nn.functional.logsigmoid(_SLOPE * (better - worse))
+    ).sum()
 
 
 def _copied(model: PamelaModel) -> dict[str, Tensor]:
@@ -282,7 +285,7 @@ def _described(table: TrainingTable, image: Tensor, user: Tensor, model: PamelaM
         prompt=table.prompt[image],
         metadata=table.metadata[image],
         demographics=table.demographics[user],
-        user=model.users(user.to(model.device)),
+        user=model.users(user.to(model.device, non_blocking=True)),
     ).to(model.device)
 
 
@@ -311,5 +314,5 @@ def _drop_tokens(inputs: Inputs, recipe: Recipe, generator: torch.Generator) -> 
         if rate > 0:
             vectors = getattr(inputs, name)
             drop = torch.rand(len(vectors), generator=generator) < rate
-            hidden[name] = torch.where(drop[:, None].to(vectors.device), torch.nan, vectors)
+            hidden[name] = torch.where(drop[:, None].to(vectors.device, non_blocking=True), torch.nan, vectors)
     return replace(inputs, **hidden)
