@@ -31,7 +31,8 @@ GAP = 12
 PROMPTS = ("a cup of coffee", "a cat")
 QUESTIONS, ROUNDS, SHOWN_AFTER = 12, 4, 2
 PATIENCE_MS = 120_000
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 The report is of a rehearsal by the run's raters, each of whom compares own pictures with those of everybody else.
 """
 
+import io
 import shutil
 import sys
 import tempfile
@@ -36,12 +37,10 @@ TOKEN = "screenshots-screenshots"
 
 
 def shoot(page: Page, name: str, *, whole: bool = False) -> None:
-    """Save what the browser shows, in few colours."""
-    path = OUT / f"{name}.png"
+    """Save what the browser shows."""
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=path, full_page=whole)
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(192, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    with Image.open(io.BytesIO(page.screenshot(full_page=whole))) as image:
+        image.convert("RGB").save(OUT / f"{name}.webp", quality=88, method=6)
 
 
 def participant(browser: Browser, link: str, kind: str, view: ViewportSize, where: str) -> None:
