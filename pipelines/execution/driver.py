@@ -266,8 +266,7 @@ class Driver:
         """
         number = len(history.rounds)
         if isinstance(step, Reseed):
-            again = await asyncio.gather(*(self.evaluation.with_fresh_seeds(history, user) for user in step.users))
-            return Round(number=number, reseeded=dict(zip(step.users, again, strict=True)))
+            return Round(number=number, reseeded=await self.evaluation.with_fresh_seeds(history, step.users))
         gathered = self.evaluation.scores_of_round(history)
         match step:
             case RenderBase():

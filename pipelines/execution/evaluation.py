@@ -161,42 +161,64 @@ class Evaluation:
         """
         return await self._scoring.see(cohort, RenderRequest(prompt=prompt, seed=cohort.image_seed))
 
-    async def with_fresh_seeds(self, history: History, user: str) -> Reseeded:
-        """A user's winner and the base prompt, rendered and scored with each of some fresh seeds.
+    async def with_fresh_seeds(self, history: History, users: Sequence[str]) -> dict[str, Reseeded]:
+        """For each user the winner and the base prompt, rendered and scored with each of some fresh seeds.
+
+        An image is scored in one call for all users who need it: the base prompt's for everybody, a winner's for those
+        whom it won with.
 
         Raises
         ------
         CallRefusedError
-            There is no seed for which both could be rendered and scored.
+            For some user there is no seed for which both could be rendered and scored.
         """
-        guards, cohort = self._settings.guards, history.cohort
-        member = cohort.members[cohort.places[user]]
-        winner = history.images[history.best[cohort.places[user]]].prompt
-        seeds = fresh_seeds(cohort.image_seed, guards.reseeds)
-        made = await asyncio.gather(
-            *(self._fresh(cohort, member, prompt, seed) for prompt in (cohort.base_prompt, winner) for seed in seeds)
-        )
-        initial, final = made[: len(seeds)], made[len(seeds) :]
-        again = Reseeded(prompt=winner, seeds=tuple(seeds), initial=tuple(initial), final=tuple(final))
+        cohort = history.cohort
+        seeds = fresh_seeds(cohort.image_seed, self._settings.guards.reseeds)
+        winners = {user: history.images[history.best[cohort.places[user]]].prompt for user in users}
+        who = {prompt: [user for user in users if winners[user] == prompt] for prompt in winners.values()}
+        who[cohort.base_prompt] = list(users)
+        wanted = [(prompt, seed) for prompt in who for seed in seeds]
+        made = await asyncio.gather(*(self._fresh(cohort, who[prompt], prompt, seed) for prompt, seed in wanted))
+        found = dict(zip(wanted, made, strict=True))
+
+        def of(user: str, prompt: str) -> tuple[FreshImage, ...]:
+            return tuple(found[prompt, seed][user] for seed in seeds)
+
+        return {
+            user: self._judged(
+                Reseeded(prompt=won, seeds=tuple(seeds), initial=of(user, cohort.base_prompt), final=of(user, won))
+            )
+            for user, won in winners.items()
+        }
+
+    def _judged(self, again: Reseeded) -> Reseeded:
+        """With what the guard says of it."""
+        guards = self._settings.guards
         before, after = again.means
         if math.isnan(before):
-            raise CallRefusedError(f"with fresh seeds: {initial[0].error or final[0].error}")
+            raise CallRefusedError(f"with fresh seeds: {again.initial[0].error or again.final[0].error}")
         if (notice := reseed_notice(before, after, guards)) is None:
             return again
         return replace(again, rejected=notice) if guards.reseed == "reject" else replace(again, warnings=(notice,))
 
-    async def _fresh(self, cohort: Cohort, member: Trajectory, prompt: str, seed: int) -> FreshImage:
+    async def _fresh(self, cohort: Cohort, users: Sequence[str], prompt: str, seed: int) -> dict[str, FreshImage]:
+        """The image of a prompt and a seed, with the score that each of the users gives it."""
         request = RenderRequest(prompt=prompt, seed=seed)
+        members = [cohort.members[cohort.places[user]] for user in users]
         try:
             with self._waits.during("renders"):
                 reference = await self._renders.image(request)
-            (score,) = await self._scoring.scores(cohort, [member], request, reference)
+            scores = await self._scoring.scores(cohort, members, request, reference)
         except CallRefusedError as error:
-            return FreshImage(error=str(error))
-        self._renders.made.shown += 1
-        if not math.isfinite(score):
-            return FreshImage(image=self._renders.key(request), error="its score is not a number")
-        return FreshImage(image=self._renders.key(request), score=float(score))
+            return dict.fromkeys(users, FreshImage(error=str(error)))
+        self._renders.made.shown += len(users)
+        key = self._renders.key(request)
+        return {
+            user: FreshImage(image=key, score=float(score))
+            if math.isfinite(score)
+            else FreshImage(image=key, error="its score is not a number")
+            for user, score in zip(users, scores, strict=True)
+        }
 
     async def _render(
         self, cohort: Cohort, candidate: Candidate, scores: RoundScores, preview: Any = None

@@ -1,6 +1,7 @@
 """Rounds that are shared, with toy roles: the same records whatever runs beside, and after any loss."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,6 +24,16 @@ class SilentAboutOne(ToyScorer):
     def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
         if rendering.png != request.base_prompt.encode() and rendering.png[-1:] in b"02468":
             raise ValueError("no opinion of that")
+        return super().score_each(request, rendering)
+
+
+class CountingScorer(ToyScorer):
+    """Remembers for how many users each call asked."""
+
+    asked: ClassVar[list[int]] = []
+
+    def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
+        self.asked.append(len(request.audiences))
         return super().score_each(request, rendering)
 
 
@@ -49,6 +60,21 @@ def test_every_image_of_a_prompt_is_scored_once_for_all_its_users(undisturbed: t
         assert {image.key for image in history.images} == proposed
         assert history.scores.shape == (3, len(proposed))
         assert not np.isnan(history.scores).any()
+
+
+def test_an_image_with_a_fresh_seed_is_scored_once_for_all_who_need_it(tmp_path: Path) -> None:
+    CountingScorer.asked.clear()
+    run = drive(
+        tmp_path / "run", trajectories("a cat", users=["u1", "u2", "u3"]), scoring=CountingScorer, protocol=POOL
+    )
+    (reseeded,) = [each.reseeded for each in run.histories[CAT].rounds if each.reseeded]
+    winners = [again.prompt for again in reseeded.values()]
+    seeds = POOL.guards.reseeds
+    asked = [3] * (len(run.histories[CAT].images) + seeds) + [winners.count(prompt) for prompt in {*winners}] * seeds
+    assert sorted(CountingScorer.asked) == sorted(asked)
+    assert list(reseeded) == ["u1", "u2", "u3"]
+    for again in reseeded.values():
+        assert len({image.image for image in (*again.initial, *again.final)}) == 2 * seeds
 
 
 def test_whom_an_image_was_proposed_for_is_recorded(undisturbed: tuple[Path, Run]) -> None:
