@@ -44,12 +44,13 @@ def steer_batch(
         list[str] | None,
         typer.Option(
             metavar="SPEC",
-            help='Whom to steer for: `all`, `u01,u07`, `@FILE` (an id a line) or `group:"age < 30"`, one mean person. '
+            help='Whom to steer for: `all`, `u01,u07`, `@FILE` (one id per line) or `group:"age < 30"`, a mean person. '
             "Repeatable: groups are compared with each other.",
         ),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="Text file with a prompt a line, or CSV/Parquet: prompt[,prompt_id,+metadata].")
+        Path | None,
+        typer.Option(help="Text file with one prompt per line, or CSV/Parquet: prompt[,prompt_id,+metadata]."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Which models: `embedded` (default), `local`, `paper`, or a YAML file.")
@@ -58,7 +59,7 @@ def steer_batch(
         list[str] | None,
         typer.Option(
             help="What steers: `pamela` (default), `population`, `laion`, `q-align`, `q-align-iqa`, `imagereward`, "
-            "`deqa`, `hpsv3`, `pickscore`. Repeatable; what knows no user steers once a prompt."
+            "`deqa`, `hpsv3`, `pickscore`. Repeatable; what knows no user steers once per prompt."
         ),
     ] = None,
     predictor: Annotated[

@@ -3,7 +3,7 @@
     propose, at most `MAX_PROPOSAL_ATTEMPTS` times  -> admit: new ones only  -> subject guard  -> screen  -> rendered
 
 Every admitted proposal is recorded, in the order in which it was made; one that is not rendered says why. A shared
-first round is proposed once a prompt and run, without a score, because it has to suit all its users.
+first round is proposed once per prompt and run, without a score, because it has to suit all its users.
 """
 
 import asyncio

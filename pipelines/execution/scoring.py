@@ -175,7 +175,7 @@ class ScoringService:
         return {**await self._description(cohort, scorer), **cohort.metadata}
 
     async def _description(self, cohort: Cohort, scorer: str) -> Metadata:
-        """The metadata of the base prompt's image, found once a prompt and used for all its candidates.
+        """The metadata of the base prompt's image, found once per prompt and used for all its candidates.
 
         Like the base prompt, which a scorer is given in place of the rewritten one, they are the same for all: a
         proposal has to win by its image, not by being classified into a category that people like.

@@ -19,7 +19,7 @@ def live(
         str | None, typer.Option(help="Checkpoint folder or hub id; the embedded preset makes and caches its own.")
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="Prompts to suggest: text with a prompt a line, or CSV/Parquet.")
+        Path | None, typer.Option(help="Prompts to suggest: text with one prompt per line, or CSV/Parquet.")
     ] = None,
     people: Annotated[Path, typer.Option(help="Where people are kept, a folder each.")] = Path("people"),
     address: Annotated[

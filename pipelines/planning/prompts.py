@@ -1,4 +1,4 @@
-"""Prompts files: text with a prompt a line, or a table with ids and metadata."""
+"""Prompts files: text with one prompt per line, or a table with ids and metadata."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from predictor.data.delimited import encoding_of, undecodable
 from predictor.data.profiles import as_text
 from predictor.data.tables import read_table
 
-_NAME_A_FILE = "name a text file with a prompt a line, or a table"
+_NAME_A_FILE = "name a text file with one prompt per line, or a table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

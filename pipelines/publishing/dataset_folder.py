@@ -1,7 +1,7 @@
 """A run as a data set that others can use: tables in Parquet, images, and a card. No participant can be found in it.
 
     README.md                  the card
-    data/trajectories.parquet  a row a trajectory: initial and final prompt, image and score
+    data/trajectories.parquet  one row per trajectory: initial and final prompt, image and score
     data/candidates.parquet    a row a candidate that has a score
     images/*.png               every image that a row names
     images/metadata.parquet    file_name, prompt_id, prompt, seed

@@ -1,7 +1,7 @@
 """The settings of each scorer, free of heavy imports.
 
 The scorers `pamela` and `population` are the predictor, and share one pool and the settings under `scorer`. All others
-are generic: they know no user, steer once a prompt, and have a pool and settings of their own, under `generic.NAME`.
+are generic: they know no user, steer once per prompt, and have a pool and settings of their own, under `generic.NAME`.
 """
 
 from typing import Any, Literal

@@ -110,7 +110,7 @@ def participants_named_in(path: Path) -> tuple[str, ...]:
         raise ValueError(f"--leave-out {path}: cannot be read as text: {error}") from error
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
-        raise ValueError(f"--leave-out {path}: names nobody; write one participant a line")
+        raise ValueError(f"--leave-out {path}: names nobody; write one participant per line")
     return names
 
 

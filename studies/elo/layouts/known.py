@@ -166,7 +166,7 @@ LAYOUTS = (
         columns={"shown": _SHOWN, "ranking": ("ranking", "best_first", "order")},
     ),
     Layout(name="ranks of what was shown", shape="ranks", columns={"shown": _SHOWN, "ranks": ("ranks", "rank")}),
-    Layout(name="ranks, one row an image", shape="image_ranks", columns={"condition": _SINGLE, "rank": ("rank",)}),
+    Layout(name="ranks, one row per image", shape="image_ranks", columns={"condition": _SINGLE, "rank": ("rank",)}),
     Layout(name="rankings of places, best first", shape="orders", columns={"ranking": ("ranking",)}),
 )
 """The first that a table fits is taken."""

@@ -64,7 +64,7 @@ def settings_of(report: Report) -> dict[str, Any]:
 
 
 def write_json(report: Report, path: Path) -> Path:
-    """elo.json, a row a line; the same votes and settings give the same bytes."""
+    """elo.json, one row per line; the same votes and settings give the same bytes."""
     line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def lines(value: Any) -> str:

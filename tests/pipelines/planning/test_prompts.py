@@ -181,7 +181,7 @@ def file(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("prompt", ["a cat", "a cat " * 100])
 def test_a_prompt_in_the_place_of_its_file_is_refused_in_a_short_line(prompt: str) -> None:
-    with pytest.raises(ValueError, match="name a text file with a prompt a line, or a table") as refused:
+    with pytest.raises(ValueError, match="name a text file with one prompt per line, or a table") as refused:
         read_prompts(Path(prompt))
     assert len(str(refused.value)) < 200
 
