@@ -7,7 +7,6 @@ sheet of four pictures: on a desk and on a phone, light and dark.
 """
 
 import io
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, sample_raters
+from tests.browser import EXECUTABLE
 
 OUT = Path(__file__).parent / "pictures"
 DESK: ViewportSize = {"width": 1280, "height": 640}
@@ -31,8 +31,6 @@ GAP = 12
 PROMPTS = ("a cup of coffee", "a cat")
 QUESTIONS, ROUNDS, SHOWN_AFTER = 12, 4, 2
 PATIENCE_MS = 120_000
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextmanager
@@ -116,7 +114,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         steer_live(Path(folder)) as link,
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]) as browser,
+        playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox", "--disable-gpu"]) as browser,
     ):
         page = browser.new_context(viewport=DESK).new_page()
         page.goto(link)

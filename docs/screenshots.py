@@ -6,7 +6,6 @@ The report is of a rehearsal by the run's raters, each of whom compares own pict
 """
 
 import io
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +25,7 @@ from studies.store.store import Store
 from studies.study import Study
 from studies.web.app import create_app
 from studies.web.serving import serving
+from tests.browser import EXECUTABLE
 
 OUT = Path(__file__).parent / "pictures"
 DESK: ViewportSize = {"width": 1280, "height": 800}
@@ -118,9 +118,7 @@ def main() -> None:
     run = Path(sys.argv[1])
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-        executable = next(filter(None, map(shutil.which, names)))
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox", "--disable-gpu"])
         rows = pq.read_table(run / "candidates.parquet", columns=["image", "prompt"]).to_pylist()
         drawn = {row["image"]: row["prompt"] for row in rows if row["image"]}
         images = [

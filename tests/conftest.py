@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser import EXECUTABLE, NAMES
 from tests.nodes import STORE
 from tests.pipelines.console import command, environment
 
@@ -48,12 +49,10 @@ CHROMIUM_FLAGS = [
 
 @pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others
 def chromium() -> Iterator[Browser]:
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first has no windows
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip(f"no browser to look at the page with: none of {', '.join(names)} is on the PATH")
+    if EXECUTABLE is None:
+        pytest.skip(f"no browser to look at the page with: none of {', '.join(NAMES)} is on the PATH")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

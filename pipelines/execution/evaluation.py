@@ -175,8 +175,9 @@ class Evaluation:
         cohort = history.cohort
         seeds = fresh_seeds(cohort.image_seed, self._settings.guards.reseeds)
         winners = {user: history.images[history.best[cohort.places[user]]].prompt for user in users}
-        who = {prompt: [user for user in users if winners[user] == prompt] for prompt in winners.values()}
-        who[cohort.base_prompt] = list(users)
+        who = {cohort.base_prompt: list(users)}
+        for user, won in winners.items():  # none is the base prompt: `next_step` names no user whose winner is
+            who.setdefault(won, []).append(user)
         wanted = [(prompt, seed) for prompt in who for seed in seeds]
         made = await asyncio.gather(*(self._fresh(cohort, who[prompt], prompt, seed) for prompt, seed in wanted))
         found = dict(zip(wanted, made, strict=True))

@@ -38,6 +38,7 @@ from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 from tests.benchmarks.simulated_roles import report, scores_of, trajectories, vectors_of
+from tests.pipelines.console import peak_mb
 
 PROTOCOLS = {"pool": SearchSettings(share="pool", screen=8, patience=5), "base": SearchSettings(patience=5)}
 
@@ -125,11 +126,6 @@ def records(folder: Path, todo: list[Cohort], settings: SearchSettings) -> float
             writer.add(history, found)
             thin += found
     return time.monotonic() - began
-
-
-def peak_mb() -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def measure(users: int, prompts: int, settings: SearchSettings) -> dict[str, Any]:

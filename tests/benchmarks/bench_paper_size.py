@@ -21,7 +21,7 @@ from pathlib import Path
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.planning.embedded_predictor import EmbeddedRecipe, embedded_checkpoint
 from tests.benchmarks.simulated_roles import report
-from tests.pipelines.console import command, environment, journal_lines
+from tests.pipelines.console import command, environment, journal_lines, peak_mb
 
 SUBJECTS = (Path(__file__).parent / "ten_prompts.txt").read_text("utf-8").splitlines()
 _POLL_S = 0.5
@@ -43,27 +43,18 @@ def prompts(count: int) -> list[str]:
 
 def start(arguments: Iterable[object], run: Path, *, kill_at: int | None = None) -> Course:
     """Run steer-batch to its end, or until its journal has `kill_at` rounds."""
-    began, peak_mb, killed = time.monotonic(), 0.0, False
+    began, peak, killed = time.monotonic(), 0.0, False
     with (run.parent / f"{run.name}.txt").open("ab") as said:
         process = subprocess.Popen(command(*arguments), stdout=said, stderr=said, env=environment())
         while process.poll() is None:
-            peak_mb = max(peak_mb, _peak_mb(process.pid))
+            peak = max(peak, peak_mb(process.pid))
             if kill_at is not None and journal_lines(run) >= kill_at:
                 process.send_signal(signal.SIGKILL)
                 killed = True
                 process.wait()
             time.sleep(_POLL_S)
     assert killed or process.returncode == 0, f"status {process.returncode}: see {run}.txt"
-    return Course(seconds=round(time.monotonic() - began, 1), peak_mb=peak_mb, killed=killed)
-
-
-def _peak_mb(pid: int) -> float:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text("utf-8")
-    except OSError:  # it has just ended
-        return 0.0
-    kilobytes = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(kilobytes[0]) / 1024 if kilobytes else 0.0
+    return Course(seconds=round(time.monotonic() - began, 1), peak_mb=peak, killed=killed)
 
 
 def sizes_mb(run: Path) -> dict[str, float]:

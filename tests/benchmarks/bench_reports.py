@@ -36,6 +36,7 @@ from predictor.simulation.raters import sample_raters
 from predictor.simulation.verdict import judge
 from tests.benchmarks.simulated_roles import report
 from tests.histories import best, outcome_of
+from tests.pipelines.console import peak_mb
 
 ITERATIONS = 5
 SPARE = 1.11
@@ -93,11 +94,6 @@ def steered(users: Sequence[str], prompts: int, runs: int) -> Iterator[Outcome]:
                     ),
                     *bests,
                 )
-
-
-def peak_mb() -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 @contextmanager

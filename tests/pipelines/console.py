@@ -65,6 +65,16 @@ def descendants(pid: int) -> list[tuple[int, str]]:
     return [(child, Path(f"/proc/{child}/cmdline").read_text()) for child in found if alive(child)]
 
 
+def peak_mb(pid: int | str = "self") -> float:
+    """Of the memory that a process has held (VmHWM); 0 of one that has just ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    except OSError:
+        return 0.0
+    kilobytes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    return kilobytes[0] / 1024 if kilobytes else 0.0
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
