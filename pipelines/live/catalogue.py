@@ -35,7 +35,7 @@ from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.planning.embedded_predictor import EmbeddedRecipe, print_request
 from pipelines.search.state_machine import admit
 from pipelines.search.trajectory import derive_seed, image_seed
-from predictor.data.folders import new_folder
+from predictor.data.folders import FolderTakenError, new_folder
 from predictor.encoders.cache import cache_folder
 from predictor.simulation.attributes import measure
 from predictor.taste.hierarchical import ImageFeatures
@@ -194,6 +194,8 @@ async def make_catalogue(
 ) -> None:
     """Render the pictures on the pools, and keep them with what is seen of them.
 
+    Where another process has meanwhile kept the same pictures, those are left as they are.
+
     Parameters
     ----------
     describer
@@ -204,6 +206,8 @@ async def make_catalogue(
     ------
     ValueError
         All of them were refused.
+    FolderTakenError
+        There is something else at `folder`.
     RoleUnavailableError, PoolBrokenError
         As `ActorPool.call`.
     """
@@ -248,11 +252,16 @@ async def make_catalogue(
         raise ValueError(f"none of the {len(wanted)} pictures to ask about could be made: {refused[0]}")
     distinct = {str(row["id"]): (row, png) for row, png in reversed(made)}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder) as temporary:
-        for name, (_, png) in distinct.items():
-            (temporary / f"{name}.png").write_bytes(png)
-        rows = [row for row, _ in reversed(distinct.values())]
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), temporary / "catalogue.parquet")
+    try:
+        with new_folder(folder) as temporary:
+            for name, (_, png) in distinct.items():
+                (temporary / f"{name}.png").write_bytes(png)
+            rows = [row for row, _ in reversed(distinct.values())]
+            pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), temporary / "catalogue.parquet")
+    except FolderTakenError:
+        if read_catalogue(folder) is None:
+            raise
+        logger.info("%s: another process made the same pictures meanwhile", folder)
 
 
 def _measured(png: bytes) -> list[float]:

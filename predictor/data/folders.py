@@ -11,6 +11,7 @@ Errors are the operating system's (`OSError`), `FolderLockedError` or `FolderTak
 command, word them for people.
 """
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -168,12 +169,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     FolderTakenError
-        There is something at `path` already, other than an empty folder.
+        There is something at `path`, other than an empty folder: already, or by the time that the block ends.
     OSError
         The scratch folder, or what is above it, cannot be made, or it cannot be renamed.
     """
+    taken = FolderTakenError(f"{path}: is there already")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FolderTakenError(f"{path}: is there already")
+        raise taken
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
@@ -181,7 +183,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         scratch = Path(private) / path.name
         scratch.mkdir()
         yield scratch
-        scratch.rename(path)
+        try:
+            scratch.rename(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # somebody else was faster
+                raise taken from error
+            raise
     sync_folder(path.parent)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest, SeenImage
 from actors.pool.actor_pool import CallRefusedError
 from pipelines.live.catalogue import SIZE, CatalogueRequest, make_catalogue, proposed_requests, read_catalogue
+from predictor.data.folders import FolderTakenError
 
 
 class Proposer:
@@ -103,6 +104,22 @@ def test_a_picture_that_is_refused_is_left_out(tmp_path: Path) -> None:
 def test_where_all_are_refused_the_reason_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of the 2 pictures to ask about could be made: not allowed"):
         made(tmp_path / "made", ["a dog", "two dogs"])
+
+
+def test_what_another_process_made_meanwhile_is_taken(tmp_path: Path) -> None:
+    made(tmp_path / "made", ["a cat"])
+    made(tmp_path / "made", ["a cat"])
+
+    pictures = read_catalogue(tmp_path / "made")
+    assert pictures is not None
+    assert pictures.subjects == ("a cat",)
+
+
+def test_a_folder_in_the_way_of_a_catalogue_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "notes.txt").write_text("mine")
+    with pytest.raises(FolderTakenError, match="is there already"):
+        made(tmp_path / "made", ["a cat"])
 
 
 def test_all_pictures_of_a_subject_have_the_metadata_of_the_one_as_written(tmp_path: Path) -> None:

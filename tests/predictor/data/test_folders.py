@@ -130,6 +130,15 @@ def test_a_new_folder_whose_filling_fails_leaves_nothing(tmp_path: Path) -> None
     assert names(tmp_path) == []
 
 
+def test_of_two_who_make_the_same_folder_at_once_the_slower_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(FolderTakenError, match=f"{out}: is there already"), new_folder(out) as slower:
+        (slower / "x").write_text("slower")
+        with new_folder(out) as faster:
+            (faster / "x").write_text("faster")
+    assert (names(tmp_path), (out / "x").read_text()) == (["out"], "faster")
+
+
 def test_an_empty_folder_may_become_the_new_one_and_nothing_else_may(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with new_folder(tmp_path / "empty") as scratch:
