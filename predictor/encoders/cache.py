@@ -8,7 +8,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -23,7 +23,7 @@ from PIL import Image
 
 from predictor.data.image_files import as_shown, file_bytes, read_image
 from predictor.error_messages import first_line
-from predictor.threads import thread_map
+from predictor.threads import one_thread, thread_map
 
 _MAP_SIZE = 32 * 2**30
 """An upper limit of the address space, not of the disk: the file grows with what it holds."""
@@ -182,7 +182,7 @@ def encode_cached(
     with rows.committing():
         for row, item in enumerate(items):
             if not rows.known(row, key := content(item)):
-                rows.encode(row, (key,), item)
+                rows.settle(row, (key,), rows.encode(item))
     return rows.vectors
 
 
@@ -191,6 +191,7 @@ def encode_files(
     paths: Sequence[Path],
     cache: FeatureCache,
     *,
+    threads: int = 1,
     commit_every: int = 64,
     progress: Progress = lambda done, total: None,
 ) -> NDArray[np.float32]:
@@ -198,7 +199,13 @@ def encode_files(
 
     A vector is kept under the file's bytes and under its pixels as well, so that the same picture is not
     encoded again when it comes as another file, or from memory. The next files are decoded meanwhile; no more than
-    `2 * _DECODERS` pictures are in memory at once.
+    `2 * max(threads, _DECODERS)` pictures are in memory at once.
+
+    Parameters
+    ----------
+    threads
+        How many images are encoded at once, each on a thread of its own. More than one need PyTorch's operators to
+        keep to their thread, which they do meanwhile.
 
     Returns
     -------
@@ -211,25 +218,27 @@ def encode_files(
     """
     rows = _Rows(encoder, len(paths), cache, commit_every, progress)
 
-    def read(path: Path) -> tuple[bytes, Image.Image | None, bytes]:
-        """The file's key, its picture and the picture's key; no picture where the file is known already."""
+    def vector_of(image: Image.Image, of_pixels: bytes) -> NDArray[np.float32]:
+        found = cache.get(of_pixels, encoder.dimensions)
+        return rows.encode(image) if found is None else found
+
+    def read(path: Path) -> tuple[bytes, bytes, Image.Image | NDArray[np.float32] | None]:
+        """The file's key, its picture's key, and the picture or its vector; None where the file is known already."""
         data = file_bytes(path)
         of_file = file_content(data)
         if cache.get(of_file, encoder.dimensions) is not None:
-            return of_file, None, b""
+            return of_file, b"", None
         image = read_image(path, data)
-        return of_file, image, image_content(image)
+        of_pixels = image_content(image)
+        return of_file, of_pixels, vector_of(image, of_pixels) if threads > 1 else image
 
-    with rows.committing():
-        for row, (of_file, image, of_pixels) in enumerate(thread_map(read, paths, threads=_DECODERS)):
+    with one_thread() if threads > 1 else nullcontext(), rows.committing():
+        for row, (of_file, of_pixels, found) in enumerate(thread_map(read, paths, threads=max(threads, _DECODERS))):
             if rows.known(row, of_file):
                 continue
-            assert image is not None  # what the cache holds, it keeps
-            found = cache.get(of_pixels, encoder.dimensions)
-            if found is None:
-                rows.encode(row, (of_file, of_pixels), image)
-            else:
-                rows.settle(row, (of_file,), found)
+            assert found is not None  # what the cache holds, it keeps
+            vector = vector_of(found, of_pixels) if isinstance(found, Image.Image) else found
+            rows.settle(row, (of_file, of_pixels), vector)
     return rows.vectors
 
 
@@ -275,12 +284,12 @@ class _Rows(Generic[Thing]):
             self.settle(row, (), found)
         return found is not None
 
-    def encode(self, row: int, keys: tuple[bytes, ...], item: Thing) -> None:
-        """Encode the row's item, to be committed under the keys."""
+    def encode(self, item: Thing) -> NDArray[np.float32]:
+        """The vector of an item."""
         (vector,) = self.encoder.encode([item])
         if not np.isfinite(vector).all():
             raise ValueError(f"{self.encoder.name}: gave a vector that is not finite; take another encoder")
-        self.settle(row, keys, vector)
+        return vector
 
     def settle(self, row: int, keys: tuple[bytes, ...], vector: NDArray[np.float32]) -> None:
         """Give the row its vector, to be committed under the keys."""

@@ -5,6 +5,7 @@ faster on a CPU, where the activations of one image fit the cache: 15 ms an imag
 eight.
 """
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,10 @@ from PIL import Image
 
 from predictor.data.image_files import as_shown
 from predictor.threads import one_thread
+
+_LEVELS = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
+_NORMALISED = ((_LEVELS - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)).astype(np.float32)
+"""The network's input for each value of each channel, (256, 3): by the mean and the deviation of ImageNet."""
 
 
 class EfficientNetLite0:
@@ -30,6 +35,8 @@ class EfficientNetLite0:
     dimensions = 1280 + 2 * (32 + 16 + 24 + 40)
     parts = (1280, 2 * (32 + 16 + 24 + 40))
     """Lengths of the vector's parts: the last stage, and the first ones."""
+    threads = os.cpu_count() or 1
+    """That may encode at once: each image is encoded on one core."""
     side = 224
     _STAGES = (0, 2, 4)
     """Blocks whose output is summarised, after the stem: strides 2, 4 and 8."""
@@ -46,9 +53,8 @@ class EfficientNetLite0:
         import torch
 
         resized = as_shown(image).resize((self.side, self.side), Image.Resampling.BICUBIC)
-        unit = np.asarray(resized, np.float32) / 255
-        normalised = (unit - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-        tensor = torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, 224, 224)
+        normalised = _NORMALISED[np.asarray(resized), np.arange(3)]
+        tensor = torch.from_numpy(normalised).permute(2, 0, 1)[None]  # (1, 3, 224, 224)
         return tensor.contiguous(memory_format=torch.channels_last)
 
     def _features(self, x: Any) -> Any:

@@ -108,7 +108,11 @@ class Encoders:
             A file cannot be read as an image.
         """
         vectors = encode_files(
-            self.image, paths, self._image_cache, progress=lambda done, total: progress("encoding images", done, total)
+            self.image,
+            paths,
+            self._image_cache,
+            threads=self.image.threads,
+            progress=lambda done, total: progress("encoding images", done, total),
         )
         return self._described(vectors, prompts, metadata)
 

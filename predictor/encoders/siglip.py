@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class SiglipImages:
     """The vision half: the pooled output of its attention head."""
 
     source: Source
+    threads: ClassVar[int] = 1
+    """That may encode at once: the model uses all cores itself, or a GPU."""
 
     @property
     def name(self) -> str:

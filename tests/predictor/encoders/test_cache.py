@@ -208,7 +208,9 @@ def test_twins_are_encoded_once(tmp_path: Path) -> None:
 def test_progress_counts_every_row_up_to_the_last(tmp_path: Path) -> None:
     cache, told = FeatureCache("f", tmp_path), []
     encode_cached(Letters(), ["b"], text_content, cache)
-    encode_cached(Letters(), list("abcad"), text_content, cache, progress=lambda *counts: told.append(counts))
+    encode_cached(
+        Letters(), list("abcad"), text_content, cache, progress=lambda done, total: told.append((done, total))
+    )
     assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
@@ -293,6 +295,22 @@ def test_a_picture_is_encoded_once_from_a_file_a_copy_and_memory(tmp_path: Path)
         vectors.append(encode_cached(encoder, [image], image_content, cache)[0])
     assert len(np.unique(vectors, axis=0)) == 1
     assert encoder.encoded == 1
+
+
+@pytest.mark.parametrize("threads", [2, 9])
+def test_images_encoded_at_once_give_the_rows_of_one_after_the_other(tmp_path: Path, threads: int) -> None:
+    paths = paintings(tmp_path, 30)
+    alone = encode_files(Colours(), [*paths, paths[3]], FeatureCache("alone", tmp_path))
+    cache, encoder = FeatureCache("together", tmp_path), Colours()
+    told: list[tuple[int, int]] = []
+    together = encode_files(
+        encoder, [*paths, paths[3]], cache, threads=threads, progress=lambda done, total: told.append((done, total))
+    )
+    assert np.array_equal(together, alone)
+    assert told == [(done, 31) for done in range(1, 32)]
+    encoded = encoder.encoded
+    assert np.array_equal(encode_files(encoder, paths[::-1], cache, threads=threads), alone[29::-1])
+    assert encoder.encoded == encoded
 
 
 def test_a_file_that_cannot_be_read_is_named_and_what_came_before_is_kept(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from skimage import data
 
-from predictor.encoders.cache import FeatureCache, encode_cached, image_content
+from predictor.encoders.cache import FeatureCache, encode_cached, encode_files, image_content
 from predictor.encoders.efficientnet import EfficientNetLite0
 
 
@@ -56,6 +56,16 @@ def test_a_vector_is_the_same_whether_cached_or_not(encoder, photographs, tmp_pa
     for _ in ("computed", "cached"):
         vectors = encode_cached(encoder, photographs, image_content, cache)
         assert np.array_equal(vectors, encoder.encode(photographs))
+
+
+def test_images_encoded_on_all_cores_at_once_have_the_vectors_of_each_alone(encoder, photographs, tmp_path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(len(photographs))]
+    for photograph, path in zip(photographs, paths, strict=True):
+        photograph.save(path)
+    threads = torch.get_num_threads()
+    vectors = encode_files(encoder, paths, FeatureCache(encoder.fingerprint, tmp_path), threads=3)
+    assert np.array_equal(vectors, encoder.encode(photographs))
+    assert torch.get_num_threads() == threads
 
 
 def test_light_and_colour_are_in_the_vector(encoder, photographs) -> None:
