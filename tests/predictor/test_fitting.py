@@ -283,6 +283,7 @@ def test_choices_of_held_out_people_and_images_are_kept_from_training(rated_by_m
         read_dataset(folder)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_on_another_device_is_what_the_cpu_learns_and_comes_back() -> None:
     run = [sys.executable, "-m", "tests.predictor.second_device"]
     done = subprocess.run(run, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)

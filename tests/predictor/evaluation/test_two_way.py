@@ -42,6 +42,7 @@ def test_a_user_whose_images_are_all_in_a_fold_has_no_value_without_it() -> None
     assert image.max() == 2
 
 
+@pytest.mark.slow
 def test_the_interval_holds_what_other_people_and_other_images_would_give() -> None:
     rng, inside, narrow = np.random.default_rng(0), 0, 0
     truth = np.mean([_srocc(*simulated(rng, users=300, images=400)) for _ in range(4)])
