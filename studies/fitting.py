@@ -75,12 +75,13 @@ def fit(
     largest_part
         Leave out conditions that no vote connects with most others, instead of refusing.
     stop_at_width
-        Say whether every interval is so many Elo wide at most, from end to end, and what else it is expected to take.
+        Report whether every interval is at most this many Elo wide, end to end, and how many more votes that takes.
     looks
         How many looks were fixed before the first vote; says at each whether there is a best (Pocock 1977). A study
         that was made with a number of looks has it.
     drop_failed, predictor
-        For study folders: leave out who failed an attention check; compare the votes with this checkpoint's score.
+        For study folders: leave out participants who failed an attention check; compare this checkpoint's scores with
+        the votes.
     out
         Folder to write elo.json, elo.parquet, elo.svg and report.html to.
     json

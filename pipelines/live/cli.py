@@ -34,7 +34,7 @@ def live(
         str | None, typer.Option(metavar="NAME", help="Print the own link of somebody who was here, and end.")
     ] = None,
 ) -> None:
-    """Sit down in a browser, and minutes later there are pictures that suit you, and proof.
+    """Steer images for the person at this browser, and test blindly whether it worked.
 
     Choose among pictures until your taste is known; type a prompt, and steer it by choosing; then compare blindly.
     Everything is kept in people/NAME as it happens.

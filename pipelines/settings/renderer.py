@@ -20,7 +20,7 @@ class LoraSettings(Closed):
     """A LoRA that is put on the renderer's model."""
 
     file: str = Field(min_length=1, description="path, or owner/name/file.safetensors on the hub, with @revision")
-    weight: float = Field(default=1.0, description="how strongly it counts; negative: the other way")
+    weight: float = Field(default=1.0, description="scale of its weights; negative inverts the effect")
 
 
 class DarkroomSettings(Placement):
@@ -105,7 +105,7 @@ class ImageApiSettings(Placement):
 
     kind: Literal["image-api"] = "image-api"
     service: Literal["openai", "vllm-omni", "sglang", "gemini", "mapped"] = Field(
-        default="openai", description="whose way of asking it understands; mapped: as renderer.mapping says"
+        default="openai", description="which API it speaks; mapped: the one renderer.mapping describes"
     )
     mapping: str | None = Field(
         default=None, description="a file that says how the service is asked, for service mapped"

@@ -51,18 +51,18 @@ class Settings(Closed):
         default=600, gt=0, description="a role that has answered nobody for so long, while calls failed, stops the run"
     )
     price_per_gpu_hour: float | None = Field(
-        default=None, ge=0, description="what a GPU costs an hour, in any currency; none: money is not spoken of"
+        default=None, ge=0, description="price of a GPU hour, in any currency; none: costs are given in GPU hours only"
     )
     end_command: str | None = Field(
         default=None,
         min_length=1,
-        description="run when the run has ended, with the news as JSON on its input",
+        description="command to run when the run has ended; gets a JSON summary on standard input",
     )
     end_webhook_env: str | None = Field(
-        default=None, description="name of the environment variable that holds an address to which the same is posted"
+        default=None, description="name of an environment variable with a URL to which the same summary is posted"
     )
     tracking: tuple[Literal["wandb", "mlflow"], ...] = Field(
-        default=(), description="services that keep the numbers of runs side by side; none: nothing is told to any"
+        default=(), description="experiment trackers that get the run's metrics; none: no tracker"
     )
     tracking_project: str = Field(default="pamela-steer", min_length=1, description="under which they keep this run")
     protocol: SearchSettings = Field(default_factory=lambda: SearchSettings(**_protocol(None, None)))

@@ -45,19 +45,26 @@ def elo(
     ] = False,
     stop_at_width: Annotated[
         float | None,
-        typer.Option(help="Is every interval so many Elo wide at most, and what else does it take?", min=0.1),
+        typer.Option(
+            help="Report whether every interval is at most this many Elo wide, and how many more votes that takes.",
+            min=0.1,
+        ),
     ] = None,
     looks: Annotated[
         int | None,
-        typer.Option(help="Looks fixed before the first vote: is there a best, at the level of one of them?", min=1),
+        typer.Option(
+            help="Number of looks fixed before the first vote; report whether one condition is the best at this look, "
+            "at the level of one of them.",
+            min=1,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for elo.json, elo.parquet, elo.svg and report.html.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write elo.json to this file, too.")] = None,
     predictor: Annotated[
-        str | None, typer.Option(help="Studies: does this checkpoint's score agree with the votes?")
+        str | None, typer.Option(help="Studies: compare this checkpoint's scores with the votes.")
     ] = None,
     drop_failed: Annotated[
-        bool, typer.Option("--drop-failed", help="Studies: leave out who failed an attention check.")
+        bool, typer.Option("--drop-failed", help="Studies: leave out participants who failed an attention check.")
     ] = False,
 ) -> None:
     """Who prefers what: Bradley–Terry on the Elo scale, with intervals for other people and other prompts.

@@ -76,7 +76,7 @@ def serve(
         bool, typer.Option("--approve-all", help="Show images that nobody has reviewed; for your own images.")
     ] = False,
     prolific: Annotated[
-        bool, typer.Option("--prolific", help="Let in who comes with ?PROLIFIC_PID=…, without an invitation.")
+        bool, typer.Option("--prolific", help="Admit visitors with ?PROLIFIC_PID=…, without an invitation.")
     ] = False,
     token: Annotated[
         str | None, typer.Option(envvar="STEER_STUDY_TOKEN", help="Of the researcher's page; default: a new one.")
@@ -90,7 +90,10 @@ def serve(
         ),
     ] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="Believe a proxy on this machine about who asks, and HTTPS.")
+        bool,
+        typer.Option(
+            "--behind-proxy", help="Trust the client address and scheme that a proxy on this machine forwards."
+        ),
     ] = False,
 ) -> None:
     """Let people take a study in their browsers, until Ctrl-C. Every answer is on the disk before it is confirmed.
@@ -118,7 +121,7 @@ def _say_where(served: "RunningStudy") -> None:
     study = served.study
     typer.echo(f"{study.settings.title}: {len(study.blocks)} blocks, at {served.address} (Ctrl-C stops)")
     if not study.settings.contact:
-        typer.echo("Participants are told nobody to write to: put a contact into study.json, and start again.")
+        typer.echo("Participants see no contact: set contact in study.json and start again.")
     typer.echo(f"Researcher's page: {served.researcher_page}")
     if served.unreviewed:
         typer.echo(f"{served.unreviewed} images wait to be approved there before anybody can begin.")

@@ -64,14 +64,14 @@ def serve(
     approve_all
         Show images that nobody has reviewed; for your own images.
     prolific
-        Let in who comes with ?PROLIFIC_PID=…, without an invitation.
+        Admit visitors with ?PROLIFIC_PID=…, without an invitation.
     token
         Of the researcher's page; None: a new one.
     language
         Of everybody's pages: en, de, fr, es, ja, ar, or your own catalogue (a file *.po); None: what each browser asks
         for.
     behind_proxy
-        Believe a proxy on this machine about who asks, and HTTPS.
+        Trust the client address and scheme that a proxy on this machine forwards.
     on_start
         Is told where the study can be reached, once the port is taken.
 

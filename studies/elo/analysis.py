@@ -49,7 +49,7 @@ class Options:
     conditions: tuple[str, ...] | None = None
     """Only votes between these."""
     stop_at_width: float | None = None
-    """Say whether every interval is so many Elo wide at most, from end to end, and what else it takes."""
+    """Report whether every interval is at most this many Elo wide, end to end, and how many more votes that takes."""
     looks: int | None = None
     """How many looks were fixed before the first vote, to say at each whether there is a best."""
     largest_part: bool = False
