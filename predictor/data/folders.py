@@ -5,7 +5,7 @@ The one place where this project locks a folder, replaces a file or publishes a 
 - one process at a time holds a `FolderLock`, and the operating system frees it however that process ends;
 - a file written by `write_atomically` or `replacing` is, under its name, either the old one or the new one, whole,
   and once the call has returned the new one survives a power failure;
-- a folder made by `new_folder` is under its name either whole or not there.
+- a folder made by `new_folder` is under its name either whole or not there, after a power failure too.
 
 Errors are the operating system's (`OSError`), `FolderLockedError` or `FolderTakenError`: the callers, who know the
 command, word them for people.
@@ -183,6 +183,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         scratch = Path(private) / path.name
         scratch.mkdir()
         yield scratch
+        _sync_files(scratch)
         try:
             scratch.rename(path)
         except OSError as error:
@@ -190,6 +191,16 @@ def new_folder(path: Path) -> Iterator[Path]:
                 raise taken from error
             raise
     sync_folder(path.parent)
+
+
+def _sync_files(folder: Path) -> None:
+    """Force the files of a folder and of those in it to the disk, but for links to files that were there before."""
+    for parent, _, names in os.walk(folder):
+        for file in (Path(parent, name) for name in names):
+            if not file.is_symlink() and file.stat().st_nlink == 1:
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        sync_folder(Path(parent))
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ and open to several processes at once, so that scorers on one machine share it.
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _MAP_SIZE = 32 * 2**30
 
 _ENVIRONMENTS: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
 """By folder: LMDB opens one only once in a process, and two predictors may use the same encoder."""
+_OPENING = threading.Lock()
 
 _COMMIT_S = 2.0
 """A commit costs milliseconds, a vector of a large encoder seconds: this is how much work a killed process loses."""
@@ -116,9 +118,9 @@ class FeatureCache:
     def put(self, entries: Iterable[tuple[bytes, NDArray[np.float32]]]) -> None:
         """Keep vectors; what is there already stays, unless it is of another length, and so no vector of this encoder.
 
-        A full disk costs speed, never the result.
+        A full disk, or a quota that is used up, costs speed, never the result.
         """
-        with suppress(lmdb.DiskError, lmdb.MapFullError), self._environment.begin(write=True) as transaction:
+        with suppress(lmdb.Error), self._environment.begin(write=True) as transaction:
             for digest, vector in entries:
                 kept = transaction.get(digest)
                 if kept is None or len(kept) != 4 * vector.size:
@@ -149,18 +151,19 @@ class FeatureCache:
 
 
 def _opened(path: Path) -> lmdb.Environment:
-    environment = _ENVIRONMENTS.get(path)
-    if environment is None:
-        try:
-            environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
-            environment.reader_check()  # frees the places of readers that were killed
-        except lmdb.Error as error:
-            raise ValueError(
-                f"{path}: the feature cache cannot be opened ({first_line(error).rpartition(': ')[2]}); "
-                "remove this folder, or name another cache by PAMELA_CACHE"
-            ) from error
-        _ENVIRONMENTS[path] = environment
-    return environment
+    with _OPENING:
+        environment = _ENVIRONMENTS.get(path)
+        if environment is None:
+            try:
+                environment = lmdb.open(str(path), map_size=_MAP_SIZE, metasync=False, max_readers=1024)
+                environment.reader_check()  # frees the places of readers that were killed
+            except lmdb.Error as error:
+                raise ValueError(
+                    f"{path}: the feature cache cannot be opened ({first_line(error).rpartition(': ')[2]}); "
+                    "remove this folder, or name another cache by PAMELA_CACHE"
+                ) from error
+            _ENVIRONMENTS[path] = environment
+        return environment
 
 
 def encode_cached(

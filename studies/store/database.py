@@ -178,13 +178,14 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     wal = path.with_name(f"{path.name}-wal")
     whole = not wal.is_file() or not wal.stat().st_size
     try:
-        return _opened(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        if not whole:  # what is not in the file yet needs a folder where SQLite may work
-            raise ValueError(
-                f"{path}: cannot be read: {error}; copy the whole folder to where you may write"
-            ) from error
-        return _opened(path, "mode=ro&immutable=1")
+        try:
+            return _opened(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            if not whole:  # what is not in the file yet needs a folder where SQLite may work
+                raise ValueError(
+                    f"{path}: cannot be read: {error}; copy the whole folder to where you may write"
+                ) from error
+            return _opened(path, "mode=ro&immutable=1")
     except sqlite3.Error as error:
         raise ValueError(f"{path}: cannot be read as the study's votes: {error}") from error
 

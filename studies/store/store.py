@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +80,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = threading.RLock()
         self._db = open_for_writing(path)
         self._readers = Readers(path)
@@ -456,11 +457,16 @@ class Store:
     def _empty_log(self) -> None:
         """Bring all changes into the file, and cut the log of changes: what was deleted may still stand in it."""
         deadline = time.monotonic() + BUSY_TIMEOUT_S
-        with self._lock:
-            while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        # By a connection of its own that waits for no reader, so that others can vote between two attempts.
+        with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
+            while not self._log_is_empty(db):
                 if time.monotonic() > deadline:
                     raise TimeoutError("a reader holds on to the log of changes; end it, and restart the server")
                 time.sleep(0.05)
+
+    def _log_is_empty(self, db: sqlite3.Connection) -> bool:
+        with self._lock:
+            return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._readers.lend() as db:

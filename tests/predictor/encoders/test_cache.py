@@ -2,10 +2,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, cast
 
+import lmdb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -195,6 +199,40 @@ def test_a_full_cache_costs_speed_and_never_the_result(tmp_path: Path, monkeypat
     texts = [str(number) for number in range(3000)]
     assert np.array_equal(encode_cached(encoder, texts, text_content, cache), Letters().encode(texts))
     assert any(cache.get(text_content(text)) is None for text in texts)
+
+
+def test_a_cache_that_cannot_be_written_costs_speed_and_never_the_result(tmp_path: Path) -> None:
+    encoder = Letters()
+    cache = FeatureCache(encoder.fingerprint, tmp_path)
+    cache._environment = cast(lmdb.Environment, OverQuota(cache._environment))
+    assert np.array_equal(encode_cached(encoder, ["a"], text_content, cache), Letters().encode(["a"]))
+    assert cache.get(text_content("a")) is None
+
+
+class OverQuota:
+    """An environment to which its user may write no more."""
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+
+    def begin(self, *, write: bool = False, buffers: bool = False) -> Any:
+        if write:
+            raise lmdb.Error("mdb_txn_commit: Disk quota exceeded")
+        return self._environment.begin(buffers=buffers)
+
+
+def test_threads_that_open_a_cache_at_once_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = lmdb.open
+
+    def slowly(path: str, **options: Any) -> lmdb.Environment:
+        time.sleep(0.05)
+        return opened(path, **options)
+
+    monkeypatch.setattr("predictor.encoders.cache.lmdb.open", slowly)
+    with ThreadPoolExecutor(8) as executor:
+        caches = list(executor.map(lambda _: FeatureCache("f", tmp_path), range(8)))
+    caches[0].put([(b"key", np.ones(2, np.float32))])
+    assert all(cache.get(b"key") is not None for cache in caches)
 
 
 def test_twins_are_encoded_once(tmp_path: Path) -> None:

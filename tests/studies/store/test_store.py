@@ -173,6 +173,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "votes.sqlite")
     with pytest.raises(ValueError, match=r"no votes yet"):
         read_rows(tmp_path / "none.sqlite", "SELECT 1")
+    (tmp_path / "begun.sqlite").touch()  # as somebody leaves it who is killed in making it
+    with pytest.raises(ValueError, match=r"begun.sqlite: cannot be read as the study's votes: no such table"):
+        read_rows(tmp_path / "begun.sqlite", "SELECT 1")
 
 
 def test_a_program_that_knows_whom_it_serves_finds_them_by_name(store: Store) -> None:

@@ -1,8 +1,11 @@
 """Who withdraws is gone from the disk: the bytes of every file of the study are searched."""
 
 import hashlib
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,26 @@ def test_no_byte_of_who_withdraws_is_left_in_any_file_while_others_go_on(store: 
     assert [trace for trace in traces if trace.encode() in left] == []
     assert left.count(TOLD.encode()) == len(staying)
     assert all(who.encode() in left for who in staying)
+
+
+def test_others_vote_while_a_withdrawal_waits_for_a_reader(store: Store, tmp_path: Path) -> None:
+    leaving, staying = (part(store, store.join(token) or "", trials=5) for _, token in store.invite([None, None]))
+    store.assign(staying, [AssignedTrial(trial_id=f"more-{n}", block=2) for n in range(5)])
+    withdrawing = threading.Thread(target=store.withdraw, args=[leaving])
+    with closing(sqlite3.connect(tmp_path / "votes.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM votes").fetchall()
+        withdrawing.start()
+        began = time.monotonic()
+        for position in range(5, 10):
+            store.vote(staying, position, trial_id="t", left="l", right="r", winner="left", response_ms=5)
+        took = time.monotonic() - began
+        assert withdrawing.is_alive()
+        reader.execute("COMMIT")
+    withdrawing.join(10)
+    assert not withdrawing.is_alive()
+    assert took < 5  # and not the time that a withdrawal waits, 30 s
+    assert leaving.encode() not in content(tmp_path)
 
 
 def test_of_who_has_left_stays_only_that_somebody_was_there_and_on_which_day(store: Store, tmp_path: Path) -> None:
