@@ -47,7 +47,7 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "reproducibility_key": key,
         "checkpoint": None if plan.checkpoint is None else str(plan.checkpoint),
         "scorers": {name: asdict(scale_of(name)) for name in plan.settings.scorers},
-        "users": [{"user": audience.name, "members": list(audience.members)} for audience in plan.audiences],
+        "users": [{"user": audience.name, "members": list(audience.user_ids)} for audience in plan.audiences],
         "prompts": [{"prompt_id": p.id, "text": p.text, "metadata": dict(p.metadata)} for p in plan.prompts],
         "seeds": {"seed": plan.settings.seed, "images": {t.prompt_id: t.image_seed for t in plan.trajectories}},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},

@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.records.tables import Best, Outcome
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
-from pipelines.search.rounds import Candidate, Proposed, Round, Verdict, new_images
+from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round, new_images
 from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Trajectory
 
@@ -21,7 +21,7 @@ def outcome_of(
 
 def best(prompt: str, image: str, score: float, proposed_for: str = "*") -> Best:
     """A best image without anything to say against it."""
-    return Best(prompt=prompt, image=image, score=score, proposed_for=proposed_for, verdict=Verdict(), warnings=())
+    return Best(prompt=prompt, image=image, score=score, proposed_for=proposed_for, verdict=GuardVerdict(), warnings=())
 
 
 Scored = tuple[Sequence[str], Sequence[tuple[Candidate, Sequence[float]]]]
@@ -37,7 +37,7 @@ def pooled_history(cohort: Cohort, *rounds: Sequence[Scored]) -> History:
             for users, found in scored
         ]
         scores = {candidate.image: values for _, found in scored for candidate, values in found}
-        new = [candidate.image for candidate, _ in new_images(proposed, history.place.keys())]
+        new = [candidate.image for candidate, _ in new_images(proposed, history.column_of_image.keys())]
         columns = np.array([scores[image] for image in new], np.float32).T
         history.append(Round(number=number, proposed=tuple(proposed), scores=columns))
     return history
@@ -49,7 +49,7 @@ def history_of_one(trajectory: Trajectory, *rounds: Sequence[tuple[Candidate, fl
     for number, scored in enumerate(rounds):
         proposed = Proposed(users=(trajectory.user,), candidates=tuple(c for c, _ in scored), shared=not number)
         scores = {candidate.image: np.nan if score is None else score for candidate, score in scored}
-        new = [candidate.image for candidate, _ in new_images([proposed], history.place.keys())]
+        new = [candidate.image for candidate, _ in new_images([proposed], history.column_of_image.keys())]
         row = np.array([[scores[image] for image in new]], np.float32)
         history.append(Round(number=number, proposed=(proposed,), scores=row))
     return history

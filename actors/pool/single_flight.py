@@ -1,7 +1,8 @@
 """A cache for one event loop: each value is made once, however many ask for it at the same time.
 
 Invariant: while a value is being made, nobody else makes it; whoever asks meanwhile gets the same value, or the same
-error. An error is not kept: the next to ask makes the value again. Who is cancelled while waiting cancels nobody else.
+error. An error is not kept: the next to ask makes the value again. A caller that is cancelled while waiting cancels
+nobody else.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Admission: how many trajectories are under way at a time – as few as keep the renderers busy.
+"""Admission: how many cohorts are under way at a time – as few as keep the renderers busy.
 
-Few, so that trajectories finish early and memory stays small. Enough, because a trajectory gives the renderers no work
-while its proposals are being written. If the renderers are never idle, then by Little's law the number of trajectories
-that wait for proposals is
+Few, so that cohorts finish early and memory stays small. Enough, because a cohort gives the renderers no work while its
+proposals are being written. If the renderers are never idle, then by Little's law the number of cohorts that wait for
+proposals is
 
     proposal_s x iterations a second = proposal_s x renderers / (render_s x candidates)
 
@@ -13,23 +13,23 @@ vary.
 import math
 
 
-def in_flight(
+def max_cohorts_under_way(
     *, candidates: int, renderers: int, places: int, proposals: int, proposal_s: float, render_s: float
 ) -> int:
-    """Trajectories that may be under way.
+    """Cohorts that may be under way.
 
     The number decides when something is done, never what: the records do not depend on it.
 
     Parameters
     ----------
     candidates : int
-        Images of one iteration.
+        Images of one round of a cohort.
     renderers : int
         Renderers at work at a time.
     places : int
         Calls that may be on the renderers at a time, one or more for each.
     proposals : int
-        Calls that may be on the proposers at a time, and so an upper limit of trajectories that wait for them.
+        Calls that may be on the proposers at a time, and so an upper limit of cohorts that wait for them.
     proposal_s, render_s : float
         Seconds that a call of each takes, as measured so far; 0 before the first.
 
@@ -39,7 +39,9 @@ def in_flight(
 
     Example:
 
-        in_flight(candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.0, render_s=0.2) == 5
+        max_cohorts_under_way(
+            candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.0, render_s=0.2
+        ) == 5
     """
     candidates = max(1, candidates)
     proposing = min(proposal_s * renderers / (render_s * candidates), proposals - 1) if render_s else 0

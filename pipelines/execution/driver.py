@@ -55,7 +55,7 @@ from typing import Any
 from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
 from actors.pool.text_embeddings import TextEmbeddings
-from pipelines.execution.admission import in_flight
+from pipelines.execution.admission import max_cohorts_under_way
 from pipelines.execution.costs import ImageCounts
 from pipelines.execution.evaluation import Evaluation
 from pipelines.execution.observer import Observer
@@ -153,9 +153,9 @@ class Driver:
         """Of each cohort under way, the users who search in its round."""
         self._room = asyncio.Event()
         self.failures: dict[str, str] = {}
-        """Cohort id -> why a round of it is none, so that none of its trajectories goes on."""
+        """Cohort id -> why its last round failed; none of its trajectories goes on."""
         self.refusals = Refusals()
-        """Of the rounds that are none, which no record holds."""
+        """What was refused in failed rounds, which no record holds."""
 
     @property
     def images_made(self) -> ImageCounts:
@@ -180,21 +180,21 @@ class Driver:
         try:
             async with asyncio.TaskGroup() as group:
                 for cohort in cohorts:
-                    while len(self._under_way) >= self._most_under_way(cohort):
+                    while len(self._under_way) >= self._max_under_way(cohort):
                         self._room.clear()
                         await self._room.wait()
                     self._under_way[cohort.id] = len(cohort)
                     history = History(cohort, recorded.pop(cohort.id, ()))
-                    group.create_task(self._bring_to_its_end(history))
+                    group.create_task(self._run_cohort(history))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first_error(errors) from None
 
-    def _most_under_way(self, following: Cohort) -> int:
+    def _max_under_way(self, following: Cohort) -> int:
         """Counting rounds of the mean size: few of a cohort's users may still search, and give the renderers little."""
         renderers, proposers = self._renderer.renderers, self._proposer.role
         searching = fmean([*self._under_way.values(), len(following)])
-        return in_flight(
+        return max_cohorts_under_way(
             candidates=round(self.settings.images_of_round(2, searching)),
             renderers=renderers.role.actors,
             places=renderers.role.actors * renderers.role.in_flight,
@@ -203,7 +203,7 @@ class Driver:
             render_s=renderers.accounting.recent_call_s,
         )
 
-    async def _bring_to_its_end(self, history: History) -> None:
+    async def _run_cohort(self, history: History) -> None:
         cohort = history.cohort
         self._observer.begun(cohort, len(history.rounds))
         logger.info("cohort %s: begun, %d rounds recorded before", cohort.id, len(history.rounds))
@@ -214,20 +214,20 @@ class Driver:
             if isinstance(error, RoundFailedError):
                 self.refusals += error.refusals
             self.failures[cohort.id] = str(error)
-            for member in cohort.members:
-                self._observer.failed(member, str(error))
+            for trajectory in cohort.trajectories:
+                self._observer.failed(trajectory, str(error))
             return
         finally:
             del self._under_way[cohort.id]
             self._room.set()
             self._observer.over(cohort)
         logger.info("cohort %s: finished, %d rounds recorded", cohort.id, len(history.rounds))
-        for place, member in enumerate(cohort.members):
-            if (failure := history.failure(place)) is not None:
-                self._observer.failed(member, failure)
+        for row, trajectory in enumerate(cohort.trajectories):
+            if (failure := history.failure(row)) is not None:
+                self._observer.failed(trajectory, failure)
             else:
-                assert reasons[place] is not StopReason.FAILED
-                self._observer.finished(member, history.gain(place))
+                assert reasons[row] is not StopReason.FAILED
+                self._observer.finished(trajectory, history.gain(row))
 
     async def _steer(self, history: History) -> tuple[StopReason, ...]:
         """Round by round, to the end; for each user, why it ended."""
@@ -287,13 +287,13 @@ class Driver:
         scores = gathered.matrix(proposed)
         verdicts = await self.evaluation.verdicts(history, proposed, scores)
         finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
-        if (reason := _nothing_came_of(finished, history)) is not None:
+        if (reason := _round_failure(finished, history)) is not None:
             raise RoundFailedError(reason, finished.proposed)
         return finished
 
 
-def _nothing_came_of(finished: Round, history: History) -> str | None:
-    """Why a round is none: of what was to be rendered nothing has an image with scores, or nothing was proposed."""
+def _round_failure(finished: Round, history: History) -> str | None:
+    """Why a round failed, or None: nothing was proposed, or nothing could be rendered and scored."""
     candidates = [candidate for proposals in finished.proposed for candidate in proposals.candidates]
     if finished.number == 0:
         (base,) = candidates

@@ -24,10 +24,10 @@ from pipelines.execution.render_cache import RenderCache
 from pipelines.execution.scoring import ScoringService
 from pipelines.execution.wait_accounting import WaitAccounting
 from pipelines.search.cohort import Cohort
-from pipelines.search.guards import judge, reseed_notice
+from pipelines.search.guards import guard_verdict, reseed_notice
 from pipelines.search.history import History
 from pipelines.search.previews import best_previews, previews_help
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Scores, Verdict, new_images
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Scores, new_images
 from pipelines.search.trajectory import Trajectory, fresh_seeds
 from pipelines.settings.search import SearchSettings
 
@@ -46,7 +46,7 @@ class RoundScores:
     async def of(self, candidate: Candidate, request: RenderRequest, reference: Any) -> Candidate:
         """The candidate once its image has scores; with an error where it can have none."""
         key = str(candidate.image)
-        if key in self._history.place:
+        if key in self._history.column_of_image:
             return candidate
         if (reason := self._history.refused.get(key)) is not None:
             return replace(candidate, error=reason)
@@ -55,14 +55,14 @@ class RoundScores:
 
     def matrix(self, proposed: Sequence[Proposed]) -> Scores:
         """Shape (M, N) of the N new images, in their order."""
-        new = new_images(proposed, self._history.place.keys())
+        new = new_images(proposed, self._history.column_of_image.keys())
         columns = [self._scores[str(candidate.image)] for candidate, _ in new]
         return np.stack(columns, 1) if columns else np.empty((len(self._history.cohort), 0), np.float32)
 
     async def _ask(self, key: str, request: RenderRequest, reference: Any) -> str | None:
         cohort = self._history.cohort
         try:
-            scores = await self._scoring.scores(cohort, cohort.members, request, reference)
+            scores = await self._scoring.scores(cohort, cohort.trajectories, request, reference)
         except CallRefusedError as error:
             return str(error)
         if np.isnan(scores).all():
@@ -107,15 +107,15 @@ class Evaluation:
         if not self._previews or keep is None or eligible <= keep or not previews_help(history, user, self._settings):
             done = await asyncio.gather(*(self._render(cohort, candidate, scores) for candidate in candidates))
             return replace(proposed, candidates=tuple(done))
-        member = cohort.members[cohort.places[user]]
-        begun = await asyncio.gather(*(self._preview(cohort, member, candidate) for candidate in candidates))
+        trajectory = cohort.trajectories[cohort.row_of_user[user]]
+        begun = await asyncio.gather(*(self._preview(cohort, trajectory, candidate) for candidate in candidates))
         first = history.searched == 1
         ranked = best_previews([candidate for candidate, _ in begun], eligible if first else keep)
         pairs = zip(ranked, (preview for _, preview in begun), strict=True)
         done = await asyncio.gather(*(self._render(cohort, candidate, scores, preview) for candidate, preview in pairs))
         return replace(proposed, candidates=tuple(done))
 
-    async def verdicts(self, history: History, proposed: Sequence[Proposed], scores: Scores) -> dict[str, Verdict]:
+    async def verdicts(self, history: History, proposed: Sequence[Proposed], scores: Scores) -> dict[str, GuardVerdict]:
         """The guards' verdicts on a round: everybody's best candidate, if it is a new best, has passed them.
 
         Of the base prompt, only what it measures: the others are compared with that.
@@ -123,8 +123,8 @@ class Evaluation:
         if not self._settings.guards.measures_images:
             return {}
         cohort = history.cohort
-        prompts = {str(c.image): c.prompt for c, _ in new_images(proposed, history.place.keys())}
-        keys, found = list(prompts), dict[str, Verdict]()
+        prompts = {str(c.image): c.prompt for c, _ in new_images(proposed, history.column_of_image.keys())}
+        keys, found = list(prompts), dict[str, GuardVerdict]()
         base = history.verdicts[history.images[0].key] if history.images else None
         while True:
             eligible = history.eligible(scores, keys, found)
@@ -138,14 +138,18 @@ class Evaluation:
             made = await asyncio.gather(*(self.verdict(cohort, prompts[key], base) for key in unsure))
             found |= zip(unsure, made, strict=True)
 
-    async def verdict(self, cohort: Cohort, prompt: str, base: Verdict | None) -> Verdict:
+    async def verdict(self, cohort: Cohort, prompt: str, base: GuardVerdict | None) -> GuardVerdict:
         """The guards' verdict on the image of one prompt; without `base`, the base image's, only what they measure."""
         try:
             with self._waits.during("scores"):
                 measured = await self._scoring.measurements(cohort, prompt)
         except CallRefusedError as error:
-            return Verdict(error=f"it could not be guarded: {error}")
-        return Verdict(measured=measured) if base is None else judge(measured, base.measured, self._settings.guards)
+            return GuardVerdict(error=f"it could not be guarded: {error}")
+        return (
+            GuardVerdict(measured=measured)
+            if base is None
+            else guard_verdict(measured, base.measured, self._settings.guards)
+        )
 
     async def metadata(self, cohort: Cohort) -> Mapping[str, str]:
         """By which the images of a cohort are scored; errors as `see`."""
@@ -174,7 +178,7 @@ class Evaluation:
         """
         cohort = history.cohort
         seeds = fresh_seeds(cohort.image_seed, self._settings.guards.reseeds)
-        winners = {user: history.images[history.best[cohort.places[user]]].prompt for user in users}
+        winners = {user: history.images[history.best[cohort.row_of_user[user]]].prompt for user in users}
         who = {cohort.base_prompt: list(users)}
         for user, won in winners.items():  # none is the base prompt: `next_step` names no user whose winner is
             who.setdefault(won, []).append(user)
@@ -205,11 +209,11 @@ class Evaluation:
     async def _fresh(self, cohort: Cohort, users: Sequence[str], prompt: str, seed: int) -> dict[str, FreshImage]:
         """The image of a prompt and a seed, with the score that each of the users gives it."""
         request = RenderRequest(prompt=prompt, seed=seed)
-        members = [cohort.members[cohort.places[user]] for user in users]
+        trajectories = [cohort.trajectories[cohort.row_of_user[user]] for user in users]
         try:
             with self._waits.during("renders"):
                 reference = await self._renders.image(request)
-            scores = await self._scoring.scores(cohort, members, request, reference)
+            scores = await self._scoring.scores(cohort, trajectories, request, reference)
         except CallRefusedError as error:
             return dict.fromkeys(users, FreshImage(error=str(error)))
         self._renders.made.shown += len(users)
@@ -237,7 +241,7 @@ class Evaluation:
         self._renders.made.shown += 1
         return await scores.of(replace(candidate, image=self._renders.key(request)), request, reference)
 
-    async def _preview(self, cohort: Cohort, member: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
+    async def _preview(self, cohort: Cohort, trajectory: Trajectory, candidate: Candidate) -> tuple[Candidate, Any]:
         """A candidate with its preview's score for one user, and a reference to the preview."""
         if candidate.rejected is not None:
             return candidate, None
@@ -245,7 +249,7 @@ class Evaluation:
         try:
             with self._waits.during("renders"):
                 preview = await self._renders.preview(request)
-            (score,) = await self._scoring.scores(cohort, [member], request, preview, preview=True)
+            (score,) = await self._scoring.scores(cohort, [trajectory], request, preview, preview=True)
         except CallRefusedError as error:
             return replace(candidate, error=str(error)), None
         if not math.isfinite(score):

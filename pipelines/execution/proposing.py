@@ -52,11 +52,11 @@ class RoundScreen:
         proposals = await self._embeddings.of([proposed[place].prompt for place in places])
         embeddings = self._embeddings
         predictor = await self._predictor.get(history.cohort.id, lambda: self._fitted(embeddings))
-        member, novelty = history.cohort.places[user], self._settings.novelty
+        row, novelty = history.cohort.row_of_user[user], self._settings.novelty
         with one_blas_thread:
             screened = await asyncio.to_thread(
                 lambda: screen(
-                    proposals, predictor.evaluated, predictor.predict(proposals, member), keep=keep, novelty=novelty
+                    proposals, predictor.evaluated, predictor.predict(proposals, row), keep=keep, novelty=novelty
                 )
             )
         notices = {places[place]: notice for place, notice in screened.rejected.items()}
@@ -103,7 +103,7 @@ class Proposing:
         PoolBrokenError
             As `ActorPool.call`, of the proposer.
         """
-        key, first = (cohort.prompt_id, cohort.run), cohort.members[0]
+        key, first = (cohort.prompt_id, cohort.run), cohort.trajectories[0]
         if (known := self._recorded.get(key)) is not None:
             guarded = await self._guarded(cohort.base_prompt, [candidate.prompt for candidate in known.candidates])
             return replace(known, users=cohort.users, candidates=tuple(guarded), shared=True)
@@ -118,14 +118,14 @@ class Proposing:
     async def variations(self, history: History, user: str, number: int, screen_of_round: RoundScreen) -> Proposed:
         """The proposals of one round for one user; errors as `shared`."""
         cohort = history.cohort
-        member = cohort.places[user]
-        best = history.images[history.best[member]]
-        trajectory: Trajectory = cohort.members[member]
+        row = cohort.row_of_user[user]
+        best = history.images[history.best[row]]
+        trajectory: Trajectory = cohort.trajectories[row]
         found = await self._propose(
             (user,),
             cohort.base_prompt,
             best.prompt,
-            float(history.best_scores[member]),
+            float(history.best_scores[row]),
             lambda n: proposal_seed(trajectory, number, n),
         )
         with self._waits.during("proposals"):

@@ -90,13 +90,13 @@ class ScoringService:
     async def scores(
         self,
         cohort: Cohort,
-        members: Sequence[Trajectory],
+        trajectories: Sequence[Trajectory],
         request: RenderRequest,
         reference: Any,
         *,
         preview: bool = False,
     ) -> Scores:
-        """The scores that these members of a cohort give an image, or, with `preview`, its preview; shape (members,).
+        """The scores that the users of these trajectories give an image, or, with `preview`, its preview; shape (n,).
 
         Rounded to single precision, as they are recorded; nan where a score is not a finite number.
 
@@ -106,15 +106,15 @@ class ScoringService:
             As `ActorPool.call`.
         """
         with self._waits.during("scores"):
-            audiences = tuple(member.members for member in members)
+            audiences = tuple(trajectory.user_ids for trajectory in trajectories)
             question = await self._score_request(cohort, cohort.scorer, audiences)
             pool = self._scorers[cohort.scorer]
             if hasattr(pool.role.make, "score_each"):
                 found = await self._call(request, reference, pool, "score_each", question, preview=preview)
             else:
                 found = [await self._call(request, reference, pool, "score", question, preview=preview)]
-        if len(found) != len(members):
-            raise CallRefusedError(f"{pool.role.name}: gave {len(found)} scores for {len(members)} users")
+        if len(found) != len(trajectories):
+            raise CallRefusedError(f"{pool.role.name}: gave {len(found)} scores for {len(trajectories)} users")
         scores = np.array(found, np.float64)
         return np.where(np.isfinite(scores), scores, np.nan).astype(np.float32)
 

@@ -207,10 +207,10 @@ class PromptRun:
 def live_plan(workshop: Workshop, name: str, prompt: Prompt, *, rivals: bool) -> Plan:
     """The plan of a prompt's run: the person alone, or with the rivals of their pictures."""
     plan = workshop.plan
-    audiences = [Audience(name=name, members=(name,))]
+    audiences = [Audience(name=name, user_ids=(name,))]
     if rivals and workshop.others:
         other = workshop.others[derive_seed("somebody else", name, prompt.text) % len(workshop.others)]
-        audiences.append(Audience(name=other, members=(other,)))
+        audiences.append(Audience(name=other, user_ids=(other,)))
     scorers = (PERSONAL, POPULATION) if rivals else (PERSONAL,)
     return replace(
         plan,

@@ -34,7 +34,7 @@ from pipelines.live.people.person import LivePerson
 from pipelines.live.turns import Turns
 from pipelines.reporting.word_diff import word_diff
 from pipelines.search.history import History
-from pipelines.search.rounds import Round, Verdict
+from pipelines.search.rounds import GuardVerdict, Round
 from pipelines.search.state_machine import Propose, RenderBase, Stop, next_step
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class SteeredPrompt:
         """
         self.name = name
         self.history = history
-        self.stage: Stage = "drawing" if not history.kept else "kept"
+        self.stage: Stage = "drawing" if not history.ends_with_keep else "kept"
         self.problem = ""
         """Why nothing goes on, in the stage `failed`."""
         self.arriving: list[str] = []
@@ -112,7 +112,7 @@ class SteeredPrompt:
         """By key; at first of those that the person was shown before."""
         self._metadata: Mapping[str, str] = shown[0].metadata if shown else {}
         """By which the predictor sees them all."""
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: dict[str, GuardVerdict] = {}
         """Of images shown, until the next round records them."""
         self._ahead: dict[str, asyncio.Task[Round]] = {}
         """Rounds that are prepared, by the key of the image that they would start from."""
@@ -161,15 +161,15 @@ class SteeredPrompt:
         return [self.card(key) for key in keys]
 
     def card(self, key: str) -> Card:
-        image = self.history.images[self.history.place[key]]
+        image = self.history.images[self.history.column_of_image[key]]
         added = [piece.text for piece in word_diff(self.prompt, image.prompt) if piece.kind == "added"]
-        verdict = self._verdicts.get(key) or self.history.verdicts.get(key, Verdict())
+        verdict = self._verdicts.get(key) or self.history.verdicts.get(key, GuardVerdict())
         warnings = tuple(notice.words for notice in (*image.warnings, *verdict.warnings))
         return Card(id=self._seen[key].id, key=key, added=" ".join(added).strip(" ,"), warnings=warnings)
 
     def shows(self, key: str) -> bool:
         """Whether an image is one of this prompt's."""
-        return key in self.history.place or key in self.arriving
+        return key in self.history.column_of_image or key in self.arriving
 
     def rendered(self, key: str) -> None:
         """An image is on the disk: of the round that somebody waits for, or of one that is prepared."""
@@ -314,7 +314,7 @@ class SteeredPrompt:
         favourite = self.favourite
         assert favourite is not None
         await self._drop_all_but(None)
-        if not self.history.kept or self.history.images[self.history.best[0]].key != favourite:
+        if not self.history.ends_with_keep or self.history.images[self.history.best[0]].key != favourite:
             kept = Round(number=len(self.history.rounds), chosen={self.user: favourite}, verdicts=self._verdicts)
             await self._driver.record(self.history, kept)
 
@@ -381,7 +381,7 @@ class SteeredPrompt:
             if not self._driver.settings.guards.measures_images or not unsure:
                 break
             base = self.history.verdicts.get(self.history.images[0].key)
-            prompts = [self.history.images[self.history.place[key]].prompt for key in unsure]
+            prompts = [self.history.images[self.history.column_of_image[key]].prompt for key in unsure]
             cohort = self.history.cohort
             made = await asyncio.gather(*(self._driver.evaluation.verdict(cohort, text, base) for text in prompts))
             self._verdicts |= zip(unsure, made, strict=True)
@@ -394,7 +394,7 @@ class SteeredPrompt:
         met |= {self._seen[favourite].id, self._seen[self.history.images[0].key].id}
         unseen: list[str] = []
         for image in self.history.images:
-            barred = image.key in rejected or not self.history.verdicts.get(image.key, Verdict()).passed
+            barred = image.key in rejected or not self.history.verdicts.get(image.key, GuardVerdict()).passed
             if not barred and self._seen[image.key].id not in met:
                 met.add(self._seen[image.key].id)
                 unseen.append(image.key)
@@ -411,7 +411,7 @@ class SteeredPrompt:
         cohort, evaluation = self.history.cohort, self._driver.evaluation
         if new:
             self._metadata = await evaluation.metadata(cohort)
-        prompts = [self.history.images[self.history.place[key]].prompt for key in new]
+        prompts = [self.history.images[self.history.column_of_image[key]].prompt for key in new]
         seen = await asyncio.gather(*(evaluation.see(cohort, prompt) for prompt in prompts))
         self._seen |= zip(new, seen, strict=True)
 

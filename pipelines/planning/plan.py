@@ -54,7 +54,7 @@ class Plan:
         return [
             Trajectory(
                 user=audience.name,
-                members=audience.members,
+                user_ids=audience.user_ids,
                 prompt_id=prompt.id,
                 base_prompt=prompt.text,
                 scorer=scorer,
@@ -144,7 +144,7 @@ class Plan:
             "renderer": dict(self.renderer.identity()),
             "proposer": proposer_identity(self.settings.proposer),
             "predictor": self.checkpoint_fingerprint,
-            "users": {audience.name: list(audience.members) for audience in self.audiences},
+            "users": {audience.name: list(audience.user_ids) for audience in self.audiences},
             "prompts": {prompt.id: prompt.text for prompt in self.prompts},
             "metadata": {prompt.id: dict(prompt.metadata) for prompt in self.prompts if prompt.metadata},
         }

@@ -130,7 +130,7 @@ def plan_continuation(console: "Console", request: RunRequest, folder: RunFolder
     try:
         recorded, preset, checkpoint = about["settings"], about["settings"]["preset"], about["checkpoint"]
         written = [Prompt(id=row["prompt_id"], text=row["text"], metadata=row["metadata"]) for row in about["prompts"]]
-        audiences = [Audience(name=row["user"], members=tuple(row["members"])) for row in about["users"]]
+        audiences = [Audience(name=row["user"], user_ids=tuple(row["members"])) for row in about["users"]]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.path / 'run.json'}: does not read as a run's description: {error!r}") from error
     settings = load_settings(

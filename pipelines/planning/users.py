@@ -18,14 +18,14 @@ class Audience:
     """One person, or a group that is steered for as one mean user."""
 
     name: str
-    members: tuple[str, ...]
+    user_ids: tuple[str, ...]
 
     @property
     def is_group(self) -> bool:
         return is_group(self.name)
 
 
-NOBODY = Audience(name="*", members=())
+NOBODY = Audience(name="*", user_ids=())
 """The audience of scorers that know no user."""
 
 
@@ -54,7 +54,7 @@ def resolve_users(specs: Sequence[str], table: pa.Table) -> list[Audience]:
     """
     named: dict[tuple[str, ...], Audience] = {}
     for audience in (audience for spec in specs for audience in _resolve(spec, table)):
-        earlier = named.setdefault(audience.members, audience)
+        earlier = named.setdefault(audience.user_ids, audience)
         if earlier is not audience:
             raise ValueError(_twice(earlier, audience))
     return list(named.values())
@@ -72,10 +72,10 @@ def _resolve(spec: str, table: pa.Table) -> list[Audience]:
     if spec == "all":
         return [_person(user) for user in known]
     if is_group(spec):
-        members = select(table, spec.removeprefix(_GROUP))["user_id"].to_pylist()
-        if not members:
+        user_ids = select(table, spec.removeprefix(_GROUP))["user_id"].to_pylist()
+        if not user_ids:
             raise ValueError(f"{spec}: nobody of {len(known)} users is in this group; widen the predicate")
-        return [Audience(name=spec, members=tuple(members))]
+        return [Audience(name=spec, user_ids=tuple(user_ids))]
     names = _read_names(Path(spec[1:])) if spec.startswith("@") else [part.strip() for part in spec.split(",")]
     names = [name for name in names if name]
     if not names:
@@ -88,7 +88,7 @@ def _resolve(spec: str, table: pa.Table) -> list[Audience]:
 
 
 def _person(user: str) -> Audience:
-    return Audience(name=user, members=(user,))
+    return Audience(name=user, user_ids=(user,))
 
 
 def _read_names(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Scores, Verdict
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round, Scores
 from predictor.data.folders import sync_folder
 
 
@@ -138,7 +138,9 @@ def _line(cohort_id: str, finished: Round) -> bytes:
         values["users"] = len(finished.scores)
         values["scores"] = base64.b64encode(finished.scores.astype("<f4").tobytes()).decode()
     if finished.verdicts:
-        values["verdicts"] = {key: _without_defaults(verdict, Verdict()) for key, verdict in finished.verdicts.items()}
+        values["verdicts"] = {
+            key: _without_defaults(verdict, GuardVerdict()) for key, verdict in finished.verdicts.items()
+        }
     if finished.chosen:
         values["chosen"] = dict(finished.chosen)
     if finished.reseeded:
@@ -191,8 +193,8 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
     return candidate
 
 
-def _verdict(values: Mapping[str, Any]) -> Verdict:
-    verdict = Verdict(**{**values, **_notices(values)})
+def _verdict(values: Mapping[str, Any]) -> GuardVerdict:
+    verdict = GuardVerdict(**{**values, **_notices(values)})
     _check("an error is not text", [verdict.error], str | None)
     _check("what a guard measured is not a number", verdict.measured.values(), int | float)
     return verdict

@@ -76,7 +76,7 @@ def _history(path: Path, cohort: Cohort, places: "array[int]", settings: SearchS
             where = f"{path}, byte {place}, {cohort.id!r}"
             file.seek(place)
             _, finished = parse(where, file.readline())
-            goes_on = history.kept or finished.chosen  # a person may go on from whatever a search came to
+            goes_on = history.ends_with_keep or finished.chosen  # a person may go on from whatever a search came to
             if history.rounds and not goes_on and isinstance(next_step(history, settings), Stop):
                 raise JournalError(f"{where}: goes on after its end; the journal was edited or mixed up")
             try:

@@ -25,7 +25,7 @@ from pipelines.search.guards import HELD_OUT, SATURATION, SHARPNESS, SUBJECT
 from pipelines.search.history import NONE, History
 from pipelines.search.notices import Notice
 from pipelines.search.previews import agreement
-from pipelines.search.rounds import Candidate, Reseeded, Verdict
+from pipelines.search.rounds import Candidate, GuardVerdict, Reseeded
 from pipelines.search.state_machine import Stop, StopReason, next_step
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
@@ -139,7 +139,7 @@ class Best:
     score: float
     proposed_for: str
     """As in scores.parquet."""
-    verdict: Verdict
+    verdict: GuardVerdict
     warnings: tuple[Notice, ...]
     """The guards', about its prompt and its image."""
 
@@ -191,13 +191,13 @@ def outcomes(history: History, settings: SearchSettings, failure: str | None = N
     step = next_step(history, settings)
     reasons = step.reasons if isinstance(step, Stop) else (StopReason.UNFINISHED,) * len(history.cohort)
     found = []
-    for place, (member, reason) in enumerate(zip(history.cohort.members, reasons, strict=True)):
-        why = failure or history.failure(place)
-        bests = tuple(_best(history, place, image) for image in history.bests[:, place] if image != NONE)
-        every = history.reseeded(member.user)
+    for row, (trajectory, reason) in enumerate(zip(history.cohort.trajectories, reasons, strict=True)):
+        why = failure or history.failure(row)
+        bests = tuple(_best(history, row, column) for column in history.bests[:, row] if column != NONE)
+        every = history.reseeded(trajectory.user)
         found.append(
             Outcome(
-                trajectory=member,
+                trajectory=trajectory,
                 bests=bests,
                 searched=history.searched,
                 stop_reason=StopReason.FAILED if why is not None else reason,
@@ -208,13 +208,13 @@ def outcomes(history: History, settings: SearchSettings, failure: str | None = N
     return found
 
 
-def _best(history: History, member: int, place: int) -> Best:
-    image = history.images[place]
-    verdict = history.verdicts.get(image.key, Verdict())
+def _best(history: History, row: int, column: int) -> Best:
+    image = history.images[column]
+    verdict = history.verdicts.get(image.key, GuardVerdict())
     return Best(
         prompt=image.prompt,
         image=image.key,
-        score=float(history.scores[member, place]),
+        score=float(history.scores[row, column]),
         proposed_for=image.proposed_for,
         verdict=verdict,
         warnings=(*image.warnings, *verdict.warnings),
@@ -358,7 +358,7 @@ def _scores(history: History, some: slice) -> pa.Table:
 def _candidate_rows(history: History, outcome: Outcome) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
     """Pairs of a row of candidates.parquet, None where nothing was to be rendered, and one of judgements.parquet."""
     user = outcome.trajectory.user
-    bests, identity = history.bests[:, history.cohort.places[user]], _identity(outcome.trajectory)
+    bests, identity = history.bests[:, history.cohort.row_of_user[user]], _identity(outcome.trajectory)
     for finished, proposals in history.proposed_for(user):
         number = 0
         for candidate in proposals.candidates:
@@ -367,18 +367,18 @@ def _candidate_rows(history: History, outcome: Outcome) -> Iterator[tuple[dict[s
             if candidate.image is not None or candidate.error is not None:
                 where["candidate"] = number
                 number += 1
-                place = NONE if candidate.error is not None else history.place[str(candidate.image)]
+                column = NONE if candidate.error is not None else history.column_of_image[str(candidate.image)]
                 row = where | {
                     "seed": outcome.trajectory.image_seed,
                     "image": candidate.image,
                     "score": history.score(user, candidate),
-                    "best": bool(place != NONE and place == bests[finished.number]),
+                    "best": bool(column != NONE and column == bests[finished.number]),
                 }
             yield row, where | _judgement(history, candidate)
 
 
 def _judgement(history: History, candidate: Candidate) -> dict[str, Any]:
-    verdict = history.verdicts.get(str(candidate.image), Verdict())
+    verdict = history.verdicts.get(str(candidate.image), GuardVerdict())
     rejected = candidate.rejected or verdict.rejected
     return {
         "preview_image": candidate.preview,

@@ -96,8 +96,8 @@ def certainty_of(
     for o in steered:
         initial, final = (found[best.image, o.trajectory.prompt_id] for best in (o.bests[0], o.bests[-1]))
         if initial is not None and final is not None:
-            errors[o.trajectory.id] = tastes.gain_error(o.trajectory.members, initial, final)
-    people = dict.fromkeys(user for audience in plan.audiences for user in audience.members)
+            errors[o.trajectory.id] = tastes.gain_error(o.trajectory.user_ids, initial, final)
+    people = dict.fromkeys(user for audience in plan.audiences for user in audience.user_ids)
     return CertaintyOfRun(
         people={user: tastes.certainty(user) for user in people},
         gain_errors=errors,

@@ -83,7 +83,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "trends": TrendsShown.of(page.trends) if page.trends else None,
         "groups": len({o.trajectory.user for o in outcomes if is_group(o.trajectory.user)}),
         "whom": _whom(outcomes),
-        "people": len({name for o in outcomes for name in o.trajectory.members}),
+        "people": len({name for o in outcomes for name in o.trajectory.user_ids}),
         "gains": list(_mean_gains(outcomes)),
         "several_runs": labels.run,
         "uncertain": sum(below_its_uncertainty(o, page.gain_errors) for o in outcomes),
@@ -167,7 +167,7 @@ def _contents(parts: Sequence[Sequence[Outcome]]) -> dict[str, _Entry]:
 
 def _whom(outcomes: Sequence[Outcome]) -> str:
     """Whom the run has steered for: "person", "group" or "person or group"."""
-    users = {o.trajectory.user for o in outcomes if o.trajectory.members}
+    users = {o.trajectory.user for o in outcomes if o.trajectory.user_ids}
     kinds = [kind for kind, there in (("person", False), ("group", True)) if any(is_group(u) == there for u in users)]
     return " or ".join(kinds) or "person"
 
@@ -294,8 +294,8 @@ def _rows(outcomes: Sequence[Outcome], page: Page, labels: _Labels, first: int) 
 
 def _about(trajectory: Trajectory, people: Mapping[str, str]) -> str:
     if is_group(trajectory.user):
-        members = len(trajectory.members)
-        return f"the mean of {members} people" if members > 1 else "a group of one person"
+        size = len(trajectory.user_ids)
+        return f"the mean of {size} people" if size > 1 else "a group of one person"
     return people.get(trajectory.user, "")
 
 

@@ -221,7 +221,7 @@ def _attributes(audience: Audience, by_prompt: ByPrompt, seed: int) -> AudienceA
     final, change = np.array(list(by_prompt.values())).transpose(1, 0, 2)  # (prompts, 7) each
     return AudienceAttributes(
         audience=audience.name,
-        people=len(audience.members),
+        people=len(audience.user_ids),
         prompts=len(by_prompt),
         final=_means(final, seed),
         change=_means(change, seed),

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import groupby
 
 from pipelines.search.trajectory import Trajectory
-from pipelines.settings.search import Share
+from pipelines.settings.search import ShareMode
 
 
 @dataclass(frozen=True)
@@ -18,49 +18,49 @@ class Cohort:
     """The trajectories of one cohort, in the order in which every array of scores has its users."""
 
     id: str
-    members: tuple[Trajectory, ...]
+    trajectories: tuple[Trajectory, ...]
 
     @cached_property
     def users(self) -> tuple[str, ...]:
-        return tuple(member.user for member in self.members)
+        return tuple(trajectory.user for trajectory in self.trajectories)
 
     @cached_property
-    def places(self) -> Mapping[str, int]:
-        """The place of each user."""
-        return {user: place for place, user in enumerate(self.users)}
+    def row_of_user(self) -> Mapping[str, int]:
+        """The row of each user in every array of scores."""
+        return {user: row for row, user in enumerate(self.users)}
 
     @property
     def prompt_id(self) -> str:
-        return self.members[0].prompt_id
+        return self.trajectories[0].prompt_id
 
     @property
     def base_prompt(self) -> str:
-        return self.members[0].base_prompt
+        return self.trajectories[0].base_prompt
 
     @property
     def scorer(self) -> str:
-        return self.members[0].scorer
+        return self.trajectories[0].scorer
 
     @property
     def run(self) -> int:
-        return self.members[0].run
+        return self.trajectories[0].run
 
     @property
     def image_seed(self) -> int:
-        return self.members[0].image_seed
+        return self.trajectories[0].image_seed
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return self.members[0].metadata
+        return self.trajectories[0].metadata
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.trajectories)
 
 
-def cohorts(trajectories: Sequence[Trajectory], share: Share) -> Iterator[Cohort]:
+def cohorts(trajectories: Sequence[Trajectory], share: ShareMode) -> Iterator[Cohort]:
     """The trajectories in their order, cohort by cohort."""
     if share != "pool":
         yield from (Cohort(trajectory.id, (trajectory,)) for trajectory in trajectories)
         return
-    for (prompt_id, scorer, run), members in groupby(trajectories, key=lambda t: (t.prompt_id, t.scorer, t.run)):
-        yield Cohort(f"{prompt_id}/{scorer}/{run}", tuple(members))
+    for (prompt_id, scorer, run), group in groupby(trajectories, key=lambda t: (t.prompt_id, t.scorer, t.run)):
+        yield Cohort(f"{prompt_id}/{scorer}/{run}", tuple(group))

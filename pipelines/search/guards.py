@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, Verdict
+from pipelines.search.rounds import Candidate, GuardVerdict
 from pipelines.settings.search import Guard, GuardSettings
 
 SATURATION, SHARPNESS = "saturation", "sharpness"
@@ -71,8 +71,8 @@ def reseed_notice(initial: float, final: float, guards: GuardSettings) -> Notice
     return Notice(Check.RESEED, final, initial, words)
 
 
-def judge(measured: Mapping[str, float], base: Mapping[str, float], guards: GuardSettings) -> Verdict:
-    """What all guards say that compare an image's measurements with the base image's."""
+def guard_verdict(measured: Mapping[str, float], base: Mapping[str, float], guards: GuardSettings) -> GuardVerdict:
+    """The verdict of all guards that compare an image's measurements with the base image's."""
     warnings: list[Notice] = []
     rejected = None
     for level, notice in _measurement_notices(measured, base, guards):
@@ -80,7 +80,7 @@ def judge(measured: Mapping[str, float], base: Mapping[str, float], guards: Guar
             rejected = rejected or notice
         elif level == "warn":
             warnings.append(notice)
-    return Verdict(measured=measured, warnings=tuple(warnings), rejected=rejected)
+    return GuardVerdict(measured=measured, warnings=tuple(warnings), rejected=rejected)
 
 
 def with_notice(candidate: Candidate, level: Guard, notice: Notice) -> Candidate:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.search.cohort import Cohort
 from pipelines.search.notices import Notice
-from pipelines.search.rounds import Candidate, Proposed, Reseeded, Round, Scores, Verdict, new_images
+from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Reseeded, Round, Scores, new_images
 
 EVERYBODY = "*"
 """Whom an image was proposed for that all users share: the base prompt's, and those of a shared first round."""
@@ -41,23 +41,23 @@ class History:
         self.cohort = cohort
         self.rounds: list[Round] = []
         self.images: list[ScoredImage] = []
-        self.place: dict[str, int] = {}
-        """The place of each image, by its key."""
-        self.verdicts: dict[str, Verdict] = {}
+        self.column_of_image: dict[str, int] = {}
+        """Key of an image -> its column in `scores`."""
+        self.verdicts: dict[str, GuardVerdict] = {}
         self.refused: dict[str, str] = {}
         """Images that can have no scores, and why, by their key."""
         self._blocks: list[Scores] = []
         self._best = np.full(len(cohort), NONE)
         self._best_score = np.full(len(cohort), -np.inf, np.float32)
         self.bests: NDArray[np.int_] = np.empty((0, len(cohort)), int)
-        """The place of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
+        """The column of each user's best image after each round, shape (rounds, M); `NONE` where there is no score.
 
         The best has the highest score; of equal scores, the image that was proposed first. A best that the reseed guard
-        has rejected gives way to the one before it. Who has chosen an image themselves keeps it until they choose
+        has rejected gives way to the one before it. A user who picks an image keeps it as their best until they pick
         another.
         """
-        self.chooses = np.zeros(len(cohort), bool)
-        """Who chooses themselves, shape (M,)."""
+        self.picks = np.zeros(len(cohort), bool)
+        """(M,): whether the user picks their best image themselves (steer-live), not by the highest score."""
         self._proposed: dict[str, list[tuple[Round, Proposed]]] = {user: [] for user in cohort.users}
         self._improved = np.zeros(len(cohort), int)
         for each in rounds:
@@ -75,9 +75,9 @@ class History:
             raise ValueError(f"round {len(self.rounds)} is due, got {finished.number}")
         proposed_for = (user for proposals in finished.proposed for user in proposals.users)
         named = {*finished.reseeded, *finished.chosen, *proposed_for}
-        if strangers := sorted(named - self.cohort.places.keys()):
+        if strangers := sorted(named - self.cohort.row_of_user.keys()):
             raise ValueError(f"{strangers[0]!r} is not of the cohort")
-        new = list(new_images(finished.proposed, self.place.keys()))
+        new = list(new_images(finished.proposed, self.column_of_image.keys()))
         if finished.scores.shape != (len(self.cohort), len(new)) and (new or finished.scores.size):
             rows, columns = len(self.cohort), len(new)
             raise ValueError(f"{rows} users score {columns} new images, got scores of shape {finished.scores.shape}")
@@ -85,7 +85,7 @@ class History:
         offset = len(self.images)
         for candidate, proposals in new:
             assert candidate.image is not None
-            self.place[candidate.image] = len(self.images)
+            self.column_of_image[candidate.image] = len(self.images)
             self.images.append(
                 ScoredImage(
                     key=candidate.image,
@@ -106,7 +106,7 @@ class History:
             self._take_best_of(finished.scores, offset)
         for user, again in finished.reseeded.items():
             if again.rejected is not None:
-                self._go_back(self.cohort.places[user])
+                self._go_back(self.cohort.row_of_user[user])
         self.bests = np.vstack([self.bests, self._best])
 
     def choose(self, chosen: Mapping[str, str]) -> None:
@@ -117,16 +117,16 @@ class History:
         ValueError
             An image is none that the cohort has scored.
         """
-        if unknown := sorted(image for image in chosen.values() if image not in self.place):
+        if unknown := sorted(image for image in chosen.values() if image not in self.column_of_image):
             raise ValueError(f"{unknown[0]!r} was chosen, which is none of the images")
         for user, image in chosen.items():
-            member, place = self.cohort.places[user], self.place[image]
-            self.chooses[member] = True
-            self._best[member], self._best_score[member] = place, self.scores[member, place]
+            row, column = self.cohort.row_of_user[user], self.column_of_image[image]
+            self.picks[row] = True
+            self._best[row], self._best_score[row] = column, self.scores[row, column]
 
     @property
-    def kept(self) -> bool:
-        """Whether the last that was recorded is that somebody keeps the image that they chose."""
+    def ends_with_keep(self) -> bool:
+        """Whether the last recorded round says that the user keeps the image they picked."""
         return bool(self.rounds) and self.rounds[-1].keeps
 
     @property
@@ -148,7 +148,7 @@ class History:
 
     @property
     def best(self) -> NDArray[np.int_]:
-        """The place of each user's best image, shape (M,)."""
+        """The column of each user's best image, shape (M,)."""
         return self._best
 
     @property
@@ -156,7 +156,7 @@ class History:
         """Shape (M,); -inf where there is none."""
         return self._best_score
 
-    def eligible(self, scores: Scores, keys: Sequence[str], verdicts: dict[str, Verdict]) -> Scores:
+    def eligible(self, scores: Scores, keys: Sequence[str], verdicts: dict[str, GuardVerdict]) -> Scores:
         """Scores (M, n) of some images with -inf where an image cannot be a user's best."""
         barred = [key in verdicts and not verdicts[key].passed for key in keys]
         return np.where(np.isnan(scores) | np.array(barred, bool), -np.inf, scores)
@@ -169,29 +169,30 @@ class History:
         """The user's score of a candidate's image, where there is one."""
         if candidate.image is None or candidate.error is not None:
             return None
-        score = float(self.scores[self.cohort.places[user], self.place[candidate.image]])
+        score = float(self.scores[self.cohort.row_of_user[user], self.column_of_image[candidate.image]])
         return None if np.isnan(score) else score
 
     def reseeded(self, user: str) -> list[Reseeded]:
         """What the reseed guard has rendered for a user."""
         return [each.reseeded[user] for each in self.rounds if user in each.reseeded]
 
-    def gain(self, member: int) -> float:
+    def gain(self, row: int) -> float:
         """How much a user's best score is above that of the base prompt."""
-        return float(self.best_scores[member] - self.scores[member, self.bests[0][member]])
+        return float(self.best_scores[row] - self.scores[row, self.bests[0][row]])
 
-    def failure(self, member: int) -> str | None:
-        """Why a user's search has come to nothing, where it has: no score of the base image, or nothing ever proposed.
+    def failure(self, row: int) -> str | None:
+        """Why a user's search failed, or None.
 
-        Who has found something better among the others' images has not failed.
+        It failed where the base image has no score, or nothing proposed for this user could be rendered and scored. A
+        user whose best image was proposed for somebody else has not failed.
         """
         if not self.rounds:
             return None
-        if self._best[member] == NONE:
+        if self._best[row] == NONE:
             return "the score of the base prompt's image is not a number"
-        proposed = [proposals for each, proposals in self.proposed_for(self.cohort.users[member]) if each.number]
+        proposed = [proposals for each, proposals in self.proposed_for(self.cohort.users[row]) if each.number]
         candidates = [candidate for proposals in proposed for candidate in proposals.candidates]
-        found_better = self._best[member] != self.bests[0][member]
+        found_better = self._best[row] != self.bests[0][row]
         if found_better or not proposed or any(c.error is None for c in candidates):
             return None
         reasons = [reason for proposals in proposed for reason in proposals.refused]
@@ -203,16 +204,16 @@ class History:
         eligible = self.eligible(scores, keys, self.verdicts)
         first = eligible.argmax(1)
         highest = eligible[np.arange(len(first)), first]
-        better = (highest > self._best_score) & ~self.chooses
+        better = (highest > self._best_score) & ~self.picks
         if len(self.bests):
             better &= self._best != NONE  # without a score of the base image there is no search
         self._best = np.where(better, offset + first, self._best)
         self._best_score = np.where(better, highest, self._best_score)
         self._improved = np.where(better, len(self.rounds) - 1, self._improved)
 
-    def _go_back(self, member: int) -> None:
+    def _go_back(self, row: int) -> None:
         """Give a user the best before the one that the reseed guard has rejected."""
-        rejected = {again.prompt for again in self.reseeded(self.cohort.users[member]) if again.rejected is not None}
-        kept = [places[member] for places in self.bests if self.images[places[member]].prompt not in rejected]
-        self._best[member] = kept[-1]
-        self._best_score[member] = self.scores[member, kept[-1]]
+        rejected = {again.prompt for again in self.reseeded(self.cohort.users[row]) if again.rejected is not None}
+        kept = [column for column in self.bests[:, row] if self.images[column].prompt not in rejected]
+        self._best[row] = kept[-1]
+        self._best_score[row] = self.scores[row, kept[-1]]

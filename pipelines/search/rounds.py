@@ -75,7 +75,7 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class GuardVerdict:
     """What the guards measured of an image, and say of it. It holds for all users, who share the base image."""
 
     measured: Mapping[str, float] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Round:
     proposed: tuple[Proposed, ...] = ()
     scores: Scores = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """Shape (users, new images); the images in the order of `new_images`; nan where a user has no score."""
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[str, GuardVerdict] = field(default_factory=dict)
     """By image: those that would have been somebody's best."""
     reseeded: Mapping[str, Reseeded] = field(default_factory=dict)
     """By user, in a round in which nothing is searched, but winners are rendered with fresh seeds."""

@@ -74,7 +74,7 @@ Step = RenderBase | Propose | Reseed | Stop
 def next_step(history: History, settings: SearchSettings) -> Step:
     """What comes after `history`, by the paper's rule: N iterations, or `patience` in a row without a new best.
 
-    Who chooses themselves goes on until they keep a picture.
+    A user who picks their best themselves goes on until they keep a picture.
 
     The reseed guard comes last. Where it rejects a winner, the best before it is the winner, and is reseeded too.
     """
@@ -82,15 +82,15 @@ def next_step(history: History, settings: SearchSettings) -> Step:
         return RenderBase()
     users = history.cohort.users
     has_score = history.best != NONE
-    if history.kept:
+    if history.ends_with_keep:
         return Stop((StopReason.CHOSEN,) * len(users))
-    if history.chooses.any():
-        choosing = np.flatnonzero(history.chooses)
-        return Propose(len(history.rounds), tuple(users[member] for member in choosing))
+    if history.picks.any():
+        picking = np.flatnonzero(history.picks)
+        return Propose(len(history.rounds), tuple(users[row] for row in picking))
     if history.searched <= settings.iterations:
         searching = np.flatnonzero(has_score & (history.stale < settings.patience))
         if len(searching):
-            return Propose(len(history.rounds), tuple(users[member] for member in searching))
+            return Propose(len(history.rounds), tuple(users[row] for row in searching))
     if settings.guards.reseed != "off" and (unsure := _not_reseeded(history)):
         return Reseed(len(history.rounds), unsure)
     over = StopReason.ITERATIONS if history.searched > settings.iterations else StopReason.PATIENCE

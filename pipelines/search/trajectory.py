@@ -12,13 +12,13 @@ class Trajectory:
 
     Example:
 
-        Trajectory(user="u01", members=("u01",), prompt_id="p1", base_prompt="a cat", scorer="pamela", run=1,
+        Trajectory(user="u01", user_ids=("u01",), prompt_id="p1", base_prompt="a cat", scorer="pamela", run=1,
                    image_seed=41, seed=0)
     """
 
     user: str
     """User id, a `group:` predicate, or "*" for a scorer that knows no user."""
-    members: tuple[str, ...]
+    user_ids: tuple[str, ...]
     """The ids behind `user`: one, those of a group, or none."""
     prompt_id: str
     base_prompt: str

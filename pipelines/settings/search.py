@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from pipelines.settings.placement import Closed
 
-Share = Literal["base", "round", "pool"]
+ShareMode = Literal["base", "round", "pool"]
 Guard = Literal["off", "warn", "reject"]
 
 _Level = Annotated[Guard, BeforeValidator(lambda level: "off" if level is False else level)]
@@ -58,7 +58,7 @@ class SearchSettings(Closed):
     candidates: int = Field(default=20, ge=1, description="T, proposals in each iteration")
     iterations: int = Field(default=5, ge=0)
     patience: int = Field(default=2, ge=1, description="stop after so many iterations in a row without a new best")
-    share: Share = Field(
+    share: ShareMode = Field(
         default="base",
         description="what users of a prompt share: base images; the first round too; or a pool of all its images",
     )

@@ -93,10 +93,10 @@ class TrackedRun:
     def round_done(self, history: History, searching: int) -> None:
         """Means over the cohort's users of their best score so far, and of its gain over the base prompt's."""
         self._rounds += 1
-        scorer, members = history.cohort.scorer, range(len(history.cohort))
+        scorer, rows = history.cohort.scorer, range(len(history.cohort))
         numbers = {
             f"{scorer}/best_score": _mean(float(score) for score in history.best_scores),
-            f"{scorer}/gain": _mean(history.gain(member) for member in members),
+            f"{scorer}/gain": _mean(history.gain(row) for row in rows),
             "round": float(len(history.rounds) - 1),
             "images": float(self._images),
             "searching": float(searching),

@@ -3,7 +3,7 @@
 For every voter and prompt all pairs of the conditions initial, own, other and the generic scorers come once. What
 stands on the left is balanced within each pair of conditions of each voter. Blocks hold a shuffled mix of prompts and
 conditions. Everything here is drawn from the seed alone, a stream for each voter, so that nobody's trials tell anything
-of another's; names of images and trials are random, and never come from it. Who knows the seed can tell conditions from
+of another's; names of images and trials are random, and never come from it. With the seed, conditions can be told from
 the order of subjects, so it is a secret of the study.
 """
 

@@ -84,7 +84,7 @@ def steered(users: Sequence[str], prompts: int, runs: int) -> Iterator[Outcome]:
                 yield outcome_of(
                     Trajectory(
                         user=user,
-                        members=(user,),
+                        user_ids=(user,),
                         prompt_id=f"p{prompt:02d}",
                         base_prompt=base,
                         scorer="pamela",
@@ -138,7 +138,7 @@ def measure(folder: Path, raters: int, prompts: int, runs: int) -> None:
         verdict = judge(cases, attributes, people)
         assert verdict is not None
     with timed("trends"):
-        audiences = [Audience(name=user, members=(user,)) for user in people]
+        audiences = [Audience(name=user, user_ids=(user,)) for user in people]
         found = trends(cases, attributes, audiences, {user: {"age": rater.age} for user, rater in people.items()})
     with timed("gallery") as figures:
         differences = verdict.differences.items()

@@ -202,7 +202,7 @@ def one_gpu_of_mils(work: list[Trajectory]) -> tuple[int, float]:
                 prompts = ask(trajectory, history)
             drawn = [renderer.render(RenderRequest(prompt=p, seed=trajectory.image_seed)) for p in prompts]
             renders += len(drawn)
-            request = ScoreRequest(audiences=(trajectory.members,), base_prompt=trajectory.base_prompt)
+            request = ScoreRequest(audiences=(trajectory.user_ids,), base_prompt=trajectory.base_prompt)
             scores = np.array([scorer.score_each(request, image) for image in drawn], np.float32).T
             proposed = Proposed(
                 users=(trajectory.user,),

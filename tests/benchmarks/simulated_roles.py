@@ -93,7 +93,7 @@ def trajectories(users: int, prompts: int, runs: int = 1) -> list[Trajectory]:
     return [
         Trajectory(
             user=f"u{user:03}",
-            members=(f"u{user:03}",),
+            user_ids=(f"u{user:03}",),
             prompt_id=f"p{prompt:03}",
             base_prompt=f"prompt {prompt}",
             scorer="pamela",

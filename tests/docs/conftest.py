@@ -60,10 +60,10 @@ def write_run(folder: Path) -> None:
     (folder / "run.json").write_text("{}\n", "utf-8")
     histories = []
     for prompt_id, prompt in PROMPTS.items():
-        members = [
+        trajectories = [
             Trajectory(
                 user=user,
-                members=(user,),
+                user_ids=(user,),
                 prompt_id=prompt_id,
                 base_prompt=prompt,
                 scorer="pamela",
@@ -83,7 +83,7 @@ def write_run(folder: Path) -> None:
             rejected = Candidate(prompt="a dog", rejected=LACKS_KEY_WORDS)
             proposed.append(([user], [*found, (rejected, [])]))
         base = Candidate(prompt=prompt, image=f"{prompt_id}-100")
-        cohort = Cohort(f"{prompt_id}/pamela/1", tuple(members))
+        cohort = Cohort(f"{prompt_id}/pamela/1", tuple(trajectories))
         histories.append(pooled_history(cohort, [(list(GREYS), [(base, [0.1] * len(GREYS))])], proposed))
         for image in histories[-1].images:
             picture(int(image.key.rpartition("-")[2]), folder / "images" / image.key[:2] / f"{image.key}.png")

@@ -35,7 +35,7 @@ LARGE = 300_000
 TODO = [
     Trajectory(
         user=user,
-        members=(user,),
+        user_ids=(user,),
         prompt_id=f"p{number}",
         base_prompt=prompt,
         scorer="pamela",

@@ -30,7 +30,7 @@ def test_groups_are_steered_in_one_run_and_compared(
     rows = pq.read_table(run / "trajectories.parquet").to_pylist()
     assert [row["user"] for row in rows] == [YOUNG, OLD, "u01"] * 2
     trends = json.loads((run / "trends.json").read_text())
-    members = [a.members for a in resolve_users([YOUNG, OLD, "u01"], checkpoint_users(checkpoint))]
+    members = [a.user_ids for a in resolve_users([YOUNG, OLD, "u01"], checkpoint_users(checkpoint))]
     assert [a["people"] for a in trends["audiences"]] == [len(m) for m in members]
     assert [(d["a"], d["b"], d["prompts"]) for d in trends["differences"]] == [(OLD, YOUNG, 2)]
     assert list(trends["differences"][0]["a - b"]) == list(ATTRIBUTES)

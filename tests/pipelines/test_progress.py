@@ -14,7 +14,7 @@ from tests.pipelines.search.recorded import base_round, searched
 
 TRAJECTORY = Trajectory(
     user="group:\"age\" >= 18 and [bold]country[/bold] = 'Brazil'",
-    members=("u1",),
+    user_ids=("u1",),
     prompt_id="p1",
     base_prompt="a cat",
     scorer="pamela",

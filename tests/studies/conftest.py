@@ -77,7 +77,7 @@ def run_folder(tmp_path: Path) -> Build:
                 ):
                     trajectory = Trajectory(
                         user=who,
-                        members=(who,),
+                        user_ids=(who,),
                         prompt_id=prompt_id,
                         base_prompt=prompt,
                         scorer=scorer,

@@ -7,7 +7,7 @@
     runs/             a run folder for each prompt
     study/            the blind comparison
 
-Who has the key gets in as this person, and nobody else does. It lies in their folder, beside everything that it opens.
+Whoever has the key gets in as this person. It lies in their folder, beside everything that it opens.
 """
 
 import hashlib

@@ -39,7 +39,7 @@ class Watcher:
 
     def begun(self, cohort: Cohort, rounds: int) -> None:
         assert rounds >= 0
-        self.begun_ids += [member.id for member in cohort.members]
+        self.begun_ids += [trajectory.id for trajectory in cohort.trajectories]
 
     def rendered(self, key: str) -> None:
         self.renders += 1
@@ -81,7 +81,7 @@ def trajectories(*base_prompts: str, users: Sequence[str] = ("u1", "u2")) -> lis
     return [
         Trajectory(
             user=user,
-            members=(user,),
+            user_ids=(user,),
             prompt_id=f"p{number}",
             base_prompt=base_prompt,
             scorer="pamela",

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pipelines.execution.admission import in_flight
+from pipelines.execution.admission import max_cohorts_under_way
 from pipelines.execution.wait_accounting import LAST
 from pipelines.search.cohort import Cohort
 from pipelines.search.trajectory import Trajectory
@@ -23,7 +23,7 @@ class Attentive(Watcher):
         self.furthest_apart = 0
 
     def begun(self, cohort: Cohort, rounds: int) -> None:
-        (trajectory,) = cohort.members
+        (trajectory,) = cohort.trajectories
         self.done.setdefault(trajectory.user, 0)
         self.under_way.add(trajectory.id)
         self.most_under_way = max(self.most_under_way, len(self.under_way))
@@ -51,7 +51,7 @@ def test_renderers_are_kept_busy_however_long_proposals_take(prompts: int, propo
 def test_no_more_trajectories_are_under_way_than_the_renderers_need() -> None:
     watcher = Attentive()
     drive_virtually(trajectories(USERS, PROMPTS), watcher, renderers=RENDERERS)
-    needed = in_flight(candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.1, render_s=0.19)
+    needed = max_cohorts_under_way(candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.1, render_s=0.19)
     assert 3 <= watcher.most_under_way <= needed
 
 

@@ -25,7 +25,7 @@ def plan(*overrides: str, checkpoint: Path | None = None, prompts: Sequence[Prom
         checkpoint_fingerprint=None,
         renderer=make_renderer(settings),
         people={},
-        audiences=tuple(Audience(name=user, members=(user,)) for user in ("u1", "u2")),
+        audiences=tuple(Audience(name=user, user_ids=(user,)) for user in ("u1", "u2")),
         prompts=tuple(prompts),
     )
 

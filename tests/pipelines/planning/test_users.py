@@ -45,7 +45,7 @@ def test_a_file_that_is_missing_or_not_utf_8_is_refused(tmp_path: Path) -> None:
 def test_a_group_is_one_audience_of_all_its_members() -> None:
     spec = 'group:"age" >= 18 and age < 30'
 
-    assert resolve_users([spec], USERS) == [Audience(name=spec, members=("u01", "u02"))]
+    assert resolve_users([spec], USERS) == [Audience(name=spec, user_ids=("u01", "u02"))]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_group_is_one_audience_of_all_its_members() -> None:
     ],
 )
 def test_a_group_takes_any_predicate_over_the_table(predicate: str, members: tuple[str, ...]) -> None:
-    ((_, found),) = [(audience.name, audience.members) for audience in resolve_users([f"group:{predicate}"], USERS)]
+    ((_, found),) = [(audience.name, audience.user_ids) for audience in resolve_users([f"group:{predicate}"], USERS)]
 
     assert found == members
 
@@ -82,8 +82,8 @@ def test_a_user_who_is_named_twice_is_refused(tmp_path: Path) -> None:
 
 def test_several_specifications_keep_their_order_and_may_mix_persons_and_groups() -> None:
     young, old = (
-        Audience(name="group:age < 30", members=("u01", "u02")),
-        Audience(name="group:age > 30", members=("u07",)),
+        Audience(name="group:age < 30", user_ids=("u01", "u02")),
+        Audience(name="group:age > 30", user_ids=("u07",)),
     )
 
     assert resolve_users(["group:age < 30", "zoë,u01", "group:age > 30"], USERS) == [
@@ -161,4 +161,4 @@ def test_a_hostile_or_broken_predicate_reaches_nothing_and_is_refused_with_the_c
 
 
 def person(user: str) -> Audience:
-    return Audience(name=user, members=(user,))
+    return Audience(name=user, user_ids=(user,))

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 from pipelines.records.journal import Journal, JournalError, cohort_of, lines, parse, whole_length
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Verdict
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round
 from tests.pipelines.search.recorded import as_text
 
 texts = st.text(max_size=12) | st.sampled_from(["a\ncat", "\r\n", "\u2028", '{"', "\x00", "😀", "\\n", '"}\n'])
@@ -44,7 +44,7 @@ a_proposal = st.builds(
     refused=st.dictionaries(texts, st.integers(0, 99), max_size=2),
 )
 a_verdict = st.builds(
-    Verdict,
+    GuardVerdict,
     measured=st.dictionaries(texts, numbers, max_size=2),
     warnings=some_notices,
     rejected=st.none() | a_notice,

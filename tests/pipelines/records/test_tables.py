@@ -17,7 +17,7 @@ from pipelines.records.tables import RecordsWriter, outcomes, write_records
 from pipelines.search.cohort import cohorts
 from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, Proposed, Round, Verdict
+from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.pipelines.records.test_journal import write
@@ -434,9 +434,9 @@ def test_every_proposal_is_judged_and_numbered_as_its_candidate_where_there_is_o
         Candidate(prompt="a cat, lost", error="the renderer died"),
     )
     verdicts = {
-        "x": Verdict(measured=measured, rejected=NO),
-        "y": Verdict(measured=measured, warnings=(NO,)),
-        "z": Verdict(error="it could not be guarded: it died"),
+        "x": GuardVerdict(measured=measured, rejected=NO),
+        "y": GuardVerdict(measured=measured, warnings=(NO,)),
+        "z": GuardVerdict(error="it could not be guarded: it died"),
     }
     done = Round(number=1, proposed=proposed(*candidates), scores=scored(0.9, 0.75, 0.9), verdicts=verdicts)
 
@@ -466,8 +466,8 @@ def test_every_proposal_is_judged_and_numbered_as_its_candidate_where_there_is_o
 def test_a_winner_from_the_pool_has_the_warnings_about_its_prompt_and_its_image(tmp_path: Path) -> None:
     warned = Candidate(prompt="a dog", image="x", warnings=(LOST,))
     for_a = Proposed(users=("a",), candidates=(warned,))
-    base = Verdict(measured={"held_out": 0.5})
-    verdict = Verdict(measured={"held_out": 0.25}, warnings=(NO,))
+    base = GuardVerdict(measured={"held_out": 0.5})
+    verdict = GuardVerdict(measured={"held_out": 0.25}, warnings=(NO,))
     start = base_round(AB, 0.5, 0.5, verdicts={"base": base})
     rounds = [
         start,

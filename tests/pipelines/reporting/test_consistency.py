@@ -258,7 +258,7 @@ def final(user: str, run: int, added: str, prompt_id: str = "p1", scorer: str = 
     return outcome_of(
         Trajectory(
             user=user,
-            members=(user,),
+            user_ids=(user,),
             prompt_id=prompt_id,
             base_prompt="a cat",
             scorer=scorer,

@@ -418,7 +418,7 @@ def failed(user: str, prompt_id: str, prompt: str, *, reason: str) -> Outcome:
 def trajectory(user: str, prompt_id: str, prompt: str, *, scorer: str = "pamela", number: int = 1) -> Trajectory:
     return Trajectory(
         user=user,
-        members=() if user == "*" else (user,),
+        user_ids=() if user == "*" else (user,),
         prompt_id=prompt_id,
         base_prompt=prompt,
         scorer=scorer,

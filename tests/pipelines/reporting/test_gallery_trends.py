@@ -21,7 +21,7 @@ YOUNG, OLD = "group:age < 30", "group:age >= 50"
 
 
 def test_groups_are_compared_in_a_table_that_names_them_by_their_predicate(tmp_path: Path, chromium: Browser) -> None:
-    audiences = [Audience(name=YOUNG, members=("u1", "u2", "u3")), Audience(name=OLD, members=("u4",))]
+    audiences = [Audience(name=YOUNG, user_ids=("u1", "u2", "u3")), Audience(name=OLD, user_ids=("u4",))]
     page = Page(title="run", notes=(), people={}, trends=made(audiences))
 
     tab, requests, complaints = visit(chromium, write_gallery(tmp_path, steered(tmp_path, audiences), page), width=390)
@@ -47,7 +47,7 @@ def test_groups_are_compared_in_a_table_that_names_them_by_their_predicate(tmp_p
 
 
 def test_people_are_dots_along_their_age_and_the_slope_is_said_in_words(tmp_path: Path, chromium: Browser) -> None:
-    people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(8)]
+    people = [Audience(name=f"u{n}", user_ids=(f"u{n}",)) for n in range(8)]
     found = made(people, ages=range(20, 100, 10))
     page = Page(title="run", notes=(), people={}, trends=found)
 
@@ -65,7 +65,7 @@ def test_people_are_dots_along_their_age_and_the_slope_is_said_in_words(tmp_path
 
 
 def test_a_hostile_group_arrives_as_it_was_typed(tmp_path: Path, chromium: Browser) -> None:
-    audiences = [Audience(name=f"group:{HOSTILE}", members=("u1",)), Audience(name=HOSTILE, members=("u2",))]
+    audiences = [Audience(name=f"group:{HOSTILE}", user_ids=("u1",)), Audience(name=HOSTILE, user_ids=("u2",))]
     page = Page(title="run", notes=(), people={}, trends=made(audiences))
 
     tab, _, complaints = visit(chromium, write_gallery(tmp_path, steered(tmp_path, audiences), page), width=390)
@@ -77,15 +77,15 @@ def test_a_hostile_group_arrives_as_it_was_typed(tmp_path: Path, chromium: Brows
 
 
 def test_many_people_without_demographics_have_no_section() -> None:
-    many = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_AUDIENCES + 1)]
+    many = [Audience(name=f"u{n}", user_ids=(f"u{n}",)) for n in range(MOST_AUDIENCES + 1)]
 
     assert TrendsShown.of(made(many)) is None
     assert TrendsShown.of(made(many[:2])) is not None
 
 
 def test_of_many_audiences_the_groups_are_shown() -> None:
-    people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(MOST_AUDIENCES)]
-    groups = [Audience(name=name, members=("u1", "u2")) for name in (YOUNG, OLD)]
+    people = [Audience(name=f"u{n}", user_ids=(f"u{n}",)) for n in range(MOST_AUDIENCES)]
+    groups = [Audience(name=name, user_ids=("u1", "u2")) for name in (YOUNG, OLD)]
 
     shown = TrendsShown.of(made([*people, *groups]))
 
@@ -95,7 +95,7 @@ def test_of_many_audiences_the_groups_are_shown() -> None:
 
 @pytest.mark.parametrize("ages", [(20, 50, 80), (30, 31, 32), (18.5, 18.6, 90)])
 def test_dots_and_line_lie_inside_their_axes(ages: Sequence[float]) -> None:
-    people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(3)]
+    people = [Audience(name=f"u{n}", user_ids=(f"u{n}",)) for n in range(3)]
 
     shown = TrendsShown.of(made(people, ages=ages))
 
@@ -124,6 +124,6 @@ def steered(folder: Path, audiences: Sequence[Audience]) -> list[Outcome]:
     """One prompt, steered for each audience."""
     outcomes = run(folder, users=[audience.name for audience in audiences])
     return [
-        replace(outcome, trajectory=replace(outcome.trajectory, members=audience.members))
+        replace(outcome, trajectory=replace(outcome.trajectory, user_ids=audience.user_ids))
         for outcome, audience in zip(outcomes, audiences, strict=True)
     ]

@@ -16,7 +16,7 @@ from predictor.simulation.attributes import ATTRIBUTES
 from predictor.simulation.verdict import Steered
 
 YOUNG, MIDDLE, OLD = (f"group:age {ages}" for ages in ("< 30", "between 30 and 49", ">= 50"))
-GROUPS = tuple(Audience(name=name, members=("u1", "u2")) for name in (YOUNG, MIDDLE, OLD))
+GROUPS = tuple(Audience(name=name, user_ids=("u1", "u2")) for name in (YOUNG, MIDDLE, OLD))
 SATURATION = ATTRIBUTES.index("saturation")
 AGES = (20, 25, 31, 38, 46, 52, 60, 71)
 
@@ -83,7 +83,7 @@ def test_the_order_in_which_outcomes_come_does_not_matter(order: list[int]) -> N
 
 
 def test_up_to_four_groups_are_compared_each_with_each_and_more_with_the_first() -> None:
-    many = [Audience(name=f"group:{n}", members=(f"u{n}",)) for n in range(5)]
+    many = [Audience(name=f"group:{n}", user_ids=(f"u{n}",)) for n in range(5)]
 
     three = World.random(0, GROUPS).trends().differences
     five = World.random(0, many).trends().differences
@@ -137,7 +137,7 @@ def test_people_without_an_age_and_groups_have_no_part_in_slopes() -> None:
     world = World.of_people(0, slope=1, noise=0)
     world.demographics["u0"]["age"] = None
     del world.demographics["u1"]
-    group = Audience(name=YOUNG, members=("u0", "u1"))
+    group = Audience(name=YOUNG, user_ids=("u0", "u1"))
     added = World.random(0, [group])
     both = World(
         [*world.cases, *added.cases],
@@ -216,7 +216,7 @@ class World:
         cls, seed: int, *, slope: float, noise: float, ages: Sequence[float] = AGES, prompts: int = 6, **words: Sequence
     ) -> "World":
         """People whose final images are the more saturated the older they are, by `slope` a year."""
-        people = [Audience(name=f"u{n}", members=(f"u{n}",)) for n in range(len(ages))]
+        people = [Audience(name=f"u{n}", user_ids=(f"u{n}",)) for n in range(len(ages))]
         world = cls.random(seed, people, prompts=prompts)
         rng, age = np.random.default_rng(seed), {f"u{n}": float(age) for n, age in enumerate(ages)}
         own = {user: rng.normal(0, noise, len(ATTRIBUTES)) for user in age}

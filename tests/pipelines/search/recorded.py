@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Verdict, new_images
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round, new_images
 from pipelines.search.state_machine import Propose, RenderBase, Reseed, Stop, next_step
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import GuardSettings, SearchSettings
@@ -26,7 +26,7 @@ def trajectory(
 ) -> Trajectory:
     return Trajectory(
         user=user,
-        members=(user,),
+        user_ids=(user,),
         prompt_id=prompt_id,
         base_prompt="a cat",
         scorer=scorer,
@@ -37,8 +37,8 @@ def trajectory(
 
 
 def cohort_of(*users: str, prompt_id: str = "p1", run: int = 1, image_seed: int = 1) -> Cohort:
-    members = tuple(trajectory(user, run=run, prompt_id=prompt_id, image_seed=image_seed) for user in users)
-    return Cohort(f"{prompt_id}/pamela/{run}", members)
+    trajectories = tuple(trajectory(user, run=run, prompt_id=prompt_id, image_seed=image_seed) for user in users)
+    return Cohort(f"{prompt_id}/pamela/{run}", trajectories)
 
 
 def base_round(cohort: Cohort, *scores: float, **parts: Any) -> Round:
@@ -116,8 +116,8 @@ some_settings = st.builds(
 _LEVELS = [0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, -1.5, 0.0, -0.0, math.nan]
 """Few, so that many scores are equal."""
 _VERDICTS = [
-    *[Verdict(), Verdict(measured={"saturation": 3.5}, warnings=(NO,))],
-    *[Verdict(measured={"saturation": 60.0}, rejected=NO), Verdict(error="it could not be guarded: it died")],
+    *[GuardVerdict(), GuardVerdict(measured={"saturation": 3.5}, warnings=(NO,))],
+    *[GuardVerdict(measured={"saturation": 60.0}, rejected=NO), GuardVerdict(error="it could not be guarded: it died")],
 ]
 
 
@@ -141,7 +141,7 @@ def _next_round(
 ) -> Round:
     cohort, number = history.cohort, len(history.rounds)
     if isinstance(step, Reseed):
-        bests = {user: history.images[history.best[cohort.places[user]]].prompt for user in step.users}
+        bests = {user: history.images[history.best[cohort.row_of_user[user]]].prompt for user in step.users}
         notices = [BETTER_BY_CHANCE, None] if settings.guards.reseed == "reject" else [None]
         return Round(
             number=number, reseeded={user: again(best, random.choice(notices)) for user, best in bests.items()}
@@ -161,7 +161,7 @@ def _next_round(
         )
         for users in ([cohort.users] if shared else [(user,) for user in step.users])
     )
-    keys = [str(candidate.image) for candidate, _ in new_images(proposed, history.place.keys())]
+    keys = [str(candidate.image) for candidate, _ in new_images(proposed, history.column_of_image.keys())]
     scores = np.array(random.choices(_LEVELS, k=len(cohort) * len(keys)), np.float32).reshape(len(cohort), len(keys))
     verdicts = {key: random.choice(_VERDICTS) for key in keys if random.random() < 0.3}
     return Round(number=number, proposed=proposed, scores=scores, verdicts=verdicts)

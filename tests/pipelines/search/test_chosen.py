@@ -1,4 +1,4 @@
-"""Searches in which a person chooses the best themselves."""
+"""Searches in which a person picks the best themselves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from studies.design.steered_images import ENDED
 SETTINGS = SearchSettings(candidates=2, iterations=1, patience=1)
 MEMBER = Trajectory(
     user="Ada",
-    members=("Ada",),
+    user_ids=("Ada",),
     prompt_id="p1",
     base_prompt="a cat",
     scorer="pamela",

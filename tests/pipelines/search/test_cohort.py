@@ -18,7 +18,7 @@ def test_a_pools_cohort_is_all_users_of_a_prompt_and_run_and_else_everybody_is_a
     assert [len(cohort) for cohort in cohorts(todo, "pool")] == [2, 2, 2, 2]
     alone = [Cohort(each.id, (each,)) for each in todo]
     assert list(cohorts(todo, "base")) == list(cohorts(todo, "round")) == alone
-    assert [member for cohort in cohorts(todo, "pool") for member in cohort.members] == todo
+    assert [each for cohort in cohorts(todo, "pool") for each in cohort.trajectories] == todo
 
 
 def test_scorers_stay_apart_in_a_pool_and_no_two_cohorts_share_an_id() -> None:
@@ -45,7 +45,7 @@ def test_a_cohort_has_its_users_in_their_order_and_what_they_share() -> None:
     cohort = cohort_of("u10", "u2", prompt_id="p7", run=2, image_seed=41)
 
     assert cohort.users == ("u10", "u2")
-    assert cohort.places == {"u10": 0, "u2": 1}
+    assert cohort.row_of_user == {"u10": 0, "u2": 1}
     assert len(cohort) == 2
     assert (cohort.prompt_id, cohort.base_prompt, cohort.scorer, cohort.run) == ("p7", "a cat", "pamela", 2)
     assert (cohort.image_seed, cohort.metadata) == (41, {})

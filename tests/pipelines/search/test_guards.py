@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.search.guards import judge, key_words, missing_words, reseed_notice, subject_notice, with_notice
+from pipelines.search.guards import guard_verdict, key_words, missing_words, reseed_notice, subject_notice, with_notice
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, Verdict
+from pipelines.search.rounds import Candidate, GuardVerdict
 from pipelines.settings.search import Guard, GuardSettings
 
 BASE = {"held_out": 0.5, "saturation": 20.0, "sharpness": 2.0}
@@ -45,38 +45,38 @@ def test_each_guard_is_off_or_warns_or_rejects(
     measured: dict[str, float], guard: str, limit: float, reason: str
 ) -> None:
     seen = {**BASE, **measured}
-    assert judge(seen, BASE, GuardSettings()) == Verdict(measured=seen)
-    warned = judge(seen, BASE, guarding(guard, "warn"))
+    assert guard_verdict(seen, BASE, GuardSettings()) == GuardVerdict(measured=seen)
+    warned = guard_verdict(seen, BASE, guarding(guard, "warn"))
     assert warned.passed
     assert warned.measured == seen
     (notice,) = warned.warnings
     assert str(notice).startswith(reason)
     assert notice.check.replace("-", "_") == guard
     assert notice.limit == pytest.approx(limit)
-    rejected = judge(seen, BASE, guarding(guard, "reject"))
+    rejected = guard_verdict(seen, BASE, guarding(guard, "reject"))
     assert not rejected.passed
-    assert rejected == Verdict(measured=seen, rejected=notice)
+    assert rejected == GuardVerdict(measured=seen, rejected=notice)
 
 
 def test_the_first_guard_that_rejects_is_the_reason_and_the_others_still_warn() -> None:
     seen = {**BASE, "held_out": 0.1, "saturation": 90.0, "sharpness": 9.0}
 
-    both = judge(seen, BASE, GuardSettings(held_out="reject", drift="reject"))
+    both = guard_verdict(seen, BASE, GuardSettings(held_out="reject", drift="reject"))
     assert both.rejected is not None
     assert (both.rejected.check, both.warnings) == (Check.HELD_OUT, ())
-    one = judge(seen, BASE, GuardSettings(held_out="warn", drift="reject"))
+    one = guard_verdict(seen, BASE, GuardSettings(held_out="warn", drift="reject"))
     assert one.rejected is not None
     assert (one.rejected.check, [warning.check for warning in one.warnings]) == (Check.DRIFT, [Check.HELD_OUT])
-    none = judge(seen, BASE, GuardSettings(held_out="warn", drift="warn"))
+    none = guard_verdict(seen, BASE, GuardSettings(held_out="warn", drift="warn"))
     assert [warning.check for warning in none.warnings] == [Check.HELD_OUT, Check.DRIFT, Check.DRIFT]
 
 
 def test_an_image_within_all_limits_has_nothing_said_of_it() -> None:
     everything = GuardSettings(image="reject", held_out="reject", drift="reject")
     seen = {**BASE, "held_out": 0.49, "saturation": 45.0, "sharpness": 1.0}
-    assert judge(seen, BASE, everything) == Verdict(measured=seen)
-    assert judge({}, BASE, everything) == Verdict()
-    assert judge(seen, {}, everything) == Verdict(measured=seen)
+    assert guard_verdict(seen, BASE, everything) == GuardVerdict(measured=seen)
+    assert guard_verdict({}, BASE, everything) == GuardVerdict()
+    assert guard_verdict(seen, {}, everything) == GuardVerdict(measured=seen)
 
 
 def test_a_candidate_is_warned_or_rejected_as_its_guard_says_and_keeps_what_was_said_before() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import EVERYBODY, NONE, History
-from pipelines.search.rounds import Candidate, Proposed, Round, Verdict
+from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round
 from pipelines.settings.search import SearchSettings
 from tests.pipelines.search.recorded import (
     NO,
@@ -42,7 +42,7 @@ def test_everybodys_bests_are_those_of_going_image_by_image(
         expected = list(bests_one_by_one(cohort, rounds, user))
         assert [keys[image] for image in history.bests[:, place]] == [key for key, _ in expected]
         key, score = expected[-1]
-        assert history.best[place] == (NONE if key is None else history.place[key])
+        assert history.best[place] == (NONE if key is None else history.column_of_image[key])
         assert history.best_scores[place] == (-math.inf if score is None else np.float32(score))
         if score is not None:
             assert history.scores[place, history.best[place]] == np.float32(score)
@@ -84,7 +84,9 @@ def test_a_history_is_a_function_of_its_rounds_however_they_were_added(
     whole = History(cohort, rounds)
     assert list(map(as_text, grown.rounds)) == list(map(as_text, rounds))
     assert grown.images == whole.images
-    assert grown.place == whole.place == {image.key: place for place, image in enumerate(whole.images)}
+    assert (
+        grown.column_of_image == whole.column_of_image == {image.key: place for place, image in enumerate(whole.images)}
+    )
     assert grown.scores.tobytes() == whole.scores.tobytes()
     assert (grown.bests == whole.bests).all()
 
@@ -145,11 +147,13 @@ def test_a_user_without_a_score_of_the_base_image_never_has_a_best_and_the_other
     assert history.failure(1) is None
 
 
-@pytest.mark.parametrize("verdict", [Verdict(rejected=NO), Verdict(error="it could not be guarded: it died")])
-def test_what_the_guards_rejected_or_could_not_measure_is_nobodys_best(verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", [GuardVerdict(rejected=NO), GuardVerdict(error="it could not be guarded: it died")])
+def test_what_the_guards_rejected_or_could_not_measure_is_nobodys_best(verdict: GuardVerdict) -> None:
     rounds = [
         base_round(AB, 0.5, 0.5),
-        searched(1, {"a": {"x": (0.9, 0.9), "y": (0.6, 0.4)}}, verdicts={"x": verdict, "y": Verdict(warnings=(NO,))}),
+        searched(
+            1, {"a": {"x": (0.9, 0.9), "y": (0.6, 0.4)}}, verdicts={"x": verdict, "y": GuardVerdict(warnings=(NO,))}
+        ),
     ]
     history = History(AB, rounds)
 

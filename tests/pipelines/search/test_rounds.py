@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipelines.search.rounds import Candidate, FreshImage, Proposed, Reseeded, Round, Verdict, new_images
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round, new_images
 from tests.pipelines.search.recorded import NO, again, drawn
 
 
@@ -49,9 +49,9 @@ def test_the_means_with_fresh_seeds_are_over_the_seeds_for_which_both_have_a_sco
 
 
 def test_an_image_passes_unless_it_was_rejected_or_could_not_be_measured() -> None:
-    assert Verdict(measured={"saturation": 1.0}, warnings=(NO,)).passed
-    assert not Verdict(rejected=NO).passed
-    assert not Verdict(error="it could not be guarded").passed
+    assert GuardVerdict(measured={"saturation": 1.0}, warnings=(NO,)).passed
+    assert not GuardVerdict(rejected=NO).passed
+    assert not GuardVerdict(error="it could not be guarded").passed
 
 
 def test_a_round_with_fresh_seeds_searches_nothing() -> None:

@@ -51,7 +51,14 @@ def run(tmp_path: Path) -> Path:
     histories = []
     for user in GREY:
         trajectory = Trajectory(
-            user=user, members=(user,), prompt_id="p1", base_prompt="grey", scorer="pamela", run=1, image_seed=1, seed=0
+            user=user,
+            user_ids=(user,),
+            prompt_id="p1",
+            base_prompt="grey",
+            scorer="pamela",
+            run=1,
+            image_seed=1,
+            seed=0,
         )
         base, final = Candidate(prompt="grey", image="initial"), Candidate(prompt=f"grey {user}", image=user)
         histories.append(history_of_one(trajectory, [(base, 0.1)], [(final, 0.9)]))
