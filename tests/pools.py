@@ -26,7 +26,7 @@ from actors.pool.actor_pool import (
 )
 from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
-from actors.pool.failures import Kind, failure_of, pause_s
+from actors.pool.failures import FailureKind, failure_of, pause_s
 from actors.pool.role import Role
 
 
@@ -89,7 +89,7 @@ class InProcessPool:
         disturbances = 0
         while len(reasons) < ATTEMPTS:
             call = _Call()
-            self._dispatch.join(call, again=bool(reasons or disturbances))
+            self._dispatch.join(call, is_retry=bool(reasons or disturbances))
             self._place()
             try:
                 actor = await call.turn
@@ -107,15 +107,15 @@ class InProcessPool:
                 failure = failure_of(error)
             finally:
                 self._release(actor, call)
-            if failure.kind in (Kind.DISTURBED, Kind.DENIED):
+            if failure.kind in (FailureKind.DISTURBED, FailureKind.DENIED):
                 self.availability.failed(self, failure.reason, disturbed=True)
-                if failure.kind is Kind.DENIED or self.availability.overdue:
+                if failure.kind is FailureKind.DENIED or self.availability.overdue:
                     raise RoleUnavailableError(f"{self.role.name}: {self.availability.description}")
                 disturbances += 1
                 await asyncio.sleep(pause_s(disturbances, failure.retry_after_s, self.role.first_pause_s))
                 continue
             reasons.append(failure.reason)
-            if failure.kind is Kind.REFUSED:
+            if failure.kind is FailureKind.REFUSED:
                 self.availability.answered()
                 break
         raise CallRefusedError(f"{self.role.name}.{method}: " + "; again: ".join(reasons))

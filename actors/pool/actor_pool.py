@@ -52,7 +52,7 @@ from actors.messages import DeniedError, DisturbedError
 from actors.pool.accounting import TimeAccounting
 from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
-from actors.pool.failures import Failure, Kind, failure_of, pause_s, timed_out
+from actors.pool.failures import Failure, FailureKind, failure_of, pause_s, timed_out
 from actors.pool.reservation import in_place
 from actors.pool.role import Role
 from predictor.error_messages import type_and_last_line
@@ -94,27 +94,27 @@ class PoolBrokenError(RuntimeError):
     """No actor of the pool starts, so that no call can ever be answered."""
 
 
-class _Call(Call):
-    """A call, the future of its turn, and the time since which it runs."""
+class _Attempt(Call):
+    """One attempt of a call: its turn on an actor, and how long it has run."""
 
     def __init__(self, timeout_s: float, *, alone: bool, avoided: Collection[object] = ()) -> None:
         super().__init__(alone=alone, avoided=avoided)
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
-        self._runs_since: float | None = None
+        self._running_since: float | None = None
         """None while it waits, here or on its actor."""
         self._limit: asyncio.Timeout | None = None
         """Of the wait for its answer."""
         self.turn: asyncio.Future[_Actor] = self._loop.create_future()
 
     @property
-    def runs_s(self) -> float:
-        return 0.0 if self._runs_since is None else self._loop.time() - self._runs_since
+    def running_s(self) -> float:
+        return 0.0 if self._running_since is None else self._loop.time() - self._running_since
 
-    def runs(self) -> None:
+    def mark_running(self) -> None:
         """It runs on its actor, since now if it did not before."""
-        if self._runs_since is None:
-            self._runs_since = self._loop.time()
+        if self._running_since is None:
+            self._running_since = self._loop.time()
             if self._limit is not None:
                 self._limit.reschedule(self._ends)
 
@@ -137,10 +137,10 @@ class _Call(Call):
 
     @property
     def _ends(self) -> float | None:
-        return None if self._runs_since is None else self._runs_since + self._timeout_s
+        return None if self._running_since is None else self._running_since + self._timeout_s
 
 
-class _Actor(Worker[_Call]):
+class _Actor(Worker[_Attempt]):
     """An actor that is up, and the calls on it."""
 
     def __init__(self, handle: Any, replica: "_Replica") -> None:
@@ -150,8 +150,8 @@ class _Actor(Worker[_Call]):
         self._methods: dict[tuple[str, int], Any] = {}
         self.answered = 0
         """Calls; a fresh actor has answered none."""
-        self.known_culprit: _Tries | None = None
-        """Whose call broke it, where that is known: the other calls on it are not to blame."""
+        self.known_culprit: _PoolCall | None = None
+        """The call that broke it, where that is known: the others on it are not to blame."""
 
     def method(self, name: str, returns: int) -> Any:
         """A method of so many results, to be called by `remote`."""
@@ -175,20 +175,21 @@ class _Replica:
         """Why no actor starts here any more."""
 
 
-class _Tries:
-    """What has become of one call so far."""
+class _PoolCall:
+    """One call of `ActorPool.call` through all its attempts."""
 
     def __init__(self, method: str, arguments: tuple[Any, ...], *, by_reference: bool, alone: bool = False) -> None:
         self.method = method
         self.arguments = arguments
         self.by_reference = by_reference
         self.alone = alone
-        """It broke an actor, or was on one that broke: it is made alone from now on."""
-        self.again = False
+        """It broke an actor, or was on one that broke: from now on it is alone on its actor."""
+        self.is_retry = False
+        """It was made before, so that it goes ahead of new ones."""
         self.disturbances = 0
         self.breaks = 0
         self.faults: list[Failure] = []
-        self.faulty_on: set[_Actor] = set()
+        self.failed_on: set[_Actor] = set()
         """The actors of the faults."""
         self.first_break = 0.0
 
@@ -223,13 +224,13 @@ class ActorPool:
         self.accounting = TimeAccounting(replicas=role.actors)
         self.availability = Availability(role.give_up_after_s)
         self._replicas = [_Replica() for _ in range(role.actors)]
-        self._dispatch: Dispatch[_Actor, _Call] = Dispatch(role.in_flight)
+        self._dispatch: Dispatch[_Actor, _Attempt] = Dispatch(role.in_flight)
         self._concurrent = _has_coroutines(role.make)
         self._broken: str | None = None
         self._unavailable: str | None = None
-        self._over = asyncio.Event()
+        self._unavailable_event = asyncio.Event()
         """The role is unavailable: nobody pauses any longer."""
-        self._last_answered: _Tries | None = None
+        self._last_answered: _PoolCall | None = None
         self._starting: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -284,100 +285,100 @@ class ActorPool:
         PoolBrokenError
             No actor has ever come up.
         """
-        tries = _Tries(method, arguments, by_reference=by_reference)
+        call = _PoolCall(method, arguments, by_reference=by_reference)
         try:
             while True:
-                answer = await self._try(tries)
+                answer = await self._attempt(call)
                 if not isinstance(answer, Failure):
                     return answer
         finally:
-            self.availability.forget(tries)
+            self.availability.forget(call)
 
-    async def _try(self, tries: _Tries) -> tuple[Any, Any] | Failure:
+    async def _attempt(self, call: _PoolCall) -> tuple[Any, Any] | Failure:
         """Make a call once, and on failure wait until it may be made again; errors are those of `call`."""
         import ray.exceptions
 
-        call = _Call(self.role.timeout_s, alone=tries.alone, avoided=tries.faulty_on)
-        actor = await self._acquire(call, again=tries.again)
+        attempt = _Attempt(self.role.timeout_s, alone=call.alone, avoided=call.failed_on)
+        actor = await self._acquire(attempt, is_retry=call.is_retry)
         try:
-            returned = actor.method(tries.method, 2 if tries.by_reference else 1).remote(*tries.arguments)
-            reference, wanted = returned if tries.by_reference else (returned, returned)
-            result = await call.answer(wanted)
-            self.accounting.record_call(call.runs_s)
+            returned = actor.method(call.method, 2 if call.by_reference else 1).remote(*call.arguments)
+            reference, wanted = returned if call.by_reference else (returned, returned)
+            result = await attempt.answer(wanted)
+            self.accounting.record_call(attempt.running_s)
             self.availability.answered()
-            self._last_answered = tries
+            self._last_answered = call
             actor.answered += 1
             return reference, result
         except (_CallTimeoutError, ray.exceptions.RayError) as error:
             if isinstance(error, _CallTimeoutError):
                 failure = timed_out(self.role.timeout_s)
             else:
-                failure = failure_of(error, tries.arguments)
-            self._log(tries.method, failure, error)
+                failure = failure_of(error, call.arguments)
+            self._log(call.method, failure, error)
             if failure.known_culprit and actor.known_culprit is None:
-                actor.known_culprit = tries
+                actor.known_culprit = call
             if failure.actor_gone:
                 self._replace(actor, failure.reason)
         finally:
-            self._release(actor, call)
-        await self._after(failure, tries, actor)
-        tries.again = True
+            self._release(actor, attempt)
+        await self._handle_failure(failure, call, actor)
+        call.is_retry = True
         return failure
 
-    async def _after(self, failure: Failure, tries: _Tries, actor: _Actor) -> None:
+    async def _handle_failure(self, failure: Failure, call: _PoolCall, actor: _Actor) -> None:
         """Raise what ends the call, or pause."""
-        name = f"{self.role.name}.{tries.method}"
+        name = f"{self.role.name}.{call.method}"
         match failure.kind:
-            case Kind.REFUSED:
+            case FailureKind.REFUSED:
                 self.availability.answered()
                 raise CallRefusedError(f"{name}: {failure.reason}")
-            case Kind.ARGUMENT_LOST:
+            case FailureKind.ARGUMENT_LOST:
                 raise ArgumentLostError(f"{name}: {failure.reason}", failure.argument)
-            case Kind.DENIED:
-                self.availability.failed(tries, failure.reason, disturbed=True)
-                raise self._end()
-            case Kind.FAULT:
-                tries.faults.append(failure)
-                tries.faulty_on.add(actor)
-                same = [fault.reason for fault in tries.faults if fault.way == failure.way]
+            case FailureKind.DENIED:
+                self.availability.failed(call, failure.reason, disturbed=True)
+                raise self._mark_unavailable()
+            case FailureKind.FAULT:
+                call.faults.append(failure)
+                call.failed_on.add(actor)
+                same = [fault.reason for fault in call.faults if fault.error_type == failure.error_type]
                 if len(same) == ATTEMPTS:
                     raise CallRefusedError(f"{name}: " + "; again: ".join(same))
-            case Kind.DISTURBED:
-                self._troubled(tries, failure.reason, disturbed=True)
+            case FailureKind.DISTURBED:
+                self._note_failure(call, failure.reason, disturbed=True)
                 if not failure.actor_gone:  # else its replacement is what the call waits for
-                    await self._pause(tries, failure.retry_after_s)
-            case Kind.BROKEN:
-                await self._after_break(failure, tries, actor)
+                    await self._pause(call, failure.retry_after_s)
+            case FailureKind.BROKEN:
+                await self._handle_break(failure, call, actor)
         logger.info("%s: the call is retried", name)
 
-    async def _after_break(self, failure: Failure, tries: _Tries, actor: _Actor) -> None:
-        if actor.known_culprit not in (None, tries):
+    async def _handle_break(self, failure: Failure, call: _PoolCall, actor: _Actor) -> None:
+        if actor.known_culprit not in (None, call):
             return  # another call broke it
-        if not tries.alone:
-            tries.alone, tries.first_break = True, time.monotonic()
-        elif not (failure.of_memory and actor.answered):
-            tries.breaks += 1
-        if tries.breaks >= BREAKS and await self._answers_others(since=tries.first_break):
+        if not call.alone:
+            call.alone, call.first_break = True, time.monotonic()
+        elif not (failure.out_of_memory and actor.answered):
+            call.breaks += 1
+        if call.breaks >= BREAKS and await self._answers_others(since=call.first_break):
             raise CallRefusedError(
-                f"{self.role.name}.{tries.method}: {failure.reason}, {BREAKS} times, alone on another actor each time"
+                f"{self.role.name}.{call.method}: {failure.reason}, {BREAKS} times, alone on another actor each time"
             )
-        self._troubled(tries, failure.reason, disturbed=False)
-        if tries.breaks >= BREAKS:
-            await self._pause(tries, None)
+        self._note_failure(call, failure.reason, disturbed=False)
+        if call.breaks >= BREAKS:
+            await self._pause(call, None)
 
     async def _answers_others(self, *, since: float) -> bool:
         """Whether another call has been answered since, or is now; True where there has never been one."""
         if self.availability.last_answer > since or self._last_answered is None:
             return True
         known = self._last_answered
-        probe = _Tries(known.method, known.arguments, by_reference=known.by_reference, alone=True)
-        probe.again, probe.breaks = True, -1  # a break of its own says enough
+        probe = _PoolCall(known.method, known.arguments, by_reference=known.by_reference, alone=True)
+        probe.is_retry, probe.breaks = True, -1  # a break of its own says enough
         try:
-            return not isinstance(failure := await self._try(probe), Failure) or failure.kind is Kind.FAULT
+            return not isinstance(failure := await self._attempt(probe), Failure) or failure.kind is FailureKind.FAULT
         except CallFailedError:
             return True  # an actor has answered, if only by an error
 
-    def _troubled(self, tries: object, reason: str, *, disturbed: bool) -> None:
+    def _note_failure(self, call: object, reason: str, *, disturbed: bool) -> None:
         """Note a failure; where there have been nothing but failures for too long, the run had better stop.
 
         Raises
@@ -385,9 +386,9 @@ class ActorPool:
         RoleUnavailableError
             They last for `give_up_after_s`.
         """
-        self.availability.failed(tries, reason, disturbed=disturbed)
+        self.availability.failed(call, reason, disturbed=disturbed)
         if self.availability.overdue:
-            raise self._end()
+            raise self._mark_unavailable()
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
 
@@ -399,32 +400,32 @@ class ActorPool:
             idle = up and not any(actor.calls for actor in up)
             grounded = not up and any(replica.start_failed for replica in self._replicas)
             if self.availability.overdue and (idle or grounded):
-                self._end()
+                self._mark_unavailable()
 
-    def _end(self) -> RoleUnavailableError:
+    def _mark_unavailable(self) -> RoleUnavailableError:
         """The error with which every call ends from now on."""
         if self._unavailable is None:
             self._unavailable = f"{self.role.name}: {self.availability.description}"
             logger.error("%s", self._unavailable)
-            self._over.set()
+            self._unavailable_event.set()
             self._tell_those_who_wait(RoleUnavailableError, self._unavailable)
         return RoleUnavailableError(self._unavailable)
 
-    async def _pause(self, tries: _Tries, asked_s: float | None) -> None:
-        tries.disturbances += 1
-        seconds = pause_s(tries.disturbances, asked_s, self.role.first_pause_s)
-        logger.info("%s.%s: paused for %.1f s", self.role.name, tries.method, seconds)
+    async def _pause(self, call: _PoolCall, asked_s: float | None) -> None:
+        call.disturbances += 1
+        seconds = pause_s(call.disturbances, asked_s, self.role.first_pause_s)
+        logger.info("%s.%s: paused for %.1f s", self.role.name, call.method, seconds)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), seconds)
+            await asyncio.wait_for(self._unavailable_event.wait(), seconds)
 
     def _log(self, method: str, failure: Failure, error: Exception) -> None:
         name = f"{self.role.name}.{method}"
         match failure.kind:
-            case Kind.REFUSED:
+            case FailureKind.REFUSED:
                 logger.info("%s: refused: %s", name, failure.reason)
-            case Kind.FAULT:
+            case FailureKind.FAULT:
                 logger.warning("%s: failed", name, exc_info=error)
-            case Kind.BROKEN | Kind.DISTURBED if failure.actor_gone and not failure.known_culprit:
+            case FailureKind.BROKEN | FailureKind.DISTURBED if failure.actor_gone and not failure.known_culprit:
                 logger.warning("%s: the actor was lost: %s", name, type_and_last_line(error))
             case _:
                 logger.warning("%s: %s: %s", name, failure.kind.value, failure.reason)
@@ -446,34 +447,34 @@ class ActorPool:
                 replica.actor = None
         self._dispatch.workers.clear()
 
-    async def _acquire(self, call: _Call, *, again: bool) -> _Actor:
+    async def _acquire(self, attempt: _Attempt, *, is_retry: bool) -> _Actor:
         """Queue the call and wait for its actor."""
         if self._unavailable:
             raise RoleUnavailableError(self._unavailable)
         if self._broken:
             raise PoolBrokenError(self._broken)
-        self._dispatch.join(call, again=again)
+        self._dispatch.join(attempt, is_retry=is_retry)
         self._place()
         try:
-            return await call.turn
+            return await attempt.turn
         except asyncio.CancelledError:
-            self._dispatch.leave(call)
-            if call.turn.done() and not call.turn.cancelled():
-                self._release(call.turn.result(), call)  # it got its turn as its caller was cancelled
+            self._dispatch.leave(attempt)
+            if attempt.turn.done() and not attempt.turn.cancelled():
+                self._release(attempt.turn.result(), attempt)  # it got its turn as its caller was cancelled
             raise
 
     def _place(self) -> None:
-        for actor, call in self._dispatch.place():
-            if actor.calls[0] is call:
+        for actor, attempt in self._dispatch.place():
+            if actor.calls[0] is attempt:
                 self.accounting.change(busy=1)
             self._start_clocks(actor)
-            if call.turn.done():  # its caller was cancelled
-                self._release(actor, call)
+            if attempt.turn.done():  # its caller was cancelled
+                self._release(actor, attempt)
             else:
-                call.turn.set_result(actor)
+                attempt.turn.set_result(actor)
 
-    def _release(self, actor: _Actor, call: _Call) -> None:
-        actor.calls.remove(call)
+    def _release(self, actor: _Actor, attempt: _Attempt) -> None:
+        actor.calls.remove(attempt)
         if not actor.calls and actor.replica.actor is actor:
             self.accounting.change(busy=-1)
         self._start_clocks(actor)
@@ -481,8 +482,8 @@ class ActorPool:
 
     def _start_clocks(self, actor: _Actor) -> None:
         """Of the calls that run on the actor: all of them, or the oldest."""
-        for call in actor.calls if self._concurrent else actor.calls[:1]:
-            call.runs()
+        for attempt in actor.calls if self._concurrent else actor.calls[:1]:
+            attempt.mark_running()
 
     def _replace(self, actor: _Actor, reason: str) -> None:
         """Kill the actor and start another, unless another call on it has done so."""
@@ -521,7 +522,7 @@ class ActorPool:
                 return
             if replica.was_up:
                 with suppress(RoleUnavailableError):  # whoever waits for an actor is told
-                    self._troubled(replica, f"no actor comes up again: {started.reason}", disturbed=True)
+                    self._note_failure(replica, f"no actor comes up again: {started.reason}", disturbed=True)
             if replica.was_up or started.disturbed:
                 await asyncio.sleep(pause_s(attempt, started.retry_after_s, role.first_pause_s))
 
@@ -562,9 +563,9 @@ class ActorPool:
             self._tell_those_who_wait(PoolBrokenError, reason)
 
     def _tell_those_who_wait(self, kind: type[Exception], reason: str) -> None:
-        for call in self._dispatch.drain():
-            if not call.turn.done():
-                call.turn.set_exception(kind(reason))
+        for attempt in self._dispatch.drain():
+            if not attempt.turn.done():
+                attempt.turn.set_exception(kind(reason))
 
 
 class _NotUp:

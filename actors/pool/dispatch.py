@@ -49,7 +49,7 @@ class Dispatch(Generic[W, C]):
 
         dispatch = Dispatch(limit=2)
         dispatch.workers.append(Worker())
-        dispatch.join(Call(alone=False), again=False)
+        dispatch.join(Call(alone=False), is_retry=False)
         [(worker, call)] = dispatch.place()
         worker.calls.remove(call)
     """
@@ -60,9 +60,9 @@ class Dispatch(Generic[W, C]):
         self._again: deque[C] = deque()
         self._new: deque[C] = deque()
 
-    def join(self, call: C, *, again: bool) -> None:
-        """Queue a call, `again` if it was made before."""
-        (self._again if again else self._new).append(call)
+    def join(self, call: C, *, is_retry: bool) -> None:
+        """Queue a call, `is_retry` if it was made before."""
+        (self._again if is_retry else self._new).append(call)
 
     def leave(self, call: C) -> None:
         """Take a call out of the queue, if it is there."""

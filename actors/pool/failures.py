@@ -35,7 +35,7 @@ _GPU_ERRORS = ("cuda error", "cudnn_status", "cublas_status", "hip error")
 """After these every other call of the process fails too."""
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """What a failure depends on."""
 
     REFUSED = "refused"
@@ -52,10 +52,10 @@ class Failure:
 
     Example:
 
-        Failure(kind=Kind.DISTURBED, reason="ServiceError: 503 overloaded", retry_after_s=30)
+        Failure(kind=FailureKind.DISTURBED, reason="ServiceError: 503 overloaded", retry_after_s=30)
     """
 
-    kind: Kind
+    kind: FailureKind
     reason: str
     """One line, the same whenever the same call fails in the same way."""
     retry_after_s: float | None = None
@@ -65,11 +65,11 @@ class Failure:
     """The actor is dead, or no good for further calls."""
     known_culprit: bool = False
     """It was this call, not another one on the same actor."""
-    of_memory: bool = False
+    out_of_memory: bool = False
     """A fresh actor has more of it."""
 
     @property
-    def way(self) -> str:
+    def error_type(self) -> str:
         """Type of the error: a call fails in the same way again if this is the same."""
         return self.reason.partition(":")[0]
 
@@ -77,7 +77,7 @@ class Failure:
 def timed_out(timeout_s: float) -> Failure:
     """A call has run for longer than its role's `timeout_s`, and its actor is stuck in it."""
     reason = f"no answer within {timeout_s:g} s"
-    return Failure(kind=Kind.BROKEN, reason=reason, actor_gone=True, known_culprit=True)
+    return Failure(kind=FailureKind.BROKEN, reason=reason, actor_gone=True, known_culprit=True)
 
 
 def failure_of(error: Exception, arguments: Sequence[Any] = ()) -> Failure:
@@ -88,7 +88,9 @@ def failure_of(error: Exception, arguments: Sequence[Any] = ()) -> Failure:
     if isinstance(error, exceptions.RayTaskError) and isinstance(cause, exceptions.ObjectLostError):
         lost = [argument for argument in arguments if _is(argument, cause.object_ref_hex)]
         if lost:
-            return Failure(kind=Kind.ARGUMENT_LOST, reason="an argument was lost with its node", argument=lost[0])
+            return Failure(
+                kind=FailureKind.ARGUMENT_LOST, reason="an argument was lost with its node", argument=lost[0]
+            )
     if isinstance(cause, exceptions.UnserializableException) or type(cause) is exceptions.RayError:
         return _of_the_actors_code(cause)  # its own error, of a class that cannot be had here
     if isinstance(cause, exceptions.RayError):
@@ -112,30 +114,34 @@ def _of_the_actors_code(error: Exception) -> Failure:
     reason = type_and_last_line(error)
     match error:
         case RefusedError():
-            return Failure(kind=Kind.REFUSED, reason=reason)
+            return Failure(kind=FailureKind.REFUSED, reason=reason)
         case DeniedError():
-            return Failure(kind=Kind.DENIED, reason=reason)
+            return Failure(kind=FailureKind.DENIED, reason=reason)
         case BrokenError():
-            return Failure(kind=Kind.BROKEN, reason=reason)
+            return Failure(kind=FailureKind.BROKEN, reason=reason)
         case DisturbedError():
-            return Failure(kind=Kind.DISTURBED, reason=reason, retry_after_s=error.retry_after_s)
+            return Failure(kind=FailureKind.DISTURBED, reason=reason, retry_after_s=error.retry_after_s)
         case MemoryError():
             return _without_memory()
         case TimeoutError() | ConnectionError():
-            return Failure(kind=Kind.DISTURBED, reason=reason)
+            return Failure(kind=FailureKind.DISTURBED, reason=reason)
         case OSError() if error.errno is not None:  # libraries raise OSErrors of their own too, which have no number
-            return Failure(kind=Kind.DISTURBED, reason=reason)
+            return Failure(kind=FailureKind.DISTURBED, reason=reason)
     said = str(error).lower()
     if any(sign in said for sign in _OUT_OF_MEMORY):
         return _without_memory()
     if any(sign in said for sign in _GPU_ERRORS):
-        return Failure(kind=Kind.BROKEN, reason="the GPU failed", actor_gone=True, known_culprit=True)
-    return Failure(kind=Kind.FAULT, reason=reason)
+        return Failure(kind=FailureKind.BROKEN, reason="the GPU failed", actor_gone=True, known_culprit=True)
+    return Failure(kind=FailureKind.FAULT, reason=reason)
 
 
 def _without_memory() -> Failure:
     return Failure(
-        kind=Kind.BROKEN, reason="the actor ran out of memory", actor_gone=True, known_culprit=True, of_memory=True
+        kind=FailureKind.BROKEN,
+        reason="the actor ran out of memory",
+        actor_gone=True,
+        known_culprit=True,
+        out_of_memory=True,
     )
 
 
@@ -145,9 +151,9 @@ def _of_ray(error: Exception) -> Failure:
     ended = (exceptions.ActorDiedError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
     away = (exceptions.RayActorError, exceptions.NodeDiedError, exceptions.ObjectLostError)
     if isinstance(error, ended) and "node has died" not in str(error) and not getattr(error, "preempted", False):
-        return Failure(kind=Kind.BROKEN, reason="the actor died", actor_gone=True)
+        return Failure(kind=FailureKind.BROKEN, reason="the actor died", actor_gone=True)
     gone = isinstance(error, (*ended, *away))
-    return Failure(kind=Kind.DISTURBED, reason=type_and_last_line(error), actor_gone=gone)
+    return Failure(kind=FailureKind.DISTURBED, reason=type_and_last_line(error), actor_gone=gone)
 
 
 def _is(argument: Any, lost: str) -> bool:

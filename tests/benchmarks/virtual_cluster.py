@@ -95,7 +95,7 @@ class VirtualPool:
 
     async def call(self, method: str, *arguments: Any, by_reference: bool = False) -> tuple[Any, Any]:
         call = _Call()
-        self._dispatch.join(call, again=False)
+        self._dispatch.join(call, is_retry=False)
         self._place()
         actor = await call.turn
         answer, seconds = self._work(method, *arguments)

@@ -12,10 +12,10 @@ def with_actors(number: int, limit: int = 2) -> Dispatch[Worker[Call], Call]:
     return dispatch
 
 
-def join(dispatch: Dispatch[Worker[Call], Call], *alone: bool, again: bool = False) -> list[Call]:
+def join(dispatch: Dispatch[Worker[Call], Call], *alone: bool, is_retry: bool = False) -> list[Call]:
     calls = [Call(alone=each) for each in alone]
     for call in calls:
-        dispatch.join(call, again=again)
+        dispatch.join(call, is_retry=is_retry)
     return calls
 
 
@@ -32,7 +32,7 @@ def test_a_call_goes_to_the_least_loaded_actor_below_its_limit() -> None:
 def test_what_is_made_again_goes_before_what_has_not_been_made() -> None:
     dispatch = with_actors(1, limit=1)
     (new,) = join(dispatch, False)
-    (again,) = join(dispatch, False, again=True)
+    (again,) = join(dispatch, False, is_retry=True)
 
     assert [call for _, call in dispatch.place()] == [again]
     assert dispatch.drain() == [new]
@@ -71,7 +71,7 @@ def test_a_call_waits_for_an_actor_that_it_does_not_avoid_while_those_behind_it_
     busy = Call(alone=False)
     second.calls.append(busy)
     picky = Call(alone=False, avoided={first})
-    dispatch.join(picky, again=True)
+    dispatch.join(picky, is_retry=True)
     (behind,) = join(dispatch, False)
 
     assert dispatch.place() == [(first, behind)]
@@ -82,7 +82,7 @@ def test_a_call_waits_for_an_actor_that_it_does_not_avoid_while_those_behind_it_
 def test_an_actor_that_is_avoided_takes_the_call_where_there_is_no_other() -> None:
     dispatch = with_actors(1)
     call = Call(alone=False, avoided={dispatch.workers[0]})
-    dispatch.join(call, again=True)
+    dispatch.join(call, is_retry=True)
 
     assert dispatch.place() == [(dispatch.workers[0], call)]
 
@@ -105,7 +105,7 @@ def test_no_actor_is_overloaded_nobody_shares_with_a_call_made_alone_and_all_get
     while answered + lost < len(alone):
         arriving = data.draw(st.integers(0 if any(worker.calls for worker in dispatch.workers) else 1, 5)) if due else 0
         for _ in range(min(arriving, len(due))):
-            dispatch.join(due.popleft(), again=False)
+            dispatch.join(due.popleft(), is_retry=False)
         begun += [call for _, call in dispatch.place()]
         for worker in dispatch.workers:
             assert len(worker.calls) <= limit

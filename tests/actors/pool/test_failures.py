@@ -7,7 +7,7 @@ import pytest
 from ray import ObjectID, exceptions
 
 from actors.messages import BrokenError, DeniedError, DisturbedError, RefusedError, Rendering
-from actors.pool.failures import LONGEST_PAUSE_S, Failure, Kind, failure_of, pause_s, timed_out
+from actors.pool.failures import LONGEST_PAUSE_S, Failure, FailureKind, failure_of, pause_s, timed_out
 from actors.proposers.chat.vllm_proposer import EngineDiedError
 from actors.scorers.picture import rgb
 from actors.service_client import ServiceError
@@ -22,24 +22,24 @@ def raised_in_actor(error: Exception) -> Failure:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (RefusedError("400 rejected by the safety system"), Kind.REFUSED),
-        (DeniedError("401 bad key"), Kind.DENIED),
-        (ServiceError("503 overloaded"), Kind.DISTURBED),
-        (TimeoutError("too slow"), Kind.DISTURBED),
-        (ConnectionResetError("by peer"), Kind.DISTURBED),
-        (OSError(errno.ENOSPC, "No space left on device"), Kind.DISTURBED),
-        (EngineDiedError("vLLM's engine died"), Kind.BROKEN),
-        (BrokenError("broken"), Kind.BROKEN),
-        (MemoryError(), Kind.BROKEN),
-        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."), Kind.BROKEN),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), Kind.BROKEN),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), Kind.BROKEN),
-        (ValueError("Token indices sequence length is longer than 77"), Kind.FAULT),
-        (OSError("image file is truncated"), Kind.FAULT),
-        (KeyError("u99"), Kind.FAULT),
+        (RefusedError("400 rejected by the safety system"), FailureKind.REFUSED),
+        (DeniedError("401 bad key"), FailureKind.DENIED),
+        (ServiceError("503 overloaded"), FailureKind.DISTURBED),
+        (TimeoutError("too slow"), FailureKind.DISTURBED),
+        (ConnectionResetError("by peer"), FailureKind.DISTURBED),
+        (OSError(errno.ENOSPC, "No space left on device"), FailureKind.DISTURBED),
+        (EngineDiedError("vLLM's engine died"), FailureKind.BROKEN),
+        (BrokenError("broken"), FailureKind.BROKEN),
+        (MemoryError(), FailureKind.BROKEN),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."), FailureKind.BROKEN),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), FailureKind.BROKEN),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), FailureKind.BROKEN),
+        (ValueError("Token indices sequence length is longer than 77"), FailureKind.FAULT),
+        (OSError("image file is truncated"), FailureKind.FAULT),
+        (KeyError("u99"), FailureKind.FAULT),
     ],
 )
-def test_an_error_of_the_actors_code_counts_by_its_type(error: Exception, kind: Kind) -> None:
+def test_an_error_of_the_actors_code_counts_by_its_type(error: Exception, kind: FailureKind) -> None:
     assert raised_in_actor(error).kind is kind
 
 
@@ -47,12 +47,12 @@ def test_an_error_of_the_actors_code_counts_by_its_type(error: Exception, kind: 
 def test_what_a_scorer_cannot_decode_is_a_fault_of_the_input(png: bytes) -> None:
     with pytest.raises((OSError, SyntaxError)) as error:
         rgb(Rendering(png=png))
-    assert failure_of(error.value).kind is Kind.FAULT
+    assert failure_of(error.value).kind is FailureKind.FAULT
 
 
 def test_the_pause_that_a_service_asks_for_arrives_with_the_error() -> None:
     failure = raised_in_actor(ServiceError("429 slow down", retry_after_s=7.5))
-    assert (failure.kind, failure.retry_after_s) == (Kind.DISTURBED, 7.5)
+    assert (failure.kind, failure.retry_after_s) == (FailureKind.DISTURBED, 7.5)
 
 
 def test_memory_and_the_gpu_cost_the_actor_and_the_call_is_to_blame() -> None:
@@ -66,18 +66,18 @@ def test_memory_and_the_gpu_cost_the_actor_and_the_call_is_to_blame() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "actor_gone"),
     [
-        (exceptions.ActorDiedError(), Kind.BROKEN, True),
-        (exceptions.WorkerCrashedError(), Kind.BROKEN, True),
-        (exceptions.OutOfMemoryError("killed by the memory monitor"), Kind.BROKEN, True),
-        (exceptions.ActorUnavailableError("no connection", None), Kind.DISTURBED, True),
-        (exceptions.NodeDiedError("gone"), Kind.DISTURBED, True),
-        (exceptions.ObjectLostError("ab" * 28, None, ""), Kind.DISTURBED, True),
-        (exceptions.ObjectStoreFullError("full"), Kind.DISTURBED, False),
-        (exceptions.RaySystemError("the raylet is gone"), Kind.DISTURBED, False),
+        (exceptions.ActorDiedError(), FailureKind.BROKEN, True),
+        (exceptions.WorkerCrashedError(), FailureKind.BROKEN, True),
+        (exceptions.OutOfMemoryError("killed by the memory monitor"), FailureKind.BROKEN, True),
+        (exceptions.ActorUnavailableError("no connection", None), FailureKind.DISTURBED, True),
+        (exceptions.NodeDiedError("gone"), FailureKind.DISTURBED, True),
+        (exceptions.ObjectLostError("ab" * 28, None, ""), FailureKind.DISTURBED, True),
+        (exceptions.ObjectStoreFullError("full"), FailureKind.DISTURBED, False),
+        (exceptions.RaySystemError("the raylet is gone"), FailureKind.DISTURBED, False),
     ],
 )
 def test_an_error_of_rays_own_is_the_moments_unless_the_actors_process_ended(
-    error: Exception, kind: Kind, actor_gone: bool
+    error: Exception, kind: FailureKind, actor_gone: bool
 ) -> None:
     failure = failure_of(error)
     assert (failure.kind, failure.actor_gone) == (kind, actor_gone)
@@ -86,23 +86,23 @@ def test_an_error_of_rays_own_is_the_moments_unless_the_actors_process_ended(
 def test_an_actor_that_went_with_its_node_is_not_the_calls_doing() -> None:
     lost = exceptions.ActorDiedError()
     lost.error_msg = "The actor died because its node has died. Node Id: 7"
-    assert (failure_of(lost).kind, failure_of(lost).actor_gone) == (Kind.DISTURBED, True)
+    assert (failure_of(lost).kind, failure_of(lost).actor_gone) == (FailureKind.DISTURBED, True)
 
 
 def test_a_lost_argument_is_told_from_another_object_that_is_lost() -> None:
     mine, other = ObjectID.from_random(), ObjectID.from_random()
     error = exceptions.RayTaskError("score", "Traceback", exceptions.ObjectLostError(mine.hex(), None, ""))
-    assert failure_of(error, [other]).kind is Kind.DISTURBED
+    assert failure_of(error, [other]).kind is FailureKind.DISTURBED
     found = failure_of(error, ["a", other, mine])
-    assert (found.kind, found.argument) == (Kind.ARGUMENT_LOST, mine)
+    assert (found.kind, found.argument) == (FailureKind.ARGUMENT_LOST, mine)
 
 
 def test_an_error_whose_class_cannot_be_had_here_is_the_models_own() -> None:
     failure = failure_of(exceptions.UnserializableException("Traceback\nhpsv3.errors.TooWide: 9000 pixels"))
-    assert failure.kind is Kind.FAULT
+    assert failure.kind is FailureKind.FAULT
     assert "hpsv3.errors.TooWide: 9000 pixels" in failure.reason
     out = failure_of(exceptions.UnserializableException("Traceback\ntorch.OutOfMemoryError: CUDA out of memory."))
-    assert out.kind is Kind.BROKEN
+    assert out.kind is FailureKind.BROKEN
 
 
 def test_pauses_double_up_to_a_limit_vary_and_are_never_shorter_than_asked_for() -> None:
