@@ -19,16 +19,16 @@ from actors.messages import ProposalRequest, RenderRequest
 from actors.proposers.lexicon import Lexicon
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.search.trajectory import derive_seed
-from predictor.data.folders import new_folder, waiting_for_lock
+from predictor.data.folders import new_folder, remove_unfinished, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 from predictor.encoders.efficientnet import EfficientNetLite0
 from predictor.encoders.minilm import MiniLM
+from predictor.progress import Progress
 from predictor.threads import one_blas_thread, thread_map
 
 VERSION = 10
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
 
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ def embedded_checkpoint(
     waiting = f"Another process is making the checkpoint {folder}: waiting for it"
     with waiting_for_lock(folder.parent, f".{folder.name}.lock", on_wait=lambda: announce(waiting)):
         if existing_checkpoint(darkroom, recipe) is None:  # nobody has made it meanwhile
+            remove_unfinished(folder)
             announce(f"No checkpoint for these photographs yet: making one in {folder} (once, a minute or two)")
             _make(darkroom, recipe, folder, progress)
     return folder
@@ -72,7 +73,8 @@ def _make(darkroom: Darkroom, recipe: EmbeddedRecipe, folder: Path, progress: Pr
     from predictor.simulation.dataset import simulate
     from predictor.transformer.training import RECIPES
 
-    with new_folder(folder) as made, tempfile.TemporaryDirectory(prefix=".prints-", dir=folder.parent) as scratch:
+    prefix = f".{folder.name}.prints-"
+    with new_folder(folder) as made, tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as scratch:
         dataset = Path(scratch) / "dataset"
         _develop(darkroom, recipe, dataset, progress)
         simulate(

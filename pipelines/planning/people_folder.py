@@ -1,16 +1,17 @@
 """A folder of people as `--predictor`: the checkpoint that saw their pictures, with all of them enrolled.
 
 `steer-live` keeps people as dataset folders beside a person.json, which names that checkpoint. The one with the people
-in it is made anew whenever somebody has answered more, and kept in the cache.
+in it is made anew whenever somebody has answered more, and kept in the cache until somebody wants to be forgotten.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder
-from predictor.data.folders import new_folder, waiting_for_lock
+from predictor.data.folders import new_folder, remove_unfinished, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 
 
@@ -28,6 +29,35 @@ def people_checkpoint(folder: Path, announce: Callable[[str], None]) -> Path:
         A person.json does not read, people were seen by different checkpoints or one that is gone, or nobody has
         answered anything.
     """
+    home = _home(folder)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with waiting_for_lock(home, ".lock"):
+        while True:
+            base, answered = _answered(folder)
+            place = home / _digest(base, answered)
+            if (place / "config.json").is_file():
+                return place
+            remove_unfinished(place)
+            announce(f"Enrolling {len(answered)} of {folder} in {base}")
+            _enrol(answered, base, place)
+            if _digest(base, answered) != place.name:  # somebody has answered meanwhile
+                shutil.rmtree(place)
+
+
+def forget_people_checkpoints(folder: Path) -> None:
+    """Remove from the cache what was made of this people folder, as somebody in it wants to be forgotten."""
+    if (home := _home(folder)).is_dir():
+        with waiting_for_lock(home, ".lock"):
+            for made in home.glob("*/"):
+                shutil.rmtree(made)
+
+
+def _home(folder: Path) -> Path:
+    return cache_folder() / "people" / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+
+
+def _answered(folder: Path) -> tuple[Path, list[Path]]:
+    """The checkpoint that saw everybody's pictures, and the folders of those who have answered something."""
     people = [file.parent for file in sorted(folder.glob("*/person.json"))]
     bases = {described_person(person)["checkpoint"] for person in people}
     if len(bases) > 1:
@@ -35,22 +65,17 @@ def people_checkpoint(folder: Path, announce: Callable[[str], None]) -> Path:
             f"--predictor {folder}: its people were seen by different checkpoints, {' and '.join(sorted(bases))}; "
             "keep those of each in a folder of their own"
         )
-    base = checkpoint_folder(bases.pop())
     answered = [person for person in people if (person / "choices.parquet").is_file() and _has_rows(person)]
     if not answered:
         raise ValueError(f"--predictor {folder}: nobody in it has answered a question yet; begin by steer-live")
+    return checkpoint_folder(bases.pop()), answered
+
+
+def _digest(base: Path, people: Sequence[Path]) -> str:
     digest = hashlib.sha256(checkpoint_fingerprint(base).encode())
-    for person in answered:
+    for person in people:
         digest.update(person.name.encode() + (person / "choices.parquet").read_bytes())
-    place = cache_folder() / "people" / digest.hexdigest()[:16]
-    if (place / "config.json").is_file():
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with waiting_for_lock(place.parent, f".{place.name}.lock"):
-        if not place.is_dir():  # nobody has made it meanwhile
-            announce(f"Enrolling {len(answered)} of {folder} in {base}")
-            _enrol(answered, base, place)
-    return place
+    return digest.hexdigest()[:16]
 
 
 def described_person(folder: Path) -> dict[str, str]:

@@ -13,7 +13,9 @@ command, word them for people.
 
 import errno
 import fcntl
+import glob
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -191,6 +193,16 @@ def new_folder(path: Path) -> Iterator[Path]:
                 raise taken from error
             raise
     sync_folder(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what is left of a folder that was not made to its end, or not copied whole, and its scratch folders.
+
+    Only whoever holds a lock on the making of `path` may call it.
+    """
+    for left in (path, *path.parent.glob(f".{glob.escape(path.name)}.*/")):
+        if left.is_dir():
+            shutil.rmtree(left)
 
 
 def _sync_files(folder: Path) -> None:
