@@ -105,12 +105,12 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenImage:
+class TasteFeatures:
     """The taste features of an image: enough to score it for any person whose taste the caller knows.
 
     Example:
 
-        SeenImage(id="9f2c…", population=0.52, generic=0.03, values=(0.1, -0.4))
+        TasteFeatures(id="9f2c…", population=0.52, generic=0.03, values=(0.1, -0.4))
     """
 
     id: str

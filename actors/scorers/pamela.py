@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from actors.messages import Rendering, ScoreRequest, SeenImage
+from actors.messages import Rendering, ScoreRequest, TasteFeatures
 from actors.scorers.picture import rgb
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and the driver names this class without using it
@@ -35,10 +35,10 @@ class PamelaScorer:
         people = [self._person(*users) for users in request.audiences]
         return self._predictor.score_images(images, people)[:, 0].tolist()
 
-    def see(self, request: ScoreRequest, rendering: Rendering) -> SeenImage:
+    def taste_features(self, request: ScoreRequest, rendering: Rendering) -> TasteFeatures:
         """The taste features of one image and its score for the population."""
         images = self._seen(rendering.png, request.base_prompt, tuple(sorted(request.metadata.items())))
-        (seen,) = seen_by(self._predictor, images)
+        (seen,) = taste_features_of(self._predictor, images)
         return seen
 
     def describe(self, known: Mapping[str, str], rendering: Rendering) -> dict[str, str]:
@@ -66,12 +66,12 @@ class PamelaScorer:
         return self._predictor.group("group", users)
 
 
-def seen_by(predictor: "PamelaPredictor", images: "Images") -> list[SeenImage]:
+def taste_features_of(predictor: "PamelaPredictor", images: "Images") -> list[TasteFeatures]:
     """The taste features of encoded images and their scores for the population, one by one."""
     catalogue = predictor.catalogue(images)
     scores = predictor.score_images(images, [predictor.population()], features=catalogue.features)[0]
     generic, values = catalogue.features.generic.tolist(), catalogue.features.values.tolist()
     return [
-        SeenImage(id=name, population=float(score), generic=common, values=tuple(own))
+        TasteFeatures(id=name, population=float(score), generic=common, values=tuple(own))
         for name, score, common, own in zip(catalogue.ids, scores, generic, values, strict=True)
     ]

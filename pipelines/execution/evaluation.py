@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import RenderRequest, SeenImage
+from actors.messages import RenderRequest, TasteFeatures
 from actors.pool.actor_pool import CallRefusedError
 from actors.pool.single_flight import SingleFlightCache
 from pipelines.execution.render_cache import RenderCache
@@ -152,10 +152,10 @@ class Evaluation:
         )
 
     async def metadata(self, cohort: Cohort) -> Mapping[str, str]:
-        """By which the images of a cohort are scored; errors as `see`."""
+        """By which the images of a cohort are scored; errors as `taste_features`."""
         return await self._scoring.metadata(cohort, cohort.scorer)
 
-    async def see(self, cohort: Cohort, prompt: str) -> SeenImage:
+    async def taste_features(self, cohort: Cohort, prompt: str) -> TasteFeatures:
         """What the predictor sees of the image of one prompt, whoever looks at it.
 
         Raises
@@ -163,7 +163,7 @@ class Evaluation:
         CallRefusedError
             It cannot be rendered or encoded.
         """
-        return await self._scoring.see(cohort, RenderRequest(prompt=prompt, seed=cohort.image_seed))
+        return await self._scoring.taste_features(cohort, RenderRequest(prompt=prompt, seed=cohort.image_seed))
 
     async def with_fresh_seeds(self, history: History, users: Sequence[str]) -> dict[str, Reseeded]:
         """For each user the winner and the base prompt, rendered and scored with each of some fresh seeds.

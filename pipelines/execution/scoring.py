@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from actors.messages import RenderRequest, ScoreRequest, SeenImage
+from actors.messages import RenderRequest, ScoreRequest, TasteFeatures
 from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool, ArgumentLostError, CallRefusedError
 from actors.pool.role import Role
@@ -118,11 +118,11 @@ class ScoringService:
         scores = np.array(found, np.float64)
         return np.where(np.isfinite(scores), scores, np.nan).astype(np.float32)
 
-    async def see(self, cohort: Cohort, request: RenderRequest) -> SeenImage:
+    async def taste_features(self, cohort: Cohort, request: RenderRequest) -> TasteFeatures:
         """What the predictor sees of an image, whoever looks at it; errors as `scores`."""
         question = await self._score_request(cohort, cohort.scorer, ())
         reference = await self._renders.image(request)
-        return await self._call(request, reference, self._scorers[cohort.scorer], "see", question)
+        return await self._call(request, reference, self._scorers[cohort.scorer], "taste_features", question)
 
     async def measurements(self, cohort: Cohort, prompt: str) -> dict[str, float]:
         """What the guards compare, of the image of a prompt; errors as `scores`."""

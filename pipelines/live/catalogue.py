@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.messages import ProposalRequest, RenderRequest, ScoreRequest, SeenImage
+from actors.messages import ProposalRequest, RenderRequest, ScoreRequest, TasteFeatures
 from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
 from actors.pool.single_flight import SingleFlightCache
@@ -79,7 +79,7 @@ class QuestionPictures:
     """The catalogue, loaded."""
 
     folder: Path
-    seen: tuple[SeenImage, ...]
+    seen: tuple[TasteFeatures, ...]
     subjects: tuple[str, ...]
     metadata: tuple[Mapping[str, str], ...]
     """What was found of each subject's picture as written."""
@@ -119,7 +119,7 @@ async def proposed_requests(prompts: Sequence[str], proposer: ActorPool, seed: i
     Raises
     ------
     RoleUnavailableError, PoolBrokenError
-        As `ActorPool.call`.
+        See `ActorPool.call`.
     """
     each = max(1, SIZE // len(prompts) - 1)
     varied = await asyncio.gather(*(_variations(prompt, proposer, seed, each) for prompt in prompts))
@@ -169,7 +169,7 @@ def read_catalogue(folder: Path) -> QuestionPictures | None:
         return None
     rows = pq.ParquetFile(file).read().to_pylist()  # read_table imports pandas
     seen = tuple(
-        SeenImage(id=row["id"], population=row["population"], generic=row["generic"], values=tuple(row["values"]))
+        TasteFeatures(id=row["id"], population=row["population"], generic=row["generic"], values=tuple(row["values"]))
         for row in rows
     )
     starter = sorted((row["starter"], place) for place, row in enumerate(rows) if row["starter"] is not None)
@@ -209,7 +209,7 @@ async def make_catalogue(
     FolderTakenError
         There is something else at `folder`.
     RoleUnavailableError, PoolBrokenError
-        As `ActorPool.call`.
+        See `ActorPool.call`.
     """
     done = 0
     refused: list[str] = []
@@ -229,7 +229,7 @@ async def make_catalogue(
             reference, rendering = await path.render(each.request)
             metadata = await descriptions.get(each.subject, lambda: description(each.subject))
             question = ScoreRequest(audiences=(), base_prompt=each.subject, metadata=metadata)
-            seen = await scorer.see(question, reference)
+            seen = await scorer.taste_features(question, reference)
         except CallRefusedError as error:
             logger.warning("%r: no picture for questions: %s", each.request.prompt, error)
             refused.append(str(error))

@@ -1,10 +1,10 @@
-"""Changes: how those who look at a page learn that there is something new on it."""
+"""ChangeFeed: how those who look at a page learn that there is something new on it."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 
-class Changes:
+class ChangeFeed:
     """A version that rises, and waiters for it. Used from one event loop."""
 
     def __init__(self) -> None:
@@ -12,7 +12,7 @@ class Changes:
         self._waiting = asyncio.Event()
         self._ended = False
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something has changed."""
         self.version += 1
         self._waiting.set()
@@ -21,7 +21,7 @@ class Changes:
     def end(self) -> None:
         """Nothing changes any more: whoever listens is let go."""
         self._ended = True
-        self.tell()
+        self.notify()
 
     async def since(self, version: int, quiet_s: float) -> AsyncIterator[int | None]:
         """Each later version, until the end; None after so many seconds without one."""

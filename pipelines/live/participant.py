@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from unicodedata import category
 
 from pipelines.live.catalogue import QuestionPictures
-from pipelines.live.changes import Changes
+from pipelines.live.changes import ChangeFeed
 from pipelines.live.people.answers import ShownPicture
 from pipelines.live.people.beliefs import Belief, beliefs
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.person import LivePerson
-from pipelines.live.prompt_run import PromptRun, Workshop
+from pipelines.live.prompt_run import PromptRun, SteeringResources
 from pipelines.live.proof import Proof
 from pipelines.live.questions import expected_accuracy_of, next_question_of, tells_little
 from pipelines.records.run_folder import RunFolder
@@ -48,7 +48,7 @@ class Participant:
 
     def __init__(self, person: LivePerson, taste: Taste, pictures: QuestionPictures) -> None:
         self.person = person
-        self.changes = Changes()
+        self.changes = ChangeFeed()
         self.proof = Proof(person.folder.study, person.name)
         self.wish: tuple[str, bool] | None = None
         """A prompt, and whether it is to be searched first, that waits for the models to start."""
@@ -140,7 +140,7 @@ class Participant:
         """How often, of two pictures, the one that they prefer is expected to be known."""
         return expected_accuracy_of(self.person.taste, self._pictures)
 
-    async def begin(self, workshop: Workshop, text: str, *, alone: bool = False) -> PromptRun:
+    async def begin(self, resources: SteeringResources, text: str, *, alone: bool = False) -> PromptRun:
         """Begin to steer a prompt; `alone`: have it searched first. Sent twice, it is begun once.
 
         Raises
@@ -153,7 +153,7 @@ class Participant:
             if (latest := self._just_begun(text)) is not None:
                 return latest
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
-            run = await asyncio.to_thread(PromptRun.create, workshop, self.person, self.changes, number, text)
+            run = await asyncio.to_thread(PromptRun.create, resources, self.person, self.changes, number, text)
             self._runs[run.path.name] = run
             if alone:
                 await asyncio.to_thread(self.person.say, len(self.person.answers), "alone", run=run.path.name)
@@ -168,7 +168,7 @@ class Participant:
         said = self.person.answers_about(latest.path.name)
         return latest if all(answer.kind == "alone" for answer in said) else None
 
-    async def run_of(self, workshop: Workshop, name: str) -> PromptRun | None:
+    async def run_of(self, resources: SteeringResources, name: str) -> PromptRun | None:
         """A prompt that they have begun, now or before; None where there is none of this name."""
         async with self._opening:
             if name not in self._runs:
@@ -176,19 +176,19 @@ class Participant:
                     return None
                 folder = await asyncio.to_thread(RunFolder.open, self.person.folder.runs / name)
                 try:
-                    self._runs[name] = PromptRun(workshop, self.person, self.changes, folder)
+                    self._runs[name] = PromptRun(resources, self.person, self.changes, folder)
                 except BaseException:
                     folder.release()
                     raise
                 self._runs[name].steered.begin()
             return self._runs[name]
 
-    async def open_runs(self, workshop: Workshop) -> None:
+    async def open_runs(self, resources: SteeringResources) -> None:
         """Open all prompts that they have begun, now or before."""
         for name in self.run_names:
-            await self.run_of(workshop, name)
+            await self.run_of(resources, name)
 
-    async def prove(self, workshop: Workshop) -> None:
+    async def prove(self, resources: SteeringResources) -> None:
         """Make the pairs of what is kept, in the background.
 
         Raises
@@ -196,19 +196,19 @@ class Participant:
         ValueError
             Nothing is kept.
         """
-        await self.open_runs(workshop)
+        await self.open_runs(resources)
         if not self.kept:
             raise ValueError("Keep a picture first; then there is something to compare.")
         if self.proof.stage != "preparing":
             await asyncio.to_thread(self.person.say, len(self.person.answers), "prove")
-            self.proof.prepare(self.kept, self.changes.tell)
+            self.proof.prepare(self.kept, self.changes.notify)
 
-    async def resume_proof(self, workshop: Workshop) -> None:
+    async def resume_proof(self, resources: SteeringResources) -> None:
         """Go on with a proof that they asked for before this process was started."""
-        await self.open_runs(workshop)
+        await self.open_runs(resources)
         asked = sum(answer.kind == "prove" for answer in self.person.answers)
         if self.kept and self.proof.stage == "none" and asked > self.proof.studies:
-            self.proof.prepare(self.kept, self.changes.tell)
+            self.proof.prepare(self.kept, self.changes.notify)
 
     async def close(self) -> None:
         self.changes.end()

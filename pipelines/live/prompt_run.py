@@ -15,11 +15,11 @@ from pathlib import Path
 
 from actors.messages import RenderRequest
 from pipelines.execution.driver import Driver
-from pipelines.live.changes import Changes
+from pipelines.live.changes import ChangeFeed
 from pipelines.live.people.person import LivePerson
 from pipelines.live.people.personal_scorer import PersonalScorer
+from pipelines.live.pool_priority import PoolPriority
 from pipelines.live.steered_prompt import SteeredPrompt
-from pipelines.live.turns import Turns
 from pipelines.planning.plan import Plan
 from pipelines.planning.prompts import Prompt
 from pipelines.planning.users import Audience
@@ -61,7 +61,7 @@ class _Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class SteeringResources:
     """What a run needs beside its folder."""
 
     plan: Plan
@@ -70,14 +70,16 @@ class Workshop:
     scorer: PersonalScorer
     others: tuple[str, ...]
     """People whom the predictor knows."""
-    turns: Turns = field(default_factory=Turns)
+    priority: PoolPriority = field(default_factory=PoolPriority)
 
 
 class PromptRun:
     """One run folder that this process holds. Used from one event loop."""
 
-    def __init__(self, workshop: Workshop, person: LivePerson, changes: Changes, folder: RunFolder) -> None:
-        self._workshop = workshop
+    def __init__(
+        self, resources: SteeringResources, person: LivePerson, changes: ChangeFeed, folder: RunFolder
+    ) -> None:
+        self._resources = resources
         self._folder = folder
         self._person = person
         self._journal = Journal(folder.journal)
@@ -96,13 +98,15 @@ class PromptRun:
             history=self._history(),
             replay=self._history,
             driver=self._own_driver,
-            turns=workshop.turns,
+            priority=resources.priority,
             changes=changes,
         )
         listener.prompt = self.steered
 
     @classmethod
-    def create(cls, workshop: Workshop, person: LivePerson, changes: Changes, number: int, text: str) -> "PromptRun":
+    def create(
+        cls, resources: SteeringResources, person: LivePerson, changes: ChangeFeed, number: int, text: str
+    ) -> "PromptRun":
         """A folder for a new prompt; `number` counts a person's prompts, from 1.
 
         Raises
@@ -111,13 +115,13 @@ class PromptRun:
             It cannot be made.
         """
         prompt = Prompt(id=f"p{number:02d}", text=text)
-        plan = live_plan(workshop, person.name, prompt, rivals=False)
+        plan = live_plan(resources, person.name, prompt, rivals=False)
         path = person.folder.runs / f"{number:02d}-{_NOT_IN_NAMES.sub('-', text.lower()).strip('-')[:_LONGEST_NAME]}"
-        return cls(workshop, person, changes, RunFolder.create(path, describe_run(plan)))
+        return cls(resources, person, changes, RunFolder.create(path, describe_run(plan)))
 
     @property
     def plan(self) -> Plan:
-        return live_plan(self._workshop, self._person.name, self._prompt, rivals=self.rivals)
+        return live_plan(self._resources, self._person.name, self._prompt, rivals=self.rivals)
 
     @property
     def path(self) -> Path:
@@ -133,7 +137,7 @@ class PromptRun:
         Raises
         ------
         PoolBrokenError, RoleUnavailableError, OSError
-            As `Driver.run`.
+            See `Driver.run`.
         """
         if not self.rivals:
             self.rivals = True
@@ -145,7 +149,7 @@ class PromptRun:
         rivals = [cohort for cohort in left.cohorts if cohort.users != (self._person.name,)]
         driver = self._driver(_Listener())
         try:
-            with self._workshop.turns.awaited():
+            with self._resources.priority.foreground():
                 await driver.run(rivals, left.rounds)
         finally:
             self._refused_of_rivals += driver.refusals
@@ -164,7 +168,7 @@ class PromptRun:
         Raises
         ------
         CallRefusedError, PoolBrokenError, RoleUnavailableError, OSError
-            As `RenderCache.image`.
+            See `RenderCache.image`.
         """
         histories = await asyncio.to_thread(
             lambda: list(in_order(self._folder.journal, self.plan.cohorts, self.plan.protocol))
@@ -199,17 +203,17 @@ class PromptRun:
         return next(in_order(self._folder.journal, self.plan.cohorts, self.plan.protocol))
 
     def _driver(self, listener: _Listener) -> Driver:
-        workshop = self._workshop
-        scorers = {**workshop.pools.scorers, PERSONAL: workshop.scorer}
-        return workshop.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers)
+        resources = self._resources
+        scorers = {**resources.pools.scorers, PERSONAL: resources.scorer}
+        return resources.pools.driver(self.plan, self._folder, self._journal, listener, scorers=scorers)
 
 
-def live_plan(workshop: Workshop, name: str, prompt: Prompt, *, rivals: bool) -> Plan:
+def live_plan(resources: SteeringResources, name: str, prompt: Prompt, *, rivals: bool) -> Plan:
     """The plan of a prompt's run: the person alone, or with the rivals of their pictures."""
-    plan = workshop.plan
+    plan = resources.plan
     audiences = [Audience(name=name, user_ids=(name,))]
-    if rivals and workshop.others:
-        other = workshop.others[derive_seed("somebody else", name, prompt.text) % len(workshop.others)]
+    if rivals and resources.others:
+        other = resources.others[derive_seed("somebody else", name, prompt.text) % len(resources.others)]
         audiences.append(Audience(name=other, user_ids=(other,)))
     scorers = (PERSONAL, POPULATION) if rivals else (PERSONAL,)
     return replace(

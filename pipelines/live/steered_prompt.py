@@ -25,13 +25,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from actors.messages import SeenImage
+from actors.messages import TasteFeatures
 from pipelines.execution.driver import Driver, RoundFailedError
-from pipelines.live.changes import Changes
+from pipelines.live.changes import ChangeFeed
 from pipelines.live.next_four import chances, next_four
 from pipelines.live.people.answers import ShownPicture, pictures_of
 from pipelines.live.people.person import LivePerson
-from pipelines.live.turns import Turns
+from pipelines.live.pool_priority import PoolPriority
+from pipelines.records.image_store import ImageStore
 from pipelines.reporting.word_diff import word_diff
 from pipelines.search.history import History
 from pipelines.search.rounds import GuardVerdict, Round
@@ -76,8 +77,8 @@ class SteeredPrompt:
         person: LivePerson,
         history: History,
         driver: Driver,
-        turns: Turns,
-        changes: Changes,
+        priority: PoolPriority,
+        changes: ChangeFeed,
         replay: Callable[[], History],
     ) -> None:
         """
@@ -104,11 +105,11 @@ class SteeredPrompt:
         self.speculation = Speculation()
         self._person = person
         self._driver = driver
-        self._turns = turns
+        self._priority = priority
         self._changes = changes
         self._replay = replay
         shown = [each for each in pictures_of(person.answers).values() if each.file.startswith(f"runs/{name}/")]
-        self._seen: dict[str, SeenImage] = {Path(each.file).stem: each.seen for each in shown}
+        self._seen: dict[str, TasteFeatures] = {Path(each.file).stem: each.seen for each in shown}
         """By key; at first of those that the person was shown before."""
         self._metadata: Mapping[str, str] = shown[0].metadata if shown else {}
         """By which the predictor sees them all."""
@@ -175,7 +176,7 @@ class SteeredPrompt:
         """An image is on the disk: of the round that somebody waits for, or of one that is prepared."""
         if self.stage in ("drawing", "searching"):
             self.arriving.append(key)
-            self._changes.tell()
+            self._changes.notify()
 
     def begin(self) -> None:
         """Bring about whatever the answers ask for, in the background."""
@@ -241,11 +242,11 @@ class SteeredPrompt:
         if not taken:
             return
         self.stage, self.arriving, self.four = "drawing", [], []
-        self._changes.tell()
+        self._changes.notify()
         self.begin()
 
     async def _advance(self) -> None:
-        with self._turns.awaited():
+        with self._priority.foreground():
             await self._until_something_is_asked()
 
     async def _until_something_is_asked(self) -> None:
@@ -257,7 +258,7 @@ class SteeredPrompt:
                 await self._driver.record(self.history, await self._driver.next_round(self.history, RenderBase()))
                 await self._see([self.history.images[0].key])
                 self.arriving = []
-                self._changes.tell()
+                self._changes.notify()
             while not self._keeps:
                 if self.rounds < self._rounds_wanted:
                     await self._next_round()
@@ -273,7 +274,7 @@ class SteeredPrompt:
             logger.exception("%s: %s stopped", self.user, self.name)
             self.stage, self.problem = "failed", str(error)
         finally:
-            self._changes.tell()
+            self._changes.notify()
 
     @property
     def _searches_alone(self) -> bool:
@@ -284,7 +285,7 @@ class SteeredPrompt:
 
     async def _search_alone(self) -> None:
         self.stage = "searching"
-        self._changes.tell()
+        self._changes.notify()
         cohort = self.history.cohort
         await self._driver.run([cohort], {cohort.id: self.history.rounds})
         if (reason := self._driver.failures.pop(cohort.id, None)) is not None:
@@ -359,7 +360,7 @@ class SteeredPrompt:
         likely = chances(mean, rows, noise=self._person.taste.noise, seed=self.rounds)
 
         async def prepare(key: str, probability: float) -> Round:
-            async with self._turns.ahead(probability):
+            async with self._priority.background(probability):
                 self._in_turn = key
                 try:
                     made = await self._round_from(key)
@@ -412,12 +413,12 @@ class SteeredPrompt:
         if new:
             self._metadata = await evaluation.metadata(cohort)
         prompts = [self.history.images[self.history.column_of_image[key]].prompt for key in new]
-        seen = await asyncio.gather(*(evaluation.see(cohort, prompt) for prompt in prompts))
+        seen = await asyncio.gather(*(evaluation.taste_features(cohort, prompt) for prompt in prompts))
         self._seen |= zip(new, seen, strict=True)
 
     def _shown(self, key: str) -> ShownPicture:
-        file = f"runs/{self.name}/images/{key[:2]}/{key}.png"
-        return ShownPicture(seen=self._seen[key], file=file, prompt=self.prompt, metadata=self._metadata)
+        file = ImageStore(Path("runs", self.name)).path(key)  # from the person's folder
+        return ShownPicture(seen=self._seen[key], file=file.as_posix(), prompt=self.prompt, metadata=self._metadata)
 
     def _key_of(self, image_id: str) -> str:
         for key, seen in self._seen.items():

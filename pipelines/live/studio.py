@@ -25,14 +25,14 @@ from pipelines.live.catalogue import (
     proposed_requests,
     read_catalogue,
 )
-from pipelines.live.changes import Changes
+from pipelines.live.changes import ChangeFeed
 from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.person import LivePerson
 from pipelines.live.people.personal_scorer import PersonalScorer
-from pipelines.live.people.seen_again import see_again
-from pipelines.live.prompt_run import Workshop
+from pipelines.live.people.reencoding import reencode_pictures
+from pipelines.live.prompt_run import SteeringResources
 from pipelines.planning.description import describes
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import run_roles
@@ -76,14 +76,14 @@ class Studio:
         self.people = people
         self.suggestions = suggestions or self._subjects(plan)
         self._join = join
-        self.changes = Changes()
+        self.changes = ChangeFeed()
         self.pictures: QuestionPictures | None = read_catalogue(self._catalogue_folder)
         self.problem = ""
         """Why the pools are not coming up."""
         self.made, self.to_make = 0, 0
         """Pictures of the catalogue."""
         self.pools: RunPools | None = None
-        self.workshop: Workshop | None = None
+        self.resources: SteeringResources | None = None
         """Both once the pools are up."""
         self.tastes: dict[str, KnownTaste] = {}
         """Of those who are here, by name."""
@@ -170,7 +170,9 @@ class Studio:
         if folder.predictor != self.fingerprint:
             assert self.plan.checkpoint is not None
             logger.info("%s: their pictures are seen again, by %s", folder.name, self.plan.checkpoint)
-            folder = see_again(folder, self.predictor, checkpoint=self.plan.checkpoint, fingerprint=self.fingerprint)
+            folder = reencode_pictures(
+                folder, self.predictor, checkpoint=self.plan.checkpoint, fingerprint=self.fingerprint
+            )
         return LivePerson(folder, self.predictor.taste)
 
     async def _tell_when_loaded(self) -> None:
@@ -183,7 +185,7 @@ class Studio:
 
     def _tell_everybody(self) -> None:
         for changes in (self.changes, *(each.changes for each in self._participants.values())):
-            changes.tell()
+            changes.notify()
 
     async def _warm(self) -> None:
         pools: RunPools | None = None
@@ -194,7 +196,7 @@ class Studio:
             if self.pictures is None:
                 await self._make_catalogue(pools)
             self.pools = pools
-            self.workshop = Workshop(
+            self.resources = SteeringResources(
                 plan=self.plan,
                 pools=pools,
                 scorer=PersonalScorer(pools.scorers[PERSONAL], self.tastes),
@@ -220,7 +222,7 @@ class Studio:
 
         def progress(done: int, total: int) -> None:
             self.made, self.to_make = done, total
-            self.changes.tell()
+            self.changes.notify()
 
         predictor = pools.scorers[PERSONAL]
         describer = predictor if describes(self.plan) else None

@@ -29,7 +29,7 @@ from pipelines.live.participant import Participant
 from pipelines.live.people.folder import PeopleFolder, PersonFolder
 from pipelines.live.people.person import LivePerson
 from pipelines.live.people.personal_scorer import PersonalScorer
-from pipelines.live.prompt_run import Workshop
+from pipelines.live.prompt_run import SteeringResources
 from pipelines.live.serving import LIVE_SETTINGS
 from pipelines.live.steered_prompt import SteeredPrompt
 from pipelines.live.studio import Studio
@@ -73,9 +73,9 @@ def get_to_know(person: Participant, pictures: QuestionPictures, liking: Liking)
         person.answer(question.number, best.seen.id, None, skipped=False)
 
 
-async def steered(person: Participant, workshop: Workshop, prompt: str, liking: Liking) -> tuple[Path, int]:
+async def steered(person: Participant, resources: SteeringResources, prompt: str, liking: Liking) -> tuple[Path, int]:
     """The file of the picture that is kept, and how many were drawn to choose from."""
-    run = await person.begin(workshop, prompt)
+    run = await person.begin(resources, prompt)
 
     def file(key: str) -> Path:
         return run.path / "images" / key[:2] / f"{key}.png"
@@ -99,19 +99,19 @@ async def of_setting(
     scratch: Path,
 ) -> tuple[np.ndarray, np.ndarray]:
     """True liking of what is kept, and images drawn, (raters, prompts) each."""
-    assert studio.workshop is not None and studio.pictures is not None
+    assert studio.resources is not None and studio.pictures is not None
     kept, drawn = np.zeros((2, len(raters), len(prompts)))
     for who, (folder, rater) in enumerate(zip(known, raters, strict=True)):
         shutil.copytree(folder.path, scratch / folder.name)
         person = LivePerson(replace(folder, path=scratch / folder.name), studio.predictor.taste)
         participant = Participant(person, studio.predictor.taste, studio.pictures)
-        pools = studio.workshop.pools
+        pools = studio.resources.pools
         tastes = {person.name: person.taste}
-        workshop = replace(studio.workshop, plan=plan, scorer=PersonalScorer(pools.scorers[PERSONAL], tastes))
+        resources = replace(studio.resources, plan=plan, scorer=PersonalScorer(pools.scorers[PERSONAL], tastes))
         for place, prompt in enumerate(prompts):
             rng = np.random.default_rng([who, place])
             at_a_glance = lambda file: true_liking(rater, file) + rng.normal(0, rater.noise / 100)  # noqa: B023, E731
-            file, drawn[who, place] = await steered(participant, workshop, prompt, at_a_glance)
+            file, drawn[who, place] = await steered(participant, resources, prompt, at_a_glance)
             kept[who, place] = true_liking(rater, file)
         await participant.close()
         shutil.rmtree(scratch / folder.name)
@@ -123,7 +123,7 @@ async def measure_all(settings: Sequence[str], raters: Sequence[Rater], prompts:
     with contextlib.closing(PeopleFolder(scratch / "people")) as people:
         studio = Studio(next(iter(plans.values())), people, ())
         studio.warm_up()
-        while studio.workshop is None:
+        while studio.resources is None:
             assert not studio.problem, studio.problem
             await asyncio.sleep(0.1)
         known = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from actors.messages import SeenImage
+from actors.messages import TasteFeatures
 from predictor.data.folders import sync_folder
 
 Kind = Literal["question", "stop", "alone", "round", "onward", "keep", "prove"]
@@ -25,7 +25,7 @@ round of steering; going on from a picture of another round; a picture that is k
 class ShownPicture:
     """A picture that a person was shown."""
 
-    seen: SeenImage
+    seen: TasteFeatures
     file: str
     """From the person's folder."""
     prompt: str
@@ -127,7 +127,7 @@ def _plain_picture(picture: ShownPicture) -> dict[str, Any]:
     return values if picture.metadata else {name: value for name, value in values.items() if name != "metadata"}
 
 
-def _fields(value: PersonAnswer | ShownPicture | SeenImage) -> dict[str, Any]:
+def _fields(value: PersonAnswer | ShownPicture | TasteFeatures) -> dict[str, Any]:
     """Not `asdict`, which copies every number of what was seen."""
     return {each.name: getattr(value, each.name) for each in fields(value)}
 
@@ -147,7 +147,7 @@ def _parsed(path: Path, number: int, line: bytes) -> PersonAnswer:
 
 def _picture(values: Mapping[str, Any]) -> ShownPicture:
     seen: dict[str, Any] = {**values["seen"], "values": tuple(values["seen"]["values"])}
-    fields: dict[str, Any] = {**values, "seen": SeenImage(**seen)}
+    fields: dict[str, Any] = {**values, "seen": TasteFeatures(**seen)}
     return ShownPicture(**fields)
 
 

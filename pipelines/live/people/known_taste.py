@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from actors.messages import SeenImage
+from actors.messages import TasteFeatures
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from predictor.taste.evidence import Answer, Evidence, Like, answer_of
 from predictor.taste.hierarchical import ImageFeatures, Taste
@@ -44,7 +44,7 @@ class KnownTaste:
         if len(self._said) > before:
             self.posterior = infer(self._taste, self.evidence)
 
-    def utilities(self, seen: Sequence[SeenImage]) -> tuple[Tensor, Tensor]:
+    def utilities(self, seen: Sequence[TasteFeatures]) -> tuple[Tensor, Tensor]:
         """Expected liking of N images (N,), and rows (N, rank + 1) whose inner products are its covariances."""
         features = features_of(seen, self._taste.config.rank)
         population = torch.tensor([image.population for image in seen], dtype=torch.float64)
@@ -71,7 +71,7 @@ class KnownTaste:
             self._said.append(answer_of(rows, chosen, worst))
 
 
-def features_of(seen: Sequence[SeenImage], rank: int) -> ImageFeatures:
+def features_of(seen: Sequence[TasteFeatures], rank: int) -> ImageFeatures:
     """What a taste weighs of N images."""
     return ImageFeatures(
         generic=torch.tensor([image.generic for image in seen], dtype=torch.float64),

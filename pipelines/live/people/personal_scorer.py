@@ -1,13 +1,13 @@
 """Scores for people whom the scorers' checkpoint does not know: their taste is here, and changes with each answer.
 
-The actors tell what they see of an image (`PamelaScorer.see`); what a person makes of it is computed in this process.
-So a search for somebody needs no checkpoint of theirs, and the pools' actors hold nothing about them.
+The actors give an image's taste features (`PamelaScorer.taste_features`); what a person makes of them is computed in
+this process. So a search for somebody needs no checkpoint of theirs, and the pools' actors hold nothing about them.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from actors.messages import ScoreRequest, SeenImage
+from actors.messages import ScoreRequest, TasteFeatures
 from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import ActorPool
 from actors.pool.role import Role
@@ -30,7 +30,7 @@ class PersonalScorer:
     def __init__(self, pool: ActorPool, tastes: Mapping[str, KnownTaste]) -> None:
         self._pool = pool
         self._tastes = tastes
-        self._seen = SingleFlightCache[tuple[Any, ...], SeenImage](capacity=_RECENT)
+        self._seen = SingleFlightCache[tuple[Any, ...], TasteFeatures](capacity=_RECENT)
 
     @property
     def role(self) -> Role:
@@ -42,20 +42,20 @@ class PersonalScorer:
 
     async def call(self, method: str, *arguments: Any) -> tuple[Any, Any]:
         """As `ActorPool.call`; `score_each` for people of `tastes` is answered from what the pool sees."""
-        if method == "see":
-            return None, await self.see(*arguments)
+        if method == "taste_features":
+            return None, await self.taste_features(*arguments)
         if method != "score_each" or not self._is_for_ours(arguments[0]):
             return await self._pool.call(method, *arguments)
         request, reference = arguments
-        seen = await self.see(request, reference)
+        seen = await self.taste_features(request, reference)
         return None, [float(self._tastes[user].utilities([seen])[0][0]) for (user,) in request.audiences]
 
-    async def see(self, request: ScoreRequest, reference: Any) -> SeenImage:
+    async def taste_features(self, request: ScoreRequest, reference: Any) -> TasteFeatures:
         """What the predictor sees of an image; it is asked once where a search scores an image that is then shown."""
         question = (reference, request.base_prompt, tuple(sorted(request.metadata.items())))
 
-        async def ask() -> SeenImage:
-            return (await self._pool.call("see", request, reference))[1]
+        async def ask() -> TasteFeatures:
+            return (await self._pool.call("taste_features", request, reference))[1]
 
         return await self._seen.get(question, ask)
 

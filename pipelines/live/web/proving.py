@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from pipelines.live.participant import Participant
 from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
-from pipelines.live.web.visits import required, workshop_of
+from pipelines.live.web.visits import required, resources_of
 
 _LAYOUTS = ("side", "stacked")
 
@@ -22,7 +22,7 @@ async def prepare(request: Request) -> Response:
     """Make the pairs of what is kept."""
     participant = await required(request)
     try:
-        await participant.prove(workshop_of(request, participant))
+        await participant.prove(resources_of(request, participant))
     except ValueError as error:
         raise HTTPException(409, str(error)) from error
     return RedirectResponse("/proof", 303)
@@ -71,7 +71,7 @@ async def _proof_page(request: Request, participant: Participant, notice: str = 
         page = {"result": await run_in_threadpool(made.result), "notice": notice}
         return live.pages.page("verdict.html", page, status)
     if stage == "none":
-        await participant.resume_proof(workshop_of(request, participant))
+        await participant.resume_proof(resources_of(request, participant))
     page = {
         "stage": made.stage,
         "kept": len(participant.kept),

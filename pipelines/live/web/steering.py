@@ -12,7 +12,7 @@ from pipelines.live.participant import Participant, checked_prompt
 from pipelines.live.people.person import AnsweredAlreadyError
 from pipelines.live.prompt_run import PromptRun
 from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
-from pipelines.live.web.visits import required, workshop_of
+from pipelines.live.web.visits import required, resources_of
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
@@ -29,12 +29,12 @@ async def begin(request: Request) -> Response:
     participant = await required(request)
     form = await request.form()
     text, alone = str(form.get("prompt", "")), form.get("how") == "alone"
-    workshop = request.app.state.live.studio.workshop
+    resources = request.app.state.live.studio.resources
     try:
-        if workshop is None:
+        if resources is None:
             participant.wish = (checked_prompt(text), alone)
             return RedirectResponse("/prompts/next", 303)
-        run = await participant.begin(workshop, text, alone=alone)
+        run = await participant.begin(resources, text, alone=alone)
     except ValueError as error:
         return await _studio_page(request, participant, text, str(error), 400)
     return RedirectResponse(f"/prompts/{run.path.name}", 303)
@@ -43,11 +43,11 @@ async def begin(request: Request) -> Response:
 async def next_prompt(request: Request) -> Response:
     """The prompt that was typed while the models were starting."""
     participant = await required(request)
-    workshop = workshop_of(request, participant)
+    resources = resources_of(request, participant)
     if participant.wish is None:
         return RedirectResponse("/studio", 303)
     (text, alone), participant.wish = participant.wish, None
-    run = await participant.begin(workshop, text, alone=alone)
+    run = await participant.begin(resources, text, alone=alone)
     return RedirectResponse(f"/prompts/{run.path.name}", 303)
 
 
@@ -123,7 +123,7 @@ async def _answered(
 
 async def _run(request: Request) -> tuple[Participant, PromptRun]:
     participant = await required(request)
-    run = await participant.run_of(workshop_of(request, participant), request.path_params["run"])
+    run = await participant.run_of(resources_of(request, participant), request.path_params["run"])
     if run is None:
         raise HTTPException(404)
     return participant, run
@@ -149,8 +149,8 @@ async def _studio_page(
     request: Request, participant: Participant, said: str, problem: str, status: int = 200
 ) -> Response:
     live = request.app.state.live
-    if live.studio.workshop is not None:
-        await participant.open_runs(live.studio.workshop)
+    if live.studio.resources is not None:
+        await participant.open_runs(live.studio.resources)
     believed = await run_in_threadpool(participant.beliefs)
     return live.pages.page(
         "studio.html",
@@ -159,7 +159,7 @@ async def _studio_page(
             "suggestions": live.studio.suggestions,
             "said": said,
             "problem": problem,
-            "warm": live.studio.workshop is not None,
+            "warm": live.studio.resources is not None,
             "trouble": live.studio.problem,
             "beliefs": believed,
             "accuracy": await run_in_threadpool(participant.accuracy),

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from pipelines.live.participant import Participant
-from pipelines.live.prompt_run import Workshop
+from pipelines.live.prompt_run import SteeringResources
 from pipelines.live.studio import Studio
 
 SIGNED_OUT = "You are not signed in on this device. Open the link that steer-live printed, or your own link."
@@ -31,7 +31,7 @@ class Visits:
     Parameters
     ----------
     start_token
-        Who has it may begin as somebody new; it opens nobody's pages.
+        Whoever has it may begin as somebody new; it opens nobody's pages.
     """
 
     def __init__(self, studio: Studio, start_token: str) -> None:
@@ -105,7 +105,7 @@ async def required(request: Request) -> Participant:
     return participant
 
 
-def workshop_of(request: Request, participant: Participant) -> Workshop:
+def resources_of(request: Request, participant: Participant) -> SteeringResources:
     """What prompts are steered with.
 
     Raises
@@ -113,7 +113,7 @@ def workshop_of(request: Request, participant: Participant) -> Workshop:
     WarmingUpError
         The models are still starting.
     """
-    workshop: Workshop | None = request.app.state.live.studio.workshop
-    if workshop is None:
+    resources: SteeringResources | None = request.app.state.live.studio.resources
+    if resources is None:
         raise WarmingUpError(participant.changes.version)
-    return workshop
+    return resources

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from actors.messages import SeenImage
+from actors.messages import TasteFeatures
 from pipelines.live.people.answers import AnswerLog, PersonAnswer, ShownPicture, pictures_of
 from pipelines.live.people.folder import PeopleFolder, choices_of
 
 
 def picture(name: str) -> ShownPicture:
-    seen = SeenImage(id=name, population=0.5, generic=0.1, values=(0.25, -1.5))
+    seen = TasteFeatures(id=name, population=0.5, generic=0.1, values=(0.25, -1.5))
     return ShownPicture(seen=seen, file=f"images/{name}.png", prompt="a cat")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest, SeenImage
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest, TasteFeatures
 from actors.pool.actor_pool import CallRefusedError
 from pipelines.live.catalogue import SIZE, CatalogueRequest, make_catalogue, proposed_requests, read_catalogue
 from predictor.data.folders import FolderTakenError
@@ -68,9 +68,9 @@ class Scorer:
     def __init__(self) -> None:
         self.asked: list[ScoreRequest] = []
 
-    async def see(self, request: ScoreRequest, reference: str) -> SeenImage:
+    async def taste_features(self, request: ScoreRequest, reference: str) -> TasteFeatures:
         self.asked.append(request)
-        return SeenImage(id=f"seen{len(reference)}", population=0.5, generic=0.0, values=(0.0,))
+        return TasteFeatures(id=f"seen{len(reference)}", population=0.5, generic=0.0, values=(0.0,))
 
 
 class Describer:

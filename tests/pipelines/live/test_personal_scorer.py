@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from actors.messages import Rendering, ScoreRequest
-from actors.scorers.pamela import PamelaScorer, seen_by
+from actors.scorers.pamela import PamelaScorer, taste_features_of
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from pipelines.live.people.known_taste import KnownTaste
 from pipelines.live.people.personal_scorer import PersonalScorer
@@ -42,7 +42,7 @@ def test_a_persons_score_is_that_of_a_predictor_in_which_they_are_enrolled(check
     pictures = [Image.open(io.BytesIO(png(grey))) for grey in (20, 90, 160, 230)]
     encoded = predictor.encode(pictures, prompts=["a wall"] * 4)
     enrolled = predictor.enroll("Ada", encoded, [Choice(shown=(0, 1, 2, 3), best=2, worst=0)])
-    seen = seen_by(predictor, encoded)
+    seen = taste_features_of(predictor, encoded)
     shown = tuple(ShownPicture(seen=each, file="", prompt="a wall") for each in seen)
     names = tuple(each.id for each in seen)
     answer = PersonAnswer(number=0, kind="question", shown=names, chosen=names[2], worst=names[0], pictures=shown)
@@ -76,9 +76,9 @@ def test_an_image_that_was_scored_is_not_looked_at_again_to_be_shown(checkpoint:
 
     async def score_and_see() -> None:
         await scorer.call("score_each", replace(question, audiences=(("Ada",),)), rendering)
-        await scorer.see(question, rendering)
+        await scorer.taste_features(question, rendering)
         assert pool.calls == 1
-        await scorer.see(replace(question, base_prompt="a fence"), rendering)
+        await scorer.taste_features(replace(question, base_prompt="a fence"), rendering)
 
     asyncio.run(score_and_see())
 

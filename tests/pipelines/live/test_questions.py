@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.messages import SeenImage
+from actors.messages import TasteFeatures
 from pipelines.live.catalogue import QuestionPictures
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from pipelines.live.people.known_taste import KnownTaste, features_of
@@ -25,7 +25,8 @@ def pictures(taste: Taste) -> QuestionPictures:
     rng = np.random.default_rng(5)
     values = rng.normal(size=(40, taste.config.rank)) * 0.3
     seen = tuple(
-        SeenImage(id=f"i{row:02d}", population=0.5, generic=0.0, values=tuple(own)) for row, own in enumerate(values)
+        TasteFeatures(id=f"i{row:02d}", population=0.5, generic=0.0, values=tuple(own))
+        for row, own in enumerate(values)
     )
     return QuestionPictures(
         folder=Path(),

@@ -1,4 +1,4 @@
-"""A person whose pictures another predictor saw: this one sees them again, and their answers stand.
+"""A person whose pictures another predictor encoded: this one encodes them again, and their answers stand.
 
 What was seen of a picture means something to one predictor alone, and so does its id. The pictures are on the disk, so
 that after a predictor was trained again nobody has to be asked again.
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.scorers.pamela import seen_by
+from actors.scorers.pamela import taste_features_of
 from pipelines.live.people.answers import PersonAnswer, ShownPicture, pictures_of, written
 from pipelines.live.people.folder import PersonFolder
 from predictor.data.folders import write_atomically
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from predictor.predictor import PamelaPredictor
 
 
-def see_again(
+def reencode_pictures(
     person: PersonFolder, predictor: "PamelaPredictor", *, checkpoint: Path, fingerprint: str
 ) -> PersonFolder:
     """The person's folder, its answers and tables rewritten as this predictor sees the pictures.
@@ -50,7 +50,7 @@ def _seen(person: PersonFolder, pictures: list[ShownPicture], predictor: "Pamela
     known = predictor.categories
     metadata = [{name: value for name, value in each.metadata.items() if name in known} for each in pictures]
     encoded = predictor.encode(images, prompts=[picture.prompt for picture in pictures], metadata=metadata)
-    seen = seen_by(predictor, encoded)
+    seen = taste_features_of(predictor, encoded)
     return {old.seen.id: replace(old, seen=new) for old, new in zip(pictures, seen, strict=True)}
 
 

@@ -1,10 +1,10 @@
-"""Whose turn it is on the pools: rounds that somebody waits for go first, and what is prepared ahead waits for them.
+"""Who goes first on the pools: rounds that somebody waits for, before those that are prepared.
 
-    awaited     somebody waits: nothing more is begun ahead, by anybody, until they have what they wait for
-    ahead       rounds that are prepared, one at a time, those first that will most probably be asked for
+    foreground  somebody waits: nothing more is begun in the background, for anybody, until they have what they wait for
+    background  rounds that are prepared, one at a time, those first that will most probably be asked for
 
-Pools serve calls in the order in which they are made. Without turns, what is prepared for some people, most of which
-nobody will see, would stand before what another one waits for.
+Pools serve calls in the order in which they are made. Without a priority, what is prepared for some people, most of
+which nobody will see, would stand before what another one waits for.
 """
 
 import asyncio
@@ -14,27 +14,27 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
 
-class Turns:
+class PoolPriority:
     """Of all people of a studio. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._awaited = 0
+        self._foreground = 0
         self._busy = False
         self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
         self._arrivals = count()
 
     @contextmanager
-    def awaited(self) -> Iterator[None]:
+    def foreground(self) -> Iterator[None]:
         """While somebody waits for what is done inside."""
-        self._awaited += 1
+        self._foreground += 1
         try:
             yield
         finally:
-            self._awaited -= 1
+            self._foreground -= 1
             self._call_next()
 
     @asynccontextmanager
-    async def ahead(self, probability: float) -> AsyncIterator[None]:
+    async def background(self, probability: float) -> AsyncIterator[None]:
         """Wait for the turn of a round that will be asked for with this probability, and have it inside."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (-probability, next(self._arrivals), turn))
@@ -55,7 +55,7 @@ class Turns:
         self._call_next()
 
     def _call_next(self) -> None:
-        while self._queue and not self._busy and not self._awaited:
+        while self._queue and not self._busy and not self._foreground:
             _, _, turn = heapq.heappop(self._queue)
             if not turn.cancelled():
                 self._busy = True
