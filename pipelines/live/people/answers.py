@@ -51,6 +51,16 @@ class PersonAnswer:
     pictures: tuple[ShownPicture, ...] = field(default=())
     """Those that no earlier answer has."""
 
+    @property
+    def is_evidence(self) -> bool:
+        """Whether it tells something of the person's taste."""
+        return self.kind in ("question", "round") and not self.skipped and bool(self.shown)
+
+    @property
+    def dislikes_all(self) -> bool:
+        """Whether nothing of what was shown was liked, so that each of it was disliked."""
+        return self.chosen is None and self.worst is None
+
 
 class AnswerLog:
     """A person's answers on the disk. Safe to use from several threads."""

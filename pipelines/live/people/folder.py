@@ -89,10 +89,10 @@ def choices_of(name: str, answers: Sequence[PersonAnswer]) -> list[dict[str, obj
     """Rows of choices.parquet. Where nothing of several was liked, each of them was not."""
     rows: list[dict[str, object]] = []
     for answer in answers:
-        if answer.kind not in ("question", "round") or answer.skipped or not answer.shown:
+        if not answer.is_evidence:
             continue
         said = {"user_id": name, "chosen": answer.chosen, "worst": answer.worst}
-        if answer.chosen is None and answer.worst is None:
+        if answer.dislikes_all:
             rows += [{**said, "shown": [image]} for image in answer.shown]
         else:
             rows.append({**said, "shown": list(answer.shown)})

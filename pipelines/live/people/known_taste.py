@@ -61,13 +61,13 @@ class KnownTaste:
             if picture.seen.id not in self._places:
                 self._places[picture.seen.id] = len(self._pictures)
                 self._pictures.append(picture)
-        if answer.kind not in ("question", "round") or answer.skipped or not answer.shown:
+        if not answer.is_evidence:
             return
         rows = tuple(self._places[name] for name in answer.shown)
-        chosen, worst = (None if name is None else self._places[name] for name in (answer.chosen, answer.worst))
-        if chosen is None and worst is None:
+        if answer.dislikes_all:
             self._said += [Like(image=row, liked=False) for row in rows]
         else:
+            chosen, worst = (None if name is None else self._places[name] for name in (answer.chosen, answer.worst))
             self._said.append(answer_of(rows, chosen, worst))
 
 

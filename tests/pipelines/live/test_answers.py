@@ -161,3 +161,21 @@ def test_an_answer_that_did_not_fit_on_the_disk_leaves_nothing_even_behind_a_tor
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_only_questions_and_rounds_that_were_answered_tell_something_of_a_taste() -> None:
+    given = PersonAnswer(number=0, kind="question", shown=("a", "b"), chosen="a")
+
+    assert given.is_evidence
+    assert replace(given, kind="round").is_evidence
+    assert not replace(given, kind="keep").is_evidence
+    assert not replace(given, skipped=True).is_evidence
+    assert not replace(given, shown=()).is_evidence
+
+
+def test_nothing_chosen_and_no_worst_is_a_dislike_of_all() -> None:
+    none = PersonAnswer(number=0, kind="question", shown=("a", "b"))
+
+    assert none.dislikes_all
+    assert not replace(none, chosen="a").dislikes_all
+    assert not replace(none, worst="a").dislikes_all
