@@ -180,32 +180,25 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
     bad = shown.outcome == BOTH_BAD
     retested = retest(shown.select(~bad) if bad.any() else shown, to)
     both_bad = shown.select(bad & ~shown.repeat)
-    errors_by: dict[Generalisation, Errors] = {each: covariance.of_conditions(each) for each in GENERALISATIONS}
-    intervals: dict[Generalisation, tuple[Numbers, Numbers]] = {
-        each: _interval(fit, own) for each, own in errors_by.items()
-    }
-    by_condition: dict[Generalisation, dict[str, tuple[float, float]]] = {
-        each: {names[n]: (float(low[n]), float(high[n])) for n in order} for each, (low, high) in intervals.items()
-    }
+    own_errors = covariance.of_conditions(to)
+    evidence = Evidence(
+        votes=counted,
+        total=total,
+        to=to,
+        fit=fit,
+        covariance=covariance,
+        people_spread=by_participant.spread if by_participant else None,
+        prompt_spread=by_prompt.spread if by_prompt else None,
+        left_out=left_out,
+        side=side,
+        retest=retested,
+        both_bad=both_bad,
+    )
     return Report(
         options=options,
-        conditions=_conditions(names, order, fit, intervals[to], total),
+        conditions=_conditions(names, order, fit, _interval(fit, own_errors), total),
         pairs=_pairs(names, order, fit, errors, p),
-        warnings=caveats(
-            Evidence(
-                votes=counted,
-                total=total,
-                to=to,
-                fit=fit,
-                covariance=covariance,
-                people_spread=by_participant.spread if by_participant else None,
-                prompt_spread=by_prompt.spread if by_prompt else None,
-                left_out=left_out,
-                side=side,
-                retest=retested,
-                both_bad=both_bad,
-            )
-        ),
+        warnings=caveats(evidence),
         votes=len(counted),
         participants=counted.participants,
         prompts=counted.prompts,
@@ -213,7 +206,7 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         prompt_known=counted.prompt_known,
         sample=covariance.sample,
         ranks=tuple(ranks[n] for n in order),
-        intervals=by_condition,
+        intervals=_intervals(covariance, fit, names, order),
         wins=_matrix(names, order, square(total, len(names))),
         ties=_matrix(names, order, square(np.repeat(total[:, TIED, None], 2, 1), len(names))),
         tie_parameter=math.exp(fit.log_tie) if options.ties == "davidson" else None,
@@ -225,10 +218,8 @@ def analyse(votes: Votes, options: Options | None = None) -> Report:
         controls=controls,
         by_participant=by_participant,
         by_prompt=by_prompt,
-        width_goal=_width_goal(names, covariance, errors_by[to], options),
-        best_claim=None
-        if options.looks is None
-        else best_claim(names, fit.log_strength, _square(p, len(names)), options.looks),
+        width_goal=_width_goal(names, covariance, own_errors, options),
+        best_claim=_best_claim(names, fit, p, options),
         prior_share=prior_share(total, fit.prior),
         names=names,
     )
@@ -279,6 +270,12 @@ def _width_goal(names: tuple[str, ...], covariance: Covariance, errors: Errors, 
     return width_goal(names, variances, errors, to, options.stop_at_width)
 
 
+def _best_claim(names: tuple[str, ...], fit: Fit, p: Numbers, options: Options) -> BestClaim | None:
+    if options.looks is None:
+        return None
+    return best_claim(names, fit.log_strength, _square(p, len(names)), options.looks)
+
+
 def _square(pairs: Numbers, conditions: int) -> Numbers:
     """Values of pairs (P,) as (C, C)."""
     first, second = members(conditions)
@@ -290,6 +287,17 @@ def _square(pairs: Numbers, conditions: int) -> Numbers:
 def _both_bad(votes: Votes) -> dict[str, int]:
     sides = np.concatenate([votes.left, votes.right])
     return {name: int(number) for name, number in zip(votes.conditions, np.bincount(sides), strict=True)}
+
+
+def _intervals(
+    covariance: Covariance, fit: Fit, names: tuple[str, ...], order: list[int]
+) -> dict[Generalisation, dict[str, tuple[float, float]]]:
+    """Both ends of each condition's interval, by for whom it holds."""
+    found: dict[Generalisation, dict[str, tuple[float, float]]] = {}
+    for each in GENERALISATIONS:
+        low, high = _interval(fit, covariance.of_conditions(each))
+        found[each] = {names[n]: (float(low[n]), float(high[n])) for n in order}
+    return found
 
 
 def _interval(fit: Fit, errors: Errors) -> tuple[Numbers, Numbers]:

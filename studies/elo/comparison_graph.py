@@ -24,7 +24,7 @@ def refuse_disconnected(counts: Counts, conditions: Sequence[str]) -> None:
     ValueError
         There are several parts; the message names them.
     """
-    compared = _edges(counts.sum(-1)[None], len(conditions), both=True)
+    compared = _compared(counts.sum(-1)[None], len(conditions))
     parts = _parts(_reachable(compared)[0])
     if len(parts) > 1:
         names = "; ".join(f"({number}) {_listed(conditions, part)}" for number, part in enumerate(parts, 1))
@@ -37,7 +37,7 @@ def refuse_disconnected(counts: Counts, conditions: Sequence[str]) -> None:
 def largest_part(counts: Counts, conditions: int) -> list[int]:
     """Of counts (P, 3), the most conditions that a chain of comparisons joins; of equally many, those of most votes."""
     votes, (first, second) = counts.sum(-1), members(conditions)
-    parts = _parts(_reachable(_edges(votes[None], conditions, both=True))[0])
+    parts = _parts(_reachable(_compared(votes[None], conditions))[0])
 
     def size(part: list[int]) -> tuple[int, float]:
         return len(part), float(votes[np.isin(first, part) & np.isin(second, part)].sum())
@@ -98,12 +98,11 @@ def _not_lost(counts: Counts, conditions: int) -> Mask:
     return edges
 
 
-def _edges(weight: NDArray[np.float64], conditions: int, *, both: bool) -> Mask:
+def _compared(votes: NDArray[np.float64], conditions: int) -> Mask:
+    """(B, C, C), symmetric: there is a vote (B, P) between the two."""
     first, second = members(conditions)
-    edges = np.zeros((len(weight), conditions, conditions), bool)
-    edges[:, first, second] = weight > 0
-    if both:
-        edges[:, second, first] = weight > 0
+    edges = np.zeros((len(votes), conditions, conditions), bool)
+    edges[:, first, second] = edges[:, second, first] = votes > 0
     return edges
 
 
@@ -114,7 +113,7 @@ def groups_that_join(counts: PairCounts, prior: float = 0.0) -> tuple[int, ...]:
     if prior > 0 or counts.groups < 2 or not len(only):
         return ()
     first, second = members(counts.conditions)
-    adjacent = _edges(total[None], counts.conditions, both=True)[0].astype(np.float32)
+    adjacent = _compared(total[None], counts.conditions)[0].astype(np.float32)
     found = []
     for rows in np.split(only, np.flatnonzero(np.diff(counts.group[only])) + 1):
         a, b = (side[counts.pair[rows]] for side in (first, second))

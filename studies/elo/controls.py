@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.elo.bradley_terry import Fit, fit_counts, fixed
+from studies.elo.inference.clustered import Logistic, logistic_rows, win_probability
 from studies.elo.inference.sandwich import Rows, information_of
 from studies.elo.pair_counts import PairCounts, members
 from studies.elo.votes import LEFT, TIE, Votes
@@ -80,19 +81,15 @@ def fit_controlled(votes: Votes, counts: PairCounts, *, prior: float = 0.0) -> C
             break
     else:
         raise RuntimeError(f"the fit with covariates has not converged in {_MOST_STEPS} steps")
-    chance = _chance(columns, values, parameter)
+    information = _derivatives(*every, parameter, conditions)[1]
     strength = parameter[:conditions]
     return ControlledFit(
         fit=Fit(log_strength=strength - strength.mean(), log_tie=start.log_tie, ties="half", prior=prior),
         names=votes.control_names,
         coefficient=parameter[conditions:],
         scale=scale,
-        rows=Rows(
-            columns=columns,
-            score=values * (hit - chance)[:, None],
-            root=(values * np.sqrt(chance * (1 - chance))[:, None])[:, None],
-        ),
-        information=_derivatives(*every, parameter, conditions)[1],
+        rows=logistic_rows(Logistic(coefficient=parameter, information=information), columns, values, hit),
+        information=information,
     )
 
 
@@ -126,15 +123,11 @@ def _derivatives(
     columns: NDArray[np.int64], values: Numbers, hit: Numbers, weight: Numbers, parameter: Numbers, conditions: int
 ) -> tuple[Numbers, Numbers]:
     """Gradient (K,) and regular information (K, K)."""
-    chance = _chance(columns, values, parameter)
+    chance = win_probability(columns, values, parameter)
     score = values * (weight * (hit - chance))[:, None]
     gradient = np.bincount(columns.ravel(), score.ravel(), len(parameter))
     root = values * np.sqrt(weight * chance * (1 - chance))[:, None]
     return np.asarray(gradient, np.float64), fixed(information_of(columns, root[:, None], len(parameter)), conditions)
-
-
-def _chance(columns: NDArray[np.int64], values: Numbers, parameter: Numbers) -> Numbers:
-    return 1 / (1 + np.exp(-np.clip((values * parameter[columns]).sum(1), -40, 40)))
 
 
 def _refuse_constant(votes: Votes, scale: Numbers) -> None:

@@ -102,17 +102,13 @@ class Votes:
             message has the rows.
         """
         missing = [name for name in NEEDED if name not in table.column_names]
-        known = {name: name in table.column_names for name in ("participant", "prompt_id")}
-        if not known["participant"]:
-            alone = pc.cast(pa.array(np.arange(1, len(table) + 1)), pa.string())
-            table = table.append_column("participant", table["ballot"] if "ballot" in table.column_names else alone)
-        if not known["prompt_id"]:
-            table = table.append_column("prompt_id", pa.repeat("unknown", len(table)))
         if missing:
             raise ValueError(
                 f"votes: no column {', '.join(missing)}; the table has {', '.join(table.column_names)}; "
                 f"name the columns that stand for them with --columns {missing[0]}=…"
             )
+        known = {name: name in table.column_names for name in ("participant", "prompt_id")}
+        table = _with_unknown_voters(table)
         text = {name: encoded(table.column(name)) for name in (*NAMES, *OPTIONAL_NAMES) if name in table.column_names}
         participants, (participant,) = coded(text["participant"])
         prompts, (prompt,) = coded(text["prompt_id"])
@@ -205,6 +201,16 @@ class Votes:
         """The votes that a fit may use: without repeated trials, and without those that found both bad."""
         out = self.repeat | (self.outcome == BOTH_BAD)
         return self.select(~out) if out.any() else self
+
+
+def _with_unknown_voters(table: pa.Table) -> pa.Table:
+    """Where the table does not say who voted, each ballot or vote is its own participant's; prompts are all one."""
+    if "participant" not in table.column_names:
+        alone = pc.cast(pa.array(np.arange(1, len(table) + 1)), pa.string())
+        table = table.append_column("participant", table["ballot"] if "ballot" in table.column_names else alone)
+    if "prompt_id" not in table.column_names:
+        table = table.append_column("prompt_id", pa.repeat("unknown", len(table)))
+    return table
 
 
 def _refuse_blank(columns: dict[str, tuple[tuple[str, ...], Codes]], place: Callable[[int], str]) -> None:

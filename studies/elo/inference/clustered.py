@@ -152,6 +152,20 @@ class Logistic:
         ]
 
 
+def win_probability(columns: Codes, values: Numbers, coefficient: Numbers) -> Numbers:
+    """What a regression expects of each row (R,), from 0 to 1.
+
+    Parameters
+    ----------
+    columns, values
+        (R, W): the coefficients that a row touches, and by what they are multiplied.
+    coefficient
+        (K,): log odds.
+    """
+    log_odds = (values * coefficient[columns]).sum(1)
+    return 1 / (1 + np.exp(-np.clip(log_odds, -40, 40)))  # clipped, so that no exponential overflows
+
+
 def fit_logistic(columns: Codes, values: Numbers, hit: Numbers, weight: Numbers, size: int) -> Logistic | None:
     """Logistic regression by Newton's method; None where no finite maximum is found.
 
@@ -166,7 +180,7 @@ def fit_logistic(columns: Codes, values: Numbers, hit: Numbers, weight: Numbers,
     """
     coefficient = np.zeros(size)
     for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip((values * coefficient[columns]).sum(1), -40, 40)))
+        chance = win_probability(columns, values, coefficient)
         root = values * np.sqrt(weight * chance * (1 - chance))[:, None]
         information = information_of(columns, root[:, None], size)
         if np.linalg.cond(information) > 1e12:
@@ -181,7 +195,7 @@ def fit_logistic(columns: Codes, values: Numbers, hit: Numbers, weight: Numbers,
 
 def logistic_rows(fit: Logistic, columns: Codes, values: Numbers, hit: Numbers) -> Rows:
     """The rows of a regression, one a vote; arguments as those of `fit_logistic`."""
-    chance = 1 / (1 + np.exp(-(values * fit.coefficient[columns]).sum(1)))
+    chance = win_probability(columns, values, fit.coefficient)
     return Rows(
         columns=columns,
         score=values * (hit - chance)[:, None],

@@ -22,9 +22,9 @@ class RankSet:
 
 
 def holm(p: Numbers) -> Numbers:
-    """Adjusted p values (Holm 1979, Scand. J. Stat. 6): below 0.05, the chance of any false claim is below 5%.
+    """Adjusted p values, (P,) -> (P,): below 0.05, the chance of any false claim is below 5%.
 
-    nan stays nan, and counts as a test.
+    Holm (1979, Scand. J. Stat. 6). nan stays nan, and counts as a test.
     """
     order = np.argsort(p)
     adjusted = np.empty(len(p))

@@ -172,3 +172,8 @@ def test_some_conditions_alone_leave_out_people_who_saw_none_of_them() -> None:
     assert votes.participants == ("ann", "bob")
     with pytest.raises(ValueError, match="no votes on condition 'best'; there are initial, own"):
         votes.among(["best"])
+
+
+def test_a_table_without_a_needed_column_is_told_the_columns_that_it_has_and_no_others() -> None:
+    with pytest.raises(ValueError, match="no column winner; the table has left, right; name the columns"):
+        Votes.from_table(pa.table({"left": ["own"], "right": ["initial"]}))
