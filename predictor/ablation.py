@@ -13,7 +13,7 @@ import numpy as np
 
 from predictor.data.dataset import Dataset, join
 from predictor.data.output_folder import holds_something
-from predictor.encoders.encoding import EncoderNames, Progress
+from predictor.encoders.encoding import EncoderNames
 from predictor.evaluation.adaptation import Rule
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.levels import compare_datasets
@@ -21,6 +21,7 @@ from predictor.evaluation.protocol import values_by_user
 from predictor.fitting import fit_in
 from predictor.metrics import METRICS, Interval, Vector, means_over_users
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.transformer.training import Recipe
 
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -1,12 +1,20 @@
-"""Progress of a command's stages on standard error: bars on a terminal, plain lines in a log."""
+"""Progress of a command's stages on standard error: bars on a terminal, plain lines in a log.
+
+Rich is imported where it draws: whoever only reports progress imports `Progress` and does without it.
+"""
 
 import re
 import sys
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Of C0 and C1 all but tab and line feed, and those that turn the direction of writing."""
@@ -15,9 +23,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 class StageProgress:
     """Progress of named stages of known length. A call reports how much of a stage is done."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
         self._console = console
-        self._bar = Progress(
+        self._bar = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
@@ -44,16 +55,17 @@ class StageProgress:
         self._bar.stop()
 
 
-def stderr_console() -> Console:
+def stderr_console() -> "Console":
     """Standard error, for everything but results; without line breaks in a log."""
-    return _PlainConsole(file=sys.stderr, soft_wrap=True, highlight=False, emoji=False)
+    from rich.console import Console
 
+    class PlainConsole(Console):
+        """Shows control characters of prompts, file names and services as codes: none reaches the terminal."""
 
-class _PlainConsole(Console):
-    """Shows control characters of prompts, file names and services as codes: none reaches the terminal."""
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(_visible(what) if isinstance(what, str) else what for what in objects), **options)
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(_visible(what) if isinstance(what, str) else what for what in objects), **options)
+    return PlainConsole(file=sys.stderr, soft_wrap=True, highlight=False, emoji=False)
 
 
 def _visible(text: str) -> str:

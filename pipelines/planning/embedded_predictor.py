@@ -30,7 +30,6 @@ VERSION = 10
 """Raise it whenever the same photographs and recipe would give another checkpoint."""
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedRecipe:
     """The size of the simulated dataset, and of the training."""

@@ -6,7 +6,7 @@ from predictor.data.folders import StrPath
 from predictor.data.importing import TABLE, Report, import_table
 from predictor.data.importing import import_dataset as import_release
 from predictor.data.rating_scale import RatingScale
-from predictor.encoders.encoding import Progress
+from predictor.progress import Progress
 from predictor.simulation.dataset import simulate as rate_by_simulated_people
 from predictor.simulation.raters import Rater
 

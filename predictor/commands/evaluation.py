@@ -6,11 +6,11 @@ from typing import Any
 from predictor.data.dataset import read_dataset
 from predictor.data.folders import StrPath
 from predictor.data.output_folder import prepare_output_file
-from predictor.encoders.encoding import Progress
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.evaluation.protocol import evaluate as measure
 from predictor.evaluation.report import plain, write_report
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 
 
 def evaluate(

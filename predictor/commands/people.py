@@ -10,11 +10,11 @@ from predictor.commands.output import refuse_nonempty
 from predictor.data.folders import StrPath
 from predictor.data.output_folder import output_folder
 from predictor.data.rating_scale import RatingScale
-from predictor.encoders.encoding import Progress
 from predictor.enrolment import AnsweredImages, read_choices_of_files, read_likes, read_person, read_ratings
 from predictor.enrolment import enroll as enroll_files
 from predictor.people.users import demographic_columns
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 
 
 def enroll(

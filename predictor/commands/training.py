@@ -9,11 +9,12 @@ from predictor.commands.output import refuse_nonempty
 from predictor.data.dataset import join, read_dataset
 from predictor.data.folders import StrPath, paths_of
 from predictor.data.output_folder import output_folder
-from predictor.encoders.encoding import EncoderNames, Progress
+from predictor.encoders.encoding import EncoderNames
 from predictor.encoders.registry import IMAGE_ENCODERS
 from predictor.evaluation.evaluator import EvaluationConfig
 from predictor.fitting import fit_in
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.transformer.training import RECIPES, Recipe
 from predictor.transformer.training_state import FILE
 

@@ -1,7 +1,8 @@
 """Demographics and image metadata in natural language, for a frozen text encoder (paper, section 3.2).
 
-Common columns have a template of their own, any other column is written `name: value`. Missing values are left out;
-a row without any value gives None, which the model replaces by a null token.
+Common columns have a template of their own, any other column is written `name: value`. Missing values are left out; a
+row without any value gives None, which the transformer replaces by a null token (or zeros, `ModelConfig.zeroed`), and
+the taste model by the mean.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ _FILES = b"file 2 "
 Item = TypeVar("Item", contravariant=True)
 Thing = TypeVar("Thing")
 
-Progress = Callable[[int, int], None]
+RowProgress = Callable[[int, int], None]
 """Called with how many rows are done, and of how many."""
 
 
@@ -173,7 +173,7 @@ def encode_cached(
     cache: FeatureCache,
     *,
     commit_every: int = 64,
-    progress: Progress = lambda done, total: None,
+    progress: RowProgress = lambda done, total: None,
 ) -> NDArray[np.float32]:
     """Encode what the cache does not hold, each content once, committing as it goes.
 
@@ -196,7 +196,7 @@ def encode_files(
     *,
     threads: int = 1,
     commit_every: int = 64,
-    progress: Progress = lambda done, total: None,
+    progress: RowProgress = lambda done, total: None,
 ) -> NDArray[np.float32]:
     """Encode image files, known by their bytes: a second pass neither decodes nor encodes.
 
@@ -259,7 +259,7 @@ class _Rows(Generic[Thing]):
     total: int
     cache: FeatureCache
     commit_every: int
-    progress: Progress
+    progress: RowProgress
 
     def __post_init__(self) -> None:
         self.vectors = self.cache.empty(self.total, self.encoder.dimensions)

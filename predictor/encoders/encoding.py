@@ -4,10 +4,11 @@
     text      the prompt it was made for
     profile   demographics and image metadata, put into words by `profiles`
 
-A missing input gives a row of nan, which the models replace by a learnt null token.
+A missing input gives a row of nan, which the transformer replaces by a null token (or zeros, `ModelConfig.zeroed`), and
+the taste model by the mean.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +23,7 @@ from torch import Tensor
 from predictor.data.profiles import describe_image, describe_person
 from predictor.encoders.cache import FeatureCache, encode_cached, encode_files, image_content, text_content
 from predictor.encoders.registry import TextEncoder, image_encoder, text_encoder
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+from predictor.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

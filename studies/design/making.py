@@ -3,11 +3,12 @@
 import json
 import secrets
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from predictor.progress import Progress
 from studies.adaptive import FILE
 from studies.design.assets import write_assets
 from studies.design.pairs import PairDesign, design_pairs
@@ -17,8 +18,6 @@ from studies.design.steered_images import SteeredImages
 from studies.folders import new_output_folder
 from studies.study import PRACTICE, Item, Study, StudySettings, Trial, write_study
 from studies.wording import CHOSEN, DEVELOPED, GENERATED, PAIRS_QUESTION, RATING_QUESTION
-
-Progress = Callable[[str, int, int], None]
 
 _SEED_BITS = 63
 """Of the secret seed: more than can be tried out, and few enough for any reader of JSON."""

@@ -4,12 +4,12 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from predictor.data.image_files import file_exists, read_image
 from predictor.data.releases.release import Reason
+from predictor.threads import thread_map
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,17 +20,14 @@ Fault = tuple[Reason, str]
 
 
 def map_in_threads(work: Callable[[T], R], items: Iterable[T], progress: Callable[[int, int], None]) -> list[R]:
-    """Map in a few threads, results in order; decoding and reading release the global interpreter lock."""
+    """Map in a few threads, results in order."""
     items, results = list(items), []
-    pool = ThreadPoolExecutor(WORKERS)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd, but readable images
-            for result in pool.map(work, items):
-                results.append(result)
-                progress(len(results), len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with warnings.catch_warnings():
+        # `read_image` ignores them too, but filters are the process's: another thread's end would bring them back.
+        warnings.simplefilter("ignore")
+        for result in thread_map(work, items, threads=WORKERS):
+            results.append(result)
+            progress(len(results), len(items))
     return results
 
 
