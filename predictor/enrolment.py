@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from predictor.data.choices import located, read_choices, refuse
+from predictor.data.choices import raise_faults, read_choices, resolve_images
 from predictor.data.dataset import read_dataset
 from predictor.data.image_files import file_exists
 from predictor.data.rating_scale import RatingScale
-from predictor.data.tables import read_table, row_of
-from predictor.encoders.encoding import Progress
+from predictor.data.tables import line_number, read_table
 from predictor.people.evidence_table import image_ids
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.taste.evidence import Answer, Like, Rating, answer_of
 
 _YES, _NO = frozenset({"1", "true", "yes", "like"}), frozenset({"0", "false", "no", "dislike"})
@@ -47,10 +47,11 @@ class AnsweredImages:
             files=[*self.files, *other.files],
             answers=[*self.answers, *(answer.relabelled(moved) for answer in other.answers)],
             prompts=[*self.prompts, *other.prompts],
-            metadata=[*self._described(), *other._described()],
+            metadata=[*self.metadata_of_files(), *other.metadata_of_files()],
         )
 
-    def _described(self) -> Sequence[Mapping[str, Any]]:
+    def metadata_of_files(self) -> Sequence[Mapping[str, Any]]:
+        """Of each file what is known of it; empty mappings where `metadata` is empty."""
         return self.metadata or [{}] * len(self.files)
 
 
@@ -86,7 +87,7 @@ def read_ratings(file: Path, scale: RatingScale | None = None, *, metadata: Coll
     if scale is None and (odd := _DEFAULT.question([low + value * (high - low) for value in values])):
         raise ValueError(f"{file}: {odd}; give theirs by --scale LOW,HIGH, or --scale 0,100 if it is meant")
     answers = [Rating(image=row, rating=value) for row, value in enumerate(values)]
-    return _described(table, files, answers, metadata)
+    return _answered_images(table, files, answers, metadata)
 
 
 def _number(cell: object) -> float | None:
@@ -115,7 +116,7 @@ def read_likes(file: Path, *, metadata: Collection[str] = ()) -> AnsweredImages:
     table = read_table(file, required=["image", "liked"], text=["image", "liked"])
     files, values = _said_of_images(file, table, "liked", "answered", liked)
     answers = [Like(image=row, liked=value) for row, value in enumerate(values)]
-    return _described(table, files, answers, metadata)
+    return _answered_images(table, files, answers, metadata)
 
 
 def read_choices_of_files(file: Path) -> AnsweredImages:
@@ -130,12 +131,12 @@ def read_choices_of_files(file: Path) -> AnsweredImages:
     """
     places: dict[Path, int] = {}
 
-    def place(name: str) -> int | None:
+    def index_of(name: str) -> int | None:
         path = (file.parent / name).resolve()
         return places.setdefault(path, len(places)) if file_exists(path) else None
 
-    known = f"paths are from {file.parent}; one with a space needs a Parquet or JSON lines file, which has lists"
-    rows = located(file, read_choices(file, user=""), place, known=known)
+    remedy = f"paths are from {file.parent}; one with a space needs a Parquet or JSON lines file, which has lists"
+    rows = resolve_images(file, read_choices(file, user=""), index_of, remedy=remedy)
     answers = [answer_of(shown, chosen, worst) for _, shown, chosen, worst in rows]
     return AnsweredImages(files=list(places), answers=answers, prompts=[None] * len(places))
 
@@ -191,10 +192,10 @@ def enroll(
     Raises
     ------
     ValueError
-        An image cannot be read, or as of `PamelaPredictor.enroll`.
+        An image cannot be read, or see `PamelaPredictor.enroll`.
     """
     predictor.people.check(user_id, demographics or {}, update=update)
-    images = predictor.encoders.encode_files(answered.files, answered.prompts, answered._described(), progress)
+    images = predictor.encoders.encode_files(answered.files, answered.prompts, answered.metadata_of_files(), progress)
     _refuse_same_pictures(answered, image_ids(images))
     return predictor.enroll(user_id, images, answered.answers, demographics=demographics, update=update)
 
@@ -217,7 +218,7 @@ def _said_of_images(file: Path, table: pa.Table, column: str, said: str, read: A
     values: list[Any] = []
     faults: list[str] = []
     for index, row in enumerate(table.to_pylist()):
-        number = row_of(file, index)
+        number = line_number(file, index)
         image = (file.parent / (row["image"] or "")).resolve()
         value = read(row[column])
         if not file_exists(image):
@@ -228,11 +229,11 @@ def _said_of_images(file: Path, table: pa.Table, column: str, said: str, read: A
             faults.append(f"row {number}: {value}")
         row_by_image.setdefault(image, number)
         values.append(value)
-    refuse(file, faults)
+    raise_faults(file, faults)
     return list(row_by_image), values
 
 
-def _described(
+def _answered_images(
     table: pa.Table, files: Sequence[Path], answers: Sequence[Answer], metadata: Collection[str]
 ) -> AnsweredImages:
     prompts = table["prompt"].to_pylist() if "prompt" in table.column_names else [None] * len(files)

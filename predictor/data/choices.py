@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from predictor.data.delimited import DELIMITED
-from predictor.data.tables import read_table, row_of
+from predictor.data.tables import line_number, read_table
 
 _FAULTS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ChoiceRow:
     """One row: the images shown, the chosen one and the worst, by what the table calls them."""
 
     row: int
@@ -32,7 +32,7 @@ class Shown:
     split: str | None
 
 
-def read_choices(file: Path, *, user: str | None = None) -> list[Shown]:
+def read_choices(file: Path, *, user: str | None = None) -> list[ChoiceRow]:
     """Read a table with the columns shown and chosen, and optionally worst and split.
 
     Parameters
@@ -47,10 +47,10 @@ def read_choices(file: Path, *, user: str | None = None) -> list[Shown]:
     """
     required = ["shown", "chosen"] if user is not None else ["user_id", "shown", "chosen"]
     table = read_table(file, required=required, text=() if _has_lists(file) else ("shown", "chosen", "worst"))
-    rows: list[Shown] = []
+    rows: list[ChoiceRow] = []
     faults: list[str] = []
     for index, row in enumerate(table.to_pylist()):
-        number = row_of(file, index)
+        number = line_number(file, index)
         shown = _names(row["shown"])
         chosen, worst = _name(row["chosen"]), _name(row.get("worst"))
         if fault := _fault(shown, chosen, worst):
@@ -59,15 +59,17 @@ def read_choices(file: Path, *, user: str | None = None) -> list[Shown]:
         if owner is None:
             faults.append(f"row {number}: user_id is empty")
         rows.append(
-            Shown(row=number, user=owner or "", shown=shown, chosen=chosen, worst=worst, split=_name(row.get("split")))
+            ChoiceRow(
+                row=number, user=owner or "", shown=shown, chosen=chosen, worst=worst, split=_name(row.get("split"))
+            )
         )
     if not rows:
         raise ValueError(f"{file}: has no choice; give at least one row of shown,chosen")
-    refuse(file, faults)
+    raise_faults(file, faults)
     return rows
 
 
-def refuse(file: Path, faults: Iterable[str]) -> None:
+def raise_faults(file: Path, faults: Iterable[str]) -> None:
     """One error for all faults of a table, the first few of them in full.
 
     Raises
@@ -81,21 +83,30 @@ def refuse(file: Path, faults: Iterable[str]) -> None:
         raise ValueError(f"{file}: {'; '.join(found[:_FAULTS_TOLD])}{more}")
 
 
-def located(file: Path, rows: Iterable[Shown], place: Callable[[str], int | None], *, known: str) -> list[tuple]:
-    """Each row as (row, shown, chosen, worst), with what `place` gives for the names of images.
+def resolve_images(
+    file: Path, rows: Iterable[ChoiceRow], index_of: Callable[[str], int | None], *, remedy: str
+) -> list[tuple]:
+    """Each row as (row, shown, chosen, worst), with the images' indices in place of their names.
+
+    Parameters
+    ----------
+    index_of
+        The index of the image of a name; None: there is no such image.
+    remedy
+        What to do about such a name; it ends the error.
 
     Raises
     ------
     ValueError
-        `place` gave None for some names, which `known` says how to mend.
+        There is no image of some of the names.
     """
     found, faults = [], []
     for row in rows:
-        places = {name: place(name) for name in row.shown}
-        faults += [f"row {row.row}: no such image {name!r} ({known})" for name, at in places.items() if at is None]
-        ends = (None if name is None else places[name] for name in (row.chosen, row.worst))
-        found.append((row, tuple(places.values()), *ends))
-    refuse(file, faults)
+        indices = {name: index_of(name) for name in row.shown}
+        faults += [f"row {row.row}: no such image {name!r} ({remedy})" for name, at in indices.items() if at is None]
+        ends = (None if name is None else indices[name] for name in (row.chosen, row.worst))
+        found.append((row, tuple(indices.values()), *ends))
+    raise_faults(file, faults)
     return found
 
 

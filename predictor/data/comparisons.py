@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.data.dataset import ShownImages
+from predictor.data.dataset import DatasetChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Comparisons:
         return len(self.user)
 
 
-def comparisons_of(choices: Iterable[ShownImages], *, seed: int = 0) -> Comparisons:
+def comparisons_of(choices: Iterable[DatasetChoice], *, seed: int = 0) -> Comparisons:
     """All that people's choices say of two images each; the seed is of the matches of likes with dislikes."""
     rows: list[tuple[int, int, int, float]] = []
     singles: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
@@ -49,7 +49,7 @@ def comparisons_of(choices: Iterable[ShownImages], *, seed: int = 0) -> Comparis
     return Comparisons(user=user, better=better, worse=worse, weight=table[:, 3].copy())
 
 
-def _compared(choice: ShownImages) -> Iterator[tuple[int, int, float]]:
+def _compared(choice: DatasetChoice) -> Iterator[tuple[int, int, float]]:
     shown, best, worst = choice.shown, choice.chosen, choice.worst
     if best is None and worst is None:
         a, b = shown  # nothing chosen of two; of more there is something

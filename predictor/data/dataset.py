@@ -17,14 +17,14 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
-from predictor.data.choices import located, read_choices, refuse
+from predictor.data.choices import raise_faults, read_choices, resolve_images
 from predictor.data.profiles import as_text
 from predictor.data.splits import SPLITS, groups_of_images, overlaps, split_by_user_and_image
-from predictor.data.tables import find_table, read_table, row_of
+from predictor.data.tables import find_table, line_number, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShownImages:
+class DatasetChoice:
     """One choice of a user: rows of the images shown, of the chosen one and of the worst, as in `choices`."""
 
     user: int
@@ -50,7 +50,7 @@ class Dataset:
     split: NDArray[np.str_]  # (R,), one of SPLITS
     training_digests: Mapping[str, str]
     """Name -> digest of the training ratings, of each dataset that was joined into this one."""
-    choices: tuple[ShownImages, ...] = ()
+    choices: tuple[DatasetChoice, ...] = ()
     joined: tuple[tuple[str, int], ...] = ()
     """Name and number of users of each dataset that was joined into this one, in order; empty: it is a single one."""
 
@@ -218,7 +218,7 @@ def image_paths(table_file: Path, images: pa.Table) -> list[Path]:
     paths = []
     for index, file in enumerate(images["file"].to_pylist()):
         if not file or Path(file).is_absolute() or ".." in Path(file).parts:
-            row = row_of(table_file, index)
+            row = line_number(table_file, index)
             raise ValueError(f"{table_file}, row {row}: file must be a path inside the folder, got {file!r}")
         paths.append(table_file.parent / file)
     return paths
@@ -235,10 +235,10 @@ def rows_by_id(table_file: Path, table: pa.Table, column: str) -> dict[str, int]
     rows: dict[str, int] = {}
     for index, name in enumerate(table[column].to_pylist()):
         if not name:
-            row = row_of(table_file, index)
+            row = line_number(table_file, index)
             raise ValueError(f"{table_file}, row {row}: {column} is empty; fill it in or drop the row")
         if name in rows:
-            before, row = row_of(table_file, rows[name]), row_of(table_file, index)
+            before, row = line_number(table_file, rows[name]), line_number(table_file, index)
             raise ValueError(
                 f"{table_file}, row {row}: {column} {name!r} is in row {before} already; ids must be unique"
             )
@@ -273,10 +273,10 @@ class _HeldOut:
 
 def _choices(
     file: Path, people: Mapping[str, int], pictures: Mapping[str, int], held_out: _HeldOut
-) -> tuple[ShownImages, ...]:
+) -> tuple[DatasetChoice, ...]:
     found, faults = [], []
-    for row, shown, chosen, worst in located(
-        file, read_choices(file), pictures.get, known="add it to the images' table, or drop the choice"
+    for row, shown, chosen, worst in resolve_images(
+        file, read_choices(file), pictures.get, remedy="add it to the images' table, or drop the choice"
     ):
         user = people.get(row.user, -1)
         belongs_to = held_out.split_of(user, shown)
@@ -287,12 +287,12 @@ def _choices(
             faults.append(f"row {row.row}: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
         elif split == "train" != belongs_to:
             faults.append(f"row {row.row}: is of train, its user or an image of {belongs_to}; leave the split empty")
-        found.append(ShownImages(user=user, shown=shown, chosen=chosen, worst=worst, split=split))
-    refuse(file, faults)
+        found.append(DatasetChoice(user=user, shown=shown, chosen=chosen, worst=worst, split=split))
+    raise_faults(file, faults)
     return tuple(found)
 
 
-def _moved(choice: ShownImages, users: int, images: int) -> ShownImages:
+def _moved(choice: DatasetChoice, users: int, images: int) -> DatasetChoice:
     """The choice with its rows so much further down."""
     chosen, worst = (None if row is None else row + images for row in (choice.chosen, choice.worst))
     shown = tuple(row + images for row in choice.shown)
@@ -356,7 +356,8 @@ def _index(file: Path, ratings: pa.Table, column: str, rows: Mapping[str, int]) 
     for index, name in enumerate(names):
         if name not in rows:
             raise ValueError(
-                f"{file}, row {row_of(file, index)}: unknown {column} {name!r}; add it to its table or drop the rating"
+                f"{file}, row {line_number(file, index)}: unknown {column} {name!r}; "
+                "add it to its table or drop the rating"
             )
     return np.array([rows[name] for name in names], np.int64)
 
@@ -370,7 +371,7 @@ def _scaled(file: Path, ratings: pa.Table, low: float, high: float) -> NDArray[n
     if len(wrong):
         first = int(wrong[0])
         raise ValueError(
-            f"{file}, row {row_of(file, first)}: rating must be from {low:g} to {high:g}, got {values[first]} "
+            f"{file}, row {line_number(file, first)}: rating must be from {low:g} to {high:g}, got {values[first]} "
             f"({len(wrong)} such rows); mend it or the scale in dataset.yaml"
         )
     return (values - low) / (high - low)
@@ -384,8 +385,8 @@ def _refuse_repeated(file: Path, ratings: pa.Table, user: NDArray[np.int64], ima
         row = int(repeated[0])
         before = int(np.flatnonzero(pair == pair[row])[0])
         raise ValueError(
-            f"{file}, row {row_of(file, row)}: user {ratings['user_id'][row].as_py()!r} rated image "
-            f"{ratings['image_id'][row].as_py()!r} already in row {row_of(file, before)} "
+            f"{file}, row {line_number(file, row)}: user {ratings['user_id'][row].as_py()!r} rated image "
+            f"{ratings['image_id'][row].as_py()!r} already in row {line_number(file, before)} "
             f"({len(repeated)} such rows); keep one"
         )
 
@@ -407,7 +408,7 @@ def _splits(
     if len(unknown):
         first = int(unknown[0])
         raise ValueError(
-            f"{file}, row {row_of(file, first)}: unknown split {str(names[first])!r}; "
+            f"{file}, row {line_number(file, first)}: unknown split {str(names[first])!r}; "
             f"the splits are {', '.join(SPLITS)}"
         )
     remedy = "mend the column split, or remove it to have splits made"
@@ -415,13 +416,13 @@ def _splits(
     if len(users):
         first = int(users[0])
         raise ValueError(
-            f"{file}, row {row_of(file, first)}: user {ratings['user_id'][first].as_py()!r} of {names[first]} is in "
-            f"another split as well ({len(users)} such rows); {remedy}"
+            f"{file}, row {line_number(file, first)}: user {ratings['user_id'][first].as_py()!r} of {names[first]} "
+            f"is in another split as well ({len(users)} such rows); {remedy}"
         )
     if len(images):
         first = int(images[0])
         raise ValueError(
-            f"{file}, row {row_of(file, first)}: image {ratings['image_id'][first].as_py()!r} of {names[first]} is in "
-            f"train as well ({len(images)} such rows); {remedy}"
+            f"{file}, row {line_number(file, first)}: image {ratings['image_id'][first].as_py()!r} of {names[first]} "
+            f"is in train as well ({len(images)} such rows); {remedy}"
         )
     return names

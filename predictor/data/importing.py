@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from predictor.data.choices import Shown
+from predictor.data.choices import ChoiceRow
 from predictor.data.folders import FolderTakenError, new_folder
 from predictor.data.rating_scale import RatingScale
 from predictor.data.releases import folder, lapis, pamela, para, table
@@ -25,6 +25,7 @@ from predictor.data.releases.images import link_or_copy, map_in_threads, path_in
 from predictor.data.releases.release import Reason, Refusal, Release, clean
 from predictor.data.releases.validation import KeptRating, ValidatedRelease, validate
 from predictor.data.splits import SPLITS
+from predictor.progress import Progress
 
 REPORT = "import-report.json"
 
@@ -36,8 +37,6 @@ LAYOUTS: Mapping[str, Callable[[Path], Release]] = {
 }
 
 TABLE = "table"
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ def import_table(
     Raises
     ------
     ValueError
-        As of `import_dataset`.
+        See `import_dataset`.
     """
     return _import(lambda: table.read(ratings, images, scale), ratings, out, kind=TABLE, seed=seed, progress=progress)
 
@@ -272,7 +271,7 @@ def _write_tables(release: Release, validated: ValidatedRelease, made: Path) -> 
         pq.write_table(_choices(validated.choices), made / "choices.parquet")
 
 
-def _choices(choices: Sequence[Shown]) -> pa.Table:
+def _choices(choices: Sequence[ChoiceRow]) -> pa.Table:
     """With the split only where the source gave one: `read_dataset` keeps held-out users and images out of train."""
     columns = {
         "user_id": pa.array([choice.user for choice in choices], pa.string()),

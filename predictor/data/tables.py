@@ -66,8 +66,8 @@ def read_table(
     return table
 
 
-def row_of(path: Path, index: int) -> int:
-    """The row of a table's file that holds its value of this index: the names of the columns are row 1 of a CSV."""
+def line_number(path: Path, index: int) -> int:
+    """The line of a table's file, from 1, that holds the row of this index; line 1 of a CSV names the columns."""
     return index + (2 if path.suffix.lower() in DELIMITED else 1)
 
 
@@ -211,7 +211,9 @@ def _refuse_other_than_numbers(
         value = table[name][others[0]].as_py()
         more = f" ({len(others)} such rows)" if len(others) > 1 else ""
         how = f"; {dialect_of(path).words}" if path.suffix.lower() in DELIMITED else ""
-        raise ValueError(f"{path}, row {row_of(path, others[0])}: column {name}: {value!r} is no number{more}{how}")
+        raise ValueError(
+            f"{path}, row {line_number(path, others[0])}: column {name}: {value!r} is no number{more}{how}"
+        )
 
 
 @overload

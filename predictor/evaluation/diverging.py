@@ -27,7 +27,7 @@ _MAX_CANDIDATES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
+class RatedPair:
     """One user's ratings of the images A and B, and the scores predicted for them."""
 
     user: str
@@ -43,8 +43,8 @@ class Case:
 
     image_a: str
     image_b: str
-    prefers_a: Preference
-    prefers_b: Preference
+    prefers_a: RatedPair
+    prefers_b: RatedPair
 
     @property
     def contrast(self) -> float:
@@ -128,8 +128,8 @@ def diverging_preferences(
             of[np.array([row])][0].tolist() for of in (ratings, scores) for row in (a, b)
         )
 
-        def preference(u: int) -> Preference:
-            return Preference(
+        def rated_pair(u: int) -> RatedPair:
+            return RatedPair(
                 user=str(people[u]) if user_ids is None else user_ids[int(people[u])],
                 rating_a=rating_a[u],
                 rating_b=rating_b[u],
@@ -139,7 +139,7 @@ def diverging_preferences(
 
         name_a, name_b = (str(images[i]) if image_ids is None else image_ids[int(images[i])] for i in (a, b))
         return Case(
-            image_a=name_a, image_b=name_b, prefers_a=preference(found.users[0]), prefers_b=preference(found.users[1])
+            image_a=name_a, image_b=name_b, prefers_a=rated_pair(found.users[0]), prefers_b=rated_pair(found.users[1])
         )
 
     return Diverging(

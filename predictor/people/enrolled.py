@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from predictor.people import evidence_table
 from predictor.people.user_name import check_name
-from predictor.people.users import profile, profile_weights, row_of, typed
+from predictor.people.users import learnt_row, profile, profile_weights, typed
 from predictor.taste.evidence import Evidence
 from predictor.taste.hierarchical import Taste
 from predictor.taste.posterior import infer
@@ -84,7 +84,7 @@ class People:
         Raises
         ------
         ValueError
-            As of `check`.
+            See `check`.
         """
         known = self.check(user, demographics, update=update)
         weights = profile_weights(said.answers, len(said.ids))
@@ -94,11 +94,11 @@ class People:
             vectors = np.concatenate([vectors, np.array([known["profile"]], np.float32)])
             weights = np.append(weights, profile_weights(before.answers, len(before.ids)).sum())
             said = before.joined(said)
-        learnt = row_of(user, infer(taste, said), profile(vectors, weights), len(said.answers))
+        learnt = learnt_row(user, infer(taste, said), profile(vectors, weights), len(said.answers))
         added = pa.Table.from_pylist([{**known, **learnt}], self.users.schema)
         return People(
             users=pa.concat_tables([rest.users, added]),
-            evidence=pa.concat_tables([rest.evidence, evidence_table.rows_of(user, said)]),
+            evidence=pa.concat_tables([rest.evidence, evidence_table.evidence_rows(user, said)]),
             trained=self.trained,
         )
 

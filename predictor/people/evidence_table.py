@@ -38,7 +38,7 @@ def image_ids(images: Images) -> tuple[str, ...]:
     )
 
 
-def rows_of(user_id: str, evidence: Evidence) -> pa.Table:
+def evidence_rows(user_id: str, evidence: Evidence) -> pa.Table:
     """One person's evidence as a table."""
     ids, features = evidence.ids, evidence.features
     generic, values = features.generic.tolist(), features.values.numpy().astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.checkpoint import LEARNT_COLUMNS
-from predictor.data.dataset import Dataset, ShownImages
+from predictor.data.dataset import Dataset, DatasetChoice
 from predictor.data.profiles import as_text
 from predictor.encoders.encoding import Images
 from predictor.metrics import group_rows
@@ -24,7 +24,7 @@ def demographic_columns(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in ("user_id", *LEARNT_COLUMNS)]
 
 
-def row_of(user_id: str, posterior: Posterior, profile: NDArray[np.float64], answers: int) -> dict[str, Any]:
+def learnt_row(user_id: str, posterior: Posterior, profile: NDArray[np.float64], answers: int) -> dict[str, Any]:
     """The learnt columns of one person."""
     return {
         "user_id": user_id,
@@ -119,7 +119,7 @@ def trained_users(
     rows = dataset.rows("train")
     rated_by = {int(dataset.user[rows[own[0]]]): rows[own] for own in group_rows(dataset.user[rows])}
     vectors = images.image.numpy()
-    choices: dict[int, list[ShownImages]] = {}
+    choices: dict[int, list[DatasetChoice]] = {}
     for choice in dataset.choices:
         if choice.split == "train":
             choices.setdefault(choice.user, []).append(choice)

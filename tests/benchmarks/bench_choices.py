@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.data.dataset import Dataset, ShownImages, read_dataset
+from predictor.data.dataset import Dataset, DatasetChoice, read_dataset
 from predictor.fitting import fit
 from predictor.metrics import bootstrap_mean, srocc
 from predictor.people.person import Person
@@ -35,7 +35,7 @@ KNOWN = 15
 DRAWS = 4
 
 
-def pairs(dataset: Dataset, per_rating: float, seed: int = 0) -> Iterator[ShownImages]:
+def pairs(dataset: Dataset, per_rating: float, seed: int = 0) -> Iterator[DatasetChoice]:
     """So many pairs of each person's training ratings as there are of these, each photograph equally often."""
     rng, rows = np.random.default_rng([seed, 0xC0]), dataset.rows("train")
     for user in np.unique(dataset.user[rows]).tolist():
@@ -45,7 +45,7 @@ def pairs(dataset: Dataset, per_rating: float, seed: int = 0) -> Iterator[ShownI
             gap = dataset.rating[a] - dataset.rating[b]
             first, second = int(dataset.image[a]), int(dataset.image[b])
             chosen = None if abs(gap) < 1e-9 else first if gap > 0 else second
-            yield ShownImages(user=user, shown=(first, second), chosen=chosen, worst=None, split="train")
+            yield DatasetChoice(user=user, shown=(first, second), chosen=chosen, worst=None, split="train")
 
 
 def without_ratings(dataset: Dataset, share: float) -> Dataset:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from predictor.data.choices import Shown
+from predictor.data.choices import ChoiceRow
 
 
 class Reason(StrEnum):
@@ -119,7 +119,7 @@ class Release:
     images: Metadata = field(default_factory=Metadata)
     """Values hold `file`, relative to the root, beside the metadata."""
     ratings: list[Rating] = field(default_factory=list)
-    choices: list[tuple[Place, Shown]] = field(default_factory=list)
+    choices: list[tuple[Place, ChoiceRow]] = field(default_factory=list)
     """Rows of a table of choices, sound in themselves; images are named by their ids."""
     read: Counter[str] = field(default_factory=Counter)
     """Records of ratings by split ("" where the layout has none), also those that the reader refused."""

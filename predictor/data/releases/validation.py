@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from predictor.data.choices import Shown
+from predictor.data.choices import ChoiceRow
 from predictor.data.releases.images import image_fault, map_in_threads, stored_paths
 from predictor.data.releases.release import Place, Rating, Reason, Release
 from predictor.data.splits import SPLITS, groups_of_images, overlaps, split_by_user_and_image
@@ -33,7 +33,7 @@ class ValidatedRelease:
     """The valid part of a release; the rest is in the release's `refused`."""
 
     ratings: list[KeptRating]
-    choices: list[Shown]
+    choices: list[ChoiceRow]
     files: Mapping[str, str]
     """Image id -> normalised path in the source, of each readable image."""
     stored: Mapping[str, str]
@@ -71,7 +71,7 @@ def validate(release: Release, *, seed: int, progress: Callable[[int, int], None
     )
 
 
-def _sound_choices(release: Release, files: Mapping[str, str]) -> list[Shown]:
+def _sound_choices(release: Release, files: Mapping[str, str]) -> list[ChoiceRow]:
     """The choices of known users among readable images; the others are refused."""
     kept = []
     for place, choice in release.choices:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from predictor.data.choices import read_choices
-from predictor.data.dataset import ShownImages, read_dataset
+from predictor.data.dataset import DatasetChoice, read_dataset
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_a_dataset_may_hold_choices_and_no_rating(chosen_among: Path) -> None:
     data = read_dataset(chosen_among)
     assert len(data.rating) == 0
     assert data.choices == (
-        ShownImages(user=0, shown=(0, 1, 2), chosen=2, worst=0, split="train"),
-        ShownImages(user=1, shown=(0, 1), chosen=None, worst=None, split="test_unseen"),
-        ShownImages(user=0, shown=(1,), chosen=None, worst=None, split="train"),
+        DatasetChoice(user=0, shown=(0, 1, 2), chosen=2, worst=0, split="train"),
+        DatasetChoice(user=1, shown=(0, 1), chosen=None, worst=None, split="test_unseen"),
+        DatasetChoice(user=0, shown=(1,), chosen=None, worst=None, split="train"),
     )
 
 

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.data.comparisons import comparisons_of
-from predictor.data.dataset import ShownImages
+from predictor.data.dataset import DatasetChoice
 
 
-def chose(*shown: int, chosen: int | None = None, worst: int | None = None, user: int = 0) -> ShownImages:
-    return ShownImages(user=user, shown=shown, chosen=chosen, worst=worst, split="train")
+def chose(*shown: int, chosen: int | None = None, worst: int | None = None, user: int = 0) -> DatasetChoice:
+    return DatasetChoice(user=user, shown=shown, chosen=chosen, worst=worst, split="train")
 
 
-def rows(*choices: ShownImages) -> list[tuple[int, int, float]]:
+def rows(*choices: DatasetChoice) -> list[tuple[int, int, float]]:
     made = comparisons_of(choices)
     return list(zip(made.better.tolist(), made.worse.tolist(), made.weight.tolist(), strict=True))
 

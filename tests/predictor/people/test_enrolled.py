@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from predictor.encoders.encoding import Images
-from predictor.people.evidence_table import evidence_of, image_ids, rows_of
+from predictor.people.evidence_table import evidence_of, evidence_rows, image_ids
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Answer, Choice, Evidence, Like, Order, Pair, Rating
 
@@ -32,7 +32,7 @@ def images(predictor: PamelaPredictor, pictures: list[Image.Image]) -> Images:
 def test_evidence_of_every_kind_comes_back_from_its_table(predictor: PamelaPredictor, images: Images) -> None:
     features = predictor.taste.features(images)
     said = Evidence(answers=tuple(SAID), ids=image_ids(images), features=features)
-    table = rows_of("ada", said)
+    table = evidence_rows("ada", said)
     back = evidence_of(table, "ada", rank=predictor.taste.config.rank)
     place = [back.ids.index(name) for name in said.ids]
     assert back.answers == tuple(answer.relabelled(place) for answer in SAID)
