@@ -57,6 +57,13 @@ class CheckpointContent:
     def from_pretrained(cls, path: StrPath, *, cache: Path | None = None, trust_remote_code: bool = False) -> Self:
         """Load a checkpoint folder, or a hub id that names one.
 
+        Parameters
+        ----------
+        cache
+            Folder of the feature cache; None: `encoders.cache.cache_folder()`.
+        trust_remote_code
+            Run code that comes with an encoder's checkpoint; without, an encoder that needs it is an error.
+
         Raises
         ------
         ValueError
@@ -66,30 +73,14 @@ class CheckpointContent:
         folder = checkpoint_folder(path)
         try:
             config = json.loads((folder / "config.json").read_text("utf-8"))
-            model = PamelaModel(config_section(ModelConfig, config, "model"))
-            taste = Taste(config_section(TasteConfig, config, "taste"))
-            weights = load_file(folder / "model.safetensors")
-            load_strictly(model, "model", weights)
-            load_strictly(taste, "taste", weights)
-            users = parquet(folder / "users.parquet")
-            known = len(set(users.select(["user_id", *LEARNT_COLUMNS])["user_id"].to_pylist()))
-            _check_vectors(users, "profile", model.config.image_dimensions)
-            _check_vectors(users, "taste", taste.config.rank)
-            _check_vectors(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+            model, taste = _read_models(folder, config)
+            users = _read_users(folder, model, taste)
+            known = len(set(users["user_id"].to_pylist()))
             evidence = exact_table(folder / "evidence.parquet", evidence_table.SCHEMA)
             starter = exact_table(folder / "starter.parquet", starter_table.SCHEMA)
-            names = EncoderNames(
-                image=config["image_encoder"],
-                text=config["text_encoder"],
-                profile=config["profile_encoder"],
-                trust_remote_code=trust_remote_code,
-            )
-            weight, fingerprints = float(config["transformer_share"]), dict(config["fingerprints"])
-            if not 0 <= weight <= 1:
-                raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
-            metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-            if not isinstance(metrics, dict):
-                raise ValueError(f"metrics.json must be an object, got {str(metrics)[:60]}")
+            names, fingerprints = _encoder_names(config, trust_remote_code), dict(config["fingerprints"])
+            weight = _transformer_weight(config)
+            metrics = _read_metrics(folder)
             card, categories = checkpoint_card(folder), checkpoint_categories(folder)
         except _LOAD_ERRORS as error:
             raise ValueError(f"{folder}: not a PAMELA checkpoint of this version: {first_line(error)}") from error
@@ -136,6 +127,49 @@ class CheckpointContent:
         if self.categories:
             config["categories"] = {name: list(values) for name, values in self.categories.items()}
         write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _read_models(folder: Path, config: Mapping[str, Any]) -> tuple[PamelaModel, Taste]:
+    """The transformer and the taste model, with their weights."""
+    model = PamelaModel(config_section(ModelConfig, config, "model"))
+    taste = Taste(config_section(TasteConfig, config, "taste"))
+    weights = load_file(folder / "model.safetensors")
+    load_strictly(model, "model", weights)
+    load_strictly(taste, "taste", weights)
+    return model, taste
+
+
+def _read_users(folder: Path, model: PamelaModel, taste: Taste) -> pa.Table:
+    """users.parquet, whose columns and vectors fit the models."""
+    users = parquet(folder / "users.parquet")
+    users.select(["user_id", *LEARNT_COLUMNS])  # KeyError where one is missing
+    _check_vectors(users, "profile", model.config.image_dimensions)
+    _check_vectors(users, "taste", taste.config.rank)
+    _check_vectors(users, "factor", (taste.config.rank + 1) * (taste.config.rank + 2) // 2)
+    return users
+
+
+def _encoder_names(config: Mapping[str, Any], trust_remote_code: bool) -> EncoderNames:
+    return EncoderNames(
+        image=config["image_encoder"],
+        text=config["text_encoder"],
+        profile=config["profile_encoder"],
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _transformer_weight(config: Mapping[str, Any]) -> float:
+    weight = float(config["transformer_share"])
+    if not 0 <= weight <= 1:
+        raise ValueError(f"transformer_share must be from 0 to 1, got {weight:g}")
+    return weight
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    if not isinstance(metrics, dict):
+        raise ValueError(f"metrics.json must be an object, got {str(metrics)[:60]}")
+    return metrics
 
 
 def _check_vectors(users: pa.Table, column: str, length: int) -> None:
