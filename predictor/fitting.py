@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from predictor.checkpoint import LEARNT_COLUMNS
 from predictor.data.comparisons import Comparisons, comparisons_of
 from predictor.data.dataset import Dataset
-from predictor.encoders.encoding import EncoderNames, Encoders, Images, Progress, unknown_vectors
+from predictor.encoders.encoding import EncoderNames, Encoders, Images, unknown_vectors
 from predictor.encoders.loading import device
 from predictor.encoders.zero_shot import categories
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator
-from predictor.evaluation.reliability import Rated, answer_noise_of, compared_pairs, likeliest_tie_zone
+from predictor.evaluation.reliability import RatedPerson, answer_noise_of, compared_pairs, likeliest_tie_zone
 from predictor.metrics import group_rows, mean_over_users, per_user, srocc
 from predictor.model_card import card, metrics_of
 from predictor.people.starter_table import starter_table
 from predictor.people.users import trained_users
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.taste.expectation_maximisation import UserTastes
 from predictor.taste.hierarchical import ImageFeatures, Taste, fit_taste
 from predictor.taste.starter import learn_starter
@@ -113,7 +114,7 @@ def fit_in(
     Raises
     ------
     ValueError
-        As of `fit`.
+        See `fit`.
     """
     predictor = fit(dataset, recipe, seed=seed, encoders=encoders, without=without, state=folder, progress=progress)
     predictor.save_pretrained(folder)
@@ -235,11 +236,11 @@ def _best_transformer_weight(evaluator: Evaluator) -> float:
     return TRANSFORMER_WEIGHTS[int(np.nanargmax(reached))] if not np.isnan(reached).all() else 0.0
 
 
-def _validation_people(evaluator: Evaluator) -> list[Rated]:
+def _validation_people(evaluator: Evaluator) -> list[RatedPerson]:
     predictor, dataset = evaluator.predictor, evaluator.dataset
-    people: list[Rated] = []
+    people: list[RatedPerson] = []
     for own in group_rows(dataset.user[evaluator.rows]):
         rows = evaluator.rows[own]
         person = predictor.person(dataset.user_ids[dataset.user[rows[0]]])
-        people.append((dataset.rating[rows], evaluator.score(person, rows), evaluator.spread(person, rows)))
+        people.append(evaluator.rated(person, rows, evaluator.score(person, rows)))
     return people

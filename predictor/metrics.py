@@ -49,6 +49,11 @@ class Interval:
 UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
+def as_dicts(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """Several intervals by name, each for JSON."""
+    return {name: interval.as_dict() for name, interval in intervals.items()}
+
+
 def srocc(rating: Vector, score: Vector) -> float:
     """Spearman's rank correlation; nan where either side is constant."""
     return _single_group(srocc_by_group, rating, score)
@@ -165,7 +170,7 @@ def pairwise_accuracy_by_margin(
 
 
 def per_user(metric: Callable[[Vector, Vector], float], user: Index, rating: Vector, score: Vector) -> Vector:
-    """The metric within each user's ratings, in the order of the user indices; nan where it is undefined."""
+    """The metric within each user's ratings, nan where it is undefined: (R,) each -> (U,), by ascending user index."""
     return np.array([metric(rating[rows], score[rows]) for rows in group_rows(user)], np.float64)
 
 
@@ -206,7 +211,13 @@ def resampled_means(values: Mapping[Name, Vector], *, seed: int, replicates: int
 
 
 def bootstrap_mean(values: Vector, *, seed: int = 0, replicates: int = 10_000) -> Interval:
-    """Mean of independent units with its 95% percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13)."""
+    """Mean of independent units with its 95% percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13).
+
+    Parameters
+    ----------
+    values
+        (N,), N >= 1.
+    """
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(values), (replicates, len(values)))
     low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])

@@ -36,7 +36,7 @@ from predictor.people.person import Person, common_profile, mean_person
 from predictor.people.users import unpacked
 from predictor.taste.evidence import Answer, Evidence
 from predictor.taste.hierarchical import ImageFeatures
-from predictor.taste.posterior import Posterior, prior, spread
+from predictor.taste.posterior import Posterior, covariance_factor, prior
 from predictor.taste.preference import Preference, preference
 from predictor.taste.question import next_question
 from predictor.transformer.scoring import PairScorer
@@ -44,7 +44,7 @@ from predictor.transformer.scoring import PairScorer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PamelaPredictor(CheckpointContent):
-    """Predicts how a person would rate an image, 0 to 1; higher is better. It is loaded by `from_pretrained`."""
+    """Predicts how a person would rate an image, on the 0-1 scale; higher is better. Loaded by `from_pretrained`."""
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -72,7 +72,7 @@ class PamelaPredictor(CheckpointContent):
         factor = self.users["factor"][row]
         return Person(
             name=user_id,
-            user=self._user_embedding(row),
+            user_embedding=self._user_embedding(row),
             demographics=self._demographics[row],
             taste=None if taste is None else torch.tensor(taste, dtype=torch.float64),
             level=self.users["level"][row].as_py(),
@@ -132,12 +132,20 @@ class PamelaPredictor(CheckpointContent):
         prompts: Sequence[str | None] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> NDArray[np.float64]:
-        """Predicted ratings of images for one person, shape (len(images),).
+        """Predicted ratings of N images for one person.
 
         Parameters
         ----------
         user
             A user id, `*` for nobody in particular, or what `person` or `group` gave.
+        prompts
+            (N,), the prompt each image was made for; None: unknown.
+        metadata
+            (N,), metadata columns of each image.
+
+        Returns
+        -------
+        (N,), on the 0-1 scale, higher is better; not clipped, so extremes may lie slightly outside.
 
         Raises
         ------
@@ -154,7 +162,7 @@ class PamelaPredictor(CheckpointContent):
         Parameters
         ----------
         images
-            As of `encode`.
+            As returned by `encode`.
 
         Raises
         ------
@@ -167,7 +175,7 @@ class PamelaPredictor(CheckpointContent):
 
         person = self._who(user)
         score = self.score_images(images, [person])[0]
-        variance = self.spread(images, person).square().sum(1).numpy() + self.answer_noise
+        variance = self.covariance_factor(images, person).square().sum(1).numpy() + self.answer_noise
         width = float(ndtri(0.5 + probability / 2)) * np.sqrt(variance)
         return np.clip(score - width, 0, 1), np.clip(score + width, 0, 1)
 
@@ -187,14 +195,14 @@ class PamelaPredictor(CheckpointContent):
             The user is unknown, or a group.
         """
         images, person = self.encode([first, second], prompts=prompts), self._who(user)
-        score, rows = self.score_images(images, [person])[0], self.spread(images, person)
+        score, rows = self.score_images(images, [person])[0], self.covariance_factor(images, person)
         variance = (rows[:1] - rows[1:]).square().sum(1).numpy() + 2 * self.taste.config.perceived_noise
         ends = preference(score[:1] - score[1:], variance, self.taste.config.tie_zone)
         one, tie, other = (float(part[0]) for part in ends)
         return Preference(first=one, tie=tie, second=other)
 
     def catalogue(self, images: Images) -> Catalogue:
-        """Images to ask about, as of `encode`."""
+        """Images to ask about, as returned by `encode`."""
         return Catalogue(ids=evidence_table.image_ids(images), features=self.taste.features(images))
 
     def ask(
@@ -209,7 +217,7 @@ class PamelaPredictor(CheckpointContent):
         Parameters
         ----------
         candidates
-            The images that may be shown and are to be ranked, as of `catalogue`.
+            The images that may be shown and are to be ranked, as returned by `catalogue`.
         size
             1 for an image to rate or to like, 2 for a pair, more for a choice among so many.
         seed
@@ -246,7 +254,7 @@ class PamelaPredictor(CheckpointContent):
         Parameters
         ----------
         images
-            As of `encode`; the answers name their rows.
+            As returned by `encode`; the answers name their rows.
         update
             Add the answers to what the person said before.
 
@@ -280,10 +288,13 @@ class PamelaPredictor(CheckpointContent):
         """
         return self._of(self.people.without(user))
 
-    def spread(self, images: Images, person: Person, *, features: ImageFeatures | None = None) -> Tensor:
-        """Rows (len(images), rank + 1) whose inner products are the covariances of a person's scores.
+    def covariance_factor(self, images: Images, person: Person, *, features: ImageFeatures | None = None) -> Tensor:
+        """Factor B (N, rank + 1) of the covariance of N predicted scores: cov = B @ B.T.
 
-        `features` if they are computed already.
+        Parameters
+        ----------
+        features
+            Of the images, if they are computed already.
 
         Raises
         ------
@@ -291,7 +302,7 @@ class PamelaPredictor(CheckpointContent):
             The person is a group, of which no covariance is known.
         """
         features = self.taste.features(images) if features is None else features
-        return spread(self._posterior(person).factor, features)
+        return covariance_factor(self._posterior(person).factor, features)
 
     @property
     def answer_noise(self) -> float:
@@ -333,7 +344,7 @@ class PamelaPredictor(CheckpointContent):
         """
         features = self.taste.features(images) if features is None else features
         generic = self.taste.config.level + features.generic
-        weight = [1.0 if person.user is None else 1 - self.transformer_weight for person in people]
+        weight = [1.0 if person.user_embedding is None else 1 - self.transformer_weight for person in people]
         taste = [torch.zeros(features.values.shape[1]) if p.taste is None else p.taste for p in people]
         level = [0.0 if person.taste is None else person.level for person in people]
         scores = (1 - self.transformer_weight) * generic.expand(len(people), -1)
@@ -349,7 +360,7 @@ class PamelaPredictor(CheckpointContent):
     def _transformer_scores(self, images: Images, people: Sequence[Person]) -> Tensor:
         """The transformer's predictions, shape (len(people), len(images))."""
         config = self.model.config
-        user = torch.stack([_or_nan(person.user, config.width) for person in people])
+        user = torch.stack([_or_nan(person.user_embedding, config.width) for person in people])
         demographics = torch.stack([_or_nan(person.demographics, config.profile_dimensions) for person in people])
         return self._pair_scorer.scores(images.image, images.prompt, images.metadata, demographics, user)
 

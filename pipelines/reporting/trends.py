@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.planning.users import Audience
-from predictor.metrics import Interval, means_over_users, percentile_interval, resampled_users
+from predictor.metrics import Interval, as_dicts, means_over_users, percentile_interval, resampled_users
 from predictor.simulation.attributes import ATTRIBUTES
 from predictor.simulation.verdict import Steered
 
@@ -116,20 +116,20 @@ class Trends:
                     "audience": each.audience,
                     "people": each.people,
                     "prompts": each.prompts,
-                    "final": _plain(each.final),
-                    "change": _plain(each.change),
+                    "final": as_dicts(each.final),
+                    "change": as_dicts(each.change),
                 }
                 for each in self.audiences
             ],
             "differences": [
-                {"a": d.a, "b": d.b, "prompts": d.prompts, "a - b": _plain(d.values)} for d in self.differences
+                {"a": d.a, "b": d.b, "prompts": d.prompts, "a - b": as_dicts(d.values)} for d in self.differences
             ],
             "slopes": [
                 {
                     "column": slope.column,
                     "per": slope.per,
                     "people": len(slope.users),
-                    "slope of change": _plain(slope.values),
+                    "slope of change": as_dicts(slope.values),
                     "points": [
                         {"user": user, slope.column: x, "change": {a: slope.changes[a][n] for a in ATTRIBUTES}}
                         for n, (user, x) in enumerate(zip(slope.users, slope.x, strict=True))
@@ -138,7 +138,7 @@ class Trends:
                 for slope in self.slopes
             ],
             "categories": [
-                {"column": c.column, "category": c.category, "people": c.people, "change": _plain(c.values)}
+                {"column": c.column, "category": c.category, "people": c.people, "change": as_dicts(c.values)}
                 for c in self.categories
             ],
             "caveats": [caveat for caveat in (self.caveat_of_prompts, self.caveat_of_people) if caveat],
@@ -280,7 +280,3 @@ def _categories(column: str, values: Mapping[str, Any], changes: Mapping[str, Ar
 def _means(values: Array, seed: int) -> dict[str, Interval]:
     """Mean of each attribute over independent units (N, 7)."""
     return means_over_users({a: values[:, n] for n, a in enumerate(ATTRIBUTES)}, seed=seed, replicates=REPLICATES)
-
-
-def _plain(figures: Figures) -> dict[str, dict[str, float | None]]:
-    return {attribute: interval.as_dict() for attribute, interval in figures.items()}

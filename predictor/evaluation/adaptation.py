@@ -44,6 +44,18 @@ class Context:
         return Evidence(answers=answers, ids=tuple(map(str, range(len(answers)))), features=self.features)
 
 
+def check_rule(rule: str) -> None:
+    """Refuse a rule that is none of `RULES`.
+
+    Raises
+    ------
+    ValueError
+        The rule is unknown.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule for strangers {rule!r}; known are {', '.join(RULES)}")
+
+
 def check_equation_1(neighbours: int, tau: float) -> None:
     """Refuse parameters that equation 1 is not defined for.
 
@@ -83,8 +95,7 @@ class Adaptation:
     tau: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ValueError(f"unknown rule for strangers {self.rule!r}; known are {', '.join(RULES)}")
+        check_rule(self.rule)
         check_equation_1(self.neighbours, self.tau)
 
     def adapt(self, unadapted: Person, context: Context) -> Person:

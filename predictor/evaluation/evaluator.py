@@ -23,15 +23,16 @@ from torch import Tensor
 
 from predictor.data.dataset import Dataset
 from predictor.data.splits import SPLITS
-from predictor.encoders.encoding import Images, Progress
-from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule, check_equation_1
+from predictor.encoders.encoding import Images
+from predictor.evaluation.adaptation import RULES, Adaptation, Context, Rule, check_equation_1, check_rule
 from predictor.evaluation.episodes import Episode, ImageKind, sample_episodes
 from predictor.evaluation.factorisation import Factorisation, factorise
 from predictor.evaluation.levels import user_level
-from predictor.evaluation.reliability import Rated
+from predictor.evaluation.reliability import RatedPerson
 from predictor.metrics import Vector, group_rows
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.taste.hierarchical import ImageFeatures
 from predictor.taste.training_answers import Ratings
 from predictor.threads import thread_map
@@ -67,8 +68,7 @@ class EvaluationConfig:
         ValueError
             A value is out of range, or there is no such rule or kind of images.
         """
-        if rule not in get_args(Rule):
-            raise ValueError(f"unknown rule for strangers {rule!r}; known are {', '.join(get_args(Rule))}")
+        check_rule(rule)
         if images not in get_args(ImageKind):
             raise ValueError(f"unknown kind of images {images!r}; known are {', '.join(get_args(ImageKind))}")
         return cls(rule=cast("Rule", rule), images=cast("ImageKind", images), **rest)
@@ -198,19 +198,32 @@ class Evaluator:
             scores[own] = self.score(person, self.rows[own])
         return scores
 
-    def spread(self, person: Person, rows: NDArray[np.intp]) -> Tensor:
-        """Rows whose inner products are the covariances of one person's scores of the images of some ratings."""
-        image = self.dataset.image[rows]
-        return self.predictor.spread(self.images[image], person, features=self.features(image))
+    def covariance_factor(self, person: Person, rows: NDArray[np.intp]) -> Tensor:
+        """Factor B (N, rank + 1) of the covariance of N predicted scores: cov = B @ B.T.
 
-    def uncertain(self, scored: ScoredRatings) -> list[Rated]:
-        """Each person's ratings with their scores and what is not known; of those of whom it is known what is not."""
-        found: list[Rated] = []
-        for person, at in scored.people:
-            if person.taste is None or person.factor is not None:
-                rows = scored.rows[at]
-                found.append((self.dataset.rating[rows], scored.scores["model"][at], self.spread(person, rows)))
-        return found
+        Parameters
+        ----------
+        rows
+            N ratings, whose images are scored.
+        """
+        image = self.dataset.image[rows]
+        return self.predictor.covariance_factor(self.images[image], person, features=self.features(image))
+
+    def rated_people(self, scored: ScoredRatings) -> list[RatedPerson]:
+        """Each person's ratings, scores and covariance factor.
+
+        People whose covariance is unknown (a mean of others, by equation 1) are left out.
+        """
+        return [
+            self.rated(person, scored.rows[at], scored.scores["model"][at])
+            for person, at in scored.people
+            if person.taste is None or person.factor is not None
+        ]
+
+    def rated(self, person: Person, rows: NDArray[np.intp], score: Vector) -> RatedPerson:
+        """One person's ratings (R,) beside their scores (R,)."""
+        factor = self.covariance_factor(person, rows)
+        return RatedPerson(rating=self.dataset.rating[rows], score=score, factor=factor)
 
     def consensus(self, name: str) -> Vector:
         """One score per image (I,), the same for everybody; nan where the baseline has none, and beyond the split."""

@@ -28,7 +28,10 @@ class Factorisation:
     user: NDArray[np.float64]  # (U, 1 + rank)
 
     def scores(self, user: NDArray[np.float64], images: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted ratings of images by a user [b_u, p_u]; nan for images without a training rating."""
+        """Predicted ratings by a user [b_u, p_u], nan for images without a training rating.
+
+        user (1 + rank,), images (N,) -> (N,)
+        """
         return self.mean + user[0] + self.image[images, 0] + self.image[images, 1:] @ user[1:]
 
     def consensus(self) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.data.dataset import Dataset
-from predictor.encoders.encoding import Images, Progress
+from predictor.encoders.encoding import Images
 from predictor.evaluation.adaptation import Rule
 from predictor.evaluation.diverging import diverging_preferences
 from predictor.evaluation.evaluator import EvaluationConfig, Evaluator, ScoredRatings, mean_of_draws
@@ -24,8 +24,9 @@ from predictor.evaluation.levels import compare, population_level, user_level
 from predictor.evaluation.margins import near_tie_curve
 from predictor.evaluation.reliability import reliability
 from predictor.evaluation.two_way import image_folds, left_out_values, over_people_and_images
-from predictor.metrics import METRICS, Interval, Vector, means_over_users
+from predictor.metrics import METRICS, Vector, as_dicts, means_over_users
 from predictor.predictor import PamelaPredictor
+from predictor.progress import Progress
 from predictor.threads import one_thread
 
 CURVES: dict[Rule, tuple[int, ...]] = {"default": (0, 1, 2, 5, 10, 15, 25), "paper": (5, 10, 15, 20, 25)}
@@ -78,7 +79,7 @@ def values_by_user(
     Raises
     ------
     ValueError
-        As of `evaluate`.
+        See `evaluate`.
     """
     seen = _encoded(predictor, dataset) if images is None else images
     with one_thread():
@@ -158,9 +159,7 @@ def _curves(evaluator: Evaluator, warnings: list[str]) -> list[dict[str, Any]]:
         users,
     )
     return [
-        {"rule": rule, "k": k}
-        | {name: interval.as_dict() for name, interval in means_over_users(own).items()}
-        | {"gain": compare(own, no_ratings)["srocc"].as_dict()}
+        {"rule": rule, "k": k} | as_dicts(means_over_users(own)) | {"gain": compare(own, no_ratings)["srocc"].as_dict()}
         for (rule, k), own in zip(points, values, strict=True)
     ]
 
@@ -209,7 +208,7 @@ def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, 
             if name in ("model", "population")
             else population_level(user, image, rating, evaluator.consensus(name)),
         }
-        return {level: {metric: i.as_dict() for metric, i in of.items()} for level, of in levels.items()}
+        return {level: as_dicts(of) for level, of in levels.items()}
 
     baselines = [name for name in names if name != "model"]
     return {
@@ -219,10 +218,7 @@ def _levels(evaluator: Evaluator, scored: Sequence[ScoredRatings]) -> dict[str, 
         "n_ratings": len(first),
         **both("model"),
         "baselines": {name: both(name) for name in baselines},
-        "differences": {
-            name: {metric: i.as_dict() for metric, i in compare(values["model"], values[name]).items()}
-            for name in baselines
-        },
+        "differences": {name: as_dicts(compare(values["model"], values[name])) for name in baselines},
         "n_users_without_correlation": int(np.isnan(values["model"]["srocc"]).sum()),
         **_by_dataset(dataset, first, values["model"]),
     }
@@ -249,7 +245,7 @@ def _by_dataset(dataset: Dataset, rows: NDArray[np.intp], values: Mapping[str, V
             "n_users": int((belongs == number).sum()),
             "n_images": len(np.unique(dataset.image[own])),
             "n_ratings": len(own),
-            "user": _plain(means),
+            "user": as_dicts(means),
         }
     return {"datasets": found}
 
@@ -270,17 +266,13 @@ def _people_and_images(evaluator: Evaluator, scored: ScoredRatings) -> dict[str,
     }
     return {
         "image_folds": len(ours_left_out),
-        "user": _plain(over_people_and_images(ours, ours_left_out)),
-        "differences": {name: _plain(own) for name, own in differences.items()},
+        "user": as_dicts(over_people_and_images(ours, ours_left_out)),
+        "differences": {name: as_dicts(own) for name, own in differences.items()},
     }
 
 
 def _minus(a: Mapping[str, Vector], b: Mapping[str, Vector]) -> dict[str, Vector]:
     return {name: values - b[name] for name, values in a.items()}
-
-
-def _plain(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: interval.as_dict() for name, interval in intervals.items()}
 
 
 def _details(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:
@@ -301,7 +293,7 @@ def _details(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any]:
 
 def _reliability(evaluator: Evaluator, scored: ScoredRatings) -> dict[str, Any] | None:
     """Intervals and preferences against what people did, on the first draw; None by rules that know no uncertainty."""
-    people, predictor = evaluator.uncertain(scored), evaluator.predictor
+    people, predictor = evaluator.rated_people(scored), evaluator.predictor
     if not people:
         return None
     taste = predictor.taste.config

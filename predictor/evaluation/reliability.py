@@ -29,8 +29,14 @@ _TRAINING_COUNTS_AS = 100
 """Ratings that what training says of the noise is worth: of fewer, their own mean says little."""
 _TIE_ZONES = np.linspace(0.005, 0.25, 50)
 
-Rated = tuple[NDArray[np.float64], NDArray[np.float64], Tensor]
-"""One person's ratings (R,), scores (R,), and rows whose inner products are the scores' covariances (R, D)."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedPerson:
+    """One person's ratings beside what was predicted of them."""
+
+    rating: NDArray[np.float64]  # (R,)
+    score: NDArray[np.float64]  # (R,)
+    factor: Tensor  # (R, D), B of the scores' covariance B @ B.T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,7 @@ class ComparedPairs:
         return len(self.outcome)
 
 
-def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> ComparedPairs:
+def compared_pairs(people: Iterable[RatedPerson], *, noise: float, seed: int) -> ComparedPairs:
     """Random pairs of each person's images, each pair in a random order.
 
     Parameters
@@ -56,7 +62,8 @@ def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> Compa
     """
     rng = np.random.default_rng([seed, 0x9A])
     parts: list[NDArray[np.float64]] = []
-    for rating, score, rows in people:
+    for person in people:
+        rating, score, factor = person.rating, person.score, person.factor
         some = np.arange(len(rating))
         if len(some) > _MOST_RATINGS:
             some = rng.permutation(some)[:_MOST_RATINGS]
@@ -65,31 +72,29 @@ def compared_pairs(people: Iterable[Rated], *, noise: float, seed: int) -> Compa
         turned = rng.random(len(kept)) < 0.5
         a = np.where(turned, second[kept], first[kept])
         b = np.where(turned, first[kept], second[kept])
-        unknown = (rows[torch.from_numpy(a)] - rows[torch.from_numpy(b)]).square().sum(1).numpy()
+        unknown = (factor[torch.from_numpy(a)] - factor[torch.from_numpy(b)]).square().sum(1).numpy()
         gap = rating[a] - rating[b]
         parts.append(np.stack([score[a] - score[b], unknown + 2 * noise, np.sign(gap) * (np.abs(gap) > 1e-9)]))
     difference, variance, outcome = np.concatenate([np.empty((3, 0)), *parts], 1)
     return ComparedPairs(difference=difference, variance=variance, outcome=outcome.astype(np.int64))
 
 
-def answer_noise_of(people: Iterable[Rated], *, of_training: float) -> float:
-    """Variance with which 80% intervals hold 80% of the ratings of unseen images.
+def answer_noise_of(people: Iterable[RatedPerson], *, of_training: float) -> float:
+    """Noise variance of one rating with which 80% prediction intervals cover 80% of the ratings of unseen images.
 
-    It is what comes to the variance by what is not known of the people's tastes. Errors have longer tails than a normal
-    distribution, so that their variance would make these intervals too wide.
-
-    Where images are of other kinds than those learnt from, what training says of it is too little: 80% intervals held
-    75% of such ratings.
+    A prediction's variance is that of the score plus this noise. It is a quantile, not the mean squared residual:
+    residuals have longer tails than a normal distribution, so their variance would make the intervals too wide. On
+    kinds of images that training did not see, the training noise alone is too small: 80% intervals then covered 75%.
 
     Parameters
     ----------
     of_training
-        What training says of it; where there are few ratings, most of the answer.
+        Noise variance found in training; it counts as `_TRAINING_COUNTS_AS` ratings.
     """
     from scipy.special import ndtri
 
     level, width = LEVELS[0], float(ndtri(0.5 + LEVELS[0] / 2))
-    least = [((rating - score) / width) ** 2 - rows.square().sum(1).numpy() for rating, score, rows in people]
+    least = [((person.rating - person.score) / width) ** 2 - person.factor.square().sum(1).numpy() for person in people]
     known = np.concatenate([np.full(_TRAINING_COUNTS_AS, of_training), *least])
     return max(float(np.quantile(known, level)), MIN_NOISE)
 
@@ -105,7 +110,7 @@ def likeliest_tie_zone(pairs: ComparedPairs) -> float:
 
 
 def reliability(
-    people: Sequence[Rated], *, noise: float, perceived_noise: float, tie_zone: float, seed: int = 0
+    people: Sequence[RatedPerson], *, noise: float, perceived_noise: float, tie_zone: float, seed: int = 0
 ) -> dict[str, Any]:
     """The reliability of intervals and preferences: coverages, calibration error and its table, share of ties.
 
@@ -151,13 +156,13 @@ def _bins(predicted: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[lis
     return rows, error if rows else None
 
 
-def _covered(people: Sequence[Rated], noise: float, level: float) -> float | None:
+def _covered(people: Sequence[RatedPerson], noise: float, level: float) -> float | None:
     """Share of ratings inside their central intervals."""
     from scipy.special import ndtri
 
     width = float(ndtri(0.5 + level / 2))
     inside = [
-        np.abs(rating - score) <= width * np.sqrt(rows.square().sum(1).numpy() + noise)
-        for rating, score, rows in people
+        np.abs(person.rating - person.score) <= width * np.sqrt(person.factor.square().sum(1).numpy() + noise)
+        for person in people
     ]
     return float(np.concatenate(inside).mean()) if inside else None

@@ -23,10 +23,10 @@ def write_report(result: Mapping[str, Any], json_path: Path) -> list[Path]:
     Parameters
     ----------
     result
-        As of `protocol.evaluate`: `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and `baselines`;
-        optionally `datasets`, `differences`, `n_users_without_correlation`, `people_and_images`, `margins`,
-        `diverging`, `contexts`, `grid`, `gap`, `settings` and `warnings`. Estimates are `Interval`s or their `as_dict`;
-        numbers may be NumPy's.
+        As returned by `protocol.evaluate`: `split`, `n_users`, `n_images`, `n_ratings`, `user`, `population` and
+        `baselines`; optionally `datasets`, `differences`, `n_users_without_correlation`, `people_and_images`,
+        `margins`, `diverging`, `contexts`, `grid`, `gap`, `settings` and `warnings`. Estimates are `Interval`s or their
+        `as_dict`; numbers may be NumPy's.
 
     Returns
     -------

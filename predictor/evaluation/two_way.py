@@ -57,7 +57,7 @@ def over_people_and_images(
     Parameters
     ----------
     values
-        Metric -> (U,), as of `user_level`, or differences of two such.
+        Metric -> (U,), as returned by `user_level`, or differences of two such.
     left_out
         The same without each fold of images.
     """

@@ -15,13 +15,16 @@ class Person:
     """A user, a group or the population; None is what is not known."""
 
     name: str
-    user: Tensor | None = None  # (width,), the transformer's user embedding
+    user_embedding: Tensor | None = None  # (width,), the transformer's
     demographics: Tensor | None = None  # (profile dimensions,)
     taste: Tensor | None = None  # (rank,), weights of the image features
     level: float = 0.0
     """How much higher than the mean user this one rates; only with a taste."""
-    factor: Tensor | None = None  # (rank + 1, rank + 1)
-    """Its square is the covariance of taste and level, the level last; None with a taste: not known, as of a group."""
+    factor: Tensor | None = None
+    """Cholesky factor L (rank + 1, rank + 1): L @ L.T is the joint covariance of taste and level, the level last.
+
+    None with a taste: unknown, as of a group.
+    """
 
 
 def common_profile(rows: Sequence[Mapping[str, Any]], everybody: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -53,7 +56,10 @@ def common_profile(rows: Sequence[Mapping[str, Any]], everybody: Sequence[Mappin
 
 
 def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | None = None) -> Person:
-    """The weighted mean of people, each part over those of whom it is known; None where it is known of none."""
+    """The weighted mean of people, each part over those of whom it is known; None where it is known of none.
+
+    `weights` (P,) sum to 1; the level is averaged over all, 0 where unknown.
+    """
     weight = [1 / len(people)] * len(people) if weights is None else weights
 
     def mean(vectors: list[Tensor | None]) -> Tensor | None:
@@ -64,7 +70,7 @@ def mean_person(name: str, people: Sequence[Person], weights: Sequence[float] | 
 
     return Person(
         name=name,
-        user=mean([person.user for person in people]),
+        user_embedding=mean([person.user_embedding for person in people]),
         demographics=mean([person.demographics for person in people]),
         taste=mean([person.taste for person in people]),
         level=sum(w * person.level for w, person in zip(weight, people, strict=True)),

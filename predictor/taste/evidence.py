@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from predictor.taste.hierarchical import ImageFeatures
 
@@ -154,14 +153,10 @@ class Evidence:
             answers=(*self.answers, *(answer.relabelled(moved) for answer in other.answers)),
             ids=(*self.ids, *(other.ids[row] for row in new)),
             features=ImageFeatures(
-                generic=_stacked(self.features.generic, other.features.generic[new]),
-                values=_stacked(self.features.values, other.features.values[new]),
+                generic=torch.cat([self.features.generic, other.features.generic[new]]),
+                values=torch.cat([self.features.values, other.features.values[new]]),
             ),
         )
-
-
-def _stacked(first: Tensor, second: Tensor) -> Tensor:
-    return torch.cat([first, second])
 
 
 def _check_different(shown: Sequence[int]) -> None:

@@ -53,51 +53,96 @@ def learn_tastes(
     device
         Where the users' matrices are inverted.
     """
-    user, image, level, effect, count = answers.user, answers.image, answers.level, answers.image_effect, answers.count
-    centred = answers.rating - level[user]
-    # With the sampling noise in it: a prediction that is trusted more leaves more of what all like to the tastes.
-    error = max(float(np.mean(left_out**2)), 1e-6)
-    otherwise = error if len(user) else COMPARED_NOISE
-    noise = _noise(centred - effect[image], count[image], otherwise=otherwise)
-    precision_ratio, leave_one_out = noise / error, effect - left_out
-    others = _others(answers) - centred
-    residual = centred - (others + precision_ratio * leave_one_out[image]) / (count[image] - 1 + precision_ratio)
-    answering = np.union1d(user, answers.compared_by)
+    answering = np.union1d(answers.user, answers.compared_by)
     design = torch.cat([torch.ones(len(features), 1, dtype=torch.float64), features], 1)
-    rated_by = _rows_by_user(answering, user)
-    gram, moment = _statistics(rated_by, lambda own: design[torch.from_numpy(image[own])], residual)
-    compared = _ComparedResiduals.of(answers, design, leave_one_out, precision_ratio, answering)
-    squared_residuals = float((residual**2).sum())
+    residual, noise, precision_ratio = _rating_residuals(answers, left_out)
+    rated_by = _rows_by_user(answering, answers.user)
+    rating_gram, rating_moment = _statistics(
+        rated_by, lambda own: design[torch.from_numpy(answers.image[own])], residual
+    )
+    compared = _ComparedResiduals.of(answers, design, answers.image_effect - left_out, precision_ratio, answering)
+    covariance, noise, mean = _fit_covariance(rating_gram, rating_moment, residual, compared, noise, device=device)
+    comparison_gram, _ = compared.statistics(mean, noise)
+    found = _user_tastes(answers, answering, mean, covariance, noise, rating_gram, comparison_gram)
+    return covariance[1:, 1:], noise, found
+
+
+def _rating_residuals(
+    answers: TrainingAnswers, left_out: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """The ratings' residuals (R,), the noise to begin with, and that noise over the leave-one-out error."""
+    image, effect, count = answers.image, answers.image_effect, answers.count
+    centred = answers.rating - answers.level[answers.user]
+    # Sampling noise is not subtracted on purpose: with a smaller error the leave-one-out prediction would outweigh the
+    # other raters' mean, and more of what everybody likes would be learnt as personal taste.
+    error = max(float(np.mean(left_out**2)), 1e-6)
+    default = error if len(answers.user) else COMPARED_NOISE
+    noise = _noise(centred - effect[image], count[image], default=default)
+    precision_ratio, leave_one_out = noise / error, effect - left_out
+    others = _rating_totals(answers) - centred
+    residual = centred - (others + precision_ratio * leave_one_out[image]) / (count[image] - 1 + precision_ratio)
+    return residual, noise, precision_ratio
+
+
+def _fit_covariance(
+    rating_gram: Tensor,
+    rating_moment: Tensor,
+    residual: NDArray[np.float64],
+    compared: "_ComparedResiduals",
+    noise: float,
+    *,
+    device: str,
+) -> tuple[Tensor, float, Tensor]:
+    """The covariance of level and taste (r, r), the level first; the noise; and the users' posterior means (U, r)."""
+    (users, width), squared_residuals = rating_moment.shape, float((residual**2).sum())
     generic, components = _PRIOR_VARIANCE
-    rank = features.shape[1]
-    prior = torch.tensor([components, generic, *[components] * (rank - 1)], dtype=torch.float64)
-    covariance, mean = torch.diag(prior), torch.zeros_like(moment)
+    prior = torch.tensor([components, generic, *[components] * (width - 2)], dtype=torch.float64)
+    covariance, mean = torch.diag(prior), torch.zeros_like(rating_moment)
     for _ in range(_EM_ITERATIONS):
-        told, aim = compared.statistics(mean, noise)
-        second, mean, explained = _expectation(covariance, noise, gram, moment, told, aim, device=device)
-        size = float((second.diagonal() / prior).mean()) / len(answering)
-        covariance = (second + _PRIOR_USERS * size * torch.diag(prior)) / (len(answering) + _PRIOR_USERS)
-        if len(user):
-            noise = max((squared_residuals - explained) / len(user), MIN_NOISE)
-    users, rows = len(level), torch.from_numpy(answering)
+        comparison_gram, comparison_moment = compared.statistics(mean, noise)
+        second_moment, mean, explained = _expectation(
+            covariance, noise, rating_gram, rating_moment, comparison_gram, comparison_moment, device=device
+        )
+        scale = float((second_moment.diagonal() / prior).mean()) / users
+        covariance = (second_moment + _PRIOR_USERS * scale * torch.diag(prior)) / (users + _PRIOR_USERS)
+        if len(residual):
+            noise = max((squared_residuals - explained) / len(residual), MIN_NOISE)
+    return covariance, noise, mean
+
+
+def _user_tastes(
+    answers: TrainingAnswers,
+    answering: NDArray[np.int64],
+    mean: Tensor,
+    covariance: Tensor,
+    noise: float,
+    rating_gram: Tensor,
+    comparison_gram: Tensor | None,
+) -> UserTastes:
+    """The posteriors of all users: the means as they were found, and factors of their covariances."""
+    users, rank, rows = len(answers.level), mean.shape[1] - 1, torch.from_numpy(answering)
     found = UserTastes(
         tastes=torch.zeros(users, rank, dtype=torch.float64),
         levels=torch.zeros(users, dtype=torch.float64),
         factors=torch.zeros(users, rank + 1, rank + 1, dtype=torch.float64),
     )
     found.tastes[rows] = mean[:, 1:]
-    found.levels[rows] = mean[:, 0] + torch.from_numpy(level[answering]) - answers.mean_level
+    found.levels[rows] = mean[:, 0] + torch.from_numpy(answers.level[answering]) - answers.mean_level
     found.levels.nan_to_num_(0.0)  # of those who compare and do not rate
     precision = torch.linalg.inv(covariance)
-    told, _ = compared.statistics(mean, noise)
     for number, row in enumerate(answering.tolist()):
-        own = gram[number] / noise if told is None else gram[number] / noise + told[number]
-        found.factors[row] = factor(torch.linalg.inv(precision + own).roll((-1, -1), (0, 1)))
-    return covariance[1:, 1:], noise, found
+        own = rating_gram[number] / noise
+        if comparison_gram is not None:
+            own = own + comparison_gram[number]
+        found.factors[row] = cholesky_factor(torch.linalg.inv(precision + own).roll((-1, -1), (0, 1)))
+    return found
 
 
-def _others(answers: TrainingAnswers) -> NDArray[np.float64]:
-    """(R,), what all say together of each rating's image: the sum of its ratings, as far as it is worth so many."""
+def _rating_totals(answers: TrainingAnswers) -> NDArray[np.float64]:
+    """(R,), for each rating the sum of its image's centred ratings.
+
+    With comparisons, the image's effect times the ratings it is worth.
+    """
     if len(answers.better):
         return (answers.count * answers.image_effect)[answers.image]
     centred = answers.rating - answers.level[answers.user]
@@ -165,17 +210,18 @@ def _rows_by_user(users: NDArray[np.int64], user: NDArray[np.int64]) -> Sequence
     return np.split(order, np.searchsorted(user[order], users[1:]))
 
 
-def factor(covariance: Tensor) -> Tensor:
+def cholesky_factor(covariance: Tensor) -> Tensor:
     """The Cholesky factor of a covariance that may be singular to the last digits."""
-    size = float(covariance.diagonal().max())
-    return torch.linalg.cholesky(covariance + (1e-12 * size + 1e-18) * torch.eye(len(covariance), dtype=torch.float64))
+    largest = float(covariance.diagonal().max())
+    jitter = 1e-12 * largest + 1e-18
+    return torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), dtype=torch.float64))
 
 
-def _noise(residual: NDArray[np.float64], count: NDArray[np.float64], *, otherwise: float) -> float:
+def _noise(residual: NDArray[np.float64], count: NDArray[np.float64], *, default: float) -> float:
     """Variance of ratings around their image's mean; images with one rating, which is its own mean, are left out."""
     shared = count > 1
     squared = residual[shared] ** 2 * count[shared] / (count[shared] - 1)
-    return max(float(squared.mean()) if len(squared) else otherwise, MIN_NOISE)
+    return max(float(squared.mean()) if len(squared) else default, MIN_NOISE)
 
 
 def _statistics(
@@ -205,10 +251,10 @@ def _statistics(
 def _expectation(
     covariance: Tensor,
     noise: float,
-    gram: Tensor,
-    moment: Tensor,
-    told: Tensor | None,
-    aim: Tensor | None,
+    rating_gram: Tensor,
+    rating_moment: Tensor,
+    comparison_gram: Tensor | None,
+    comparison_moment: Tensor | None,
     *,
     device: str,
 ) -> tuple[Tensor, Tensor, float]:
@@ -216,22 +262,23 @@ def _expectation(
 
     Parameters
     ----------
-    gram, moment
+    rating_gram, rating_moment
         Of the ratings, whose residuals are explained.
-    told, aim
+    comparison_gram, comparison_moment
         Of the comparisons, in units of precision; None where there are none.
     """
     precision = torch.linalg.inv(covariance).to(device)
-    second, means, explained = torch.zeros_like(precision), [], 0.0
-    for first in range(0, len(gram), _USER_BATCH):
+    second_moment, means, explained = torch.zeros_like(precision), [], 0.0
+    for first in range(0, len(rating_gram), _USER_BATCH):
         batch = slice(first, first + _USER_BATCH)
-        g, b = gram[batch].to(device), moment[batch].to(device)
+        g, b = rating_gram[batch].to(device), rating_moment[batch].to(device)
         system, pull = precision + g / noise, b
-        if told is not None and aim is not None:
-            system, pull = system + told[batch].to(device), b + noise * aim[batch].to(device)
+        if comparison_gram is not None and comparison_moment is not None:
+            system = system + comparison_gram[batch].to(device)
+            pull = b + noise * comparison_moment[batch].to(device)
         posterior = torch.linalg.inv(system)
         mean = (posterior @ pull[:, :, None])[:, :, 0] / noise
-        second += posterior.sum(0) + mean.T @ mean
+        second_moment += posterior.sum(0) + mean.T @ mean
         explained += float((2 * b * mean).sum() - torch.einsum("ui,uij,uj->", mean, g, mean) - (posterior * g).sum())
         means.append(mean.cpu())
-    return second.cpu(), torch.cat(means), explained
+    return second_moment.cpu(), torch.cat(means), explained

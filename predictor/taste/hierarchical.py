@@ -52,9 +52,9 @@ class TasteConfig:
     generic_error: float = 0.01
     """Variance of the error of `generic` for an unseen image, by leaving out each training image with its group."""
     answer_noise: float | None = None
-    """Variance of a rating of an unseen image around what is predicted, beside what is not known of the person's taste;
-    found on validation ratings. None: `perceived_noise`. It is more where images are of new kinds: of what people
-    like of those, features that were learnt from others tell less."""
+    """Noise variance of one rating of an unseen image around its predicted score, calibrated on validation ratings;
+    None: `perceived_noise`. It is larger on images unlike those of training, whose features explain less of a person's
+    liking."""
     tie_zone: float = 0.05
     """Two images whose perceived utilities differ by less are called alike; chosen on validation ratings."""
 

@@ -1,8 +1,7 @@
-"""The Gaussian process on more images than a covariance of all pairs has room for: by their kernel with landmarks.
+"""The Nyström approximation of the Gaussian process, for more training images than a full covariance has room for.
 
-Landmarks are images drawn at random (Nyström's approximation; Williams and Seeger 2001). Vectors of images are read in
-blocks, so that in memory there are never more than a block in double precision, whatever the number of images; and
-moments that a block tells well enough are taken over a sample of that size.
+Landmarks are images drawn at random (Williams and Seeger 2001). Vectors are read a block at a time, so memory holds one
+block in double precision, whatever the number of images; means and variances are estimated on a sample of that size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,8 @@ from predictor.taste.training_answers import TrainingAnswers
 BLOCK = 8192
 """Images in a block, and in the sample."""
 
-_LEAST_LEFT = 1e-3
-"""Of an image's weight in its own prediction, what is left for the others, at least."""
+_MIN_ONE_MINUS_LEVERAGE = 1e-3
+"""Lower bound of 1 - leverage, so that leave-one-out residuals stay finite."""
 
 
 def landmark_count(images: int) -> int:
@@ -54,7 +53,7 @@ class Ridge:
     def left_out(self, z: Tensor, y: Tensor, error: Tensor) -> Tensor:
         """Residuals (N,) of rows that were added, each by a fit without it."""
         leverage = ((z @ self._inverse) * (z / error[:, None])).sum(1)
-        return (y - z @ self.weights) / (1 - leverage).clamp_min(_LEAST_LEFT)
+        return (y - z @ self.weights) / (1 - leverage).clamp_min(_MIN_ONE_MINUS_LEVERAGE)
 
     def left_out_together(self, z: Tensor, y: Tensor, error: Tensor, groups: Sequence[Tensor]) -> Tensor:
         """Residuals (N,) of rows that were added, each by a fit without its group; `groups` are places in the rows.
@@ -66,7 +65,7 @@ class Ridge:
         seen, found = scaled @ self._inverse, torch.empty_like(residual)
         for rows in groups:
             values, directions = torch.linalg.eigh(seen[rows] @ scaled[rows].T)
-            left = (1 - values).clamp_min(_LEAST_LEFT)
+            left = (1 - values).clamp_min(_MIN_ONE_MINUS_LEVERAGE)
             found[rows] = directions @ ((directions.T @ residual[rows]) / left)
         return found * root
 

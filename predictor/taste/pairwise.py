@@ -13,8 +13,9 @@ from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import cg
 from scipy.special import log_ndtr
 
-_SPREAD = 0.1
-"""Prior variance of what people think of an image, wide on the scale from 0 to 1: nothing always wins without end."""
+_EFFECT_PRIOR_VARIANCE = 0.1
+"""Prior variance of an image's effect on the 0-1 scale: weak, but it keeps the effect of an image that won every
+comparison finite."""
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-6
@@ -79,7 +80,7 @@ def image_effects(
         pulled = sites.precision * sites.value
         pull = np.bincount(better, pulled, images) - np.bincount(worse, pulled, images)
         between = coo_array((sites.precision, (better, worse)), (images, images)).tocsr()
-        system = diags_array(given + told + 1 / _SPREAD) - between - between.T
+        system = diags_array(given + told + 1 / _EFFECT_PRIOR_VARIANCE) - between - between.T
         aim, failed = cg(system, given * np.where(count > 0, mean, 0.0) + pull, at, rtol=1e-10)
         moved, at = float(np.abs(aim - at).max()), aim
         if moved < _TOLERANCE and not failed:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from predictor.taste.evidence import Answer, Evidence, Rating
-from predictor.taste.expectation_maximisation import factor
+from predictor.taste.expectation_maximisation import cholesky_factor
 from predictor.taste.hierarchical import ImageFeatures, Taste
 from predictor.taste.likelihood import LEVEL, Likelihood, Terms
 from predictor.threads import one_thread
@@ -26,7 +26,8 @@ _THRESHOLD_VARIANCE = 0.1
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-7
-"""Of the last step, in units of the scale: the next one, by which the mode is off, would be about its square."""
+"""Newton stops when no utility and no offset changes by more than this; convergence is quadratic, so the remaining
+error is about its square."""
 _SMALLEST_STEP = 1e-4
 
 
@@ -37,8 +38,8 @@ class Posterior:
     taste: Tensor  # (rank,), the mean
     level: float
     """How much higher than the mean person this one rates."""
-    factor: Tensor  # (rank + 1, rank + 1), lower triangular
-    """Its square is the covariance of taste and level, the level last."""
+    factor: Tensor
+    """Cholesky factor L (rank + 1, rank + 1): L @ L.T is the joint covariance of taste and level, the level last."""
 
 
 def prior(taste: Taste) -> Posterior:
@@ -68,11 +69,11 @@ def infer(taste: Taste, evidence: Evidence) -> Posterior:
         mean = weighed.T @ weights
         covariance = taste.covariance - weighed.T @ weight_curvature @ weighed
         level, joint = _with_level(taste, features, answers, mean, covariance)
-        return Posterior(taste=mean, level=level, factor=factor(joint))
+        return Posterior(taste=mean, level=level, factor=cholesky_factor(joint))
 
 
-def spread(factor: Tensor, features: ImageFeatures) -> Tensor:
-    """Rows (N, rank + 1) whose inner products are the covariances of the predicted ratings of N images."""
+def covariance_factor(factor: Tensor, features: ImageFeatures) -> Tensor:
+    """Factor B (N, rank + 1) of the covariance of N predicted scores: cov = B @ B.T."""
     return torch.cat([features.values, torch.ones(len(features.values), 1, dtype=torch.float64)], 1) @ factor
 
 
@@ -155,7 +156,7 @@ def _with_level(
     rows = torch.tensor([answer.image for answer in ratings])
     given = torch.tensor([answer.rating for answer in ratings], dtype=torch.float64)
     remainder = given - config.level - features.generic[rows] - features.values[rows] @ mean
-    error = (config.noise + config.generic_error) / len(ratings)
+    error = config.perceived_noise / len(ratings)
     share = config.level_variance / (config.level_variance + error)
     centre = features.values[rows].mean(0)
     joint[-1, :-1] = joint[:-1, -1] = -share * covariance @ centre

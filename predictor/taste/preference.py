@@ -23,11 +23,16 @@ def preference(
     Parameters
     ----------
     difference
-        Expected utility of the first image minus that of the second, in units of the 0..1 scale.
+        (N,), expected utility of the first image minus that of the second, in units of the 0..1 scale.
     variance
-        Of that difference as the person perceives it: what is not known of the taste, and the noise of both images.
+        (N,), of that difference as the person perceives it: what is not known of the taste, and the noise of both
+        images.
     tie_zone
         h: the images are called alike where the perceived difference is below it.
+
+    Returns
+    -------
+    The three probabilities, (N,) each.
     """
     from scipy.special import ndtr
 

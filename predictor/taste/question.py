@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.taste.hierarchical import ImageFeatures, Taste
-from predictor.taste.posterior import Posterior, spread
+from predictor.taste.posterior import Posterior, covariance_factor
 from predictor.threads import one_thread
 
 _CANDIDATES, _PAIRS, _SETS, _SAMPLES = 256, 300, 160, 256
@@ -51,10 +51,10 @@ def next_question(
     with one_thread(), torch.inference_mode():
         candidates = rng.permutation(askable)[:_CANDIDATES]
         first, second = ranked_pairs(len(features), rng)
-        rows = spread(known.factor, features[np.concatenate([candidates, first, second])])
+        rows = covariance_factor(known.factor, features[np.concatenate([candidates, first, second])])
         shown, a, b = rows.split([len(candidates), len(first), len(second)])
         utility = features.generic + features.values @ known.taste
-        mean, noise = utility[first] - utility[second], taste.config.noise + taste.config.generic_error
+        mean, noise = utility[first] - utility[second], taste.config.perceived_noise
         if size == 1:
             explained = ((a - b) @ shown.T).square() / (shown.square().sum(1) + noise)
             best = expected_accuracy(mean, (a - b).square().sum(1), explained).argmax()

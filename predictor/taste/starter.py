@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from predictor.taste.hierarchical import ImageFeatures, Taste
-from predictor.taste.posterior import prior, spread
+from predictor.taste.posterior import covariance_factor, prior
 from predictor.taste.question import expected_accuracy, ranked_pairs
 from predictor.taste.training_answers import Ratings
 
@@ -84,7 +84,7 @@ def _by_correlation(
 ) -> tuple[float, list[int]]:
     """The mean correlation that was reached, and the images."""
     own = features(torch.from_numpy(images))
-    noise = taste.config.noise + taste.config.generic_error
+    noise = taste.config.perceived_noise
     covariance = np.asarray(own.values @ taste.covariance @ own.values.T, np.float64) + 1.0  # a level anywhere
     residual = table - taste.config.level - own.generic.numpy()
     beyond = np.nan_to_num(residual - np.nanmean(residual, 0))
@@ -148,10 +148,10 @@ def _by_expectation(
     rng = np.random.default_rng([seed, 0x57])
     candidates = rng.permutation(images)[:_MOST_IMAGES]
     own = features(torch.from_numpy(candidates))
-    rows = spread(prior(taste).factor, own)
+    rows = covariance_factor(prior(taste).factor, own)
     first, second = ranked_pairs(len(candidates), rng)
     pairs, mean = rows[first] - rows[second], (own.generic[first] - own.generic[second])
-    noise = taste.config.noise + taste.config.generic_error
+    noise = taste.config.perceived_noise
     chosen: list[int] = []
     told = torch.zeros(len(pairs), dtype=torch.float64)  # variance of each pair's difference that the set tells
     variance = pairs.square().sum(1)

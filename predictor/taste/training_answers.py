@@ -1,7 +1,8 @@
 """All answers of the training people, and what they say of each image for everybody.
 
 Ratings are laid out by user and image, whose effects are found by least squares; comparisons of images are added to the
-effects as measurements of differences (`pairwise`). What one person likes beyond everybody is left to `expectation`.
+effects as measurements of differences (`pairwise`). What one person likes beyond everybody is left to
+`expectation_maximisation`.
 
 Datasets that are learnt from together have no person and no image in common. So each has an offset of its own, which
 least squares leave undecided between its images and its people; here it is in the levels of its people: the image

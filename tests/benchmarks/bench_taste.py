@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 
 from predictor.data.dataset import Dataset, read_dataset
 from predictor.encoders.encoding import Images
-from predictor.evaluation.reliability import Rated, reliability
+from predictor.evaluation.reliability import RatedPerson, reliability
 from predictor.metrics import bootstrap_mean, srocc
 from predictor.people.evidence_table import image_ids
 from predictor.people.person import Person
 from predictor.predictor import PamelaPredictor
 from predictor.taste.evidence import Answer, Choice, Evidence, Like, Order, Pair, Rating
 from predictor.taste.hierarchical import ImageFeatures
-from predictor.taste.posterior import Posterior, infer, spread
+from predictor.taste.posterior import Posterior, covariance_factor, infer
 from predictor.taste.question import next_question
 
 COUNTS = (5, 7, 8, 10, 15)
@@ -225,11 +225,11 @@ def uncertainty_lines(bench: Bench) -> Iterator[dict]:
     noise, perceived = bench.predictor.answer_noise, bench.taste.config.perceived_noise
     zone = bench.taste.config.tie_zone
     for k in (0, 5, 15, 25):
-        people: list[Rated] = []
+        people: list[RatedPerson] = []
         for person in bench.people:
             known = bench.posterior(person, ratings(person, person.order(0), k, 0))
-            rows = spread(known.factor, bench.features[torch.from_numpy(person.judged)])
-            people.append((person.rating, bench.scores(person, known), rows))
+            factor = covariance_factor(known.factor, bench.features[torch.from_numpy(person.judged)])
+            people.append(RatedPerson(rating=person.rating, score=bench.scores(person, known), factor=factor))
         found = reliability(people, noise=noise, perceived_noise=perceived, tie_zone=zone)
         yield {
             "ratings known": k,

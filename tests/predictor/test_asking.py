@@ -33,7 +33,8 @@ def test_who_answered_much_is_known_better(predictor: PamelaPredictor, images: I
     said = [Rating(image=row, rating=0.1 + 0.15 * row) for row in range(6)]
     with_ada = predictor.enroll("ada", images, said)
     known, unknown = (
-        with_ada.spread(images, person).square().sum(1) for person in (with_ada.person("ada"), with_ada.population())
+        with_ada.covariance_factor(images, person).square().sum(1)
+        for person in (with_ada.person("ada"), with_ada.population())
     )
     assert bool((known < unknown).all())
 

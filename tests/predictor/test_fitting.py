@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from predictor.data.dataset import Dataset, ShownImages, read_dataset
+from predictor.data.dataset import Dataset, DatasetChoice, read_dataset
 from predictor.encoders.encoding import EncoderNames
 from predictor.fitting import TRANSFORMER_WEIGHTS, fit
 from predictor.metrics import METRICS, mean_over_users, per_user, srocc
@@ -109,7 +109,7 @@ def test_a_user_without_ratings_is_kept_with_an_empty_profile_and_no_taste(datas
     assert (newcomer["taste"], newcomer["level"]) == (None, 0.0)
     person = fitted.person("newcomer")
     assert person.demographics is not None
-    assert (person.user, person.taste) == (None, None)
+    assert (person.user_embedding, person.taste) == (None, None)
 
 
 def test_a_dataset_without_prompts_metadata_and_demographics_can_be_learnt_from(dataset: Path) -> None:
@@ -131,7 +131,7 @@ def test_without_the_user_nobody_has_a_taste_or_a_level(rated: Path) -> None:
     fitted = fit(read_dataset(rated), BRIEF, without=("user",))
     for user in fitted.user_ids:
         person = fitted.person(user)
-        assert (person.user, person.taste, person.level) == (None, None, 0.0)
+        assert (person.user_embedding, person.taste, person.level) == (None, None, 0.0)
         assert person.demographics is not None
     ratings = [row["n_ratings"] for row in fitted.users.to_pylist()]
     assert min(ratings) > 0  # they rated, and it is not used
@@ -220,14 +220,14 @@ def test_an_image_that_cannot_be_read_is_named(dataset: Path) -> None:
 
 def as_choices(data: Dataset, *, keep: bool) -> Dataset:
     """With as many pairs as each person has training ratings, beside these or in place of them."""
-    rng, train, made = np.random.default_rng(0), data.rows("train"), list[ShownImages]()
+    rng, train, made = np.random.default_rng(0), data.rows("train"), list[DatasetChoice]()
     for user in np.unique(data.user[train]).tolist():
         own = train[data.user[train] == user]
         for a, b in rng.permutation(np.tile(own, 2)).reshape(-1, 2).tolist():
             if a != b:
                 better = int(data.image[a if data.rating[a] > data.rating[b] else b])
                 shown = (int(data.image[a]), int(data.image[b]))
-                made.append(ShownImages(user=user, shown=shown, chosen=better, worst=None, split="train"))
+                made.append(DatasetChoice(user=user, shown=shown, chosen=better, worst=None, split="train"))
     kept = np.ones(len(data.rating), bool) if keep else data.split != "train"
     rows = {name: getattr(data, name)[kept] for name in ("user", "image", "rating", "split")}
     return replace(data, choices=tuple(made), **rows)

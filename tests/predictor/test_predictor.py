@@ -170,7 +170,7 @@ def test_two_hundred_people_are_scored_at_once_as_each_alone_to_the_last_bit(
     made_up = [
         Person(
             name=str(number),
-            user=some(config.width),
+            user_embedding=some(config.width),
             demographics=some(config.profile_dimensions),
             taste=some(predictor.taste.config.rank),
             level=float(rng.normal()),
@@ -243,7 +243,7 @@ def test_a_group_of_nobody_and_what_is_no_list_of_images_are_refused(predictor: 
 def test_a_group_is_the_mean_of_its_peoples_vectors(predictor: PamelaPredictor) -> None:
     one, other, both = predictor.person("u01"), predictor.person("u02"), predictor.group("both", ["u01", "u02"])
     assert both.name == "both"
-    for name in ("user", "taste"):
+    for name in ("user_embedding", "taste"):
         mean = (getattr(one, name) + getattr(other, name)) / 2
         assert torch.allclose(getattr(both, name), mean, atol=1e-7)
 
@@ -264,7 +264,7 @@ def test_a_group_has_the_embedding_of_the_profile_that_its_people_have_in_common
 def test_the_population_depends_on_no_user_and_no_demographics(
     predictor: PamelaPredictor, checkpoint: Path, pictures: list[Image.Image]
 ) -> None:
-    assert (predictor.population().user, predictor.population().demographics) == (None, None)
+    assert (predictor.population().user_embedding, predictor.population().demographics) == (None, None)
     before = predictor.score(pictures, predictor.population())
     edit_users(checkpoint, lambda users: users.set_column(1, "age", pa.array([99] * len(users))))
     changed = PamelaPredictor.from_pretrained(checkpoint)

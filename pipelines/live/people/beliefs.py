@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from predictor.taste.hierarchical import ImageFeatures
-from predictor.taste.posterior import Posterior, spread
+from predictor.taste.posterior import Posterior, covariance_factor
 
 SURE, FAIRLY = 0.95, 0.8
 
@@ -60,7 +60,7 @@ def beliefs(
     design = np.column_stack([np.ones(len(scaled)), scaled])
     weights = np.linalg.pinv(design)[1:]  # (A, N): from likings to coefficients
     personal = (features.values @ posterior.taste).numpy()  # (N,)
-    rows = spread(posterior.factor, features).numpy()  # (N, rank + 1)
+    rows = covariance_factor(posterior.factor, features).numpy()  # (N, rank + 1)
     mean = weights @ personal
     deviation = np.linalg.norm(weights @ rows, axis=1)
     found = []

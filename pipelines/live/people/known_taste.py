@@ -9,7 +9,7 @@ from actors.messages import TasteFeatures
 from pipelines.live.people.answers import PersonAnswer, ShownPicture
 from predictor.taste.evidence import Answer, Evidence, Like, answer_of
 from predictor.taste.hierarchical import ImageFeatures, Taste
-from predictor.taste.posterior import Posterior, infer, spread
+from predictor.taste.posterior import Posterior, covariance_factor, infer
 
 
 class KnownTaste:
@@ -48,7 +48,7 @@ class KnownTaste:
         """Expected liking of N images (N,), and rows (N, rank + 1) whose inner products are its covariances."""
         features = features_of(seen, self._taste.config.rank)
         population = torch.tensor([image.population for image in seen], dtype=torch.float64)
-        rows = spread(self.posterior.factor, features)
+        rows = covariance_factor(self.posterior.factor, features)
         return population + features.values @ self.posterior.taste, rows
 
     @property

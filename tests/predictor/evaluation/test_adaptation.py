@@ -38,7 +38,7 @@ def by_similarity(predictor: PamelaPredictor, context: Context) -> list[tuple[fl
 
 
 def assert_alike(person: Person, expected: Person) -> None:
-    for name in ("user", "taste"):
+    for name in ("user_embedding", "taste"):
         assert torch.allclose(getattr(person, name).double(), getattr(expected, name).double(), atol=1e-6)
     assert person.level == pytest.approx(expected.level, abs=1e-9)
 
@@ -53,7 +53,9 @@ def test_equation_1_is_the_weighted_mean_of_the_most_similar_users(
     people = [predictor.person(name) for _, name in near]
     expected = Person(
         name="by hand",
-        user=torch.stack([w * p.user for w, p in zip(shares, people, strict=True) if p.user is not None]).sum(0),
+        user_embedding=torch.stack(
+            [w * p.user_embedding for w, p in zip(shares, people, strict=True) if p.user_embedding is not None]
+        ).sum(0),
         taste=torch.stack([w * p.taste for w, p in zip(shares, people, strict=True) if p.taste is not None]).sum(0),
         level=sum(w * p.level for w, p in zip(shares, people, strict=True)),
     )
@@ -101,14 +103,14 @@ def test_without_a_rule_or_without_ratings_only_demographics_are_used(
     adapted = [Adaptation(predictor, "none").adapt(known, context)]
     adapted += [Adaptation(predictor, rule).adapt(known, nothing) for rule in RULES]
     for person in adapted:
-        assert (person.user, person.taste, person.level) == (None, None, 0.0)
+        assert (person.user_embedding, person.taste, person.level) == (None, None, 0.0)
         assert person.demographics is known.demographics
 
 
 def test_by_default_the_taste_is_inferred(predictor: PamelaPredictor, context: Context) -> None:
     found = infer(predictor.taste, context.evidence)
     person = Adaptation(predictor).adapt(Person(name="new"), context)
-    assert person.user is None and person.taste is not None
+    assert person.user_embedding is None and person.taste is not None
     assert torch.equal(person.taste, found.taste) and person.level == found.level
     assert found.taste.abs().max() > 0
     scores = predictor.score_images(context.images, [person, Person(name="*")])

@@ -4,7 +4,7 @@ import torch
 
 from predictor.evaluation.reliability import (
     LEVELS,
-    Rated,
+    RatedPerson,
     answer_noise_of,
     compared_pairs,
     likeliest_tie_zone,
@@ -14,7 +14,7 @@ from predictor.evaluation.reliability import (
 NOISE = 0.02
 
 
-def people(count: int, *, tie_zone: float = 0.0, overconfident: float = 1.0, images: int = 30) -> list[Rated]:
+def people(count: int, *, tie_zone: float = 0.0, overconfident: float = 1.0, images: int = 30) -> list[RatedPerson]:
     """People whose ratings fall as the model says, on whole tens of the scale if there is a tie zone."""
     made = []
     for number in range(count):
@@ -24,7 +24,8 @@ def people(count: int, *, tie_zone: float = 0.0, overconfident: float = 1.0, ima
         rating = score + rows @ rng.normal(size=4) + rng.normal(0, NOISE**0.5, images)
         if tie_zone:
             rating = np.round(rating / tie_zone) * tie_zone
-        made.append((rating, score, torch.from_numpy(rows * overconfident)))
+        factor = torch.from_numpy(rows * overconfident)
+        made.append(RatedPerson(rating=rating, score=score, factor=factor))
     return made
 
 

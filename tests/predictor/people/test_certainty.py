@@ -45,7 +45,7 @@ def test_the_error_of_a_gain_is_that_of_the_score_difference(
     tastes: Tastes, predictor: PamelaPredictor, pictures: list[Image.Image]
 ) -> None:
     images, user = predictor.encode(pictures[:2]), predictor.user_ids[0]
-    features, rows = tastes.taste.features(images), predictor.spread(images, predictor.person(user))
+    features, rows = tastes.taste.features(images), predictor.covariance_factor(images, predictor.person(user))
     own = 2 * tastes.taste.config.generic_error
 
     error = tastes.gain_error([user], features[[0]], features[[1]])

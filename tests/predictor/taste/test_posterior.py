@@ -12,7 +12,7 @@ from torch import Tensor
 from predictor.taste.evidence import Answer, Choice, Evidence, Like, Order, Pair, Rating
 from predictor.taste.hierarchical import ImageFeatures, Taste, TasteConfig
 from predictor.taste.likelihood import Likelihood
-from predictor.taste.posterior import infer, prior, spread
+from predictor.taste.posterior import covariance_factor, infer, prior
 
 RANK, IMAGES = 3, 8
 SEEDS = st.integers(0, 9999)
@@ -194,7 +194,7 @@ def test_what_is_said_twice_counts_more_than_once_and_less_than_of_other_images(
     said, of_twins = Pair(first=0, second=1, preferred=0), Pair(first=2, second=3, preferred=2)
 
     def open_variance(*answers: Answer) -> float:
-        rows = spread(infer(taste, evidence(answers, twins)).factor, twins)
+        rows = covariance_factor(infer(taste, evidence(answers, twins)).factor, twins)
         return float((rows[0] - rows[1]).square().sum())
 
     once, twice, of_others = open_variance(said), open_variance(said, said), open_variance(said, of_twins)
