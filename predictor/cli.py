@@ -67,8 +67,9 @@ def import_(
 ) -> None:
     """Make a dataset folder from released ratings; import-report.json lists every row that was refused.
 
-    Images are hard-linked where the disk allows it, else copied. To check PAMELA by: the report's mean ratings
-    of `train` are published as Art 2.989 (17,698 ratings), Photorealism 3.255 (32,524), abstract 2.069 (3,289).
+    Images are hard-linked where the disk allows it, else copied. To verify a PAMELA import, compare the report's mean
+    ratings of `train` with the published ones: Art 2.989 (17,698 ratings), Photorealism 3.255 (32,524), abstract 2.069
+    (3,289).
 
         steer-predictor import PAMELA --kind pamela --out my_dataset
 
@@ -296,7 +297,7 @@ def enroll(
         )
     count = enrolled.users["n_ratings"][-1].as_py()
     known = Tastes.read(out).certainty(user)
-    typer.echo(f"{out}: knows {user} by {count} answers, to {known}")
+    typer.echo(f"{out}: knows {user} from {count} answers; error of a predicted preference {known}")
 
 
 @app.command()

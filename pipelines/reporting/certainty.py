@@ -40,7 +40,7 @@ class CertaintyOfRun:
 
         Example:
 
-            known: u01, u07 and 10 more to ±0.04 (nobody known: ±0.16); 2,521 to 2,739 more ratings would halve it
+            known: u01, u07 and 10 more to ±0.04 (before any answer: ±0.16); 2,521 to 2,739 more ratings would halve it
         """
         alike: dict[str, list[str]] = {}
         for user in sorted(self.people, key=lambda user: (-self.people[user].error, user)):

@@ -48,7 +48,9 @@ class Certainty:
 
     def words(self, ratings: str) -> str:
         """In a sentence; `ratings` says how many would halve the error."""
-        return f"±{self.error:.2f} (nobody known: ±{self.unknown_error:.2f}); {ratings} more ratings would halve it"
+        return (
+            f"±{self.error:.2f} (before any answer: ±{self.unknown_error:.2f}); {ratings} more ratings would halve it"
+        )
 
 
 class Tastes:
@@ -119,7 +121,7 @@ class Tastes:
 
     @property
     def _noise(self) -> float:
-        return self.taste.config.noise + self.taste.config.generic_error
+        return self.taste.config.perceived_noise
 
     @cached_property
     def _moments(self) -> Tensor:

@@ -87,7 +87,7 @@ def test_a_new_person_is_added_to_the_very_checkpoint_and_then_scored_for(
     given = ("--user", "ada", "--ratings", file, "--scale", "1,7", "--demographic", "age=31", "--out", checkpoint)
     enrolled = steer_predictor("enroll", checkpoint, *given)
     assert enrolled.returncode == 0, enrolled.stderr
-    assert enrolled.stdout.startswith(f"{checkpoint}: knows ada by 15 answers, to ±")
+    assert enrolled.stdout.startswith(f"{checkpoint}: knows ada from 15 answers; error of a predicted preference ±")
     assert (checkpoint / "model.safetensors").read_bytes() == weights
     assert {path.name for path in checkpoint.iterdir()} == set(FILES)
     asked = (rated / "020.png", rated / "021.png")
@@ -132,10 +132,10 @@ def test_a_person_is_learnt_from_clicks_and_later_more_and_then_forgotten(
     given = ("--user", "ada", "--out", checkpoint)
     first = steer_predictor("enroll", checkpoint, *given, "--likes", likes, "--choices", choices)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith(f"{checkpoint}: knows ada by 4 answers, to ±")
+    assert first.stdout.startswith(f"{checkpoint}: knows ada from 4 answers; error of a predicted preference ±")
     second = steer_predictor("enroll", checkpoint, *given, "--choices", more, "--update")
     assert second.returncode == 0, second.stderr
-    assert second.stdout.startswith(f"{checkpoint}: knows ada by 5 answers, to ±")
+    assert second.stdout.startswith(f"{checkpoint}: knows ada from 5 answers; error of a predicted preference ±")
     kinds = PamelaPredictor.from_pretrained(checkpoint).evidence["kind"].to_pylist()
     assert kinds == ["choice", "pair", "like", "like", "pair"]
     gone = steer_predictor("forget", checkpoint, *given)
