@@ -1,15 +1,18 @@
 """Histories made by hand, for tests of what reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from pipelines.records.tables import Best, Outcome
+from pipelines.records.outcomes import Best, Outcome, outcomes
+from pipelines.records.tables import RecordsWriter
 from pipelines.search.cohort import Cohort
 from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round, new_images
 from pipelines.search.state_machine import StopReason
 from pipelines.search.trajectory import Trajectory
+from pipelines.settings.search import SearchSettings
 
 
 def outcome_of(
@@ -53,3 +56,10 @@ def history_of_one(trajectory: Trajectory, *rounds: Sequence[tuple[Candidate, fl
         row = np.array([[scores[image] for image in new]], np.float32)
         history.append(Round(number=number, proposed=(proposed,), scores=row))
     return history
+
+
+def write_records(histories: Iterable[History], settings: SearchSettings, folder: Path) -> None:
+    """The tables of a run, written at once."""
+    with RecordsWriter(folder) as records:
+        for history in histories:
+            records.add(history, outcomes(history, settings))

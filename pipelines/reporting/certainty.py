@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pipelines.planning.plan import Plan
+from pipelines.records.outcomes import Outcome
 from pipelines.records.run_folder import RunFolder
-from pipelines.records.tables import Outcome
 from pipelines.settings.scorer import PERSONAL
 from predictor.threads import thread_map
 
@@ -40,7 +40,7 @@ class CertaintyOfRun:
 
         Example:
 
-            known: u01, u07 and 10 more to ±0.04 (before any answer: ±0.16); 2,521 to 2,739 more ratings would halve it
+            taste of u01, u07 and 10 more: ±0.04 (before any answer: ±0.16); 2,521 to 2,739 more ratings would halve it
         """
         alike: dict[str, list[str]] = {}
         for user in sorted(self.people, key=lambda user: (-self.people[user].error, user)):
@@ -52,7 +52,7 @@ class CertaintyOfRun:
         ratings = f"{halve[0]:,}" if halve[0] == halve[-1] else f"{halve[0]:,} to {halve[-1]:,}"
         more = len(users) - _MOST_NAMED
         named = ", ".join(users) if more < 1 else f"{', '.join(users[:_MOST_NAMED])} and {more} more"
-        return f"known: {named} to {self.people[users[0]].words(ratings)}"
+        return f"taste of {named}: {self.people[users[0]].words(ratings)}"
 
 
 def below_its_uncertainty(outcome: Outcome, gain_errors: Mapping[str, float]) -> bool:

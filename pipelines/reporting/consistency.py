@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 
-from pipelines.records.tables import Outcome
+from pipelines.records.outcomes import Outcome
 
 PERMUTATIONS = 2000
 """Shuffles that are drawn; where there are no more in all, each is taken once, and the p-value is exact."""

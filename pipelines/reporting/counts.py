@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from pipelines.records.tables import Outcome
+from pipelines.records.outcomes import Outcome
 from pipelines.search.history import History
 from pipelines.search.previews import agreement, previews_help
 from pipelines.search.rounds import Refusals

@@ -21,7 +21,7 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.planning.users import is_group, shown_name
-from pipelines.records.tables import Best, Outcome
+from pipelines.records.outcomes import Best, Outcome
 from pipelines.reporting.certainty import below_its_uncertainty
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery_trends import TrendsShown
@@ -87,7 +87,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         "gains": list(_mean_gains(outcomes)),
         "several_runs": labels.run,
         "uncertain": sum(below_its_uncertainty(o, page.gain_errors) for o in outcomes),
-        "broken": sum(_has_not_finished(o) for o in outcomes),
+        "broken": sum(not o.finished for o in outcomes),
     }
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
         rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
@@ -172,10 +172,6 @@ def _whom(outcomes: Sequence[Outcome]) -> str:
     return " or ".join(kinds) or "person"
 
 
-def _has_not_finished(outcome: Outcome) -> bool:
-    return not outcome.finished
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     """The best after one iteration, and its gain over the best before: 0 where that was kept."""
@@ -206,7 +202,7 @@ class _Row:
 
     @property
     def broken(self) -> bool:
-        return _has_not_finished(self.outcome)
+        return not self.outcome.finished
 
     @property
     def gain(self) -> float:
@@ -228,8 +224,9 @@ class _Row:
         """Whom the winner was rendered for, its score with fresh seeds, and the guards' warnings."""
         lines, again = [], self.outcome.reseeded
         if self.gain_error is not None and self.gain:
-            below = ", more than it is itself" if self.uncertain else ""
-            lines.append(f"The gain is uncertain by ±{_score(self.gain_error)}{below}.")
+            size = f"±{_score(self.gain_error)}"
+            small = f"The gain is smaller than its uncertainty, {size}."
+            lines.append(small if self.uncertain else f"The gain is uncertain by {size}.")
         if self.bests and self.bests[-1].proposed_for not in (EVERYBODY, self.outcome.trajectory.user):
             lines.append(f"From the pool: rendered for {shown_name(self.bests[-1].proposed_for)}.")
         if again is not None:

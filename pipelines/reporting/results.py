@@ -19,10 +19,11 @@ from PIL import Image
 from pipelines.planning.description import unseeded
 from pipelines.planning.plan import Plan
 from pipelines.records.image_store import ImageStore
+from pipelines.records.outcomes import Outcome
+from pipelines.records.outcomes import outcomes as outcomes_of
 from pipelines.records.replay import in_order
 from pipelines.records.run_folder import RunFolder, timestamp
-from pipelines.records.tables import Outcome, RecordsWriter
-from pipelines.records.tables import outcomes as outcomes_of
+from pipelines.records.tables import RecordsWriter
 from pipelines.reporting.certainty import CertaintyOfRun, below_its_uncertainty, certainty_of
 from pipelines.reporting.consistency import consistency
 from pipelines.reporting.counts import Counts
@@ -257,10 +258,8 @@ def _page(
         if verdict.caveat:
             notes.append(verdict.caveat)
     if certainty.not_kept:
-        notes.append(
-            f"How uncertain a gain is can't be said of {certainty.not_kept}: their scorers kept what they saw of the "
-            "images on other machines."
-        )
+        gains = "1 gain has" if certainty.not_kept == 1 else f"{certainty.not_kept} gains have"
+        notes.append(f"{gains} no uncertainty: the image features it needs are cached on other machines.")
     warnings = folder.about["warnings"]
     notes += warnings[:_MOST_NOTES]
     if len(warnings) > _MOST_NOTES:
@@ -270,7 +269,7 @@ def _page(
         title=plan.settings.title or folder.path.resolve().name,
         notes=tuple(notes),
         people=plan.people,
-        known={user: f"Known to {known}." for user, known in certainty.people.items()},
+        known={user: f"Error of a predicted preference: {known}." for user, known in certainty.people.items()},
         gain_errors=certainty.gain_errors,
         renders=renders,
         verdict=tuple(

@@ -31,8 +31,9 @@ from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
+from pipelines.records.outcomes import Outcome, outcomes
 from pipelines.records.replay import in_order
-from pipelines.records.tables import Outcome, RecordsWriter, outcomes
+from pipelines.records.tables import RecordsWriter
 from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory

@@ -25,7 +25,7 @@ from PIL import Image
 
 from pipelines.planning.users import Audience
 from pipelines.records.image_store import ImageStore
-from pipelines.records.tables import Outcome
+from pipelines.records.outcomes import Outcome
 from pipelines.reporting.consistency import PERMUTATIONS, consistency
 from pipelines.reporting.forest_plot import Finding
 from pipelines.reporting.gallery import Page, write_gallery

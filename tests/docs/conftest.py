@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.records.tables import write_records
 from pipelines.search.cohort import Cohort
 from pipelines.search.notices import Check, Notice
 from pipelines.search.rounds import Candidate
@@ -17,7 +16,7 @@ from predictor.data.dataset import read_dataset
 from predictor.fitting import fit
 from predictor.simulation.dataset import simulate
 from predictor.simulation.raters import write_truth
-from tests.histories import pooled_history
+from tests.histories import pooled_history, write_records
 from tests.predictor.conftest import BRIEF, write_images
 from tests.studies.conftest import picture, rater
 

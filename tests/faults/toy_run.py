@@ -21,11 +21,11 @@ from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
 from pipelines.records.replay import in_order, unfinished
-from pipelines.records.tables import write_records
 from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.search import SearchSettings
+from tests.histories import write_records
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 
 PROTOCOL = SearchSettings(candidates=4, iterations=2, patience=2)
@@ -46,8 +46,6 @@ TODO = [
     for number, prompt in enumerate(("a cat", "a dog", "a terse poem"))
     for user in ("u1", "u2", "u3")
 ]
-
-
 COHORTS = list(cohorts(TODO, PROTOCOL.share))
 
 

@@ -72,7 +72,7 @@ def test_the_gallery_says_how_well_each_person_is_known_and_how_uncertain_each_g
     gained = [row for row in table(finished, "trajectories") if row["final_score"] > row["initial_score"]]
     assert gained
     assert html.count("The gain is uncertain by ±") == len(gained)
-    assert html.count("Known to ±") == len(table(finished, "trajectories"))
+    assert html.count("Error of a predicted preference: ±") == len(table(finished, "trajectories"))
 
 
 def test_every_candidate_has_an_image_on_disk_and_a_score(finished: Path) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.records.tables import write_records
 from pipelines.search.rounds import Candidate
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
@@ -17,7 +16,7 @@ from studies.design.making import make_pairs, make_rating
 from studies.design.rating import read_images
 from studies.design.steered_images import read_steered_images
 from studies.study import Study
-from tests.histories import history_of_one
+from tests.histories import history_of_one, write_records
 
 PROMPTS = {"p1": "a grey wall", "p2": "a <b>grey</b> & foggy day"}
 GREYS = {"u1": 60, "u2": 100, "u3": 160, "u4": 210}

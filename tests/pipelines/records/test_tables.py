@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.records.outcomes import outcomes
 from pipelines.records.replay import in_order
-from pipelines.records.tables import RecordsWriter, outcomes, write_records
+from pipelines.records.tables import RecordsWriter
 from pipelines.search.cohort import cohorts
 from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
 from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import GuardSettings, SearchSettings
+from tests.histories import write_records
 from tests.pipelines.records.test_journal import write
 from tests.pipelines.records.test_replay import TODO, journals
 from tests.pipelines.search.recorded import (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipelines.records.tables import Outcome
+from pipelines.records.outcomes import Outcome
 from pipelines.reporting import consistency as module
 from pipelines.reporting.consistency import consistency
 from pipelines.search.state_machine import StopReason

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from pipelines.records.tables import Best, Outcome
+from pipelines.records.outcomes import Best, Outcome
 from pipelines.reporting import gallery, pictures
 from pipelines.reporting.forest_plot import Finding, ForestPlot
 from pipelines.reporting.gallery import Page, write_gallery
@@ -191,7 +191,7 @@ def test_people_come_by_their_gain_the_largest_first_and_those_who_failed_last(f
 def test_a_gain_below_its_uncertainty_is_said_to_be_one(folder: Path, chromium: Browser) -> None:
     outcomes = [gained(folder, user, gain) for user, gain in {"u01": 0.3, "u02": 0.05, "u03": 0.0, "u04": 0.1}.items()]
     errors = {o.trajectory.id: 0.08 for o in outcomes if o.trajectory.user != "u04"}
-    page = replace(PAGE, gain_errors=errors, known={"u02": "Known to ±0.08."})
+    page = replace(PAGE, gain_errors=errors, known={"u02": "Error of a predicted preference: ±0.08."})
 
     tab, *_ = visit(chromium, write_gallery(folder, outcomes, page))
     unfold(tab)
@@ -201,8 +201,8 @@ def test_a_gain_below_its_uncertainty_is_said_to_be_one(folder: Path, chromium: 
     assert tab.locator(".people b.gain").all_inner_texts() == ["+0.30", "+0.10"]
     assert "1 gain is below its uncertainty" in tab.locator(".facts").inner_text()
     remarks = tab.locator("article", has_text="u02").inner_text()
-    assert "Known to ±0.08." in remarks
-    assert "The gain is uncertain by ±0.08, more than it is itself." in remarks
+    assert "Error of a predicted preference: ±0.08." in remarks
+    assert "The gain is smaller than its uncertainty, ±0.08." in remarks
 
 
 def test_the_runs_of_a_person_stay_side_by_side_and_scorers_apart(folder: Path, chromium: Browser) -> None:

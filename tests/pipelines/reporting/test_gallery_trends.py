@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from pipelines.planning.users import Audience
-from pipelines.records.tables import Outcome
+from pipelines.records.outcomes import Outcome
 from pipelines.reporting.gallery import Page, write_gallery
 from pipelines.reporting.gallery_trends import MOST_AUDIENCES, SHOWN, TrendsShown
 from pipelines.reporting.trends import Trends, trends

@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.records.tables import write_records
 from pipelines.search.rounds import Candidate
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
 from predictor.simulation.attributes import measure
 from predictor.simulation.raters import Rater, write_truth
 from studies.results.truth import judge_runs
-from tests.histories import history_of_one
+from tests.histories import history_of_one, write_records
 
 GREY = {"u1": 60, "u2": 200}
 
