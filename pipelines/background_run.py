@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 
 from actors.pool.cluster import ClusterError
+from pipelines.cluster_run import StopRequest
 from pipelines.events import Event, EventObserver
 from pipelines.planning.plan import Plan
 from pipelines.planning.prompts import Prompt, prompts_of
@@ -18,7 +19,6 @@ from pipelines.records.run_folder import RunFolder, folder_by_date
 from pipelines.records.run_log import RunLog
 from pipelines.reporting.results import Result
 from pipelines.run import start_or_continue
-from pipelines.steering import StopRequest
 from predictor.data.folders import StrPath
 
 

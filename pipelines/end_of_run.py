@@ -1,8 +1,8 @@
-"""Who is told that a run has ended, however it did: a command, a web address, both or neither.
+"""The notice that a run has ended, however it did: to a command, a web address, both or neither.
 
 Both get the same JSON: the command on its standard input, the address as the body of a POST. The address may be a
-secret, as a chat's incoming webhook is, so the settings name the environment variable that holds it. Invariant: nobody
-who is told changes the run or its exit status; what goes wrong is a line in run.log and on the screen.
+secret, as a chat's incoming webhook is, so the settings name the environment variable that holds it. Invariant: neither
+changes the run or its exit status; what goes wrong is a line in run.log and on the screen.
 """
 
 import http.client
@@ -24,28 +24,28 @@ Ending = Literal["finished", "some failed", "interrupted", "stopped", "error"]
 _TIMEOUT_S = 60.0
 
 
-def news_of(out: Path, ending: Ending, reason: str = "", counts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What is told of a run.
+def end_notice(out: Path, ending: Ending, reason: str = "", counts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a notice says of a run.
 
     Example:
 
-        news_of(Path("runs/first"), "stopped", "renderer: 402 no credit")["text"]
+        end_notice(Path("runs/first"), "stopped", "renderer: 402 no credit")["text"]
             == "steer-batch runs/first: stopped: renderer: 402 no credit"
     """
-    said = f": {reason}" if reason else ""
+    why = f": {reason}" if reason else ""
     return {
         "run": str(out),
         "ending": ending,
         "reason": reason,
         "counts": dict(counts or {}),
-        "text": f"steer-batch {out}: {ending}{said}",
+        "text": f"steer-batch {out}: {ending}{why}",
     }
 
 
-def tell(
-    news: Mapping[str, Any], command: str | None, webhook_env: str | None, complain: Callable[[str], None]
+def send_notice(
+    notice: Mapping[str, Any], command: str | None, webhook_env: str | None, report_problem: Callable[[str], None]
 ) -> None:
-    """Tell whoever the settings name.
+    """Send a notice to the command and the address that the settings name.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def tell(
         As a shell would split it; it is run without one.
     webhook_env : str or None
         Environment variable that holds the address.
-    complain : callable
-        Told in one line of what could not be told.
+    report_problem : callable
+        Called with a line for each that could not be sent to.
     """
-    body = json.dumps(news).encode()
-    for said, attempt in (
+    body = json.dumps(notice).encode()
+    for setting, attempt in (
         ("end_command", None if command is None else lambda: _run(command, body)),
         ("end_webhook_env", None if webhook_env is None else lambda: _post(webhook_env, body)),
     ):
@@ -66,8 +66,8 @@ def tell(
         try:
             attempt()
         except (OSError, ValueError, http.client.HTTPException, subprocess.SubprocessError) as error:
-            logger.warning("%s: %s", said, type(error).__name__)
-            complain(f"{said}: the end of the run could not be told: {_reason(error)}")
+            logger.warning("%s: %s", setting, type(error).__name__)
+            report_problem(f"{setting}: the end of the run could not be told: {_reason(error)}")
 
 
 def _run(command: str, body: bytes) -> None:

@@ -5,7 +5,7 @@ import logging
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from actors.pool.actor_pool import RoleUnavailableError
 from actors.pool.cluster import ClusterError, connect, disconnect, watch
 from actors.scorers.registry import scale_of
-from pipelines.end_of_run import Ending, news_of, tell
+from pipelines.cluster_run import StopRequest, run_on_cluster
+from pipelines.end_of_run import Ending, end_notice, send_notice
 from pipelines.execution.observer import Observer, Observers
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import check_scorers, run_roles
@@ -23,7 +24,6 @@ from pipelines.records.run_log import RunLog
 from pipelines.run_pools import ActorsNeverUpError
 from pipelines.search.rounds import Refusals
 from pipelines.settings.settings import fingerprint
-from pipelines.steering import StopRequest, steer
 from pipelines.tracking.tracked_run import TrackedRun, params_of
 from pipelines.tracking.tracker import Tracker, make_tracker
 from predictor.error_messages import type_and_last_line
@@ -57,6 +57,22 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "failures": {},
         "warnings": list(plan.renderer.skipped),
     }
+
+
+@dataclass(kw_only=True)
+class _Start:
+    """One start of a run: its plan, and whom it tells what happens."""
+
+    console: "Console"
+    plan: Plan
+    folder: RunFolder | None
+    """None until the folder of a new run is made."""
+    out: Path
+    log: RunLog
+    address: str | None
+    observer: Observer | None
+    tracked: TrackedRun
+    stop: StopRequest
 
 
 def start_or_continue(
@@ -101,58 +117,56 @@ def start_or_continue(
     OSError
         The disk is full or broken.
     """
-    held = [] if folder is None else [folder]
 
-    def lost(reason: str) -> None:
-        tell_end("error", reason)
-        on_lost(reason)
-
-    def complain(line: str) -> None:
+    def report_problem(line: str) -> None:
         console.print(line, markup=False)
 
     settings = plan.settings
     trackers: dict[str, Tracker] = {name: make_tracker(name) for name in settings.tracking}
-    tracked = TrackedRun(trackers, settings.tracking_project, complain)
+    start = _Start(
+        console=console,
+        plan=plan,
+        folder=folder,
+        out=out,
+        log=log,
+        address=address,
+        observer=observer,
+        tracked=TrackedRun(trackers, settings.tracking_project, report_problem),
+        stop=stop or StopRequest(),
+    )
 
-    def tell_end(ending: Ending, reason: str = "") -> None:
-        tracked.end(succeeded=ending == "finished")
-        counts = held[0].about["counts"] if held else {}
-        tell(news_of(out, ending, reason, counts), settings.end_command, settings.end_webhook_env, complain)
+    def announce_end(ending: Ending, reason: str = "") -> None:
+        start.tracked.end(succeeded=ending == "finished")
+        counts = start.folder.about["counts"] if start.folder else {}
+        notice = end_notice(out, ending, reason, counts)
+        send_notice(notice, settings.end_command, settings.end_webhook_env, report_problem)
+
+    def lost(reason: str) -> None:
+        announce_end("error", reason)
+        on_lost(reason)
 
     try:
         with log:
             if folder is not None:
                 log.open(folder.path)
-            result = _run(console, plan, held, out, log, address, lost, observer, tracked, stop or StopRequest())
+            result = _run(start, lost)
             ending: Ending = "interrupted" if result.interrupted else "some failed" if result.failures else "finished"
-            tell_end(ending, next(iter(result.failures.values()), ""))
+            announce_end(ending, next(iter(result.failures.values()), ""))
             return result
     except BaseException as error:
-        tell_end(_ENDINGS.get(type(error), "error"), type_and_last_line(error))
+        announce_end(_ENDINGS.get(type(error), "error"), type_and_last_line(error))
         raise
     finally:
-        for taken in held:
-            taken.release()
+        if start.folder is not None:
+            start.folder.release()
 
 
 _ENDINGS: Mapping[type[BaseException], Ending] = {RoleUnavailableError: "stopped", KeyboardInterrupt: "interrupted"}
-"""What an error that ends a run is called in its news."""
+"""What an error that ends a run is called in the notice of its end."""
 
 
-def _run(
-    console: "Console",
-    plan: Plan,
-    held: list[RunFolder],
-    out: Path,
-    log: RunLog,
-    address: str | None,
-    on_lost: Callable[[str], None],
-    observer: Observer | None,
-    tracked: TrackedRun,
-    stop: StopRequest,
-) -> "Result":
-    """`held` has the folder of a run that is resumed; that of a new one is put there once it is made."""
-    folder = held[0] if held else None
+def _run(start: _Start, on_lost: Callable[[str], None]) -> "Result":
+    plan, folder = start.plan, start.folder
     recorded = _unfinished(plan, folder)
     logger.info(
         "run %s: steer-batch %s, preset %s, settings %s, %d of %d trajectories left",
@@ -166,29 +180,29 @@ def _run(
     if folder is not None and not recorded.cohorts:
         return _write(plan, folder, (), {}, Refusals(), interrupted=False)
     roles = run_roles(plan.settings, plan.checkpoint)
-    if address in (None, "local"):
+    if start.address in (None, "local"):
         _check_scorers(plan)
-    existed = out.exists()
+    existed = start.out.exists()
 
     def lost(reason: str) -> None:
         logger.error("the cluster is lost: %s", reason)
         on_lost(reason)
 
     def open_folder() -> RunFolder:
-        if folder is None:
-            held.append(_new_folder(plan, out))
-            log.open(held[0].path)
-        tracked.begin(held[0], _params(plan))
-        return held[0]
+        if start.folder is None:
+            start.folder = _new_folder(plan, start.out)
+            start.log.open(start.folder.path)
+        start.tracked.begin(start.folder, _params(plan))
+        return start.folder
 
-    told = tracked if observer is None else Observers(observer, tracked)
-    connect(address)
+    observer = start.tracked if start.observer is None else Observers(start.observer, start.tracked)
+    connect(start.address)
     try:
         watch(lost)
-        steered = asyncio.run(steer(console, plan, open_folder, roles, recorded, told, stop))
+        steered = asyncio.run(run_on_cluster(start.console, plan, open_folder, roles, recorded, observer, start.stop))
     except ActorsNeverUpError:
-        if folder is None and held:
-            _remove(out, keep=existed)
+        if folder is None and start.folder is not None:
+            _remove(start.out, keep=existed)
         raise
     finally:
         disconnect()
@@ -231,7 +245,7 @@ def _remove(folder: Path, *, keep: bool) -> None:
 
 
 def _params(plan: Plan) -> dict[str, Any]:
-    """What trackers are told of a run: its settings, and of users and prompts how many there are."""
+    """What trackers record of a run: its settings, and how many users and prompts there are."""
     counts = {"users": len(plan.audiences), "prompts": len(plan.prompts), "trajectories": len(plan.trajectories)}
     hashed = {"settings_hash": fingerprint(plan.reproducibility_key())}
     return params_of(plan.settings.model_dump(mode="json")) | counts | hashed

@@ -1,6 +1,6 @@
 """The actor pools of a run: places are reserved, actors come up, drivers are made on them, and all of it is released.
 
-One set of pools serves one driver (`steering`) or many, one after the other or at the same time (`live`).
+One set of pools serves one driver (`cluster_run`) or many, one after the other or at the same time (`live`).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.driver import Driver
 from pipelines.execution.observer import Observer
 from pipelines.execution.scoring import ScorerPool
-from pipelines.planning.description import compares, describes
+from pipelines.planning.capabilities import can_classify_metadata, can_compare_with_text
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import RunRoles
 from pipelines.records.journal import Journal
@@ -64,7 +64,7 @@ class RunPools:
         return {name: self.by_name[role.name] for name, role in self.roles.scorers.items()}
 
     async def start(self, nodes_timeout_s: float, waiting: Callable[[str], None]) -> Awaitable[None]:
-        """Wait until the pools that an image needs are up; answers what to wait for until the others are.
+        """Wait until the pools that render are up; returns an awaitable that is done when the others are up too.
 
         Raises
         ------
@@ -124,10 +124,10 @@ class RunPools:
             preview_identity=plan.renderer.preview_identity() if plan.protocol.previews else None,
             feature_extractor=self.by_name[roles.feature_extractor.name] if roles.feature_extractor else None,
             embeddings=self.embeddings,
-            describer=predictor if describes(plan) else None,
-            similarity_scorer=predictor if compares(plan) else None,
+            describer=predictor if can_classify_metadata(plan) else None,
+            similarity_scorer=predictor if can_compare_with_text(plan) else None,
             described=folder.about.get("zero_shot", {}),
-            on_description=folder.describe,
+            on_description=folder.record_metadata,
             first_rounds=first_rounds,
         )
 

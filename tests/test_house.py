@@ -52,7 +52,7 @@ ROOMS = {
     "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
         *("settings", "search", "records", "execution", "tracking", "planning", "reporting", "publishing"),
-        *("progress", "run_pools", "steering", "end_of_run", "run", "events", "background_run", "cli", "live"),
+        *("progress", "run_pools", "cluster_run", "end_of_run", "run", "events", "background_run", "cli", "live"),
     ),
     "studies": (
         *(

@@ -33,7 +33,7 @@ from pipelines.live.people.person import LivePerson
 from pipelines.live.people.personal_scorer import PersonalScorer
 from pipelines.live.people.reencoding import reencode_pictures
 from pipelines.live.prompt_run import SteeringResources
-from pipelines.planning.description import describes
+from pipelines.planning.capabilities import can_classify_metadata
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import run_roles
 from pipelines.run_pools import RunPools
@@ -225,7 +225,7 @@ class Studio:
             self.changes.notify()
 
         predictor = pools.scorers[PERSONAL]
-        describer = predictor if describes(self.plan) else None
+        describer = predictor if can_classify_metadata(self.plan) else None
         scorer = PersonalScorer(predictor, {})
         await make_catalogue(self._catalogue_folder, wanted, pools.render_path(), scorer, describer, progress)
         self.pictures = read_catalogue(self._catalogue_folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from actors.messages import Renderer
-from pipelines.planning.description import check_guards
+from pipelines.planning.capabilities import check_guards
 from pipelines.planning.people_folder import is_people_folder, people_checkpoint
 from pipelines.planning.plan import Plan, check_disk
 from pipelines.planning.prompts import Prompt, read_prompts

@@ -73,7 +73,7 @@ class RunFolder:
     def save(self) -> None:
         write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
 
-    def describe(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
+    def record_metadata(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
         """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them.
 
         From any thread, for several prompts at once.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.planning.description import unseeded
+from pipelines.planning.capabilities import seed_warnings
 from pipelines.planning.plan import Plan
 from pipelines.records.image_store import ImageStore
 from pipelines.records.outcomes import Outcome
@@ -212,7 +212,7 @@ def _compare_runs(plan: Plan, folder: RunFolder, complete: Sequence[Outcome], at
     if plan.settings.runs > 1:
         agreement = consistency(complete, attributes)
         found = agreement or {"runs": plan.settings.runs, "comparable": 0}
-        _write_json(folder.path / "consistency.json", {**found, "renderer_takes_seeds": not unseeded(plan)})
+        _write_json(folder.path / "consistency.json", {**found, "renderer_takes_seeds": not seed_warnings(plan)})
 
 
 def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: Attributes) -> Verdict | None:

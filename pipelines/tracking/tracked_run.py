@@ -1,7 +1,7 @@
-"""A run as its trackers are told of it: settings at its beginning, scores round by round, costs and gallery at its end.
+"""A run as its trackers get it: settings at its beginning, scores round by round, costs and gallery at its end.
 
-Trackers are told from a thread of their own, so the driver never waits for them. Invariant: no tracker changes a run or
-its exit status. One that fails is told nothing more, and that is a line on the screen and in run.log.
+Trackers are called from a thread of their own, so the driver never waits for them. Invariant: no tracker changes a run
+or its exit status. One that fails gets nothing more, and that is a line on the screen and in run.log.
 """
 
 import logging
@@ -24,25 +24,25 @@ from predictor.error_messages import type_and_last_line
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 120.0
-"""How long trackers may take for what is left to tell when a run has ended."""
+"""How long trackers may take for the calls that are left when a run has ended."""
 
-_Told = Callable[[Tracker], None]
+_TrackerCall = Callable[[Tracker], None]
 
 
 class TrackedRun:
-    """An observer that passes on what it is told to trackers; without any, it does nothing.
+    """An observer that passes on what it observes to trackers; without any, it does nothing.
 
     Example:
 
         run = TrackedRun({"wandb": WeightsAndBiases()}, "pamela-steer", print)
     """
 
-    def __init__(self, trackers: Mapping[str, Tracker], project: str, complain: Callable[[str], None]) -> None:
+    def __init__(self, trackers: Mapping[str, Tracker], project: str, report_problem: Callable[[str], None]) -> None:
         self._trackers = dict(trackers)
         self._project = project
-        self._complain = complain
-        self._to_tell: queue.SimpleQueue[tuple[str, _Told] | None] = queue.SimpleQueue()
-        """Tracker by name, and what to tell it; None: nothing more."""
+        self._report_problem = report_problem
+        self._calls: queue.SimpleQueue[tuple[str, _TrackerCall] | None] = queue.SimpleQueue()
+        """A tracker's name, and a call of it; None: no more."""
         self._thread: threading.Thread | None = None
         self._folder: RunFolder | None = None
         self._rounds = self._images = self._failed = 0
@@ -59,12 +59,12 @@ class TrackedRun:
             folder.save()
         key = folder.about["tracked_as"]
         beginning = Beginning(folder=folder.path, project=self._project, params=params, key=key)
-        self._put(lambda tracker: tracker.begin(beginning))
-        self._thread = threading.Thread(target=self._tell, name="tracking", daemon=True)
+        self._enqueue(lambda tracker: tracker.begin(beginning))
+        self._thread = threading.Thread(target=self._make_calls, name="tracking", daemon=True)
         self._thread.start()
 
     def end(self, *, succeeded: bool) -> None:
-        """Close the run in each tracker, and wait until they have been told everything."""
+        """Close the run in each tracker, and wait until all calls of them are done."""
         if self._thread is None:
             return
         assert self._folder is not None
@@ -77,8 +77,8 @@ class TrackedRun:
             "trajectories/failed": self._failed,
         }
         files = [gallery] if gallery.is_file() else []
-        self._put(lambda tracker: tracker.end(summary, files, succeeded=succeeded))
-        self._to_tell.put(None)
+        self._enqueue(lambda tracker: tracker.end(summary, files, succeeded=succeeded))
+        self._calls.put(None)
         self._thread.join(_TIMEOUT_S)
         if self._thread.is_alive():
             self._give_up(", ".join(self._trackers), f"it took longer than {_TIMEOUT_S:g} s")
@@ -102,7 +102,7 @@ class TrackedRun:
             "searching": float(searching),
         }
         values, step = {name: value for name, value in numbers.items() if value is not None}, self._rounds
-        self._put(lambda tracker: tracker.log(values, step))
+        self._enqueue(lambda tracker: tracker.log(values, step))
 
     def over(self, cohort: Cohort) -> None:
         pass
@@ -116,27 +116,27 @@ class TrackedRun:
     def warned(self, warning: str) -> None:
         pass
 
-    def _put(self, told: _Told) -> None:
+    def _enqueue(self, call: _TrackerCall) -> None:
         for name in tuple(self._trackers):
-            self._to_tell.put((name, told))
+            self._calls.put((name, call))
 
-    def _tell(self) -> None:
-        while (following := self._to_tell.get()) is not None:
-            name, told = following
+    def _make_calls(self) -> None:
+        while (following := self._calls.get()) is not None:
+            name, call = following
             tracker = self._trackers.get(name)
             if tracker is None:
                 continue
             try:
-                told(tracker)
+                call(tracker)
             except Exception as error:  # clients raise dozens of kinds, none of which is the run's
                 logger.info("tracking: %s failed", name, exc_info=True)
                 del self._trackers[name]
                 self._give_up(name, type_and_last_line(error))
 
     def _give_up(self, names: str, reason: str) -> None:
-        line = f"tracking: {names} is told nothing more of this run: {reason}"
+        line = f"tracking: {names} failed and gets nothing more of this run: {reason}"
         logger.warning("%s", line)
-        self._complain(line)
+        self._report_problem(line)
 
 
 def params_of(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Trackers: services that keep the numbers of many runs side by side; what each is told, and which there are."""
+"""Trackers: services that keep the numbers of many runs side by side; what each gets, and which there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What is told of a run that begins, or goes on."""
+    """What a tracker gets of a run that begins, or goes on."""
 
     folder: Path
     project: str

@@ -133,7 +133,7 @@ def without_ray() -> Iterator[None]:
         "pipelines.run.disconnect": lambda: None,
         "pipelines.run_pools.ActorPool": InProcessPool,
         "pipelines.run_pools.Reservation": NoReservation,
-        "pipelines.steering.Metrics": NoMetrics,
+        "pipelines.cluster_run.Metrics": NoMetrics,
     }
     with contextlib.ExitStack() as stack:
         stack.enter_context(put_in_process())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.end_of_run import news_of, tell
+from pipelines.end_of_run import end_notice, send_notice
 from tests.actors.proposers.chat.service import Scripted, serve
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
@@ -49,19 +49,19 @@ def test_the_end_of_a_run_is_told_to_a_command_and_to_an_address_that_no_record_
     ],
 )
 def test_a_command_that_fails_is_a_line_and_no_more(command: str, said: str) -> None:
-    complaints: list[str] = []
-    tell(news_of(Path("run"), "finished"), command, None, complaints.append)
-    assert complaints == [said]
+    problems: list[str] = []
+    send_notice(end_notice(Path("run"), "finished"), command, None, problems.append)
+    assert problems == [said]
 
 
 def test_an_address_that_refuses_is_a_line_without_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    complaints: list[str] = []
+    problems: list[str] = []
     with serve(lambda _asked, _number: Scripted(status=404)) as chat:
         monkeypatch.setenv("TEAM_CHAT", f"{chat.url}/secret")
-        tell(news_of(Path("run"), "stopped", "no credit"), None, "TEAM_CHAT", complaints.append)
+        send_notice(end_notice(Path("run"), "stopped", "no credit"), None, "TEAM_CHAT", problems.append)
     monkeypatch.delenv("TEAM_CHAT")
-    tell(news_of(Path("run"), "finished"), None, "TEAM_CHAT", complaints.append)
-    assert complaints == [
+    send_notice(end_notice(Path("run"), "finished"), None, "TEAM_CHAT", problems.append)
+    assert problems == [
         "end_webhook_env: the end of the run could not be told: the address answered 404",
         "end_webhook_env: the end of the run could not be told: TEAM_CHAT holds no http address where steer-batch runs",
     ]
@@ -71,14 +71,14 @@ def test_an_address_that_refuses_is_a_line_without_the_address(monkeypatch: pyte
 def test_an_address_that_is_no_address_is_a_line_that_does_not_tell_it(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complaints: list[str] = []
+    problems: list[str] = []
     monkeypatch.setenv("TEAM_CHAT", address)
-    tell(news_of(Path("run"), "finished"), None, "TEAM_CHAT", complaints.append)
-    assert complaints == ["end_webhook_env: the end of the run could not be told: InvalidURL"]
+    send_notice(end_notice(Path("run"), "finished"), None, "TEAM_CHAT", problems.append)
+    assert problems == ["end_webhook_env: the end of the run could not be told: InvalidURL"]
 
 
 def test_an_address_that_answers_no_http_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    complaints: list[str] = []
+    problems: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("TEAM_CHAT", f"http://127.0.0.1:{listening.getsockname()[1]}/secret")
 
@@ -90,6 +90,6 @@ def test_an_address_that_answers_no_http_is_a_line(monkeypatch: pytest.MonkeyPat
 
         thread = threading.Thread(target=answer)
         thread.start()
-        tell(news_of(Path("run"), "finished"), None, "TEAM_CHAT", complaints.append)
+        send_notice(end_notice(Path("run"), "finished"), None, "TEAM_CHAT", problems.append)
         thread.join()
-    assert complaints == ["end_webhook_env: the end of the run could not be told: BadStatusLine"]
+    assert problems == ["end_webhook_env: the end of the run could not be told: BadStatusLine"]

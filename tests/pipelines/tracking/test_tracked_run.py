@@ -125,7 +125,7 @@ def test_a_tracker_that_fails_is_a_line_and_changes_nothing(
         done = steer(*small(checkpoint, prompts, tmp_path / "run", users="u01"), "--set", "tracking=mlflow")
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("tracking: ")]
-    assert len(told) == 1 and told[0].startswith("tracking: mlflow is told nothing more of this run: ")
+    assert len(told) == 1 and told[0].startswith("tracking: mlflow failed and gets nothing more of this run: ")
     assert "tracking: mlflow" in (tmp_path / "run" / "run.log").read_text("utf-8")
 
 
@@ -160,7 +160,8 @@ def test_a_fault_of_one_client_is_a_line_and_other_trackers_are_told_everything(
     run.begin(folder, {})
     run.end(succeeded=True)
     assert said == [
-        "tracking: surprising is told nothing more of this run: AttributeError: 'NoneType' object has no attribute 'id'"
+        "tracking: surprising failed and gets nothing more of this run: "
+        "AttributeError: 'NoneType' object has no attribute 'id'"
     ]
     assert listening.ended == [True]
 

@@ -1,4 +1,5 @@
-"""What the predictor's encoders allow beside scores: zero-shot metadata and image-text similarity."""
+"""What the predictor and the renderer of a plan can do beside scoring and rendering, and a warning for each thing that
+the protocol wants and they cannot."""
 
 from collections.abc import Iterator
 
@@ -9,23 +10,23 @@ from predictor.checkpoint import checkpoint_categories
 from predictor.encoders.registry import IMAGE_ENCODERS
 
 
-def describes(plan: Plan) -> bool:
+def can_classify_metadata(plan: Plan) -> bool:
     """Whether the predictor can classify an image's metadata: it knows categories, and compares images with text."""
-    return _categories(plan) != {} and not undescribed(plan)
+    return _categories(plan) != {} and not metadata_warnings(plan)
 
 
-def compares(plan: Plan) -> bool:
+def can_compare_with_text(plan: Plan) -> bool:
     """Whether the image guard is on, and the predictor can compare images with text."""
     return plan.protocol.guards.image != "off" and plan.image_encoder not in (None, *IMAGE_ENCODERS)
 
 
-def unguarded(plan: Plan) -> list[str]:
-    """A line for each guard that is on and lacks what it measures by."""
+def guard_warnings(plan: Plan) -> list[str]:
+    """A line for each guard that is on and lacks what it needs to measure."""
     return [f"The {name} guard is off: {why}." for name, _, why in _blind_guards(plan)]
 
 
 def check_guards(plan: Plan) -> None:
-    """Refuse guards that are to reject, and lack what they measure by.
+    """Refuse guards that are to reject, and lack what they need to measure.
 
     Raises
     ------
@@ -37,14 +38,14 @@ def check_guards(plan: Plan) -> None:
             raise ValueError(f"protocol.guards.{name.replace('-', '_')}=reject: it would reject nothing: {why}")
 
 
-def unpreviewed(plan: Plan) -> list[str]:
+def preview_warnings(plan: Plan) -> list[str]:
     """A line where the protocol has previews and the renderer has none."""
     if plan.protocol.previews is None or plan.renderer.preview_identity() is not None:
         return []
     return ["There were no previews: this renderer has none with these settings; every candidate was rendered whole."]
 
 
-def unseeded(plan: Plan) -> list[str]:
+def seed_warnings(plan: Plan) -> list[str]:
     """A line where the renderer's service takes no seed."""
     if plan.renderer.identity().get("deterministic", True):
         return []
@@ -56,7 +57,7 @@ def unseeded(plan: Plan) -> list[str]:
 
 def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
     guards = plan.protocol.guards
-    if guards.image != "off" and not compares(plan):
+    if guards.image != "off" and not can_compare_with_text(plan):
         blind = f"{plan.image_encoder} has no text half; a predictor on SigLIP has one"
         why = "it needs a predictor; name one on SigLIP by --predictor" if plan.checkpoint is None else blind
         yield "image", guards.image, why
@@ -69,7 +70,7 @@ def _blind_guards(plan: Plan) -> Iterator[tuple[str, Guard, str]]:
             yield "held-out", guards.held_out, f"{scorer} steers, and cannot be held out from itself"
 
 
-def undescribed(plan: Plan) -> list[str]:
+def metadata_warnings(plan: Plan) -> list[str]:
     """A line where the predictor knows metadata that neither the prompts file gives nor it can classify itself."""
     if plan.checkpoint is None or not (known := _categories(plan)):
         return []

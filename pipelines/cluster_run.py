@@ -18,7 +18,7 @@ from actors.pool.actor_pool import ActorPool, PoolBrokenError, RoleUnavailableEr
 from actors.pool.metrics import Metrics
 from pipelines.execution.costs import CostAccount, ImageCounts
 from pipelines.execution.observer import Observer, Observers
-from pipelines.planning.description import undescribed, unguarded, unpreviewed, unseeded
+from pipelines.planning.capabilities import guard_warnings, metadata_warnings, preview_warnings, seed_warnings
 from pipelines.planning.plan import Plan
 from pipelines.planning.roles import RunRoles
 from pipelines.progress import RunProgress
@@ -78,7 +78,7 @@ class StopRequest:
                     self._stop()
 
 
-async def steer(
+async def run_on_cluster(
     console: "Console",
     plan: Plan,
     open_folder: Callable[[], RunFolder],
@@ -129,7 +129,7 @@ async def _drive(
 
     others = await pools.start(plan.settings.nodes_timeout_s, waiting)
     folder = open_folder()
-    cannot = [*undescribed(plan), *unguarded(plan), *unpreviewed(plan), *unseeded(plan)]
+    cannot = [*metadata_warnings(plan), *guard_warnings(plan), *preview_warnings(plan), *seed_warnings(plan)]
     for line in cannot:
         logger.warning("%s", line)
     console.print(f"Run folder: {folder.path}", markup=False)
@@ -146,7 +146,7 @@ async def _drive(
     interrupted, unavailable = False, None
     try:
         with progress:
-            await _both(others, driver.run(recorded.cohorts, recorded.rounds))
+            await _run_while_pools_start(others, driver.run(recorded.cohorts, recorded.rounds))
     except asyncio.CancelledError:
         interrupted = True
         logger.info("stopped by a signal (Ctrl-C)")
@@ -172,7 +172,7 @@ async def _drive(
     )
 
 
-async def _both(others: Awaitable[None], run: Coroutine[Any, Any, None]) -> None:
+async def _run_while_pools_start(others: Awaitable[None], run: Coroutine[Any, Any, None]) -> None:
     """Steer while the other pools come up; the first error of either ends both.
 
     Raises
