@@ -11,19 +11,17 @@ earlier round has scored.
 
 import base64
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from pipelines.search.notices import Check, Notice
 from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round, Scores
-from predictor.data.folders import sync_folder
+from predictor.data.folders import AppendOnlyLines
 
 
 class JournalError(ValueError):
@@ -35,11 +33,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Open the journal, dropping a torn last line for good."""
-        self._turn = Lock()
-        self._whole = whole_length(path)
-        self._file = path.open("ab", buffering=0)
-        self._file.truncate(self._whole)
-        sync_folder(path.parent)
+        self._lines = AppendOnlyLines(path)
 
     def append(self, cohort_id: str, finished: Round) -> None:
         """Write the line of one round; returns once it would survive a power failure.
@@ -49,22 +43,11 @@ class Journal:
         OSError
             The disk is full or broken; nothing of the line is then in the journal.
         """
-        line = _line(cohort_id, finished)
-        with self._turn:
-            try:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
-            except OSError:
-                os.ftruncate(self._file.fileno(), self._whole)
-                raise
-            self._whole += len(line)
+        self._lines.append(_line(cohort_id, finished))
 
     def close(self) -> None:
         """After a line that is being written: its thread outlives the task that waited for it."""
-        with self._turn:
-            self._file.close()
+        self._lines.close()
 
 
 def parse(where: str, line: bytes) -> tuple[str, Round]:
@@ -120,11 +103,6 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.endswith(b"\n"):
                     yield place, line
                 place += len(line)
-
-
-def whole_length(path: Path) -> int:
-    """Bytes up to and including the last whole line."""
-    return max((place + len(line) for place, line in lines(path)), default=0)
 
 
 _BEGINS = b'{"cohort": '

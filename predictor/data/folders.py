@@ -1,11 +1,13 @@
 """Folders and files that several processes share: locked, and replaced as a whole.
 
-The one place where this project locks a folder, replaces a file or publishes a folder. Three invariants:
+The one place where this project locks a folder, replaces a file, adds lines to one for good or publishes a folder. Four
+invariants:
 
 - one process at a time holds a `FolderLock`, and the operating system frees it however that process ends;
 - a file written by `write_atomically` or `replacing` is, under its name, either the old one or the new one, whole,
   and once the call has returned the new one survives a power failure;
-- a folder made by `new_folder` is under its name either whole or not there, after a power failure too.
+- a folder made by `new_folder` is under its name either whole or not there, after a power failure too;
+- a line that `AppendOnlyLines.append` has returned from survives a power failure.
 
 Errors are the operating system's (`OSError`), `FolderLockedError` or `FolderTakenError`: the callers, who know the
 command, word them for people.
@@ -17,6 +19,7 @@ import glob
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -162,6 +165,52 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as scratch:
         scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+class AppendOnlyLines:
+    """A file of lines that only grows; a line is on the disk before `append` returns. For several threads.
+
+    A process that is killed while it writes leaves a torn last line, which was never confirmed: opening the file drops
+    it for good.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._turn = threading.Lock()
+        self._file = path.open("ab", buffering=0)
+        with path.open("rb") as file:
+            self._whole = sum(len(line) for line in file if line.endswith(b"\n"))
+        """Bytes of whole lines."""
+        self._file.truncate(self._whole)
+        sync_folder(path.parent)
+
+    def append(self, line: bytes) -> None:
+        """Write a line, its newline included.
+
+        Raises
+        ------
+        OSError
+            The disk is full or broken; nothing of the line is then in the file.
+        """
+        with self._turn:
+            try:
+                rest = memoryview(line)
+                while rest:  # a disk that is nearly full takes a part of it without an error
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._whole)
+                raise
+            self._whole += len(line)
+
+    def close(self) -> None:
+        """After a line that is being written: a thread may outlive the task that waited for it."""
+        with self._turn:
+            self._file.close()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ With an answer come the pictures that it is the first to show, and what the pred
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from actors.messages import TasteFeatures
-from predictor.data.folders import sync_folder
+from predictor.data.folders import AppendOnlyLines
 
 Kind = Literal["question", "stop", "alone", "round", "onward", "keep", "prove"]
 """A question to get to know somebody, or that they want no more. Of a prompt: that it is to be searched for them; a
@@ -74,13 +73,9 @@ class AnswerLog:
             A whole line does not read back.
         """
         self._turn = Lock()
-        lines = list(_whole_lines(path))
-        self.answers: list[PersonAnswer] = [_parsed(path, number, line) for number, line in enumerate(lines)]
-        self._whole = sum(map(len, lines))
-        """Bytes of whole lines."""
-        self._file = path.open("ab", buffering=0)
-        self._file.truncate(self._whole)
-        sync_folder(path.parent)
+        lines = enumerate(_whole_lines(path))
+        self.answers: list[PersonAnswer] = [_parsed(path, number, line) for number, line in lines]
+        self._lines = AppendOnlyLines(path)
 
     def append(self, answer: PersonAnswer) -> bool:
         """Write an answer; returns once it would survive a power failure. False: it is there already.
@@ -98,21 +93,12 @@ class AnswerLog:
                 return False
             if answer.number > len(self.answers):
                 raise ValueError(f"answer {len(self.answers)} is due, got {answer.number}; reload the page")
-            try:
-                rest = memoryview(line)
-                while rest:  # a disk that is nearly full takes a part of it without an error
-                    rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
-            except OSError:
-                os.ftruncate(self._file.fileno(), self._whole)
-                raise
-            self._whole += len(line)
+            self._lines.append(line)
             self.answers.append(answer)
             return True
 
     def close(self) -> None:
-        with self._turn:
-            self._file.close()
+        self._lines.close()
 
 
 def written(answers: Sequence[PersonAnswer]) -> bytes:
