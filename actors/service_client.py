@@ -27,7 +27,6 @@ import itertools
 import json
 import math
 import os
-import random
 import re
 import ssl
 import time
@@ -41,6 +40,7 @@ from urllib.parse import urlsplit
 import httpx2
 from httpx2.websockets import AsyncWebSocketSession
 
+from actors.backoff import backoff_s
 from actors.messages import DeniedError, DisturbedError, RefusedError
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ _SPENT_WORDS = re.compile(
 _POLICY_WORDS = re.compile(r"safety system|content policy|moderation|flagged|prohibited|nsfw", re.IGNORECASE)
 _DENIED = ("invalid_api_key", "api_key_invalid", "account_deactivated")
 """Parts of the codes under which services say why; see `_codes`."""
+SEEDS = 2**31
+"""Services differ in the largest seed that they accept; all accept 31 bits."""
 _LONGEST_PAUSE_S = 5.0
 """Longest pause here. For a service that asks for more, the pool waits."""
 _UNUSABLE = 2
@@ -127,7 +129,7 @@ class ServiceClient:
     rate : RateLimit or None
         Counts every attempt.
     first_pause_s : float
-        Before the first retry; each later pause is twice as long, unless the service names its own.
+        Before the first retry; each later pause is twice as long, or as long as the service asks for.
     headers : mapping or None
         Of every request, beside those that carry the key.
     wraps_errors : bool
@@ -331,7 +333,7 @@ class ServiceClient:
                     often = f", {attempt} times in a row" if attempt > 1 else ""
                     said = f"{url}: {problem}{often}; try later"
                     raise ServiceError(said, retry_after_s=asked_s)
-                pause_s = self._pause_s(attempt, asked_s)
+                pause_s = backoff_s(attempt, first_s=self._first_pause_s, longest_s=_LONGEST_PAUSE_S, asked_s=asked_s)
         raise AssertionError("attempts are counted without end")
 
     async def _send(
@@ -345,12 +347,6 @@ class ServiceClient:
             raise ServiceError(f"{url}: no answer within {round(limit_s, 1):g} s; {self._timeout_remedy}") from error
         except httpx2.RequestError as error:  # no connection, or one that ends within the answer
             return error
-
-    def _pause_s(self, attempt: int, asked_s: float | None) -> float:
-        """Not the same for all callers, so that they do not come back at the same moment."""
-        if asked_s is not None:
-            return asked_s * random.uniform(1, 1.25)
-        return min(self._first_pause_s * 2 ** (attempt - 1), _LONGEST_PAUSE_S) * random.uniform(0.5, 1)
 
     def _json(self, url: str, response: httpx2.Response) -> Any:
         try:

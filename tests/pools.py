@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from actors.backoff import backoff_s
 from actors.pool.accounting import TimeAccounting
 from actors.pool.actor_pool import (
     ATTEMPTS,
+    LONGEST_PAUSE_S,
     ActorPool,
     CallRefusedError,
     PoolBrokenError,
@@ -26,7 +28,7 @@ from actors.pool.actor_pool import (
 )
 from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
-from actors.pool.failures import FailureKind, failure_of, pause_s
+from actors.pool.failures import FailureKind, failure_of
 from actors.pool.role import Role
 
 
@@ -112,7 +114,8 @@ class InProcessPool:
                 if failure.kind is FailureKind.DENIED or self.availability.overdue:
                     raise RoleUnavailableError(f"{self.role.name}: {self.availability.description}")
                 disturbances += 1
-                await asyncio.sleep(pause_s(disturbances, failure.retry_after_s, self.role.first_pause_s))
+                pause = {"first_s": self.role.first_pause_s, "longest_s": LONGEST_PAUSE_S}
+                await asyncio.sleep(backoff_s(disturbances, **pause, asked_s=failure.retry_after_s))
                 continue
             reasons.append(failure.reason)
             if failure.kind is FailureKind.REFUSED:

@@ -49,7 +49,7 @@ ROOMS = {
             "cli",
         ),
     ),
-    "actors": ("messages", "service_client", "pool", "renderers", "scorers", "proposers"),
+    "actors": ("backoff", "messages", "service_client", "pool", "renderers", "scorers", "proposers"),
     "pipelines": (
         *("settings", "search", "records", "execution", "tracking", "planning", "reporting", "publishing"),
         *("progress", "run_pools", "cluster_run", "end_of_run", "run", "events", "background_run", "cli", "live"),

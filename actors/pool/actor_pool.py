@@ -48,11 +48,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from actors.backoff import backoff_s
 from actors.messages import DeniedError, DisturbedError
 from actors.pool.accounting import TimeAccounting
 from actors.pool.availability import Availability
 from actors.pool.dispatch import Call, Dispatch, Worker
-from actors.pool.failures import Failure, FailureKind, failure_of, pause_s, timed_out
+from actors.pool.failures import Failure, FailureKind, failure_of, timed_out
 from actors.pool.reservation import in_place
 from actors.pool.role import Role
 from predictor.error_messages import type_and_last_line
@@ -63,6 +64,8 @@ ATTEMPTS = 2
 """So often a call fails in the same way, by an error of the model's code, before it is refused."""
 BREAKS = 3
 """So often a call, alone on its actor, breaks it before it is refused."""
+LONGEST_PAUSE_S = 60.0
+"""Longest pause before a call is made again, where the service asks for none that is longer."""
 _START_ATTEMPTS = 3
 _CLOSE_TIMEOUT_S = 20
 """For an actor's `close`, in which it ends processes of its own."""
@@ -413,10 +416,13 @@ class ActorPool:
 
     async def _pause(self, call: _PoolCall, asked_s: float | None) -> None:
         call.disturbances += 1
-        seconds = pause_s(call.disturbances, asked_s, self.role.first_pause_s)
+        seconds = self._backoff_s(call.disturbances, asked_s)
         logger.info("%s.%s: paused for %.1f s", self.role.name, call.method, seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._unavailable_event.wait(), seconds)
+
+    def _backoff_s(self, failures: int, asked_s: float | None) -> float:
+        return backoff_s(failures, first_s=self.role.first_pause_s, longest_s=LONGEST_PAUSE_S, asked_s=asked_s)
 
     def _log(self, method: str, failure: Failure, error: Exception) -> None:
         name = f"{self.role.name}.{method}"
@@ -524,7 +530,7 @@ class ActorPool:
                 with suppress(RoleUnavailableError):  # whoever waits for an actor is told
                     self._note_failure(replica, f"no actor comes up again: {started.reason}", disturbed=True)
             if replica.was_up or started.disturbed:
-                await asyncio.sleep(pause_s(attempt, started.retry_after_s, role.first_pause_s))
+                await asyncio.sleep(self._backoff_s(attempt, started.retry_after_s))
 
     async def _attempt_start(self, replica: _Replica) -> "Any | _NotUp":
         """A handle of an actor that has loaded its weights, or why there is none."""

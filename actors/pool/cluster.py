@@ -20,7 +20,8 @@ class ClusterError(ValueError):
     """The cluster cannot be reached, or is too small for the roles."""
 
 
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+"""Of amounts of resources, which Ray adds up in floating point."""
 _CONNECT_TIMEOUT_S = 10.0
 _PROBE_S = 2.0
 """Time between two probes, and timeout of each."""
@@ -180,7 +181,7 @@ def check_resources(roles: Sequence[Role]) -> None:
     short = [
         f"{amount:g} {name} wanted, {there.get(name, 0):g} there"
         for name, amount in required_resources(roles).items()
-        if amount > there.get(name, 0) + _ROUNDING
+        if amount > there.get(name, 0) + ROUNDING
     ]
     short += [] if short else _unplaced(roles, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     if short:
@@ -214,11 +215,11 @@ class _Node:
         """Take all that is required, if all of it is free."""
         gpus = required.get("GPU", 0.0)
         count, of_each = math.ceil(gpus), min(gpus, 1.0)
-        devices = [n for n, free in enumerate(self._devices) if free + _ROUNDING >= of_each][:count]
+        devices = [n for n, free in enumerate(self._devices) if free + ROUNDING >= of_each][:count]
         others = {name: amount for name, amount in required.items() if name != "GPU"}
         if len(devices) < count:
             return False
-        if any(self._free.get(name, 0) + _ROUNDING < amount for name, amount in others.items()):
+        if any(self._free.get(name, 0) + ROUNDING < amount for name, amount in others.items()):
             return False
         for device in devices:
             self._devices[device] -= of_each

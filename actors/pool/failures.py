@@ -18,7 +18,6 @@ Refused is final. A disturbance says nothing of the call. Faults and breaks may 
 alone says nothing either; `actors.pool.actor_pool` says how many do.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -26,9 +25,6 @@ from typing import Any
 
 from actors.messages import BrokenError, DeniedError, DisturbedError, RefusedError
 from predictor.error_messages import type_and_last_line
-
-LONGEST_PAUSE_S = 60.0
-"""Longest pause before a call is made again, where the service asks for none that is longer."""
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
 _GPU_ERRORS = ("cuda error", "cudnn_status", "cublas_status", "hip error")
@@ -96,18 +92,6 @@ def failure_of(error: Exception, arguments: Sequence[Any] = ()) -> Failure:
     if isinstance(cause, exceptions.RayError):
         return _of_ray(cause)
     return _of_the_actors_code(cause or error)
-
-
-def pause_s(failures: int, asked_s: float | None, first_s: float) -> float:
-    """Seconds before a call is made again after so many failures: twice as long each time, not the same for all.
-
-    Parameters
-    ----------
-    asked_s : float or None
-        The least that the service asks for; None: it asks for nothing.
-    """
-    pause = min(first_s * 2 ** min(failures - 1, 30), LONGEST_PAUSE_S) * random.uniform(0.5, 1)
-    return pause if asked_s is None else max(pause, asked_s * random.uniform(1, 1.25))
 
 
 def _of_the_actors_code(error: Exception) -> Failure:

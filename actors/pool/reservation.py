@@ -17,13 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from actors.pool.cluster import ClusterError, check_resources, cluster_resources, free_resources, required_resources
+from actors.pool.cluster import (
+    ROUNDING,
+    ClusterError,
+    check_resources,
+    cluster_resources,
+    free_resources,
+    required_resources,
+)
 from actors.pool.role import Role
 
 _POLL_S = 0.2
 _FREE_TIMEOUT_S = 30.0
 """For what is there to become free, where nobody waits for more nodes: the actors of a run that has just ended."""
-_ROUNDING = 1e-6
 
 
 class Reservation:
@@ -139,6 +145,6 @@ def _numbers(roles: Sequence[Role], held: Mapping[str, float]) -> str:
     lines = []
     for name, wanted in required_resources(roles).items():
         free = left.get(name, 0) + held.get(name, 0)
-        if wanted > free + _ROUNDING:
+        if wanted > free + ROUNDING:
             lines.append(f"{wanted:g} {name} wanted, {there.get(name, 0):g} there, {free:g} free")
     return f" ({'; '.join(lines)})" if lines else ""

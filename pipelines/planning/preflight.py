@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.pool.cluster import required_resources
 from actors.pool.role import Role
 from pipelines.planning.roles import run_roles
 from pipelines.settings.settings import Settings
@@ -18,11 +19,8 @@ def roles_of(settings: Settings) -> list[Role]:
 
 def wanted(settings: Settings) -> dict[str, float]:
     """GPUs and custom resources of all actors together, without zeros."""
-    total: dict[str, float] = {"GPU": 0}
-    for role in roles_of(settings):
-        for name, amount in {"GPU": role.num_gpus, **role.resources}.items():
-            total[name] = total.get(name, 0) + amount * role.actors
-    return {name: amount for name, amount in total.items() if amount}
+    total = {"GPU": 0.0} | required_resources(roles_of(settings))  # GPUs first, as `shortage` names them
+    return {name: amount for name, amount in total.items() if amount and name != "CPU"}
 
 
 def local_gpus() -> int:

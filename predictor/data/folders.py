@@ -184,7 +184,7 @@ class AppendOnlyLines:
         self._file = path.open("ab", buffering=0)
         with path.open("rb") as file:
             self._whole = sum(len(line) for line in file if line.endswith(b"\n"))
-        """Bytes of whole lines."""
+            """Bytes of whole lines."""
         self._file.truncate(self._whole)
         sync_folder(path.parent)
 

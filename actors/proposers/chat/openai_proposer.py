@@ -11,10 +11,7 @@ from typing import Any
 from actors.messages import ProposalRequest, Proposals, RefusedError
 from actors.proposers.chat.conversation import Answer, Mode, answer_seeds, read, schema, wording
 from actors.proposers.chat.instruction import load_instruction
-from actors.service_client import ServiceClient, ServiceError
-
-_SEEDS = 2**31
-"""Services differ in the largest seed that they accept; all accept 31 bits."""
+from actors.service_client import SEEDS, ServiceClient, ServiceError
 
 
 class ModelRefusedError(RefusedError):
@@ -116,7 +113,7 @@ class OpenAIProposer:
         await self._client.close()
 
     async def _answer(self, text: str, seed: int, held: Mapping[str, Any] = {}) -> Answer:
-        body = {"messages": [{"role": "user", "content": text}], "seed": seed % _SEEDS, **held, **self._body}
+        body = {"messages": [{"role": "user", "content": text}], "seed": seed % SEEDS, **held, **self._body}
         sent = {key: value for key, value in body.items() if value is not None}
         return await self._client.post("chat/completions", sent, self._read)
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from actors.renderers.diffusers.weights.lora import put_on
+from actors.renderers.diffusers.weights.lora import load_loras
 from actors.renderers.diffusers.weights.memory import check_memory
 from actors.renderers.diffusers.weights.pipeline_source import PipelineSource
 from actors.renderers.diffusers.weights.quantization import QUANTIZATIONS, check_quantization
@@ -103,7 +103,7 @@ def load_pipeline(
         from transformers import AutoTokenizer
 
         pipeline.register_modules(tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"))
-    put_on(pipeline, form.loras if source.denoiser in components else ())
+    load_loras(pipeline, form.loras if source.denoiser in components else ())
     if offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif offload == "sequential":

@@ -1,7 +1,7 @@
 """Whether a pipeline's text encoders read all of a prompt.
 
-CLIP reads 77 tokens, and the others as many as the pipeline's `max_sequence_length`; what stands after them is not
-drawn, and diffusers says so in a log at most.
+CLIP reads 77 tokens, and the others as many as the pipeline's `max_sequence_length`; what stands after them has no
+effect, and diffusers says so in a log at most.
 """
 
 import inspect
@@ -13,10 +13,12 @@ _UNLIMITED = 100_000
 """Tokenizers without a limit say a number far above any."""
 
 
-def cut_off(pipeline: Any, prompt: str) -> str | None:
-    """What of a prompt is not read, the same words for all prompts; None where all of it is."""
+def truncation_warning(pipeline: Any, prompt: str) -> str | None:
+    """A warning that the end of a prompt is not read, the same words for all prompts; None where all of it is read."""
     unread = [f"{name} reads {limit} tokens" for name, tokens, limit in _lengths(pipeline, prompt) if tokens > limit]
-    return f"a prompt is longer than is read of it, and its end is not drawn: {', '.join(unread)}" if unread else None
+    if not unread:
+        return None
+    return f"a prompt is longer than the text encoder reads, and the rest has no effect: {', '.join(unread)}"
 
 
 def _lengths(pipeline: Any, prompt: str) -> Iterator[tuple[str, int, int]]:

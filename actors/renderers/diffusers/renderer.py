@@ -16,7 +16,7 @@ from typing import Any
 from actors.messages import Preview, Rendering, RenderRequest
 from actors.renderers.diffusers.pipeline_loading import TEXT_ENCODER_COMPONENTS, library_versions, load_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
-from actors.renderers.diffusers.prompt_length import cut_off
+from actors.renderers.diffusers.prompt_length import truncation_warning
 from actors.renderers.diffusers.render_profiles import PROFILES
 from actors.renderers.diffusers.resumable_denoising import RESUMABLE_PIPELINES, PreviewCallback, resume_arguments
 from actors.renderers.diffusers.weights.pipeline_source import PipelineSource, find_pipeline
@@ -231,7 +231,7 @@ class DiffusersRenderer:
         encoded = io.BytesIO()
         image.save(encoded, "PNG", compress_level=1)
         blanked = any(getattr(output, "nsfw_content_detected", None) or ())
-        unread = cut_off(self._pipeline, request.prompt) if embedding is None else embedding.warning
+        unread = truncation_warning(self._pipeline, request.prompt) if embedding is None else embedding.warning
         warning = f'the safety checker blanked the image of "{request.prompt}"' if blanked else unread
         return Rendering(png=encoded.getvalue(), warning=warning)
 

@@ -8,7 +8,7 @@ import inspect
 
 from actors.renderers.diffusers.pipeline_loading import library_versions, load_pipeline
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
-from actors.renderers.diffusers.prompt_length import cut_off
+from actors.renderers.diffusers.prompt_length import truncation_warning
 from actors.renderers.diffusers.renderer import text_encoder_components
 from actors.renderers.diffusers.weights.pipeline_source import find_pipeline
 from actors.renderers.diffusers.weights.weights_format import AS_STORED, WeightsFormat
@@ -64,7 +64,7 @@ class Flux2TextEncoder:
         A pair for `ActorPool.call(..., by_reference=True)`: the megabytes go from this actor straight to a renderer.
         """
         tensors = {"prompt_embeds": self._encode(prompt), **self._negative}
-        embedding = PromptEmbedding.of(tensors, warning=cut_off(self._pipeline, prompt))
+        embedding = PromptEmbedding.of(tensors, warning=truncation_warning(self._pipeline, prompt))
         return embedding, sum(array.nbytes for array in embedding.arrays.values())
 
     def _encode(self, prompt: str):

@@ -17,12 +17,10 @@ from typing import Any, Protocol
 
 from actors.messages import RefusedError
 from actors.renderers.services.service_images import image_of
-from actors.service_client import UnusableAnswerError, bearer
+from actors.service_client import SEEDS, UnusableAnswerError, bearer
 
 SETTINGS = frozenset({"num_inference_steps", "guidance_scale", "negative_prompt"})
 """What may be set of a drawing, and not every service takes."""
-_SEEDS = 2**31
-"""Services differ in the largest seed that they accept; all accept 31 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class Drawing:
     @property
     def short_seed(self) -> int:
         """The seed in as many bits as every service accepts."""
-        return self.seed % _SEEDS
+        return self.seed % SEEDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 from ray import ObjectID, exceptions
 
 from actors.messages import BrokenError, DeniedError, DisturbedError, RefusedError, Rendering
-from actors.pool.failures import LONGEST_PAUSE_S, Failure, FailureKind, failure_of, pause_s, timed_out
+from actors.pool.failures import Failure, FailureKind, failure_of, timed_out
 from actors.proposers.chat.vllm_proposer import EngineDiedError
 from actors.scorers.picture import rgb
 from actors.service_client import ServiceError
@@ -103,14 +103,6 @@ def test_an_error_whose_class_cannot_be_had_here_is_the_models_own() -> None:
     assert "hpsv3.errors.TooWide: 9000 pixels" in failure.reason
     out = failure_of(exceptions.UnserializableException("Traceback\ntorch.OutOfMemoryError: CUDA out of memory."))
     assert out.kind is FailureKind.BROKEN
-
-
-def test_pauses_double_up_to_a_limit_vary_and_are_never_shorter_than_asked_for() -> None:
-    assert all(0.5 <= pause_s(1, None, 1) <= 1 and 4 <= pause_s(4, None, 1) <= 8 for _ in range(50))
-    assert pause_s(500, None, 1) <= LONGEST_PAUSE_S
-    assert all(30 <= pause_s(1, 30, 1) <= 37.5 for _ in range(50))
-    assert pause_s(5, 0, 1) >= 8  # a service that asks for no pause again and again is not asked without one
-    assert len({pause_s(3, None, 1) for _ in range(9)}) > 1
 
 
 def test_disturbances_survive_pickling_with_what_they_know() -> None:

@@ -34,7 +34,7 @@ def download_folder(repository: str, commit: str, patterns: Sequence[str]) -> Pa
         )
 
 
-def check_answers(repository: str, file: str, revision: str | None) -> None:
+def check_available(repository: str, file: str, revision: str | None) -> None:
     """See that a file can be had, by one question without the retries of a download.
 
     Raises
@@ -50,7 +50,7 @@ def check_answers(repository: str, file: str, revision: str | None) -> None:
         get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_QUESTION_S)
 
 
-def look_up(repository: str, file: str, revision: str | None) -> tuple[str, int]:
+def commit_and_size(repository: str, file: str, revision: str | None) -> tuple[str, int]:
     """The commit and the bytes of a file, of which nothing is downloaded."""
     from huggingface_hub import hf_hub_download
 

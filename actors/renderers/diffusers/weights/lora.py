@@ -8,7 +8,7 @@ from actors.renderers.diffusers.weights.weights_file import WeightsFile
 from predictor.error_messages import first_line
 
 
-def put_on(pipeline: Any, loras: Sequence[tuple[WeightsFile, float]]) -> None:
+def load_loras(pipeline: Any, loras: Sequence[tuple[WeightsFile, float]]) -> None:
     """Load LoRAs into a pipeline, and weigh them.
 
     Raises

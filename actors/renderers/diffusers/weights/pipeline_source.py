@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from actors.renderers.diffusers.weights.hub import check_answers, download_file, download_folder, safetensors_headers
+from actors.renderers.diffusers.weights.hub import check_available, download_file, download_folder, safetensors_headers
 
 _INDEX = "model_index.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -164,7 +164,7 @@ def check_reachable(model: str, revision: str | None) -> None:
         It is neither; the message says what was found.
     """
     if not Path(model).expanduser().is_dir() and _HUB_ID.fullmatch(model):
-        check_answers(model, _INDEX, revision)
+        check_available(model, _INDEX, revision)
 
 
 def read_header(path: Path) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from actors.renderers.diffusers.weights.hub import download_file, look_up
+from actors.renderers.diffusers.weights.hub import commit_and_size, download_file
 from actors.renderers.diffusers.weights.pipeline_source import digest_of
 
 _ON_HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)/(?P<file>[^@]+)(?:@(?P<revision>[\w./-]+))?")
@@ -61,5 +61,5 @@ def find_weights_file(reference: str, suffix: str) -> WeightsFile:
         return WeightsFile(str(path), path.stat().st_size)
     if on_hub is None or reference.startswith("."):
         raise ValueError(f"{reference}: no such file; give a path, or a file on the hub (owner/name/file{suffix})")
-    commit, nbytes = look_up(on_hub["repository"], on_hub["file"], on_hub["revision"])
+    commit, nbytes = commit_and_size(on_hub["repository"], on_hub["file"], on_hub["revision"])
     return WeightsFile(on_hub["file"], nbytes, on_hub["repository"], commit)

@@ -188,7 +188,7 @@ def test_a_prompt_that_is_longer_than_its_encoder_reads_is_told_also_where_the_e
     flux2: DiffusersRenderer, folders: dict[str, Path]
 ) -> None:
     endless = RenderRequest(prompt="a cat " * 600, seed=1)
-    told = "a prompt is longer than is read of it, and its end is not drawn: tokenizer reads 512 tokens"
+    told = "a prompt is longer than the text encoder reads, and the rest has no effect: tokenizer reads 512 tokens"
     assert flux2.render(endless).warning == told
     assert flux2.render(REQUESTS[0]).warning is None
     encoder = Flux2TextEncoder(str(folders["flux2"]), None, "bfloat16", None)
