@@ -47,6 +47,10 @@ class _Call(Call):
         super().__init__(alone=False)
         self.turn: asyncio.Future[_Actor] = asyncio.get_running_loop().create_future()
 
+    @property
+    def withdrawn(self) -> bool:
+        return self.turn.done()
+
 
 class _Actor(Worker[_Call]):
     def __init__(self, role: Role) -> None:
@@ -147,10 +151,7 @@ class InProcessPool:
         for actor, call in self._dispatch.place():
             if actor.calls[0] is call:
                 self.accounting.change(busy=1)
-            if call.turn.done():  # whoever waited has been cancelled
-                self._release(actor, call)
-            else:
-                call.turn.set_result(actor)
+            call.turn.set_result(actor)
 
     def _release(self, actor: _Actor, call: _Call) -> None:
         actor.calls.remove(call)

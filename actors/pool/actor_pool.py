@@ -111,6 +111,11 @@ class _Attempt(Call):
         self.turn: asyncio.Future[_Actor] = self._loop.create_future()
 
     @property
+    def withdrawn(self) -> bool:
+        """Whether its caller was cancelled, and has not been woken yet to leave the queue."""
+        return self.turn.done()
+
+    @property
     def running_s(self) -> float:
         return 0.0 if self._running_since is None else self._loop.time() - self._running_since
 
@@ -474,10 +479,7 @@ class ActorPool:
             if actor.calls[0] is attempt:
                 self.accounting.change(busy=1)
             self._start_clocks(actor)
-            if attempt.turn.done():  # its caller was cancelled
-                self._release(actor, attempt)
-            else:
-                attempt.turn.set_result(actor)
+            attempt.turn.set_result(actor)
 
     def _release(self, actor: _Actor, attempt: _Attempt) -> None:
         actor.calls.remove(attempt)

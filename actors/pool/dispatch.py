@@ -23,6 +23,11 @@ class Call:
         self.avoided = avoided
         """Workers on which it is not placed while there are others."""
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether nobody waits for its turn any more, though it is queued still."""
+        return False
+
 
 C = TypeVar("C", bound=Call)
 
@@ -71,10 +76,14 @@ class Dispatch(Generic[W, C]):
                 queue.remove(call)
 
     def place(self) -> list[tuple[W, C]]:
-        """Move every call that can run now from the queue to its worker."""
+        """Move every call that can run now from the queue to its worker; calls that were withdrawn are dropped."""
         placed: list[tuple[W, C]] = []
+        withdrawn: list[C] = []
         reserved: list[W] = []
         for call in self._queued():
+            if call.withdrawn:
+                withdrawn.append(call)
+                continue
             others = [w for w in self.workers if w not in call.avoided]
             candidates = [w for w in others or self.workers if w not in reserved and not any(c.alone for c in w.calls)]
             free = [w for w in candidates if len(w.calls) < (1 if call.alone else self._limit)]
@@ -86,7 +95,7 @@ class Dispatch(Generic[W, C]):
                 reserved.append(min(candidates, key=lambda w: len(w.calls)))
             elif len(others) in (0, len(self.workers)):
                 break
-        for _, call in placed:
+        for call in (*withdrawn, *(call for _, call in placed)):
             self.leave(call)
         return placed
 

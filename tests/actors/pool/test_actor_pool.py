@@ -234,6 +234,18 @@ def test_a_waiting_call_that_is_cancelled_does_not_hold_up_the_next() -> None:
     assert with_pool(role(in_flight=1), use) == 42
 
 
+def test_a_thousand_calls_can_be_cancelled_at_once() -> None:
+    async def use(pool: ActorPool) -> int:
+        calls = asyncio.gather(*(pool.call("double", number) for number in range(1000)))
+        await asyncio.sleep(0)
+        calls.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls
+        return (await pool.call("double", 21))[1]
+
+    assert with_pool(role(actors=1), use) == 42
+
+
 def test_a_pool_whose_actors_do_not_come_up_says_why() -> None:
     async def use(pool: ActorPool) -> None:
         pytest.fail("it came up")

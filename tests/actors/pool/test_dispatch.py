@@ -65,6 +65,20 @@ def test_whoever_gives_up_waiting_is_not_put_on_an_actor() -> None:
     assert [call for _, call in dispatch.place()] == [second]
 
 
+class Withdrawn(Call):
+    withdrawn = True
+
+
+def test_a_call_that_was_withdrawn_is_dropped_and_the_one_behind_it_gets_its_turn() -> None:
+    dispatch = with_actors(1, limit=1)
+    for _ in range(3):
+        dispatch.join(Withdrawn(alone=True), is_retry=False)
+    (waiting,) = join(dispatch, False)
+
+    assert [call for _, call in dispatch.place()] == [waiting]
+    assert dispatch.drain() == []
+
+
 def test_a_call_waits_for_an_actor_that_it_does_not_avoid_while_those_behind_it_go_on() -> None:
     dispatch = with_actors(2, limit=1)
     first, second = dispatch.workers
