@@ -62,7 +62,7 @@ class ParticipantState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class VisibleTrials:
     """What may be shown, as the reviews of images stand."""
 
     unreviewed: tuple[str, ...]
@@ -74,7 +74,7 @@ class Shown:
     """The trials of each block, in the order of the study; blocks of which none is left are not there."""
 
 
-def shown_of(study: Study, reviews: Mapping[str, bool], *, approve_all: bool) -> Shown:
+def visible_trials(study: Study, reviews: Mapping[str, bool], *, approve_all: bool) -> VisibleTrials:
     rejected = frozenset(item for item, approved in reviews.items() if not approved)
     trials: dict[str, list[Trial]] = defaultdict(list)
     blocks: dict[int, list[Trial]] = defaultdict(list)
@@ -84,7 +84,7 @@ def shown_of(study: Study, reviews: Mapping[str, bool], *, approve_all: bool) ->
             if trial.kind == "trial":
                 blocks[trial.block].append(trial)
     unreviewed = () if approve_all else tuple(item for item in study.items if item not in reviews)
-    return Shown(unreviewed=unreviewed, rejected=rejected, trials=trials, blocks=blocks)
+    return VisibleTrials(unreviewed=unreviewed, rejected=rejected, trials=trials, blocks=blocks)
 
 
 class StudySession:
@@ -101,17 +101,17 @@ class StudySession:
         self.store = store
         self._approve_all = approve_all
         self._assignment_lock = threading.Lock()
-        self._shown = shown_of(study, store.reviews(), approve_all=approve_all)
+        self._visible = visible_trials(study, store.reviews(), approve_all=approve_all)
         self._interview = _interview_of(study)
 
     @property
     def unreviewed(self) -> Sequence[str]:
         """Items that somebody has to approve or reject before the study opens."""
-        return self._shown.unreviewed
+        return self._visible.unreviewed
 
     @property
     def rejected(self) -> frozenset[str]:
-        return self._shown.rejected
+        return self._visible.rejected
 
     def review(self, item_ids: Sequence[str], *, approved: bool) -> None:
         """Approve or reject images; trials with a rejected one are not asked any more.
@@ -125,7 +125,7 @@ class StudySession:
         if unknown:
             raise ValueError(f"no such image in this study: {unknown[0]!r}")
         self.store.review(item_ids, approved=approved)
-        self._shown = shown_of(self.study, self.store.reviews(), approve_all=self._approve_all)
+        self._visible = visible_trials(self.study, self.store.reviews(), approve_all=self._approve_all)
         touched = set(item_ids)
         trials = [trial for trial in self.study.trials.values() if not touched.isdisjoint(trial.items)]
         if approved:
@@ -283,7 +283,7 @@ class StudySession:
         return (trial.right, trial.left) if assigned.swapped else (trial.left, trial.right)
 
     def _of_kind(self, kind: str) -> Sequence[Trial]:
-        return self._shown.trials.get(kind, ())
+        return self._visible.trials.get(kind, ())
 
     def _begun(self, participant: Participant) -> list[int]:
         """The blocks that the participant has begun, without practice."""
@@ -314,7 +314,7 @@ class StudySession:
             sizes = [min(settings.block, each - settings.block * number) for number in range(len(begun), expected)]
         else:
             free = self._free_blocks(participant.user, begun)[: max(0, expected - len(begun))]
-            sizes = [len(self._shown.blocks[block]) for block in free]
+            sizes = [len(self._visible.blocks[block]) for block in free]
         repeated = sum(repeats_of(size, settings.repeats) for size in sizes)
         checks = min(settings.attention * expected, len(self._of_kind("attention")))
         return sum(sizes) + repeated + max(0, checks - settings.attention * len(begun))
@@ -322,7 +322,7 @@ class StudySession:
     def _free_blocks(self, user: str | None, begun: Sequence[int]) -> list[int]:
         """Blocks made for a user, or else for anybody, that are not begun and have something to show."""
         own = user if self.study.steered_for(user) else None
-        return [b for b in self.study.blocks_of(own) if b in self._shown.blocks and b not in begun]
+        return [b for b in self.study.blocks_of(own) if b in self._visible.blocks and b not in begun]
 
     def _pairs(self, participant: Participant, ahead: Sequence[int], begun: Sequence[int]) -> list[AssignedTrial]:
         """Their own next block; or of those for anybody the one that fewest have begun."""
@@ -331,7 +331,7 @@ class StudySession:
         if not self.study.steered_for(participant.user):
             block = min(self._free_blocks(None, begun), key=lambda number: (counts.get(number, 0), number))
         swapped = counts.get(block, 0) % 2 == 1
-        return self._ordered(participant, self._shown.blocks[block], block, begun, swapped=swapped)
+        return self._ordered(participant, self._visible.blocks[block], block, begun, swapped=swapped)
 
     def _images(self, participant: Participant, begun: Sequence[int]) -> list[AssignedTrial]:
         """The images that lack most ratings, those counted that may still come from others who are at it.

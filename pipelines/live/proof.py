@@ -233,7 +233,7 @@ class Proof:
         if store.of_user(self._name) is None:
             ((invited, _),) = store.invite([self._name])
             store.consent(invited)
-            store.describe(invited, {})
+            store.record_demographics(invited, {})
         self._session, self._voter = session, store.of_user(self._name)
 
 

@@ -174,7 +174,7 @@ class Store:
             )
             self._seen(participant)
 
-    def describe(self, participant: str, about: Mapping[str, str]) -> None:
+    def record_demographics(self, participant: str, about: Mapping[str, str]) -> None:
         """Keep the demographics that were given; what was declined is not in them."""
         text = json.dumps(dict(about), ensure_ascii=False, sort_keys=True)
         with self.transaction():
@@ -437,7 +437,7 @@ class Store:
         return bool(hashes) and self._identity_hash(source, identity) in hashes
 
     def _identity_hash(self, source: Source, identity: str) -> str:
-        """Slow, because ids of a recruiting platform can be guessed by who has its list."""
+        """Slow, because ids of a recruiting platform can be guessed by whoever has its list."""
         salt = bytes.fromhex(self._rows("SELECT salt FROM salt")[0]["salt"])
         return hashlib.scrypt(f"{source}/{identity}".encode(), salt=salt, n=2**14, r=8, p=1).hex()
 

@@ -107,7 +107,9 @@ async def about(request: Request) -> Response:
     """Demographics, each of which may be declined."""
     participant = await _participant(request, consented=True)
     said = _demographics(await request.form())
-    await run_in_threadpool(request.app.state.served.study_session.store.describe, participant.participant, said)
+    await run_in_threadpool(
+        request.app.state.served.study_session.store.record_demographics, participant.participant, said
+    )
     return _onward()
 
 

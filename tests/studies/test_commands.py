@@ -238,7 +238,7 @@ def test_somebody_is_invited_by_name_and_known_by_it_in_the_dataset(rating_study
     session = study_session.join(invited.stdout.splitlines()[1].rsplit("/", 1)[1]) or ""
     name = who(study_session, session).participant
     study_session.store.consent(name)
-    study_session.store.describe(name, {})
+    study_session.store.record_demographics(name, {})
     take(study_session, session)
     study_session.store.close()
     assert "1 users" in steer_study("export", rating_study.folder, "--dataset", tmp_path / "d").stdout

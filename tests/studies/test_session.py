@@ -21,7 +21,7 @@ def somebody(study_session: StudySession, user: str | None = None) -> str:
     session = study_session.store.join(token)
     assert session is not None
     study_session.store.consent(name)
-    study_session.store.describe(name, {})
+    study_session.store.record_demographics(name, {})
     return session
 
 
@@ -57,7 +57,7 @@ def test_the_stages_follow_each_other(pair_study: Study) -> None:
     assert study_session.state(who(study_session, session)).stage == "consent"
     study_session.store.consent(name)
     assert study_session.state(who(study_session, session)).stage == "about"
-    study_session.store.describe(name, {"age": "30"})
+    study_session.store.record_demographics(name, {"age": "30"})
     state = study_session.state(who(study_session, session))
     assert state.stage == "trial"
     assert state.question is not None

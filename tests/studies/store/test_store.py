@@ -96,7 +96,7 @@ def test_who_withdraws_leaves_nothing_but_that_they_were_there(store: Store, tmp
     found = store.participant(session)
     assert found is not None
     store.consent(found.participant)
-    store.describe(found.participant, {"nationality": "Atlantean"})
+    store.record_demographics(found.participant, {"nationality": "Atlantean"})
     store.assign(found.participant, [AssignedTrial(trial_id="t", block=1)])
     vote(store, found.participant, 0)
     store.withdraw(found.participant)
@@ -121,7 +121,7 @@ def test_nothing_is_kept_of_who_has_withdrawn_meanwhile(store: Store, tmp_path: 
     who = somebody(store)
     store.withdraw(who)
     store.consent(who)
-    store.describe(who, {"age": "30"})
+    store.record_demographics(who, {"age": "30"})
     store.assign(who, [AssignedTrial(trial_id="t9", block=2)])
     with pytest.raises(ValueError, match="you have withdrawn"):
         vote(store, who, 0)

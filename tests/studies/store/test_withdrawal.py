@@ -1,4 +1,4 @@
-"""Who withdraws is gone from the disk: the bytes of every file of the study are searched."""
+"""Whoever withdraws is gone from the disk: the bytes of every file of the study are searched."""
 
 import hashlib
 import sqlite3
@@ -31,7 +31,7 @@ def part(store: Store, session: str, trials: int = 40) -> str:
     assert found is not None
     who = found.participant
     store.consent(who)
-    store.describe(who, {"nationality": TOLD})
+    store.record_demographics(who, {"nationality": TOLD})
     store.assign(who, [AssignedTrial(trial_id=f"trial-of-{who}-{n}", block=1) for n in range(trials)])
     for position in range(trials):
         store.vote(who, position, trial_id="t", left=f"l-{who}", right="r", winner="left", response_ms=5)
