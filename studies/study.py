@@ -68,7 +68,7 @@ class StudySettings(BaseModel):
     """The researcher's own words for the consent page; paragraphs are parted by blank lines."""
     contact: str = ""
     seed: int = Field(ge=0)
-    """Of blocks, orders and sides. Secret: who knows it can tell conditions from the order of subjects."""
+    """Of blocks, orders and sides. Secret: whoever knows it can tell conditions from the order of subjects."""
     block: int = Field(default=40, ge=1)
     """Trials between two breaks, repeats and attention checks not counted."""
     repeats: float = Field(default=0.1, ge=0, le=MOST_REPEATS)

@@ -28,7 +28,7 @@ _Seed = Annotated[
     int | None,
     typer.Option(
         help="For tests and simulations: the same seed gives the same trials and orders. Default: a secret one, kept "
-        "in study.json; who knows it can tell conditions from the order of subjects.",
+        "in study.json; whoever knows it can tell conditions from the order of subjects.",
         min=0,
         show_default=False,
     ),

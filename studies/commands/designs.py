@@ -44,7 +44,7 @@ class StudyOptions(TypedDict, total=False):
     """Practice trials at the beginning."""
     seed: int | None
     """For tests and simulations: the same seed gives the same trials and orders. None: a secret one, kept in
-    study.json; who knows it can tell conditions from the order of subjects."""
+    study.json; whoever knows it can tell conditions from the order of subjects."""
     invitation_days: int
     """Days that an invitation lets its holder in."""
     session_days: int
@@ -144,7 +144,7 @@ def plan_pairs(
     Raises
     ------
     ValueError
-        As of `pairs`, but for the folder to write.
+        See `pairs`, but for the folder to write.
     """
     folders = paths_of(runs)
     choices = _choices(options, PairsOptions)
@@ -196,7 +196,7 @@ def plan_rating(images: StrPath, *, pace: float = 8.0, **options: Unpack[RatingO
     Raises
     ------
     ValueError
-        As of `rating`, but for the folder to write.
+        See `rating`, but for the folder to write.
     """
     shown, choices = _images_and_choices(Path(images), options)
     return describe_rating(len(shown), settle("rating", choices, sources=[Path(images)]), pace_s=pace)

@@ -215,7 +215,7 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
 
 
 class Readers:
-    """Connections that only read, lent to one thread at a time: no reader waits for another, or for who writes."""
+    """Connections that only read, lent to one thread at a time: no reader waits for another, or for whoever writes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -138,7 +138,7 @@ def create_app(
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    """Who asked is gone, or took so long that the server has hung up; nobody reads this."""
+    """Whoever asked is gone, or took so long that the server has hung up; nobody reads this."""
     return Response(status_code=400)
 
 

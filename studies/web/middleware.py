@@ -114,7 +114,7 @@ class RateLimit:
     """Limits each address, each session, and – far below – what could be used to guess a secret.
 
     Every request is charged to its address, whatever cookies it sends, with room for a lab of a hundred people behind
-    one address. Who asks faster is answered 429 with the seconds to wait.
+    one address. Whoever asks faster is answered 429 with the seconds to wait.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from studies.session import ParticipantState
 from studies.store.store import Participant
+from studies.web.forms import immutable_image, pair_layout, whole_number
 from studies.wording import message
 
 _DAY_S = 24 * 3600
@@ -20,7 +21,6 @@ _PROLIFIC_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _MOST_WORDS = 80
 """Characters of a demographic answer."""
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?")
-_LAYOUTS = ("side", "stacked")
 _MOST_MS = 24 * 3600 * 1000
 
 _JOINED = "joined"
@@ -125,15 +125,14 @@ async def answer(request: Request) -> Response:
     participant = await _participant(request, consented=True)
     form = await request.form()
     study_session = request.app.state.served.study_session
-    position = _whole(form, "position")
+    position = whole_number(form, "position")
     if position is None:
         raise HTTPException(400, _NOT_TAKEN)
-    response_ms = _whole(form, "response_ms")
+    response_ms = whole_number(form, "response_ms")
     response_ms = None if response_ms is None or response_ms > _MOST_MS else response_ms
     try:
         if study_session.study.settings.kind == "pairs":
-            winner, layout = str(form.get("winner", "")), str(form.get("layout", ""))
-            layout = layout if layout in _LAYOUTS else None
+            winner, layout = str(form.get("winner", "")), pair_layout(form)
             await run_in_threadpool(study_session.vote, participant.participant, position, winner, response_ms, layout)
         else:
             await run_in_threadpool(study_session.rate, participant.participant, position, _rating(form), response_ms)
@@ -145,7 +144,7 @@ async def answer(request: Request) -> Response:
 async def undo(request: Request) -> Response:
     """Take the last answer back, for a few seconds after it was given."""
     participant = await _participant(request, consented=True)
-    position = _whole(await request.form(), "undo")
+    position = whole_number(await request.form(), "undo")
     study_session = request.app.state.served.study_session
     if position is None or not await run_in_threadpool(study_session.undo, participant.participant, position):
         raise HTTPException(409, message("It is too late to undo this answer. Please go on with the study."))
@@ -183,7 +182,7 @@ async def asset(request: Request) -> Response:
     except FileNotFoundError as error:
         raise HTTPException(404) from error
     kind = "image/png" if width is None else "image/webp"
-    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=86400, immutable"})
+    return immutable_image(content, kind)
 
 
 async def _arrive_from_prolific(request: Request) -> Response:
@@ -272,7 +271,7 @@ def _onward() -> Response:
 def _demographics(form: FormData) -> dict[str, str]:
     """What was told; an answer that is none of the choices, or out of range, was not given."""
     said: dict[str, str] = {}
-    age = _whole(form, "age")
+    age = whole_number(form, "age")
     if age is not None and 18 <= age <= 120:
         said["age"] = str(age)
     for name, choices in (("gender", GENDERS), ("education", EDUCATION), ("art_experience", ART_EXPERIENCE)):
@@ -284,11 +283,6 @@ def _demographics(form: FormData) -> dict[str, str]:
         if words and name not in said:
             said[name] = words
     return said
-
-
-def _whole(form: FormData, name: str) -> int | None:
-    text = str(form.get(name, ""))
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def _rating(form: FormData) -> float:

@@ -162,7 +162,7 @@ def new_token() -> str:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    """Who asked is gone; nobody reads this."""
+    """Whoever asked is gone; nobody reads this."""
     return Response(status_code=400)
 
 

@@ -8,8 +8,9 @@ from starlette.routing import Route
 
 from pipelines.live.participant import Participant
 from pipelines.live.people.person import AnsweredAlreadyError
-from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
+from pipelines.live.web.pages import ANSWERED_ELSEWHERE
 from pipelines.live.web.visits import required
+from studies.web.forms import immutable_image, whole_number
 
 
 async def know(request: Request) -> Response:
@@ -22,7 +23,7 @@ async def answer(request: Request) -> Response:
     """An answer; the next question comes back once it is on the disk."""
     participant = await required(request)
     form = await request.form()
-    number, best, worst = whole(form, "number"), str(form.get("best", "")), str(form.get("worst", ""))
+    number, best, worst = whole_number(form, "number"), str(form.get("best", "")), str(form.get("worst", ""))
     if number is None:
         raise HTTPException(400, "This answer was not taken. Reload the page.")
     chosen = best if best not in ("", "none", "skip") else None
@@ -49,7 +50,7 @@ async def picture(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in pictures.ids:
         raise HTTPException(404)
-    return immutable(await run_in_threadpool(pictures.file(name).read_bytes))
+    return immutable_image(await run_in_threadpool(pictures.file(name).read_bytes))
 
 
 async def _question(request: Request, participant: Participant, notice: str = "") -> Response:

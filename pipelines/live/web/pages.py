@@ -8,6 +8,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 from starlette.types import Scope
 
+ANSWERED_ELSEWHERE = (
+    "This was answered already, in another tab or on another device, and that answer counts. Here is what comes next."
+)
+
 
 class Pages:
     """Templates of this folder; all that people wrote is escaped."""

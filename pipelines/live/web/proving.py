@@ -7,10 +7,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pipelines.live.participant import Participant
-from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
+from pipelines.live.web.pages import ANSWERED_ELSEWHERE
 from pipelines.live.web.visits import required, resources_of
-
-_LAYOUTS = ("side", "stacked")
+from studies.web.forms import immutable_image, pair_layout, whole_number
 
 
 async def proof(request: Request) -> Response:
@@ -32,7 +31,7 @@ async def vote(request: Request) -> Response:
     """One vote; answered after it is on the disk."""
     participant = await required(request)
     form = await request.form()
-    position, winner, layout = whole(form, "position"), str(form.get("winner", "")), str(form.get("layout", ""))
+    position, winner = whole_number(form, "position"), str(form.get("winner", ""))
     if position is None or participant.proof.stage not in ("pairs", "done"):
         raise HTTPException(409, "This answer was not taken. Reload the page.")
     try:
@@ -40,8 +39,8 @@ async def vote(request: Request) -> Response:
             participant.proof.vote,
             position,
             winner,
-            whole(form, "response_ms"),
-            layout if layout in _LAYOUTS else None,
+            whole_number(form, "response_ms"),
+            pair_layout(form),
         )
     except ValueError as error:
         raise HTTPException(409, "This answer was not taken. Reload the page.") from error
@@ -56,7 +55,7 @@ async def asset(request: Request) -> Response:
     png = await run_in_threadpool(participant.proof.asset, request.path_params["name"])
     if png is None:
         raise HTTPException(404)
-    return immutable(png)
+    return immutable_image(png)
 
 
 async def _proof_page(request: Request, participant: Participant, notice: str = "") -> Response:

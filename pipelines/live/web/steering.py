@@ -11,8 +11,9 @@ from starlette.routing import Route
 from pipelines.live.participant import Participant, checked_prompt
 from pipelines.live.people.person import AnsweredAlreadyError
 from pipelines.live.prompt_run import PromptRun
-from pipelines.live.web.forms import ANSWERED_ELSEWHERE, immutable, whole
+from pipelines.live.web.pages import ANSWERED_ELSEWHERE
 from pipelines.live.web.visits import required, resources_of
+from studies.web.forms import immutable_image, whole_number
 
 _WAIT_S = 1.5
 """How long an answer waits for the next four, before the page shows them as they come."""
@@ -99,7 +100,7 @@ async def image(request: Request) -> Response:
     png = await run_in_threadpool(run.image, request.path_params["key"])
     if png is None:
         raise HTTPException(404)
-    return immutable(png)
+    return immutable_image(png)
 
 
 async def _answered(
@@ -107,7 +108,7 @@ async def _answered(
 ) -> Response:
     """Take the answer of a form; then the page, or its address where a browser is to keep that."""
     participant, run = await _run(request)
-    number = whole(await request.form(), "number")
+    number = whole_number(await request.form(), "number")
     if number is None:
         raise HTTPException(400, "This answer was not taken. Reload the page.")
     try:
