@@ -140,8 +140,8 @@ async def _drive(
         console, total, recorded.cohorts, plan.protocol, busy=lambda: pools.renderer.accounting.utilisation
     )
     journal = Journal(folder.journal)
-    told = progress if observer is None else Observers(progress, observer)
-    driver = pools.driver(plan, folder, journal, told, first_rounds=recorded.first_rounds)
+    observers = progress if observer is None else Observers(progress, observer)
+    driver = pools.driver(plan, folder, journal, observers, first_rounds=recorded.first_rounds)
     exporting = asyncio.create_task(_export(Metrics(), pools.by_name, progress, driver.images_made))
     interrupted, unavailable = False, None
     try:

@@ -25,7 +25,7 @@ _PLACEMENT = ("actors", "num_cpus", "num_gpus", "resources", "in_flight", "timeo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRoles:
-    """Who takes part in a run. A role may stand behind several scorers."""
+    """All roles of a run. A role may stand behind several scorers."""
 
     renderer: Role
     text_encoder: Role | None

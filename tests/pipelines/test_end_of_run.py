@@ -1,4 +1,4 @@
-"""Who is told that a run has ended: a command and an address, whatever the ending, and what becomes of their faults."""
+"""The notice that a run has ended: to a command and an address, whatever the ending, and what becomes of faults."""
 
 import json
 import socket
