@@ -52,6 +52,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from actors.messages import RenderRequest
 from actors.pool.actor_pool import ActorPool, CallRefusedError
 from actors.pool.render_path import RenderPath
 from actors.pool.text_embeddings import TextEmbeddings
@@ -185,10 +186,20 @@ class Driver:
                         await self._room.wait()
                     self._under_way[cohort.id] = len(cohort)
                     history = History(cohort, recorded.pop(cohort.id, ()))
+                    self._refuse_again(history)
                     group.create_task(self._run_cohort(history))
                 self._waits.all_begun()
         except ExceptionGroup as errors:
             raise _first_error(errors) from None
+
+    def _refuse_again(self, history: History) -> None:
+        """What was refused before an interruption is not asked for again."""
+        if self.settings.previews is not None:  # a record does not say whether the image or its preview was refused
+            return
+        for candidate in (c for each in history.rounds for proposed in each.proposed for c in proposed.candidates):
+            if candidate.image is None and candidate.error is not None:
+                request = RenderRequest(prompt=candidate.prompt, seed=history.cohort.image_seed)
+                self.renders.refuse(request, candidate.error)
 
     def _max_under_way(self, following: Cohort) -> int:
         """Counting rounds of the mean size: few of a cohort's users may still search, and give the renderers little."""
@@ -260,7 +271,7 @@ class Driver:
         Raises
         ------
         RoundFailedError, CallRefusedError
-            Nothing came of it.
+            Nothing came of it, and nothing was found before.
         PoolBrokenError, OSError
             As `run`.
         """
@@ -293,7 +304,10 @@ class Driver:
 
 
 def _round_failure(finished: Round, history: History) -> str | None:
-    """Why a round failed, or None: nothing was proposed, or nothing could be rendered and scored."""
+    """Why a round failed, or None: nothing was proposed, or nothing could be rendered and scored.
+
+    After the first round something was found, and a round in which all is refused is one without a new best.
+    """
     candidates = [candidate for proposals in finished.proposed for candidate in proposals.candidates]
     if finished.number == 0:
         (base,) = candidates
@@ -302,6 +316,8 @@ def _round_failure(finished: Round, history: History) -> str | None:
             return None
         verdict = finished.verdicts.get(str(base.image))
         return base.error or (verdict and verdict.error) or "the base prompt has no score"
+    if finished.number > 1:
+        return None
     if any(candidate.image is not None and candidate.error is None for candidate in candidates):
         return None
     if errors := [candidate.error for candidate in candidates if candidate.error is not None]:

@@ -169,12 +169,7 @@ class Evaluation:
         """For each user the winner and the base prompt, rendered and scored with each of some fresh seeds.
 
         An image is scored in one call for all users who need it: the base prompt's for everybody, a winner's for those
-        whom it won with.
-
-        Raises
-        ------
-        CallRefusedError
-            For some user there is no seed for which both could be rendered and scored.
+        whom it won with. What is refused is recorded with its reason.
         """
         cohort = history.cohort
         seeds = fresh_seeds(cohort.image_seed, self._settings.guards.reseeds)
@@ -197,11 +192,11 @@ class Evaluation:
         }
 
     def _judged(self, again: Reseeded) -> Reseeded:
-        """With what the guard says of it."""
+        """With what the guard says of it: nothing, where there is no seed with which both have a score."""
         guards = self._settings.guards
         before, after = again.means
         if math.isnan(before):
-            raise CallRefusedError(f"with fresh seeds: {again.initial[0].error or again.final[0].error}")
+            return again
         if (notice := reseed_notice(before, after, guards)) is None:
             return again
         return replace(again, rejected=notice) if guards.reseed == "reject" else replace(again, warnings=(notice,))

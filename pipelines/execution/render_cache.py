@@ -65,6 +65,10 @@ class RenderCache:
         """Why an image cannot be rendered, by its key: it is not asked for again."""
         self.made = ImageCounts()
 
+    def refuse(self, request: RenderRequest, reason: str) -> None:
+        """Do not ask for an image that was refused before."""
+        self._refused[self.key(request)] = reason
+
     def key(self, request: RenderRequest) -> str:
         return image_key(self._identity, request.prompt, request.seed)
 

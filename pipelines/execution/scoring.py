@@ -5,7 +5,9 @@ want the same one at the same time share one call.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from statistics import fmean, stdev
 from typing import Any, Protocol
 
@@ -22,7 +24,9 @@ from pipelines.search.cohort import Cohort
 from pipelines.search.guards import HELD_OUT, LEAST_SUBJECT, SUBJECT
 from pipelines.search.rounds import Scores
 from pipelines.search.trajectory import Trajectory, fresh_seeds
-from pipelines.settings.search import GuardSettings
+from pipelines.settings.search import Guard, GuardSettings
+
+logger = logging.getLogger(__name__)
 
 Metadata = Mapping[str, str]
 
@@ -82,7 +86,7 @@ class ScoringService:
         """By prompt id and image key."""
         self._similarities = SingleFlightCache[tuple[str, str], float]()
         """By base prompt and image key."""
-        self._least_similarities = SingleFlightCache[str, float](capacity=None)
+        self._least_similarities = SingleFlightCache[str, float | None](capacity=None)
         """By base prompt."""
         self._descriptions = SingleFlightCache[str, Metadata](capacity=None)
         """By prompt id."""
@@ -125,46 +129,82 @@ class ScoringService:
         return await self._call(request, reference, self._scorers[cohort.scorer], "taste_features", question)
 
     async def measurements(self, cohort: Cohort, prompt: str) -> dict[str, float]:
-        """What the guards compare, of the image of a prompt; errors as `scores`."""
+        """What the guards compare, of the image of a prompt; errors as `scores`, of guards that reject.
+
+        What is refused to a guard that only warns is not measured.
+        """
         guards, measured = self._guards, dict[str, float]()
         request = RenderRequest(prompt=prompt, seed=cohort.image_seed)
-        key, base_prompt = self._renders.key(request), cohort.base_prompt
-        if guards.drift != "off" and self._feature_extractor is not None:
-            measured |= await self._drifts.get(key, lambda: self._drift(request))
         held_out = guards.held_out_scorer
-        if guards.held_out != "off" and held_out in self._scorers and held_out != cohort.scorer:
-            measured[HELD_OUT] = await self._held_out_scores.get(
-                (cohort.prompt_id, key), lambda: self._held_out_score(cohort, request)
-            )
-        if guards.image != "off" and self._similarity_scorer is not None:
-            measured[SUBJECT] = await self._similarities.get(
-                (base_prompt, key), lambda: self._similarity(base_prompt, request)
-            )
-            measured[LEAST_SUBJECT] = await self._least_similarities.get(
-                base_prompt, lambda: self._least_similarity(cohort)
-            )
+        guarded: tuple[tuple[Guard, bool, Callable[[], Awaitable[Mapping[str, float]]]], ...] = (
+            (guards.drift, self._feature_extractor is not None, lambda: self._drift(request)),
+            (
+                guards.held_out,
+                held_out in self._scorers and held_out != cohort.scorer,
+                lambda: self._held_out(cohort, request),
+            ),
+            (guards.image, self._similarity_scorer is not None, lambda: self._subject(cohort, request)),
+        )
+        for level, can_be_measured, measure in guarded:
+            if level == "off" or not can_be_measured:
+                continue
+            try:
+                measured |= await measure()
+            except CallRefusedError as error:
+                if level == "reject":
+                    raise
+                logger.info("cohort %s: %r is not guarded: %s", cohort.id, prompt, error)
         return measured
 
     async def _drift(self, request: RenderRequest) -> Mapping[str, float]:
-        assert self._feature_extractor is not None
-        return await self._call(request, await self._renders.image(request), self._feature_extractor, "measure")
+        extractor = self._feature_extractor
+        assert extractor is not None
 
-    async def _held_out_score(self, cohort: Cohort, request: RenderRequest) -> float:
+        async def measure() -> Mapping[str, float]:
+            return await self._call(request, await self._renders.image(request), extractor, "measure")
+
+        return await self._drifts.get(self._renders.key(request), measure)
+
+    async def _held_out(self, cohort: Cohort, request: RenderRequest) -> Mapping[str, float]:
         scorer = self._guards.held_out_scorer
-        question = await self._score_request(cohort, scorer, ((),))
-        return await self._call(request, await self._renders.image(request), self._scorers[scorer], "score", question)
+
+        async def score() -> float:
+            question = await self._score_request(cohort, scorer, ((),))
+            reference = await self._renders.image(request)
+            return float(await self._call(request, reference, self._scorers[scorer], "score", question))
+
+        return {HELD_OUT: await self._held_out_scores.get((cohort.prompt_id, self._renders.key(request)), score)}
+
+    async def _subject(self, cohort: Cohort, request: RenderRequest) -> Mapping[str, float]:
+        """How similar image and base prompt are, and how similar they have to be; nothing where that is not known."""
+        base_prompt = cohort.base_prompt
+        key = base_prompt, self._renders.key(request)
+        similarity = await self._similarities.get(key, lambda: self._similarity(base_prompt, request))
+        least = await self._least_similarities.get(base_prompt, lambda: self._least_similarity(cohort))
+        return {} if least is None else {SUBJECT: similarity, LEAST_SUBJECT: least}
 
     async def _similarity(self, text: str, request: RenderRequest) -> float:
         assert self._similarity_scorer is not None
         reference = await self._renders.image(request)
-        return await self._call(request, reference, self._similarity_scorer, "similarity", text)
+        return float(await self._call(request, reference, self._similarity_scorer, "similarity", text))
 
-    async def _least_similarity(self, cohort: Cohort) -> float:
-        """Three standard deviations below the mean over base images: the run's own, and some with fresh seeds."""
+    async def _least_similarity(self, cohort: Cohort) -> float | None:
+        """Three standard deviations below the mean over base images: the run's own, and some with fresh seeds.
+
+        None where all but one were refused.
+        """
         seeds = [cohort.image_seed, *fresh_seeds(cohort.image_seed, self._guards.image_seeds)]
         requests = [RenderRequest(prompt=cohort.base_prompt, seed=seed) for seed in seeds]
-        found = await asyncio.gather(*(self._similarity(cohort.base_prompt, request) for request in requests))
-        return fmean(found) - 3 * stdev(found)
+
+        async def unless_refused(request: RenderRequest) -> float | None:
+            with suppress(CallRefusedError):
+                return await self._similarity(cohort.base_prompt, request)
+            return None
+
+        answers = await asyncio.gather(*(unless_refused(request) for request in requests))
+        found = [similarity for similarity in answers if similarity is not None]
+        self._renders.made.shown += max(0, len(found) - 1)  # the run's own is counted as a candidate
+        return fmean(found) - 3 * stdev(found) if len(found) > 1 else None
 
     async def _score_request(self, cohort: Cohort, scorer: str, audiences: tuple[tuple[str, ...], ...]) -> ScoreRequest:
         metadata = await self.metadata(cohort, scorer)

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.records.outcomes import Outcome
 from pipelines.search.history import History
 from pipelines.search.previews import agreement, previews_help
-from pipelines.search.rounds import Refusals
+from pipelines.search.rounds import Proposed, Refusals, Round
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import SearchSettings
 
@@ -30,6 +30,8 @@ class Counts:
         self._agreements: list[float] = []
         self._switched_off = 0
         self._images = array("Q")
+        self._shared: set[tuple[str, int, str, int]] = set()
+        """The rounds, by prompt id, run, scorer and number, whose shared proposals are counted."""
 
     def add(self, history: History, outcomes: Sequence[Outcome]) -> None:
         """Add a cohort. A proposal that several users share counts once."""
@@ -44,9 +46,10 @@ class Counts:
                 self._switched_off += not previews_help(history, outcome.trajectory.user, self._settings)
         self._rejected.update(v.rejected.check for v in history.verdicts.values() if v.rejected is not None)
         for finished in history.rounds:
-            self.refusals += Refusals.of(finished.proposed)
+            proposed = self._not_counted(history, finished)
+            self.refusals += Refusals.of(proposed)
             images = []
-            for proposals in finished.proposed:
+            for proposals in proposed:
                 self._counts["candidates"] += len(proposals.candidates)
                 self._counts["failed_candidates"] += sum(c.error is not None for c in proposals.candidates)
                 self._rejected.update(c.rejected.check for c in proposals.candidates if c.rejected is not None)
@@ -56,6 +59,14 @@ class Counts:
                 images += [image.image for image in (*again.initial, *again.final)]
             digests = (hashlib.sha256(key.encode()).digest() for key in images if key is not None)
             self._images.extend(int.from_bytes(digest[:8], "big") for digest in digests)
+
+    def _not_counted(self, history: History, finished: Round) -> list[Proposed]:
+        """The proposals of a round, without those that another cohort shares and had counted."""
+        cohort = history.cohort
+        place = (cohort.prompt_id, cohort.run, cohort.scorer, finished.number)
+        proposed = [each for each in finished.proposed if not (each.shared and place in self._shared)]
+        self._shared.update([place] if any(each.shared for each in finished.proposed) else [])
+        return proposed
 
     @property
     def images(self) -> int:

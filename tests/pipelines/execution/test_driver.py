@@ -1,14 +1,19 @@
 """The driver with toy roles: what is recorded when things go wrong, and that order does not matter."""
 
 import asyncio
+import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 
+from actors.messages import ProposalRequest, Proposals, RefusedError, Rendering, RenderRequest, ScoreRequest
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
 from actors.pool.text_embeddings import TextEmbeddings
@@ -19,8 +24,8 @@ from pipelines.records.replay import in_order, unfinished
 from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.history import History
 from pipelines.search.rounds import Candidate
-from pipelines.search.trajectory import Trajectory, image_seed, proposal_seed
-from pipelines.settings.search import SearchSettings
+from pipelines.search.trajectory import Trajectory, fresh_seeds, image_seed, proposal_seed
+from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.pipelines.toys import ToyProposer, ToyRenderer, ToyScorer
 from tests.pools import IN_PROCESS, Pools
 
@@ -103,6 +108,7 @@ def drive(
     feature_extractor: type | None = None,
     scoring: type[ToyScorer] = ToyScorer,
     proposing: type[ToyProposer] = ToyProposer,
+    rendering: type[ToyRenderer] = ToyRenderer,
     beholds: bool = False,
     pools: Pools = IN_PROCESS,
     stop_after: int | None = None,
@@ -117,7 +123,7 @@ def drive(
     journal = Journal(folder / "journal.jsonl")
 
     async def main() -> Mapping[str, str]:
-        renderer = pools.make(Role(name="renderer", make=ToyRenderer, arguments={"log": str(log)}, actors=renderers))
+        renderer = pools.make(Role(name="renderer", make=rendering, arguments={"log": str(log)}, actors=renderers))
         proposer = pools.make(Role(name="proposer", make=proposing))
         scorer = pools.make(Role(name="scorer", make=scoring, actors=scorers))
         measuring = [pools.make(Role(name="feature_extractor", make=feature_extractor))] if feature_extractor else []
@@ -243,3 +249,114 @@ def test_trajectories_begin_in_order_and_warnings_reach_the_observer(tmp_path: P
     run = drive(tmp_path, todo)
     assert run.watcher.begun_ids == [t.id for t in todo]
     assert set(run.watcher.warnings) == {"dim"}
+
+
+class OnePolicy(ToyRenderer):
+    """Draws no winner of somebody's with a fresh seed."""
+
+    def render(self, request: RenderRequest) -> Rendering:
+        fresh = request.seed != image_seed(0, "a cat")
+        if fresh and request.prompt != "a cat" and hashlib.sha256(request.prompt.encode()).digest()[0] % 3 == 0:
+            raise RefusedError("content policy")
+        return super().render(request)
+
+
+def test_a_winner_that_is_refused_with_fresh_seeds_costs_nobody_their_search(tmp_path: Path) -> None:
+    users = [f"u{number}" for number in range(6)]
+    protocol = SearchSettings(candidates=6, iterations=2, share="pool", guards=GuardSettings(reseed="warn"))
+    todo = trajectories("a cat", users=users)
+    run = drive(tmp_path, todo, protocol=protocol, rendering=OnePolicy)
+    assert run.failures == {}
+    (history,) = run.histories.values()
+    again = [each for user in users for each in history.reseeded(user)]
+    refused = [each for each in again if math.isnan(each.means[0])]
+    assert 0 < len(refused) < len(again)
+    assert all("content policy" in str(each.final[0].error) and not each.warnings for each in refused)
+    assert drive(tmp_path, todo, protocol=protocol, rendering=OnePolicy).journal == run.journal
+
+
+class Prudish(ToyProposer):
+    def propose(self, request: ProposalRequest) -> Proposals:
+        if "evil" in request.best_prompt:
+            raise RefusedError("the model will not answer")
+        words = ("evil", "good", "plain", "dull")
+        return Proposals(prompts=tuple(f"{request.best_prompt} {word}{request.seed % 97}" for word in words))
+
+
+class Drawn(ToyScorer):
+    """u0 likes what is evil; everybody else likes the base prompt best."""
+
+    def _score(self, users: tuple[str, ...], rendering: Rendering) -> float:
+        words = rendering.png.decode().split()
+        return float("evil" in rendering.png.decode()) if users == ("u0",) else 1 - len(words) / 100
+
+
+def test_the_last_who_searches_ends_with_what_was_found_where_no_more_is_proposed(tmp_path: Path) -> None:
+    protocol = SearchSettings(candidates=4, iterations=5, patience=1, share="pool")
+    todo = trajectories("a cat", users=[f"u{number}" for number in range(5)])
+    run = drive(tmp_path, todo, protocol=protocol, scoring=Drawn, proposing=Prudish)
+    assert run.failures == {}
+    (history,) = run.histories.values()
+    assert "evil" in history.images[history.best[0]].prompt
+    assert [history.failure(row) for row in range(5)] == [None] * 5
+    (last,) = history.rounds[2].proposed
+    assert (last.users, last.candidates) == (("u0",), ())
+    assert any("will not answer" in reason for reason in last.refused)
+    assert drive(tmp_path, todo, protocol=protocol, scoring=Drawn, proposing=Prudish).journal == run.journal
+
+
+class OneSeedRefused(ToyRenderer):
+    def render(self, request: RenderRequest) -> Rendering:
+        if request.seed == fresh_seeds(image_seed(0, "a cat"), 4)[3]:
+            raise RefusedError("content policy")
+        return super().render(request)
+
+
+class Unmeasurable(ToyScorer):
+    """A scorer that cannot compare images with texts, and whose numbers are NumPy's."""
+
+    def score(self, request: ScoreRequest, rendering: Rendering) -> float:
+        return cast(float, np.float32(super().score(request, rendering)))
+
+    def similarity(self, text: str, rendering: Rendering) -> float:
+        if b"word" in rendering.png:
+            raise ValueError("cannot compare")
+        return super().similarity(text, rendering)
+
+
+@pytest.mark.parametrize(("rendering", "scoring"), [(OneSeedRefused, ToyScorer), (ToyRenderer, Unmeasurable)])
+def test_what_a_guard_that_warns_cannot_measure_bars_nobody(
+    tmp_path: Path, rendering: type[ToyRenderer], scoring: type[ToyScorer]
+) -> None:
+    guards = GuardSettings(image="warn", held_out="warn")
+    protocol = SearchSettings(candidates=4, iterations=2, share="pool", guards=guards)
+    run = drive(tmp_path, trajectories("a cat"), protocol=protocol, beholds=True, rendering=rendering, scoring=scoring)
+    assert run.failures == {}
+    (history,) = run.histories.values()
+    assert all(verdict.passed for verdict in history.verdicts.values())
+    assert max(history.best) > 0
+
+
+def test_what_a_guard_that_rejects_cannot_measure_is_nobodys_best(tmp_path: Path) -> None:
+    protocol = SearchSettings(candidates=4, iterations=2, share="pool", guards=GuardSettings(image="reject"))
+    run = drive(tmp_path, trajectories("a cat"), protocol=protocol, beholds=True, scoring=Unmeasurable)
+    (history,) = run.histories.values()
+    assert set(history.best) == {0}
+    assert any("cannot compare" in str(verdict.error) for verdict in history.verdicts.values())
+
+
+def test_an_image_that_was_refused_before_an_interruption_is_not_asked_for_again(tmp_path: Path) -> None:
+    class Repeats(ToyProposer):
+        def propose(self, request: ProposalRequest) -> Proposals:
+            new = (f"a cat {request.seed % 1000 + number}" for number in range(3))
+            return Proposals(prompts=("a cat unrenderable", *new))
+
+    protocol, todo = SearchSettings(candidates=4, iterations=3, patience=3, share="pool"), trajectories("a cat")
+    whole = drive(tmp_path / "whole", todo, protocol=protocol, proposing=Repeats)
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "journal.jsonl").write_bytes(b"".join(lines[:2]))
+    cut = drive(tmp_path / "cut", todo, protocol=protocol, proposing=Repeats)
+    assert sum("unrenderable" in prompt for prompt in whole.renders) >= 1
+    assert not any("unrenderable" in prompt for prompt in cut.renders)
+    assert cut.journal == whole.journal
