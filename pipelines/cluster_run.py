@@ -98,7 +98,7 @@ async def run_on_cluster(
     ClusterError
         The cluster lacks what the roles need.
     ActorsNeverUpError
-        A role's actors do not come up.
+        A role's actors do not come up, and nothing was recorded meanwhile.
     PoolBrokenError, OSError
         As `Driver.run`. A RoleUnavailableError is in the result, because there are records to write.
     """
@@ -140,6 +140,7 @@ async def _drive(
         console, total, recorded.cohorts, plan.protocol, busy=lambda: pools.renderer.accounting.utilisation
     )
     journal = Journal(folder.journal)
+    recorded_bytes = folder.journal.stat().st_size
     observers = progress if observer is None else Observers(progress, observer)
     driver = pools.driver(plan, folder, journal, observers, first_rounds=recorded.first_rounds)
     exporting = asyncio.create_task(_export(Metrics(), pools.by_name, progress, driver.images_made))
@@ -152,6 +153,11 @@ async def _drive(
         logger.info("stopped by a signal (Ctrl-C)")
     except RoleUnavailableError as error:
         unavailable = error
+        logger.error("stopped: %s", error)
+    except ActorsNeverUpError as error:
+        if folder.journal.stat().st_size == recorded_bytes:
+            raise
+        unavailable = RoleUnavailableError(str(error))  # what the others have made meanwhile is kept
         logger.error("stopped: %s", error)
     finally:
         exporting.cancel()
