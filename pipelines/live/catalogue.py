@@ -252,12 +252,16 @@ async def make_catalogue(
         raise ValueError(f"none of the {len(wanted)} pictures to ask about could be made: {refused[0]}")
     distinct = {str(row["id"]): (row, png) for row, png in reversed(made)}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def write() -> None:
         with new_folder(folder) as temporary:
             for name, (_, png) in distinct.items():
                 (temporary / f"{name}.png").write_bytes(png)
             rows = [row for row, _ in reversed(distinct.values())]
             pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), temporary / "catalogue.parquet")
+
+    try:
+        await asyncio.to_thread(write)
     except FolderTakenError:
         if read_catalogue(folder) is None:
             raise

@@ -56,6 +56,7 @@ class Participant:
         self._pictures = pictures
         self._runs: dict[str, PromptRun] = {}
         self._opening = asyncio.Lock()
+        self._closed = False
         self._accuracies: list[float] = []
         """Before the first question, and after each."""
         self._asked: AskedQuestion | None = None
@@ -121,9 +122,8 @@ class Participant:
             raise ValueError("This question was not asked yet. Reload the page.")
         if chosen is not None and chosen == worst:
             raise ValueError("The picture that you like best cannot be the one that you like least.")
-        folder = self.person.folder
         for picture in question.pictures:
-            folder.keep_image(picture.seen.id, self._pictures.file(picture.seen.id))
+            self.person.keep_image(picture.seen.id, self._pictures.file(picture.seen.id))
         self.person.say(number, "question", shown=question.pictures, chosen=chosen, worst=worst, skipped=skipped)
 
     def stop_asking(self) -> None:
@@ -146,17 +146,23 @@ class Participant:
         Raises
         ------
         ValueError
-            The prompt is empty or too long, or its folder cannot be made.
+            The prompt is empty or too long, its folder cannot be made, or the person was deleted meanwhile.
         """
         text = checked_prompt(text)
         async with self._opening:
+            if self._closed:
+                raise ValueError("This person was deleted meanwhile.")
             if (latest := self._just_begun(text)) is not None:
                 return latest
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)
             run = await asyncio.to_thread(PromptRun.create, resources, self.person, self.changes, number, text)
+            try:
+                if alone:
+                    await asyncio.to_thread(self.person.say, len(self.person.answers), "alone", run=run.path.name)
+            except BaseException:
+                await run.close()
+                raise
             self._runs[run.path.name] = run
-            if alone:
-                await asyncio.to_thread(self.person.say, len(self.person.answers), "alone", run=run.path.name)
         run.steered.begin()
         return run
 
@@ -172,14 +178,10 @@ class Participant:
         """A prompt that they have begun, now or before; None where there is none of this name."""
         async with self._opening:
             if name not in self._runs:
-                if name not in self.run_names:
+                if self._closed or name not in self.run_names:
                     return None
                 folder = await asyncio.to_thread(RunFolder.open, self.person.folder.runs / name)
-                try:
-                    self._runs[name] = PromptRun(resources, self.person, self.changes, folder)
-                except BaseException:
-                    folder.release()
-                    raise
+                self._runs[name] = PromptRun.at(resources, self.person, self.changes, folder)
                 self._runs[name].steered.begin()
             return self._runs[name]
 
@@ -211,6 +213,9 @@ class Participant:
             self.proof.prepare(self.kept, self.changes.notify)
 
     async def close(self) -> None:
+        """End all that is under way; from now on no prompt is begun or opened."""
+        async with self._opening:  # or a prompt that is being opened would stay open, and lock its folder
+            self._closed = True
         self.changes.end()
         await self.proof.close()
         for run in self._runs.values():

@@ -12,6 +12,7 @@ import asyncio
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 from actors.messages import RenderRequest
 from pipelines.execution.driver import Driver
@@ -84,6 +85,7 @@ class PromptRun:
         self._person = person
         self._journal = Journal(folder.journal)
         self._refused_of_rivals = Refusals()
+        self._writing = Lock()
         self._failures_of_rivals: dict[str, str] = {}
         """Cohort id -> why a search for somebody else came to nothing when it was last tried."""
         self.rivals = len(folder.about["users"]) > 1 or len(folder.about["settings"]["scorers"]) > 1
@@ -117,11 +119,25 @@ class PromptRun:
         prompt = Prompt(id=f"p{number:02d}", text=text)
         plan = live_plan(resources, person.name, prompt, rivals=False)
         path = person.folder.runs / f"{number:02d}-{_NOT_IN_NAMES.sub('-', text.lower()).strip('-')[:_LONGEST_NAME]}"
-        return cls(resources, person, changes, RunFolder.create(path, describe_run(plan)))
+        return cls.at(resources, person, changes, RunFolder.create(path, describe_run(plan)))
+
+    @classmethod
+    def at(
+        cls, resources: SteeringResources, person: LivePerson, changes: ChangeFeed, folder: RunFolder
+    ) -> "PromptRun":
+        """The prompt of a folder that this process holds; the folder is let go of where its records do not read."""
+        try:
+            return cls(resources, person, changes, folder)
+        except BaseException:
+            folder.release()
+            raise
 
     @property
     def plan(self) -> Plan:
-        return live_plan(self._resources, self._person.name, self._prompt, rivals=self.rivals)
+        return self._plan(rivals=self.rivals)
+
+    def _plan(self, *, rivals: bool) -> Plan:
+        return live_plan(self._resources, self._person.name, self._prompt, rivals=rivals)
 
     @property
     def path(self) -> Path:
@@ -140,11 +156,11 @@ class PromptRun:
             See `Driver.run`.
         """
         if not self.rivals:
-            self.rivals = True
-            about = describe_run(self.plan)
+            about = describe_run(self._plan(rivals=True))
             self._folder.about |= {name: about[name] for name in ("users", "settings", "settings_hash", "scorers")}
             self._folder.about["reproducibility_key"] = about["reproducibility_key"]
             self._folder.save()
+            self.rivals = True  # from now on the journal may have lines of theirs
         left = await asyncio.to_thread(unfinished, self._folder.journal, self.plan.cohorts, self.plan.protocol)
         rivals = [cohort for cohort in left.cohorts if cohort.users != (self._person.name,)]
         driver = self._driver(_Listener())
@@ -156,11 +172,13 @@ class PromptRun:
             self._failures_of_rivals = dict(driver.failures)
 
     def write_results(self) -> None:
-        """Tables and gallery, as the records stand."""
-        self._folder.about["speculation"] = asdict(self.steered.speculation)
-        refusals = self._own_driver.refusals + self._refused_of_rivals
-        known = {self._person.name: self._person.taste.posterior}
-        write_results(self.plan, self._folder, (), self._failures_of_rivals, refusals, interrupted=False, others=known)
+        """Tables and gallery, as the records stand; for several threads, one after the other."""
+        with self._writing:
+            self._folder.about["speculation"] = asdict(self.steered.speculation)
+            refusals = self._own_driver.refusals + self._refused_of_rivals
+            known = {self._person.name: self._person.taste.posterior}
+            failures = self._failures_of_rivals
+            write_results(self.plan, self._folder, (), failures, refusals, interrupted=False, others=known)
 
     async def drawn_again(self, compared: PromptImages, count: int) -> list[PromptImages]:
         """The pictures of a comparison so many times more, each time with a fresh seed.

@@ -195,12 +195,13 @@ class Studio:
             await (await pools.start(self.plan.settings.nodes_timeout_s, lambda line: logger.info("%s", line)))
             if self.pictures is None:
                 await self._make_catalogue(pools)
+            others = await asyncio.to_thread(lambda: self.predictor.user_ids)
             self.pools = pools
             self.resources = SteeringResources(
                 plan=self.plan,
                 pools=pools,
                 scorer=PersonalScorer(pools.scorers[PERSONAL], self.tastes),
-                others=tuple(self.predictor.user_ids),
+                others=tuple(others),
             )
             logger.info("all pools are up")
         except Exception as error:

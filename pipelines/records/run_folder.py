@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from pipelines.records.image_store import ImageStore
@@ -33,7 +33,7 @@ class RunFolder:
         self.about = about
         self.images = ImageStore(path)
         self._lock = lock
-        self._turn = Lock()
+        self._turn = RLock()
 
     @classmethod
     def create(cls, path: Path, about: dict[str, Any], truth: Path | None = None) -> "RunFolder":
@@ -68,10 +68,18 @@ class RunFolder:
         FolderError
             It is not a run's folder, or another process is at it.
         """
-        return cls(path, read_about(path), _acquire(path))
+        read_about(path)  # a folder that holds no run gets no lock file
+        lock = _acquire(path)
+        try:
+            return cls(path, read_about(path), lock)  # as whoever had it before has left it
+        except BaseException:
+            lock.release()
+            raise
 
     def save(self) -> None:
-        write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
+        """Write run.json as `about` stands; from any thread."""
+        with self._turn:
+            write_atomically(self.path / "run.json", json.dumps(self.about, indent=2, ensure_ascii=False) + "\n")
 
     def record_metadata(self, prompt_id: str, metadata: Mapping[str, str]) -> None:
         """Record the metadata found zero-shot in a base prompt's image, before anything is scored by them.

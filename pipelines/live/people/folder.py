@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from pipelines.live.people.answers import AnswerLog, PersonAnswer, pictures_of
-from pipelines.planning.people_folder import described_person
+from pipelines.planning.people_folder import described_person, forget_people_checkpoints
 from pipelines.records.run_folder import timestamp
 from predictor.data.folders import FolderLock, FolderLockedError, new_folder, replacing, write_atomically
 from predictor.people.user_name import check_name
@@ -71,9 +71,7 @@ class PersonFolder:
         return f"images/{image_id}.png"
 
     def write_choices(self, answers: Sequence[PersonAnswer]) -> None:
-        """choices.parquet and images.parquet, as the answers stand."""
-        with replacing(self.path / "choices.parquet") as path:
-            pq.write_table(pa.Table.from_pylist(choices_of(self.name, answers), _CHOICES), path)
+        """images.parquet and choices.parquet, as the answers stand; in this order, for whoever reads in between."""
         pictures = pictures_of(answers)
         images = [
             {**picture.metadata, "image_id": name, "file": picture.file, "prompt": picture.prompt}
@@ -83,6 +81,8 @@ class PersonFolder:
         schema = pa.schema([*_IMAGES, *(pa.field(name, pa.string()) for name in found)])
         with replacing(self.path / "images.parquet") as path:
             pq.write_table(pa.Table.from_pylist(images, schema), path)
+        with replacing(self.path / "choices.parquet") as path:
+            pq.write_table(pa.Table.from_pylist(choices_of(self.name, answers), _CHOICES), path)
 
 
 def choices_of(name: str, answers: Sequence[PersonAnswer]) -> list[dict[str, object]]:
@@ -163,13 +163,14 @@ class PeopleFolder:
         self._lock.release()
 
     def delete(self, person: PersonFolder) -> None:
-        """Delete all that is known of somebody; from now on their key opens nothing."""
+        """Delete all that is known of somebody, here and in the cache; from now on their key opens nothing."""
         with self._turn:
             self._by_hash.pop(_hash(person.key), None)
             trash = self.path / _DELETED / secrets.token_hex(8)
             trash.parent.mkdir(exist_ok=True)
             person.path.rename(trash)  # what is still being made for them finds no place any more
             shutil.rmtree(trash.parent)
+        forget_people_checkpoints(self.path)
 
 
 def _fill(person: PersonFolder, checkpoint: Path) -> None:

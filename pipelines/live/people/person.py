@@ -3,14 +3,18 @@
 Invariant: an answer is on the disk before it is evidence, and evidence before anybody is told that it was taken.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import RLock
 
 from pipelines.live.people.answers import Kind, PersonAnswer, ShownPicture, pictures_of
 from pipelines.live.people.folder import PersonFolder
 from pipelines.live.people.known_taste import KnownTaste
 from predictor.taste.hierarchical import Taste
+
+logger = logging.getLogger(__name__)
 
 
 class AnsweredAlreadyError(ValueError):
@@ -31,6 +35,7 @@ class LivePerson:
         self._log = folder.log()
         self._turn = RLock()
         self.taste = KnownTaste(taste, self._log.answers)
+        self._write_choices()
 
     @property
     def name(self) -> str:
@@ -110,8 +115,20 @@ class LivePerson:
             )
             self._log.append(answer)
             self.taste.take(answer)
-            self.folder.write_choices(self.answers)
+            self._write_choices()
             return True
+
+    def keep_image(self, image_id: str, source: Path) -> str:
+        """Copy a picture into their folder, where it is not yet; returns its file from there."""
+        with self._turn:
+            return self.folder.keep_image(image_id, source)
+
+    def _write_choices(self) -> None:
+        """The tables that others read; an answer counts without them, as they are written anew with the next."""
+        try:
+            self.folder.write_choices(self.answers)
+        except OSError as error:
+            logger.warning("%s: choices.parquet is not up to date: %s", self.folder.path, error)
 
     def close(self) -> None:
         self._log.close()
