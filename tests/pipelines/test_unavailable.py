@@ -59,3 +59,19 @@ def test_a_run_whose_image_service_is_gone_stops_with_one_line_and_is_resumed_to
     assert resumed.returncode == 0, resumed.stderr
     for table in ("candidates.parquet", "trajectories.parquet"):
         assert pq.read_table(tmp_path / "disturbed" / table) == pq.read_table(tmp_path / "undisturbed" / table)
+
+
+def test_what_was_made_before_a_scorer_turned_out_not_to_come_up_is_kept(
+    steer: Steer, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setenv("TOY_JOURNAL", str(run / "journal.jsonl"))
+    scorers = [part for name in ("Brightness", "NeverUp") for part in ("--scorer", f"tests.pipelines.toys:{name}")]
+    options = ("--protocol", "paper", "--candidates", 3, "--iterations", 1, "--set", "renderer.size=64")
+    stopped = steer("--users", "all", "--prompts", prompts, *scorers, *options, "--out", run)
+    assert stopped.returncode == 3, stopped.stderr
+    said = stopped.stderr.splitlines()[-1]
+    assert "no actor comes up" in said and "no licence was accepted" in said
+    assert said.endswith(f"go on with --resume --out {run}")
+    kept = pq.read_table(run / "candidates.parquet").to_pylist()
+    assert {row["scorer"] for row in kept} == {"tests.pipelines.toys:Brightness"}

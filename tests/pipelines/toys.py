@@ -3,6 +3,8 @@
 import hashlib
 import io
 import math
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -143,3 +145,15 @@ class Brightness:
     def score(self, request: ScoreRequest, rendering: Rendering) -> float:
         with Image.open(io.BytesIO(rendering.png)) as image:
             return self._sign * float(np.asarray(image.convert("L")).mean()) / 255
+
+
+class NeverUp(Brightness):
+    """A scorer whose weights turn out not to be there, once the others have finished a prompt."""
+
+    def setup(self) -> None:
+        deadline = time.monotonic() + 60
+        journal = Path(os.environ["TOY_JOURNAL"])
+        while not journal.is_file() or not journal.stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        raise ValueError("no licence was accepted")
