@@ -3,9 +3,11 @@
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pyarrow.parquet as pq
@@ -262,6 +264,50 @@ def test_everything_about_somebody_can_be_deleted(link: str, people: Path) -> No
     assert "It is gone" in visitor.page
     assert not (people / "Pia").exists()
     assert visitor.http.get("/you").status_code == 403
+
+
+def test_somebody_who_is_deleted_while_their_prompts_are_opened_stays_gone(serve: Serve, tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    with serve(people) as link:
+        visitor = newcomer(link, "Quin", 1)
+        for prompt in ("a cup of coffee", "a pagoda above a lake"):
+            visitor.post("/prompts", prompt=prompt)
+            visitor.wait_for_pictures()
+    key = json.loads((people / "Quin" / "person.json").read_text())["key"]
+
+    with serve(people) as link, ThreadPoolExecutor(4) as executor:
+        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again.open(visitor.path)
+        again.wait_for_pictures()  # the models are up
+        opening = [executor.submit(again.http.get, "/studio") for _ in range(3)]
+        sent = {"content": "prompt=a+rocket", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+        opening.append(executor.submit(again.http.post, "/prompts", **sent))
+        deleted = again.http.post("/you/delete")
+        answers = [each.result() for each in opening]
+
+        assert "It is gone" in deleted.text
+        assert [answer.text for answer in answers if answer.status_code not in (200, 403, 404, 409)] == []
+        assert not (people / "Quin").exists()
+        newcomer(link, "Quin", 1)  # the name is free
+
+
+def test_a_picture_that_is_kept_by_two_clicks_is_kept_once_and_its_tables_read(link: str, people: Path) -> None:
+    visitor = newcomer(link, "Rosa", 1)
+    visitor.post("/prompts", prompt="a cup of coffee")
+    ((_, picture, _), *_) = visitor.wait_for_pictures()
+    fields = urlencode({"number": visitor.hidden()["number"], "picture": picture})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    with ThreadPoolExecutor(4) as executor:
+        clicks = [
+            executor.submit(visitor.http.post, f"{visitor.path}/keep", content=fields, headers=headers)
+            for _ in range(4)
+        ]
+        pages = [click.result() for click in clicks]
+
+    assert [page.status_code for page in pages] == [200] * 4
+    (run,) = (people / "Rosa" / "runs").iterdir()
+    assert {row["stop_reason"] for row in pq.read_table(run / "trajectories.parquet").to_pylist()} == {"chosen"}
 
 
 def test_a_rival_whose_search_came_to_nothing_is_named_in_verdict_and_gallery(

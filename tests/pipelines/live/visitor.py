@@ -47,7 +47,8 @@ class Visitor:
         """Look again until the page has these words."""
         deadline = time.monotonic() + WAIT_S
         while words not in self.page:
-            assert time.monotonic() < deadline, f"{words!r} did not come; the page says {self.words()}"
+            late = time.monotonic() > deadline or "The models did not start" in self.page
+            assert not late, f"{words!r} did not come; the page says {self.words()}"
             time.sleep(0.05)
             self.open(path or self.path)
         return self.page
