@@ -155,6 +155,7 @@ async def _drive(
         unavailable = error
         logger.error("stopped: %s", error)
     except ActorsNeverUpError as error:
+        await asyncio.to_thread(journal.close)
         if folder.journal.stat().st_size == recorded_bytes:
             raise
         unavailable = RoleUnavailableError(str(error))  # what the others have made meanwhile is kept

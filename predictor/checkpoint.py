@@ -72,11 +72,19 @@ def checkpoint_folder(path: StrPath) -> Path:
         repository, _, revision = path.partition("@")
         with hub_errors(repository, revision or None, "such files"):
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
+    if missing := _missing(folder):
         earlier = "; made by an earlier version? train it again" if (folder / "config.json").is_file() else ""
         raise ValueError(f"{folder}: not a whole checkpoint, {', '.join(missing)} is missing{earlier}")
     return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all files of a checkpoint are in the folder."""
+    return not _missing(folder)
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in FILES if not (folder / name).is_file()]
 
 
 def checkpoint_fingerprint(folder: Path) -> str:

@@ -76,11 +76,12 @@ logger = logging.getLogger(__name__)
 
 
 class RoundFailedError(RuntimeError):
-    """Nothing of a round could be rendered and scored, so that the search cannot go on from it."""
+    """Nothing of a round could be rendered and scored."""
 
-    def __init__(self, reason: str, proposed: Sequence[Proposed]) -> None:
+    def __init__(self, reason: str, failed: Round) -> None:
         super().__init__(reason)
-        self.refusals = Refusals.of(proposed)
+        self.failed = failed
+        self.refusals = Refusals.of(failed.proposed)
 
 
 class Driver:
@@ -149,6 +150,7 @@ class Driver:
         self.evaluation = Evaluation(
             settings, self.renders, scoring, self._waits, previews=preview_identity is not None
         )
+        self._first_rounds = first_rounds
         self._proposing = Proposing(settings, proposer, embeddings, self._waits, first_rounds)
         self._under_way: dict[str, int] = {}
         """Of each cohort under way, the users who search in its round."""
@@ -196,7 +198,10 @@ class Driver:
         """What was refused before an interruption is not asked for again."""
         if self.settings.previews is not None:  # a record does not say whether the image or its preview was refused
             return
-        for candidate in (c for each in history.rounds for proposed in each.proposed for c in proposed.candidates):
+        proposed = [proposed for each in history.rounds for proposed in each.proposed]
+        if (shared := self._first_rounds.get((history.cohort.prompt_id, history.cohort.run))) is not None:
+            proposed.append(shared)
+        for candidate in (candidate for each in proposed for candidate in each.candidates):
             if candidate.image is None and candidate.error is not None:
                 request = RenderRequest(prompt=candidate.prompt, seed=history.cohort.image_seed)
                 self.renders.refuse(request, candidate.error)
@@ -244,13 +249,23 @@ class Driver:
         """Round by round, to the end; for each user, why it ended."""
         step = next_step(history, self.settings)
         while not isinstance(step, Stop):
-            await self.record(history, await self.next_round(history, step))
+            await self.record(history, await self._next_or_empty_round(history, step))
             step = next_step(history, self.settings)
             searching = len(step.users) if isinstance(step, Propose) else 0
             self._observer.round_done(history, searching)
             self._under_way[history.cohort.id] = searching
             self._room.set()  # with fewer who search, and the durations measured meanwhile, another cohort may begin
         return step.reasons
+
+    async def _next_or_empty_round(self, history: History, step: Step) -> Round:
+        """The next round. Once something was found, one in which all is refused is a round without a new best."""
+        try:
+            return await self.next_round(history, step)
+        except RoundFailedError as error:
+            if error.failed.number <= 1:
+                raise
+            logger.warning("cohort %s: %s", history.cohort.id, error)
+            return error.failed
 
     async def record(self, history: History, finished: Round) -> None:
         """Put a round in the journal, then in the history.
@@ -271,7 +286,7 @@ class Driver:
         Raises
         ------
         RoundFailedError, CallRefusedError
-            Nothing came of it, and nothing was found before.
+            Nothing came of it.
         PoolBrokenError, OSError
             As `run`.
         """
@@ -299,15 +314,12 @@ class Driver:
         verdicts = await self.evaluation.verdicts(history, proposed, scores)
         finished = Round(number=number, proposed=tuple(proposed), scores=scores, verdicts=verdicts)
         if (reason := _round_failure(finished, history)) is not None:
-            raise RoundFailedError(reason, finished.proposed)
+            raise RoundFailedError(reason, finished)
         return finished
 
 
 def _round_failure(finished: Round, history: History) -> str | None:
-    """Why a round failed, or None: nothing was proposed, or nothing could be rendered and scored.
-
-    After the first round something was found, and a round in which all is refused is one without a new best.
-    """
+    """Why a round failed, or None: nothing was proposed, or nothing could be rendered and scored."""
     candidates = [candidate for proposals in finished.proposed for candidate in proposals.candidates]
     if finished.number == 0:
         (base,) = candidates
@@ -316,8 +328,6 @@ def _round_failure(finished: Round, history: History) -> str | None:
             return None
         verdict = finished.verdicts.get(str(base.image))
         return base.error or (verdict and verdict.error) or "the base prompt has no score"
-    if finished.number > 1:
-        return None
     if any(candidate.image is not None and candidate.error is None for candidate in candidates):
         return None
     if errors := [candidate.error for candidate in candidates if candidate.error is not None]:

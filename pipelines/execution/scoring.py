@@ -176,12 +176,14 @@ class ScoringService:
         return {HELD_OUT: await self._held_out_scores.get((cohort.prompt_id, self._renders.key(request)), score)}
 
     async def _subject(self, cohort: Cohort, request: RenderRequest) -> Mapping[str, float]:
-        """How similar image and base prompt are, and how similar they have to be; nothing where that is not known."""
+        """How similar image and base prompt are, and how similar they have to be."""
         base_prompt = cohort.base_prompt
         key = base_prompt, self._renders.key(request)
         similarity = await self._similarities.get(key, lambda: self._similarity(base_prompt, request))
         least = await self._least_similarities.get(base_prompt, lambda: self._least_similarity(cohort))
-        return {} if least is None else {SUBJECT: similarity, LEAST_SUBJECT: least}
+        if least is None:
+            raise CallRefusedError(f"all base images of {base_prompt!r} with fresh seeds were refused")
+        return {SUBJECT: similarity, LEAST_SUBJECT: least}
 
     async def _similarity(self, text: str, request: RenderRequest) -> float:
         assert self._similarity_scorer is not None

@@ -28,6 +28,10 @@ MOST_CHARACTERS = 500
 """Of a prompt."""
 
 
+class PersonDeletedError(Exception):
+    """Somebody was deleted while something was asked for them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedQuestion:
     """The question that is due."""
@@ -146,12 +150,14 @@ class Participant:
         Raises
         ------
         ValueError
-            The prompt is empty or too long, its folder cannot be made, or the person was deleted meanwhile.
+            The prompt is empty or too long, or its folder cannot be made.
+        PersonDeletedError
+            They were deleted meanwhile.
         """
         text = checked_prompt(text)
         async with self._opening:
             if self._closed:
-                raise ValueError("This person was deleted meanwhile.")
+                raise PersonDeletedError
             if (latest := self._just_begun(text)) is not None:
                 return latest
             number = 1 + max((int(name.partition("-")[0]) for name in self.run_names), default=0)

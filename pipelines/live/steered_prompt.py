@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from actors.messages import TasteFeatures
-from pipelines.execution.driver import Driver, RoundFailedError
+from pipelines.execution.driver import Driver
 from pipelines.live.changes import ChangeFeed
 from pipelines.live.next_four import chances, next_four
 from pipelines.live.people.answers import ShownPicture, pictures_of
@@ -289,7 +289,7 @@ class SteeredPrompt:
         cohort = self.history.cohort
         await self._driver.run([cohort], {cohort.id: self.history.rounds})
         if (reason := self._driver.failures.pop(cohort.id, None)) is not None:
-            raise RoundFailedError(reason, ())  # the driver has counted its refusals
+            raise RuntimeError(reason)
         self.history = await asyncio.to_thread(self._replay)
         self.stage, self.arriving = "drawing", []
 

@@ -19,6 +19,7 @@ from actors.messages import ProposalRequest, RenderRequest
 from actors.proposers.lexicon import Lexicon
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.search.trajectory import derive_seed
+from predictor.checkpoint import is_whole
 from predictor.data.folders import new_folder, remove_unfinished, waiting_for_lock
 from predictor.encoders.cache import cache_folder
 from predictor.encoders.efficientnet import EfficientNetLite0
@@ -92,7 +93,7 @@ def _make(darkroom: Darkroom, recipe: EmbeddedRecipe, folder: Path, progress: Pr
 def existing_checkpoint(darkroom: Darkroom, recipe: EmbeddedRecipe = EmbeddedRecipe()) -> Path | None:
     """The checkpoint for a darkroom's photographs, if the cache holds it."""
     folder = _place(darkroom, recipe)
-    return folder if (folder / "config.json").is_file() else None
+    return folder if is_whole(folder) else None
 
 
 def _place(darkroom: Darkroom, recipe: EmbeddedRecipe) -> Path:

@@ -9,10 +9,17 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder
+from predictor.checkpoint import checkpoint_fingerprint, checkpoint_folder, is_whole
 from predictor.data.folders import new_folder, remove_unfinished, waiting_for_lock
 from predictor.encoders.cache import cache_folder
+
+if TYPE_CHECKING:
+    from predictor.enrolment import AnsweredImages
+
+    _Person = tuple[str, AnsweredImages, dict[str, str]]
+    """Name, answers and demographics."""
 
 
 def is_people_folder(path: str | Path) -> bool:
@@ -29,19 +36,23 @@ def people_checkpoint(folder: Path, announce: Callable[[str], None]) -> Path:
         A person.json does not read, people were seen by different checkpoints or one that is gone, or nobody has
         answered anything.
     """
+    from predictor.enrolment import read_person
+
     home = _home(folder)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with waiting_for_lock(home, ".lock"):
-        while True:
-            base, answered = _answered(folder)
-            place = home / _digest(base, answered)
-            if (place / "config.json").is_file():
-                return place
-            remove_unfinished(place)
-            announce(f"Enrolling {len(answered)} of {folder} in {base}")
-            _enrol(answered, base, place)
-            if _digest(base, answered) != place.name:  # somebody has answered meanwhile
-                shutil.rmtree(place)
+        base, answered = _answered(folder)
+        place = home / _digest(base, answered)
+        if is_whole(place):
+            return place
+        remove_unfinished(place)
+        announce(f"Enrolling {len(answered)} of {folder} in {base}")
+        people: list[_Person] = []
+        while place.name != (digest := _digest(base, answered)) or not people:  # somebody answers as they are read
+            place = home / digest
+            people = [(person.name, *read_person(person, person.name)) for person in answered]
+        _enrol(people, base, place)
+    return place
 
 
 def forget_people_checkpoints(folder: Path) -> None:
@@ -94,15 +105,14 @@ def described_person(folder: Path) -> dict[str, str]:
         raise ValueError(f"{file}: does not describe a person: {error!r}; mend it or remove its folder") from error
 
 
-def _enrol(people: Sequence[Path], base: Path, place: Path) -> None:
+def _enrol(people: "Sequence[_Person]", base: Path, place: Path) -> None:
     """Make a checkpoint that knows these people, too."""
-    from predictor.enrolment import enroll, read_person
+    from predictor.enrolment import enroll
     from predictor.predictor import PamelaPredictor
 
     predictor = PamelaPredictor.from_pretrained(base)
-    for person in people:
-        images, demographics = read_person(person, person.name)
-        predictor = enroll(predictor, person.name, images, demographics=demographics)
+    for name, images, demographics in people:
+        predictor = enroll(predictor, name, images, demographics=demographics)
     with new_folder(place) as scratch:
         predictor.save_pretrained(scratch)
         if (base / "truth.parquet").is_file():

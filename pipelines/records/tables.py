@@ -11,6 +11,7 @@ often a run was interrupted and resumed, and however many actors there were. The
 in memory as a whole.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -305,7 +306,7 @@ def _winner_row(history: History, outcome: Outcome) -> dict[str, Any]:
             "initial_images": [image.image for image in again.initial],
             "final_images": [image.image for image in again.final],
         }
-        row["initial_mean"], row["final_mean"] = again.means
+        row["initial_mean"], row["final_mean"] = (None if math.isnan(mean) else mean for mean in again.means)
     return row
 
 

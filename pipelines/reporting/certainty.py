@@ -71,7 +71,7 @@ def certainty_of(
     others
         Tastes of people whom the checkpoint does not know.
     """
-    if plan.checkpoint is None or PERSONAL not in plan.settings.scorers:
+    if plan.checkpoint is None or not plan.checkpoint.is_dir() or PERSONAL not in plan.settings.scorers:
         return CertaintyOfRun(people={}, gain_errors={})
     from predictor.people.certainty import Tastes
 

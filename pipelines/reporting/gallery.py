@@ -232,7 +232,11 @@ class _Row:
         if again is not None:
             before, after = again.means
             seeds = "1 fresh seed" if len(again.seeds) == 1 else f"{len(again.seeds)} fresh seeds"
-            lines.append(f"With {seeds}: {_score(after)}, the base prompt {_score(before)}.")
+            if math.isnan(before):
+                refused = next(image.error for image in (*again.initial, *again.final) if image.error)
+                lines.append(f"With {seeds} nothing could be compared: {refused}.")
+            else:
+                lines.append(f"With {seeds}: {_score(after)}, the base prompt {_score(before)}.")
         return lines + [f"Guard – {warning}." for warning in self.outcome.warnings]
 
     @property

@@ -228,7 +228,7 @@ def _judge(folder: RunFolder, cases: Sequence[Steered], attributes: Attributes) 
 def _compare_audiences(
     plan: Plan, folder: RunFolder, cases: Sequence[Steered], attributes: Attributes
 ) -> Trends | None:
-    table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint else []
+    table = checkpoint_users(plan.checkpoint).to_pylist() if plan.checkpoint and plan.checkpoint.is_dir() else []
     demographics = {row.pop("user_id"): row for row in table}
     found = trends(cases, attributes, plan.audiences, demographics)
     if found is not None:
@@ -257,6 +257,8 @@ def _page(
         )
         if verdict.caveat:
             notes.append(verdict.caveat)
+    if plan.checkpoint is not None and not plan.checkpoint.is_dir():
+        notes.append("The predictor is gone from the disk, so nothing is said of uncertainty and demographics.")
     if certainty.not_kept:
         gains = "1 gain has" if certainty.not_kept == 1 else f"{certainty.not_kept} gains have"
         notes.append(f"{gains} no uncertainty: the image features it needs are cached on other machines.")

@@ -119,7 +119,8 @@ class PeopleFolder:
         except OSError as error:
             raise ValueError(f"--people {path}: cannot be written: {error.strerror}; name another folder") from error
         self.path = path
-        shutil.rmtree(path / _DELETED, ignore_errors=True)  # of a process that was killed while it deleted somebody
+        if (path / _DELETED).is_dir():  # of a process that was killed while it deleted somebody
+            self._empty_trash()
         self._turn = Lock()
         try:
             self._by_hash = {_hash(person.key): person for person in read_people(path)}
@@ -169,8 +170,12 @@ class PeopleFolder:
             trash = self.path / _DELETED / secrets.token_hex(8)
             trash.parent.mkdir(exist_ok=True)
             person.path.rename(trash)  # what is still being made for them finds no place any more
-            shutil.rmtree(trash.parent)
+        self._empty_trash()
+
+    def _empty_trash(self) -> None:
+        """What a killed process left of this is done at the next start."""
         forget_people_checkpoints(self.path)
+        shutil.rmtree(self.path / _DELETED, ignore_errors=True)
 
 
 def _fill(person: PersonFolder, checkpoint: Path) -> None:

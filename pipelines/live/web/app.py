@@ -29,7 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from pipelines.live.participant import Participant
+from pipelines.live.participant import Participant, PersonDeletedError
 from pipelines.live.studio import Studio
 from pipelines.live.web import getting_to_know, proving, steering, yourself
 from pipelines.live.web.pages import Pages
@@ -91,6 +91,7 @@ def create_app(studio: Studio, *, start_token: str) -> ASGIApp:
             HTTPException: _refusal,
             WarmingUpError: _warming_up,
             ClientDisconnect: _gone,
+            PersonDeletedError: _deleted,
             OSError: _not_saved,
             Exception: _refusal,
         },
@@ -164,6 +165,11 @@ def new_token() -> str:
 async def _gone(request: Request, error: Exception) -> Response:
     """Whoever asked is gone; nobody reads this."""
     return Response(status_code=400)
+
+
+async def _deleted(request: Request, error: Exception) -> Response:
+    """Whoever asked was deleted meanwhile, by another tab or device of theirs."""
+    return request.app.state.live.pages.refusal(request.scope, 403, SIGNED_OUT)
 
 
 async def _not_saved(request: Request, error: Exception) -> Response:

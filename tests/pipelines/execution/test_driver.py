@@ -345,6 +345,19 @@ def test_what_a_guard_that_rejects_cannot_measure_is_nobodys_best(tmp_path: Path
     assert any("cannot compare" in str(verdict.error) for verdict in history.verdicts.values())
 
 
+def test_a_shared_proposal_that_was_refused_for_one_user_is_not_asked_for_again_for_another(tmp_path: Path) -> None:
+    protocol, todo = SearchSettings(candidates=4, iterations=2, share="round"), trajectories("a cat")
+    whole = drive(tmp_path / "whole", todo, protocol=protocol)
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    first = [line for line in lines if json.loads(line)["cohort"] == todo[0].id]
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "journal.jsonl").write_bytes(b"".join(first))
+    cut = drive(tmp_path / "cut", todo, protocol=protocol)
+    assert "a cat unrenderable" in whole.renders
+    assert "a cat unrenderable" not in cut.renders
+    assert cut.journal == whole.journal
+
+
 def test_an_image_that_was_refused_before_an_interruption_is_not_asked_for_again(tmp_path: Path) -> None:
     class Repeats(ToyProposer):
         def propose(self, request: ProposalRequest) -> Proposals:

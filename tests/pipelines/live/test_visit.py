@@ -310,6 +310,26 @@ def test_a_picture_that_is_kept_by_two_clicks_is_kept_once_and_its_tables_read(l
     assert {row["stop_reason"] for row in pq.read_table(run / "trajectories.parquet").to_pylist()} == {"chosen"}
 
 
+def test_a_round_in_which_all_is_refused_is_told_and_can_be_tried_again(
+    link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = newcomer(link, "Sven", 1)
+    visitor.post("/prompts", prompt="a cup of coffee")
+    pictures = visitor.wait_for_pictures()
+    run, fields = visitor.path, visitor.hidden()
+    with monkeypatch.context() as trouble:
+        trouble.setattr(
+            "pipelines.execution.driver._round_failure", lambda finished, history: "the model will not answer"
+        )
+        visitor.post(f"{run}/choose", **fields, chosen=pictures[1][1])
+        visitor.wait_for("the model will not answer", run)
+
+    visitor.post(f"{run}/again")
+    visitor.path = run
+
+    assert visitor.wait_for_pictures()[0][1] == pictures[1][1]
+
+
 def test_a_rival_whose_search_came_to_nothing_is_named_in_verdict_and_gallery(
     link: str, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +339,7 @@ def test_a_rival_whose_search_came_to_nothing_is_named_in_verdict_and_gallery(
 
     async def refused(self: Driver, history: History, step: Step) -> Round:
         if history.cohort.scorer == "population":
-            raise RoundFailedError("the renderer refuses it", ())
+            raise RoundFailedError("the renderer refuses it", Round(number=1))
         return await next_round(self, history, step)
 
     monkeypatch.setattr(Driver, "next_round", refused)

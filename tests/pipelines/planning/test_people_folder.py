@@ -65,13 +65,14 @@ def test_nothing_of_somebody_who_is_deleted_stays_in_the_cache(
     assert all(b"Ada" not in file.read_bytes() for file in (tmp_path / "cache" / "people").rglob("*") if file.is_file())
 
 
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
 def test_a_checkpoint_that_was_not_copied_whole_is_made_anew(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path / "cache"))
     somebody(tmp_path / "people", checkpoint)
     made = people_checkpoint(tmp_path / "people", print)
-    (made / "config.json").unlink()
+    (made / lost).unlink()
     (made.parent / f".{made.name}.killed").mkdir()
 
     assert people_checkpoint(tmp_path / "people", print) == made

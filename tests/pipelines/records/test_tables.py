@@ -18,7 +18,7 @@ from pipelines.records.tables import RecordsWriter
 from pipelines.search.cohort import cohorts
 from pipelines.search.history import History
 from pipelines.search.notices import Check, Notice
-from pipelines.search.rounds import Candidate, GuardVerdict, Proposed, Round
+from pipelines.search.rounds import Candidate, FreshImage, GuardVerdict, Proposed, Reseeded, Round
 from pipelines.search.state_machine import StopReason
 from pipelines.settings.search import GuardSettings, SearchSettings
 from tests.histories import write_records
@@ -523,6 +523,17 @@ def test_a_winner_has_its_scores_with_fresh_seeds(tmp_path: Path) -> None:
     assert (a.gain, b.gain) == (0.125, 0.25)
     without = outcomes(History(AB, rounds[:3]), guarded)
     assert [outcome.reseeded for outcome in without] == [None, None]
+
+
+def test_a_winner_whose_fresh_seeds_were_refused_has_no_mean(tmp_path: Path) -> None:
+    guarded = SearchSettings(iterations=1, guards=GuardSettings(reseed="warn"))
+    alone, refused = cohort_of("a"), (FreshImage(error="content policy"),)
+    seen = Reseeded(prompt="a cat, x", seeds=(3,), initial=refused, final=(FreshImage(image="fresh", score=0.5),))
+    rounds = [base_round(alone, 0.5), searched(1, {"a": {"x": (0.6,)}}), Round(number=2, reseeded={"a": seen})]
+
+    write_records([History(alone, rounds)], guarded, tmp_path)
+
+    assert query(tmp_path, "SELECT final_images, initial_mean, final_mean FROM winners") == [(["fresh"], None, None)]
 
 
 def test_a_winner_whose_fresh_seeds_were_another_prompts_has_none(tmp_path: Path) -> None:
