@@ -27,7 +27,7 @@ def next_four(
     mean
         Expected utilities of N images, (N,).
     rows
-        (N, r); their inner products are the covariances.
+        Factor B of their covariance, (N, r): B @ B.T.
     noise
         Variance of each image's own part, which is independent of the others'.
     """

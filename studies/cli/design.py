@@ -232,11 +232,11 @@ def _warn(study: "Study", seed: int | None) -> None:
     from studies.wording import CHOSEN
 
     if seed is not None:
-        typer.echo(f"  blind only to who does not know --seed {seed}: leave it out for a study of people")
+        typer.echo(f"  blind only to people who do not know --seed {seed}: leave it out for a study of people")
     if study.settings.notice == CHOSEN:
         typer.echo("  participants are not told where the images come from: say so by --notice")
     if not study.settings.contact:
-        typer.echo("  participants are told nobody to write to: name somebody by --contact")
+        typer.echo("  participants see no contact: name one by --contact")
 
 
 def _named(out: Path | None) -> Path:

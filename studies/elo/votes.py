@@ -175,7 +175,7 @@ class Votes:
         unknown = [name for name in participants if name not in self.participants]
         if unknown:
             more = f", nor did {len(unknown) - 1:,} more that are named" if len(unknown) > 1 else ""
-            raise ValueError(f"participant {unknown[0]!r} gave no vote{more}; leave out only who voted")
+            raise ValueError(f"participant {unknown[0]!r} gave no vote{more}; leave out only participants who voted")
         gone = np.isin(self.participants, participants)[self.participant]
         people = "1 participant is" if len(set(participants)) == 1 else f"{len(set(participants)):,} participants are"
         note = f"{people} left out on request, with {int(gone.sum()):,} votes."

@@ -224,7 +224,7 @@ def test_a_seed_is_secret_unless_it_is_given_and_then_the_command_says_what_that
         secret = steer_study(*command, "--out", tmp_path / f"{name}1")
         given = steer_study(*command, "--out", tmp_path / f"{name}2", "--seed", 5)
         assert "--seed" not in secret.stdout
-        assert "blind only to who does not know --seed 5" in given.stdout
+        assert "blind only to people who do not know --seed 5" in given.stdout
         assert read_study(tmp_path / f"{name}1").settings.seed > 2**40
         assert read_study(tmp_path / f"{name}2").settings.seed == 5
 
@@ -254,7 +254,7 @@ def test_a_sample_of_a_folder_ones_own_anchors_and_what_is_not_told_are_said(ima
     assert study.settings.anchors == ("ugly", "plain", "fine", "nice", "superb")
     assert "artificial intelligence" not in study.settings.notice
     assert "not told where the images come from: say so by --notice" in made.stdout
-    assert "told nobody to write to: name somebody by --contact" in made.stdout
+    assert "see no contact: name one by --contact" in made.stdout
     told = steer_study(*command, "--out", tmp_path / "t", "--notice", "Mine.", "--contact", "ada@example.org")
     assert "told" not in told.stdout
     assert "there are 12 images" in refused("rating", "--images", images, "--sample", 13, "--out", tmp_path / "u")

@@ -45,7 +45,7 @@ class KnownTaste:
             self.posterior = infer(self._taste, self.evidence)
 
     def utilities(self, seen: Sequence[TasteFeatures]) -> tuple[Tensor, Tensor]:
-        """Expected liking of N images (N,), and rows (N, rank + 1) whose inner products are its covariances."""
+        """Expected liking of N images (N,), and a factor B (N, rank + 1) of its covariance, B @ B.T."""
         features = features_of(seen, self._taste.config.rank)
         population = torch.tensor([image.population for image in seen], dtype=torch.float64)
         rows = covariance_factor(self.posterior.factor, features)

@@ -50,7 +50,7 @@ def test_the_page_tells_when_somebody_was_last_seen_and_that_nobody_can_be_writt
     text = researcher(site).get("/researcher").text
     (seen,) = (p.last_seen_at for p in progress(pair_study).participants)
     assert seen is not None and seen[:16].replace("T", " ") in text
-    assert "nobody to write to" in text
+    assert "Participants see no contact" in text
     assert 'href="/researcher/report"' in text
 
 
