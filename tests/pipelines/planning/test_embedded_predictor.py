@@ -9,6 +9,7 @@ import pytest
 from actors.renderers.darkroom.darkroom import Darkroom
 from pipelines.planning import embedded_predictor
 from pipelines.planning.embedded_predictor import embedded_checkpoint
+from predictor.checkpoint import FILES
 
 
 def test_of_two_that_need_it_at_once_one_makes_the_checkpoint_and_the_other_waits(
@@ -19,7 +20,8 @@ def test_of_two_that_need_it_at_once_one_makes_the_checkpoint_and_the_other_wait
     def make(darkroom: object, recipe: object, folder: Path, progress: object) -> None:
         time.sleep(0.8)
         folder.mkdir()
-        (folder / "config.json").write_text("{}")
+        for name in FILES:
+            (folder / name).touch()
         made.append(folder)
 
     monkeypatch.setenv("PAMELA_CACHE", str(tmp_path))
@@ -30,3 +32,19 @@ def test_of_two_that_need_it_at_once_one_makes_the_checkpoint_and_the_other_wait
     assert {future.result() for future in asked} == {made[0]}
     assert len(made) == 1
     assert sorted(line.split()[0] for line in said) == ["Another", "No"]
+
+
+def test_a_checkpoint_that_lacks_a_file_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(darkroom: object, recipe: object, folder: Path, progress: object) -> None:
+        folder.mkdir()
+        for name in FILES:
+            (folder / name).touch()
+
+    monkeypatch.setenv("PAMELA_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded_predictor, "_make", make)
+    made = embedded_checkpoint(Darkroom(size=64))
+    (made / "model.safetensors").unlink()
+    (made.parent / f".{made.name}.prints-killed").mkdir()
+    assert embedded_checkpoint(Darkroom(size=64)) == made
+    assert (made / "model.safetensors").is_file()
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
