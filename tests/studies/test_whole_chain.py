@@ -65,7 +65,7 @@ def test_a_rating_study_makes_a_person_for_whom_the_predictor_scores(demo: Path,
     user = read_dataset(dataset).user_ids[0]
     checkpoint = embedded_checkpoint(Darkroom())
     said = run("steer-predictor", "enroll", checkpoint, "--user", user, "--ratings", dataset, "--out", enrolled)
-    assert f"knows {user} by" in said
+    assert f"knows {user} from" in said
     (person,) = (row for row in checkpoint_users(enrolled).to_pylist() if row["user_id"] == user)
     assert person["age"] is not None  # as they told the study
     scored = run("steer-predictor", "score", enrolled, "--user", user, *sorted((dataset / "images").iterdir())[:3])
