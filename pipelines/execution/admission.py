@@ -39,9 +39,7 @@ def max_cohorts_under_way(
 
     Example:
 
-        max_cohorts_under_way(
-            candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.0, render_s=0.2
-        ) == 5
+        max_cohorts_under_way(candidates=20, renderers=8, places=16, proposals=64, proposal_s=1.0, render_s=0.2) == 5
     """
     candidates = max(1, candidates)
     proposing = min(proposal_s * renderers / (render_s * candidates), proposals - 1) if render_s else 0
