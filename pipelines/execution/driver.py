@@ -81,7 +81,6 @@ class RoundFailedError(RuntimeError):
     def __init__(self, reason: str, failed: Round) -> None:
         super().__init__(reason)
         self.failed = failed
-        self.refusals = Refusals.of(failed.proposed)
 
 
 class Driver:
@@ -228,7 +227,7 @@ class Driver:
         except (RoundFailedError, CallRefusedError) as error:
             logger.exception("cohort %s: failed in round %d", cohort.id, len(history.rounds))
             if isinstance(error, RoundFailedError):
-                self.refusals += error.refusals
+                self.refusals += Refusals.of(error.failed.proposed)
             self.failures[cohort.id] = str(error)
             for trajectory in cohort.trajectories:
                 self._observer.failed(trajectory, str(error))

@@ -251,7 +251,6 @@ async def make_catalogue(
     if not made:
         raise ValueError(f"none of the {len(wanted)} pictures to ask about could be made: {refused[0]}")
     distinct = {str(row["id"]): (row, png) for row, png in reversed(made)}
-    folder.parent.mkdir(parents=True, exist_ok=True)
 
     def write() -> None:
         with new_folder(folder) as temporary:
