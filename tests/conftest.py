@@ -15,17 +15,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from actors.pool.cluster import LOCAL_CLUSTER_ENVIRONMENT
 from tests.browser import EXECUTABLE, NAMES
 from tests.nodes import STORE
 from tests.pipelines.console import command, environment
 
 # Ray reads these once in a process, some at its import: they are the same for every Ray that the tests start.
 # A token of our own, for those who join from another process, and since two that start at once would each write one.
-os.environ |= {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-}
+os.environ |= {**LOCAL_CLUSTER_ENVIRONMENT, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: as actors have it, so that digits agree
 
 # What is started in the background of a script ignores Ctrl-C, and so would whatever it starts.

@@ -30,8 +30,16 @@ _HEAD_FAILURES = 5
 _RAYLET_FAILURES = 2
 """Fewer, because the raylet is on this machine, whose kernel accepts connections for a process as long as it lives."""
 
-_NO_LOG_SEARCH = {"RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0", "LOG_NAME_UPDATE_INTERVAL_S": "86400"}
-"""Ray looks for new logs of its processes ten times a second, to tell drivers of them; this one does not listen."""
+LOCAL_CLUSTER_ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every socket stays on loopback
+    "RAY_USAGE_STATS_ENABLED": "0",  # it reports to nobody
+    # It would look for new logs of its processes ten times a second, to tell drivers of them; this one does not listen.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "86400",
+    # By its 15, two other busy processes leave an actor 3% of its core: its first answer took ten seconds.
+    "RAY_worker_niceness": "0",
+}
+"""Settings of a Ray that `connect` starts, unless the environment has others. Ray reads them at its import."""
 
 _watch_ended = threading.Event()
 _watched_raylet: list[str] = []
@@ -52,10 +60,7 @@ def connect(address: str | None) -> None:
             raise ClusterError(f"no Ray client here, got {address!r}; run steer-batch on the head (docs/cluster.md)")
         _check_reachable(str(address))
     if local:
-        # Before the import: every socket of Ray stays on loopback, and it reports to nobody.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        for name, value in _NO_LOG_SEARCH.items():
+        for name, value in LOCAL_CLUSTER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     import ray
 
