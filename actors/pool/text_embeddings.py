@@ -1,4 +1,4 @@
-"""Embeddings of texts, each made once by the feature extractor, whoever asks: the guards, the screen, the renderer.
+"""Embeddings of texts, each made once by the feature extractor, whoever asks: the guards or the renderer.
 
 Invariant: while a text is being embedded, nobody else has it embedded; those of recent texts are kept.
 """

@@ -1,4 +1,4 @@
-"""The feature extractor: embeddings of prompts, and attributes of images, for the screen, the guards and the darkroom.
+"""The feature extractor: embeddings of prompts, and attributes of images, for the guards and the darkroom.
 
 It knows no user and no scorer, so that neither can influence what it measures.
 """

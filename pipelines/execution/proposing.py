@@ -22,7 +22,7 @@ from pipelines.search.cohort import Cohort
 from pipelines.search.guards import missing_words, subject_notice, with_notice
 from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed
-from pipelines.search.screening import LEAST_SCORED, ScorePredictor, screen
+from pipelines.search.screening import LEAST_SCORED, FittedScreen
 from pipelines.search.state_machine import Propose, admit
 from pipelines.search.trajectory import Trajectory, proposal_seed, shared_proposal_seed
 from pipelines.settings.search import SearchSettings
@@ -35,11 +35,10 @@ MAX_PROPOSAL_ATTEMPTS = 3
 class RoundScreen:
     """The screen of one round of a cohort: fitted once, when the first user's proposals need it."""
 
-    def __init__(self, history: History, embeddings: TextEmbeddings | None, settings: SearchSettings) -> None:
+    def __init__(self, history: History, settings: SearchSettings) -> None:
         self._history = history
-        self._embeddings = embeddings
         self._settings = settings
-        self._predictor = SingleFlightCache[str, ScorePredictor](capacity=None)
+        self._fitted = SingleFlightCache[str, FittedScreen](capacity=None)
         """By cohort, of which there is one."""
 
     async def of(self, user: str, proposed: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -48,24 +47,17 @@ class RoundScreen:
         places = [place for place, candidate in enumerate(proposed) if candidate.rejected is None]
         if keep is None or len(places) <= keep or len(history.images) < LEAST_SCORED:
             return tuple(proposed)
-        assert self._embeddings is not None
-        proposals = await self._embeddings.of([proposed[place].prompt for place in places])
-        embeddings = self._embeddings
-        predictor = await self._predictor.get(history.cohort.id, lambda: self._fitted(embeddings))
-        row, novelty = history.cohort.row_of_user[user], self._settings.novelty
+        fitted = await self._fitted.get(history.cohort.id, self._fit)
+        prompts, row = [proposed[place].prompt for place in places], history.cohort.row_of_user[user]
         with one_blas_thread:
-            screened = await asyncio.to_thread(
-                lambda: screen(
-                    proposals, predictor.evaluated, predictor.predict(proposals, row), keep=keep, novelty=novelty
-                )
-            )
+            screened = await asyncio.to_thread(fitted.screen, prompts, row, keep=keep, novelty=self._settings.novelty)
         notices = {places[place]: notice for place, notice in screened.rejected.items()}
         return tuple(replace(c, rejected=notices.get(place, c.rejected)) for place, c in enumerate(proposed))
 
-    async def _fitted(self, embeddings: TextEmbeddings) -> ScorePredictor:
-        evaluated = await embeddings.of([image.prompt for image in self._history.images])
+    async def _fit(self) -> FittedScreen:
+        evaluated = [image.prompt for image in self._history.images]
         with one_blas_thread:
-            return await asyncio.to_thread(ScorePredictor, evaluated, self._history.scores)
+            return await asyncio.to_thread(FittedScreen, evaluated, self._history.scores)
 
 
 class Proposing:
@@ -93,7 +85,7 @@ class Proposing:
 
     def screen_of_round(self, history: History) -> RoundScreen:
         """The screen of the next round."""
-        return RoundScreen(history, self._embeddings, self._settings)
+        return RoundScreen(history, self._settings)
 
     async def shared(self, cohort: Cohort) -> Proposed:
         """The first proposals for a prompt, which all its users and scorers share in one run.

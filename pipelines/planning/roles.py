@@ -228,10 +228,10 @@ def scorers_at_work(settings: Settings, *, has_predictor: bool) -> tuple[str, ..
 
 
 def _feature_extractor_role(settings: Settings) -> Role | None:
-    """Where the screen, a guard or the renderer goes by it."""
-    protocol, guards = settings.protocol, settings.protocol.guards
+    """Where a guard or the renderer goes by it."""
+    guards = settings.protocol.guards
     guarded = guards.subject != "off" or guards.drift != "off"
-    if protocol.screen is None and not guarded and _embedded_text(settings) is None:
+    if not guarded and _embedded_text(settings) is None:
         return None
     from actors.scorers.feature_extractor import FeatureExtractor
 

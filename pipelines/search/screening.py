@@ -1,15 +1,17 @@
 """The screen: which of many proposals are rendered, by a prediction of their scores from their prompts.
 
-The prediction is a ridge regression from prompt embeddings to each user's scores, fitted anew each round to all that
-the cohort has scored. It knows nothing of images, so it only ranks. A proposal too similar to a prompt that was
+The prediction is a ridge regression from the words of prompts to each user's scores, fitted anew each round to all
+that the cohort has scored. It knows nothing of images, so it only ranks. A proposal too similar to a prompt that was
 evaluated, or to one already kept, is not rendered.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.search.ngrams import NgramVocabulary
 from pipelines.search.notices import Check, Notice
 
 LEAST_SCORED = 8
@@ -39,7 +41,7 @@ class ScorePredictor:
     Parameters
     ----------
     evaluated
-        Embeddings of unit length of the N prompts that have scores, shape (N, d).
+        Vectors of the N prompts that have scores, shape (N, d).
     scores
         Of M users, shape (M, N). A score that is missing (nan) counts as the user's mean; a user without any has 0.
     """
@@ -97,6 +99,28 @@ def _eigen(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     return values[kept], vectors[:, kept]
 
 
+class FittedScreen:
+    """A regression on the n-grams of what a cohort has scored, and the choice by it of the proposals to render.
+
+    Parameters
+    ----------
+    prompts
+        The N that have scores.
+    scores
+        Of M users, shape (M, N), as `ScorePredictor`.
+    """
+
+    def __init__(self, prompts: Sequence[str], scores: NDArray[np.floating]) -> None:
+        self._vocabulary = NgramVocabulary(prompts)
+        self._predictor = ScorePredictor(self._vocabulary.vectors(prompts), scores)
+
+    def screen(self, proposals: Sequence[str], user: int, *, keep: int, novelty: float) -> Screened:
+        """What is rendered of the proposals for one user, given by their row; the rest as the function `screen`."""
+        vectors = self._vocabulary.vectors(proposals)
+        predicted = self._predictor.predict(vectors, user)
+        return screen(vectors, self._predictor.evaluated, predicted, keep=keep, novelty=novelty)
+
+
 def screen(
     proposals: NDArray[np.floating],
     evaluated: NDArray[np.floating],
@@ -110,9 +134,9 @@ def screen(
     Parameters
     ----------
     proposals
-        Embeddings of unit length, shape (P, d).
+        Vectors whose inner products are the cosines of prompts, shape (P, d).
     evaluated
-        Embeddings of the prompts that have scores, shape (N, d).
+        Vectors of the prompts that have scores, shape (N, d).
     predicted
         Of the proposals, shape (P,).
     keep

@@ -64,7 +64,10 @@ class SearchSettings(Closed):
     )
     screen: int | None = Field(default=None, ge=1, description="the most proposals that are rendered; none: all")
     novelty: float = Field(
-        default=0.02, ge=0, le=2, description="least 1 - cosine of a screened proposal to every evaluated prompt"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="least 1 - cosine, by words and pairs of words, of a screened proposal to every evaluated prompt",
     )
     previews: int | None = Field(
         default=None, ge=1, description="the most previews that are finished; none: there are no previews"
