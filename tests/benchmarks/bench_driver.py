@@ -15,19 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.cluster import connect, disconnect
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
-from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
 from pipelines.records.journal import Journal
@@ -38,10 +33,14 @@ from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
-from tests.benchmarks.simulated_roles import report, scores_of, trajectories, vectors_of
+from tests.benchmarks.simulated_roles import proposals_of, report, scores_of, trajectories
 from tests.pipelines.console import peak_mb
 
-PROTOCOLS = {"pool": SearchSettings(share="pool", screen=8, patience=5), "base": SearchSettings(patience=5)}
+PROTOCOLS = {
+    "pool": SearchSettings(share="pool", screen=3, iterations=7, patience=7),
+    "base": SearchSettings(patience=5),
+}
+"""Nobody stops early, so that all numbers of users have as many rounds."""
 
 
 class NoRenderer:
@@ -55,7 +54,7 @@ class NoProposer:
     def setup(self) -> None: ...
 
     def propose(self, request: ProposalRequest) -> Proposals:
-        return Proposals(prompts=tuple(f"{request.base_prompt}, {request.seed + n}" for n in range(request.count)))
+        return proposals_of(request)
 
 
 class NoScorer:
@@ -63,13 +62,6 @@ class NoScorer:
 
     def score_each(self, request: ScoreRequest, rendering: Rendering) -> list[float]:
         return scores_of(request, rendering)
-
-
-class NoFeatureExtractor:
-    def setup(self) -> None: ...
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return vectors_of(texts)
 
 
 class Nobody:
@@ -92,7 +84,6 @@ async def steer(folder: Path, todo: list[Cohort], settings: SearchSettings) -> t
         "renderer": ActorPool(Role(name="renderer", make=NoRenderer, in_flight=8)),
         "proposer": ActorPool(Role(name="proposer", make=NoProposer, in_flight=4)),
         "scorer": ActorPool(Role(name="scorer", make=NoScorer, in_flight=8)),
-        "feature_extractor": ActorPool(Role(name="feature_extractor", make=NoFeatureExtractor, in_flight=2)),
     }
     journal = Journal(folder / "journal.jsonl")
     driver = Driver(
@@ -104,7 +95,6 @@ async def steer(folder: Path, todo: list[Cohort], settings: SearchSettings) -> t
         images=ImageStore(folder),
         journal=journal,
         observer=Nobody(),
-        embeddings=TextEmbeddings(pools["feature_extractor"]),
     )
     try:
         await asyncio.gather(*(pool.start() for pool in pools.values()))

@@ -34,7 +34,7 @@ PROTOCOLS = {
     "previews 4": (*PAPER, "--set", "protocol.previews=4"),
     "pool, previews 4": (*PAPER, "--share", "pool", "--set", "protocol.previews=4"),
     "frugal": (),
-    "frugal, screen 4": ("--set", "protocol.screen=4"),
+    "frugal, screen 6": ("--set", "protocol.screen=6"),
     "frugal, previews 4": ("--set", "protocol.previews=4"),
 }
 

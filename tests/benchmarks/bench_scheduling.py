@@ -30,7 +30,6 @@ from actors.pool.actor_pool import ActorPool
 from actors.pool.cluster import connect, disconnect
 from actors.pool.render_path import RenderPath
 from actors.pool.role import Role
-from actors.pool.text_embeddings import TextEmbeddings
 from pipelines.execution import render_cache
 from pipelines.execution.driver import Driver
 from pipelines.records.image_store import ImageStore
@@ -52,20 +51,19 @@ from tests.benchmarks.simulated_roles import (
     scores_of,
     seconds_of,
     trajectories,
-    vectors_of,
 )
 from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 
 PROTOCOL = SearchSettings()
-POOLED = SearchSettings(share="pool", screen=8)
+POOLED = SearchSettings(share="pool", screen=3, iterations=7)
 """As protocols/frugal.yaml, without the guards, which call no renderer."""
 PROTOCOLS = {"base": PROTOCOL, "pool": POOLED}
-RENDER_S, PROPOSE_S, SCORE_S, EMBED_S = 0.2, 1.0, 0.001, 0.002
+RENDER_S, PROPOSE_S, SCORE_S = 0.2, 1.0, 0.001
 _AT_ONCE = 64
 
 
 def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher, settings: SearchSettings) -> Driver:
-    renderer, proposer, scorer, *embedder = pools
+    renderer, proposer, scorer = pools
     return Driver(
         settings=settings,
         renderer=RenderPath(cast(ActorPool, renderer)),
@@ -75,7 +73,6 @@ def drive(pools: Sequence[Any], images: Any, journal: Any, watcher: Watcher, set
         images=images,
         journal=journal,
         observer=watcher,
-        embeddings=TextEmbeddings(embedder[0]) if embedder else None,
     )
 
 
@@ -156,7 +153,7 @@ def drive_virtually(
     settings: SearchSettings = PROTOCOL,
     own_work: bool = False,
 ) -> list[VirtualPool]:
-    """The pools as the driver has left them: renderers, proposers, scorers, and embedders where there is a screen."""
+    """The pools as the driver has left them: renderers, proposers, scorers."""
     memory = Memory()
 
     def render(method: str, request: RenderRequest) -> tuple[Rendering, float]:
@@ -168,19 +165,12 @@ def drive_virtually(
     def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[list[float], float]:
         return scores_of(request, rendering), score_s
 
-    def embed(method: str, texts: Sequence[str]) -> tuple[Any, float]:
-        return vectors_of(texts), EMBED_S * len(texts)
-
     async def main() -> list[VirtualPool]:
         pools = [
             VirtualPool(Role(name="renderer", make=Renderer, actors=renderers), render),
             VirtualPool(Role(name="proposer", make=Proposer, in_flight=_AT_ONCE), propose, all_at_once=True),
             VirtualPool(Role(name="scorer", make=Scorer, actors=max(1, renderers // 64)), score),
         ]
-        if settings.screen is not None:
-            pools.append(
-                VirtualPool(Role(name="feature_extractor", make=Scorer, actors=max(1, renderers // 16)), embed)
-            )
         await drive(pools, memory, memory, watcher, settings).run(list(cohorts(work, settings.share)), {})
         for pool in pools:
             pool.accounting.settle()

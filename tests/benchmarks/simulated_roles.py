@@ -5,8 +5,6 @@ import hashlib
 import json
 import random
 import time
-import zlib
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +18,8 @@ from pipelines.search.trajectory import Trajectory, image_seed
 
 SPREAD = 0.1
 """Calls take up to so much longer or shorter than said, by what is asked."""
+
+_WORDS = [f"word{number}" for number in range(300)]
 
 
 def seconds_of(mean_s: float, *asked: object) -> float:
@@ -39,15 +39,10 @@ def _numbers(audiences: tuple[tuple[str, ...], ...]) -> NDArray[np.uint64]:
     return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.uint64)
 
 
-def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Of unit length, in MiniLM's 384 dimensions; at random, but the same for the same text."""
-    vectors = np.stack([np.random.default_rng(zlib.crc32(t.encode())).standard_normal(384) for t in texts])
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
 def proposals_of(request: ProposalRequest) -> Proposals:
+    """Each a dozen words out of three hundred, as the screen ranks prompts by the words that they share."""
     chance = random.Random(request.seed)
-    return Proposals(prompts=tuple(f"a {chance.getrandbits(40):010x}" for _ in range(request.count)))
+    return Proposals(prompts=tuple(" ".join(chance.choices(_WORDS, k=12)) for _ in range(request.count)))
 
 
 class Renderer:

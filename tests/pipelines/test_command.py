@@ -18,7 +18,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(
     done = steer(*small(checkpoint, prompts, tmp_path / "run"), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "trajectories  8" in done.stdout
-    assert "protocol      frugal, share pool, screen 8" in done.stdout
+    assert "protocol      frugal, share pool, screen 3" in done.stdout
     assert "most renders  62" in done.stdout  # 2 base images, 2 x 4, 8 x 4, and 2 x 2 and 8 x 2 with fresh seeds
     assert not (tmp_path / "run").exists()
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.search.screening import ScorePredictor, screen
+from pipelines.search.notices import Check
+from pipelines.search.screening import FittedScreen, ScorePredictor, screen
 
 PENALTIES = np.logspace(-3, 3, 13)
 
@@ -181,3 +182,27 @@ def test_what_was_evaluated_before_is_never_kept_above_a_novelty_of_nothing() ->
     screened = screen(evaluated[:3], evaluated, rng.normal(size=3), keep=2, novelty=0.01)
     assert screened.kept == []
     assert all(str(notice).startswith("novelty: 0.000") for notice in screened.rejected.values())
+
+
+def test_proposals_with_the_words_of_what_a_user_liked_are_rendered() -> None:
+    rng = np.random.default_rng(8)
+    words = ["fog", "neon", "grain", "gold", "snow", "lace"]
+    chosen = rng.random((40, len(words))) < 0.4
+    prompts = ["a lake, " + ", ".join(np.array(words)[row]) for row in chosen]
+    likes_fog = chosen[:, 0].astype(np.float32) - chosen[:, 1]
+    scores = np.stack([likes_fog, -likes_fog])
+    proposals = ["a lake, fog, bronze", "a lake, neon, bronze", "a lake, lace, bronze"]
+
+    fitted = FittedScreen(prompts, scores)
+
+    assert fitted.screen(proposals, 0, keep=1, novelty=0.1).kept == [0]
+    assert fitted.screen(proposals, 1, keep=1, novelty=0.1).kept == [1]
+
+
+def test_another_spelling_of_what_was_evaluated_is_not_novel() -> None:
+    prompts = [f"a lake, fog, number {n}" for n in range(12)]
+    fitted = FittedScreen(prompts, np.arange(12, dtype=np.float32)[None])
+
+    rejected = fitted.screen(["a lake, fog, number 3", "A LAKE; fog, number 4"], 0, keep=2, novelty=0.1).rejected
+
+    assert {place: notice.check for place, notice in rejected.items()} == {0: Check.NOVELTY, 1: Check.NOVELTY}
