@@ -311,7 +311,13 @@ class ServiceClient:
                     said = f"{url}: {problem}; no time is left for another attempt, {self._timeout_remedy}"
                     raise ServiceError(said, retry_after_s=asked_s)
                 await asyncio.sleep(pause_s)
-                response = await self._send(url, send, deadline)
+                limit_s = min(self._timeout_s, deadline - time.monotonic())
+                try:
+                    response = await self._send(send, limit_s)
+                except TimeoutError as error:
+                    before = f"{problem}, then " if attempt > 1 else ""
+                    said = f"{url}: {before}no answer within {round(limit_s, 1):g} s; {self._timeout_remedy}"
+                    raise ServiceError(said) from error
                 asked_s = None
                 if isinstance(response, httpx2.RequestError):
                     problem = _unreachable(response)
@@ -337,15 +343,13 @@ class ServiceClient:
         raise AssertionError("attempts are counted without end")
 
     async def _send(
-        self, url: str, send: Callable[[], Awaitable[httpx2.Response]], deadline: float
+        self, send: Callable[[], Awaitable[httpx2.Response]], limit_s: float
     ) -> httpx2.Response | httpx2.RequestError:
-        limit_s = min(self._timeout_s, deadline - time.monotonic())
+        """The answer, or why there is none: no connection, or one that ends within the answer."""
         try:
             async with asyncio.timeout(limit_s):
                 return await send()
-        except TimeoutError as error:
-            raise ServiceError(f"{url}: no answer within {round(limit_s, 1):g} s; {self._timeout_remedy}") from error
-        except httpx2.RequestError as error:  # no connection, or one that ends within the answer
+        except httpx2.RequestError as error:
             return error
 
     def _json(self, url: str, response: httpx2.Response) -> Any:

@@ -216,7 +216,8 @@ class Store:
         Raises
         ------
         TimeoutError
-            All is deleted, but a reader held on to the log of changes, where it can still be found.
+            All is deleted, but can still be found in the file, as the disk is full, or in the log of changes, on which
+            a reader held.
         """
         with self.transaction() as db:
             query = "SELECT source, coalesce(token_hash, external_id) AS id FROM participants WHERE participant = ?"
@@ -232,6 +233,7 @@ class Store:
                 "consented_at = iif(consented_at IS NULL, NULL, ?) WHERE participant = ?",
                 *(_new_name(), today, today, today, participant),
             )
+        self._empty_gaps()
         self._empty_log()
 
     # Whether newcomers are let in
@@ -453,6 +455,15 @@ class Store:
 
     def _run(self, statement: str, *values: object) -> int:
         return self._db.execute(statement, values).rowcount
+
+    def _empty_gaps(self) -> None:
+        """Write the file anew: secure_delete overwrites a row where it is, not where SQLite has moved it from."""
+        try:
+            with self._lock:
+                self._db.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            remedy = "free some space, and run VACUUM on it with the sqlite3 command"
+            raise TimeoutError(f"{self._path}: what was deleted may still stand in gaps: {error}; {remedy}") from error
 
     def _empty_log(self) -> None:
         """Bring all changes into the file, and cut the log of changes: what was deleted may still stand in it."""

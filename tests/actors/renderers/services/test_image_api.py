@@ -227,6 +227,13 @@ def test_what_does_not_come_now_is_a_disturbance_with_what_was_said_last(
     assert time.monotonic() - began < 3
 
 
+def test_the_time_that_is_left_for_the_last_attempt_does_not_hide_what_was_said_before(service: Service) -> None:
+    busy = (500, {"Retry-After": "0.1"}, {"error": {"message": "out of order"}})
+    service.script = [busy, (200, {}, "hang")]
+    with pytest.raises(DisturbedError, match=r"500 out of order, then no answer within [01](\.\d)? s; raise renderer"):
+        draw(make(service, give_up_s=1))
+
+
 def test_a_key_that_is_not_accepted_any_more_is_told_apart_and_not_shown(service: Service) -> None:
     service.script = [(401, {}, {"error": {"message": f"Incorrect API key {KEY}"}})]
     with pytest.raises(DeniedError, match=r"401 Incorrect API key \*\*\*"):
