@@ -61,7 +61,7 @@ def test_ctrl_c_writes_the_records_and_says_how_to_go_on(
 ) -> None:
     run = tmp_path / "run"
     with started(*small(checkpoint, prompts, run)) as process:
-        wait_for(lambda: journal_lines(run) >= 3, process)
+        wait_for(lambda: journal_lines(run) >= 1, process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -79,7 +79,7 @@ def test_a_run_whose_cluster_is_lost_says_so_and_goes_on_on_another(
     run, nodes = tmp_path / "run", Nodes()
     try:
         with started(*small(checkpoint, prompts, run), "--address", nodes.address) as process:
-            wait_for(lambda: journal_lines(run) >= 3, process)
+            wait_for(lambda: journal_lines(run) >= 1, process)
             nodes.lose_all()
             _, errors = process.communicate(timeout=120)
     finally:
@@ -97,8 +97,8 @@ def test_a_run_whose_own_node_dies_says_so_and_goes_on_on_another(
 ) -> None:
     run = tmp_path / "run"
     with started(*small(checkpoint, prompts, run)) as process:
-        wait_for(lambda: journal_lines(run) >= 1, process)
-        with held_up("ray::Darkroom", process):  # or the run might end before it notices
+        wait_for(lambda: journal_lines(run) >= 0, process)
+        with held_up("ray::Darkroom", process):  # from the start on, or the run might end before it notices
             os.kill(raylet_of(process), signal.SIGKILL)
             _, errors = process.communicate(timeout=120)
     said = errors.decode().splitlines()[-1]
