@@ -9,8 +9,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 1024
-"""N-grams in a vocabulary. The prompts of twelve users have about 400, and a regression takes time by its cube."""
+MOST = 512
+"""N-grams in a vocabulary. The lexicon's prompts for twelve users have fewer; a regression takes time by its cube."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 """Kana and Han characters: written without spaces, so each counts as a word."""
