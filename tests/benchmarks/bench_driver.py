@@ -33,11 +33,12 @@ from pipelines.search.cohort import Cohort, cohorts
 from pipelines.search.history import History
 from pipelines.search.trajectory import Trajectory
 from pipelines.settings.search import SearchSettings
+from tests.benchmarks.bench_scheduling import POOLED
 from tests.benchmarks.simulated_roles import proposals_of, report, scores_of, trajectories
 from tests.pipelines.console import peak_mb
 
 PROTOCOLS = {
-    "pool": SearchSettings(share="pool", screen=3, iterations=7, patience=7),
+    "pool": POOLED.model_copy(update={"patience": POOLED.iterations}),
     "base": SearchSettings(patience=5),
 }
 """Nobody stops early, so that all numbers of users have as many rounds."""

@@ -16,7 +16,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
+from actors.messages import ProposalRequest, Proposals, Rendering, RenderRequest, ScoreRequest
 from actors.pool.actor_pool import ActorPool
 from actors.pool.cluster import connect, disconnect
 from actors.pool.render_path import RenderPath
@@ -39,7 +39,8 @@ from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed, Round
 from pipelines.search.state_machine import Propose, Stop, admit, next_step
 from pipelines.search.trajectory import Trajectory, proposal_seed
-from pipelines.settings.search import SearchSettings
+from pipelines.settings.search import GuardSettings, SearchSettings
+from pipelines.settings.settings import load_settings
 from tests.benchmarks.simulated_roles import (
     Memory,
     Proposer,
@@ -55,8 +56,8 @@ from tests.benchmarks.simulated_roles import (
 from tests.benchmarks.virtual_cluster import VirtualPool, simulate
 
 PROTOCOL = SearchSettings()
-POOLED = SearchSettings(share="pool", screen=3, iterations=7)
-"""As protocols/frugal.yaml, without the guards, which call no renderer."""
+POOLED = load_settings("embedded").protocol.model_copy(update={"guards": GuardSettings()})
+"""The default, without the guards, which call other roles."""
 PROTOCOLS = {"base": PROTOCOL, "pool": POOLED}
 RENDER_S, PROPOSE_S, SCORE_S = 0.2, 1.0, 0.001
 _AT_ONCE = 64
@@ -152,6 +153,8 @@ def drive_virtually(
     score_s: float = SCORE_S,
     settings: SearchSettings = PROTOCOL,
     own_work: bool = False,
+    proposals: Callable[[ProposalRequest], Proposals] = proposals_of,
+    scores: Callable[[ScoreRequest, Rendering], list[float]] = scores_of,
 ) -> list[VirtualPool]:
     """The pools as the driver has left them: renderers, proposers, scorers."""
     memory = Memory()
@@ -160,10 +163,10 @@ def drive_virtually(
         return Rendering(png=request.prompt.encode()), seconds_of(render_s, request.prompt, request.seed)
 
     def propose(method: str, request: ProposalRequest) -> tuple[Any, float]:
-        return proposals_of(request), seconds_of(propose_s, request.seed)
+        return proposals(request), seconds_of(propose_s, request.seed)
 
     def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[list[float], float]:
-        return scores_of(request, rendering), score_s
+        return scores(request, rendering), score_s
 
     async def main() -> list[VirtualPool]:
         pools = [

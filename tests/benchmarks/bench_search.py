@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -25,22 +24,20 @@ from numpy.typing import NDArray
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import cross_val_predict
 
-from actors.messages import ProposalRequest, Rendering, RenderRequest, ScoreRequest
-from actors.pool.role import Role
+from actors.messages import ProposalRequest, Proposals, Rendering, ScoreRequest
 from actors.proposers.lexicon import Lexicon
 from actors.renderers.darkroom.vocabulary import development_of, find_terms
-from pipelines.execution import render_cache
-from pipelines.search.cohort import cohorts
 from pipelines.search.trajectory import Trajectory, image_seed
 from pipelines.settings.search import SearchSettings
 from predictor.metrics import bootstrap_mean
-from tests.benchmarks.bench_scheduling import drive
-from tests.benchmarks.simulated_roles import Memory, Proposer, Renderer, Scorer, Watcher, report
-from tests.benchmarks.virtual_cluster import VirtualPool, simulate
+from tests.benchmarks.bench_scheduling import drive_virtually
+from tests.benchmarks.simulated_roles import Watcher, report
 
 _WIDTH = 6.0
 """Of the kernel, in standard deviations of a parameter: of 3, 6 and 10 the best by five-fold cross-validation."""
 _PENALTY = 0.01
+_RENDERERS = 32
+"""On the virtual cluster; what is found does not depend on it."""
 
 
 class ModelledScores:
@@ -99,18 +96,15 @@ def search(
     users: Sequence[str], models: dict[str, ModelledScores], settings: SearchSettings, seed: int
 ) -> tuple[list[float], int, int]:
     """The mean gain of each prompt's users, the renders, and the proposals."""
-    lexicon, proposals = Lexicon(), 0
+    lexicon, proposed = Lexicon(), 0
 
-    def render(method: str, request: RenderRequest) -> tuple[Rendering, float]:
-        return Rendering(png=request.prompt.encode()), 1.0
+    def propose(request: ProposalRequest) -> Proposals:
+        nonlocal proposed
+        proposed += request.count
+        return lexicon.propose(request)
 
-    def propose(method: str, request: ProposalRequest) -> tuple[Any, float]:
-        nonlocal proposals
-        proposals += request.count
-        return lexicon.propose(request), 0.0
-
-    def score(method: str, request: ScoreRequest, rendering: Rendering) -> tuple[list[float], float]:
-        return models[request.base_prompt].of(rendering.png.decode()), 0.0
+    def score(request: ScoreRequest, rendering: Rendering) -> list[float]:
+        return models[request.base_prompt].of(rendering.png.decode())
 
     work = [
         Trajectory(
@@ -126,19 +120,9 @@ def search(
         for prompt in models
         for user in users
     ]
-    memory, gains = Memory(), Gains()
-
-    async def main() -> None:
-        pools = [
-            VirtualPool(Role(name="renderer", make=Renderer, actors=32), render),
-            VirtualPool(Role(name="proposer", make=Proposer, in_flight=64), propose, all_at_once=True),
-            VirtualPool(Role(name="scorer", make=Scorer, actors=1), score),
-        ]
-        await drive(pools, memory, memory, gains, settings).run(list(cohorts(work, settings.share)), {})
-
-    with patch.object(render_cache, "put", lambda value: value):  # there is no Ray to keep it
-        simulate(main())
-    return [float(np.mean(gains.by_prompt[prompt])) for prompt in models], len(gains.rendered_at), proposals
+    gains = Gains()
+    drive_virtually(work, gains, renderers=_RENDERERS, settings=settings, proposals=propose, scores=score)
+    return [float(np.mean(gains.by_prompt[prompt])) for prompt in models], len(gains.rendered_at), proposed
 
 
 def settings_of(text: str) -> SearchSettings:
