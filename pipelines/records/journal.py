@@ -6,11 +6,13 @@ was edited is no record.
 
 The scores of a round are an array of users and images in single precision, written as base64 of its little-endian
 bytes: 5.3 bytes a score. Its columns are the images of the line's candidates, in their order, without those that an
-earlier round has scored.
+earlier round has scored. The proposals are JSON, compressed by zlib and written as base64: of many proposals few are
+rendered, all resemble each other, and as plain text they would take more room than the scores.
 """
 
 import base64
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields
@@ -68,11 +70,12 @@ def parse(where: str, line: bytes) -> tuple[str, Round]:
             raise TypeError("a cohort is not text, or a round no whole number")
         chosen = values.get("chosen", {})
         _check("an image that was chosen is not text", chosen.values(), str)
-        if not values.get("proposed") and not values.get("reseeded") and not chosen:
+        proposed = _unpacked(values["proposed"]) if "proposed" in values else ()
+        if not proposed and not values.get("reseeded") and not chosen:
             raise ValueError("a round of nothing")
         return cohort_id, Round(
             number=number,
-            proposed=tuple(map(_proposed, values.get("proposed", ()))),
+            proposed=tuple(map(_proposed, proposed)),
             scores=_scores(values.get("users", 0), values.get("scores", "")),
             verdicts={key: _verdict(verdict) for key, verdict in values.get("verdicts", {}).items()},
             reseeded={user: _reseeded(again) for user, again in values.get("reseeded", {}).items()},
@@ -112,7 +115,7 @@ _KEYS = frozenset({"cohort", "number", "proposed", "users", "scores", "verdicts"
 def _line(cohort_id: str, finished: Round) -> bytes:
     values: dict[str, Any] = {"cohort": cohort_id, "number": finished.number}
     if finished.proposed:
-        values["proposed"] = [_proposed_as_recorded(proposals) for proposals in finished.proposed]
+        values["proposed"] = _packed([_proposed_as_recorded(proposals) for proposals in finished.proposed])
         values["users"] = len(finished.scores)
         values["scores"] = base64.b64encode(finished.scores.astype("<f4").tobytes()).decode()
     if finished.verdicts:
@@ -138,6 +141,21 @@ def _proposed_as_recorded(proposals: Proposed) -> dict[str, Any]:
 def _without_defaults(value: Any, default: Any) -> dict[str, Any]:
     plain = asdict(default)
     return {name: each for name, each in asdict(value).items() if each != plain[name]}
+
+
+def _packed(values: Any) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(values, ensure_ascii=False).encode())).decode()
+
+
+def _unpacked(text: Any) -> Any:
+    if isinstance(text, list):
+        raise TypeError("an earlier version wrote it: start a new run")
+    if not isinstance(text, str):
+        raise TypeError("proposals are not text")
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+    except zlib.error as error:
+        raise ValueError(f"proposals do not decompress: {error}") from error
 
 
 def _scores(users: Any, text: Any) -> Scores:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pipelines.records.journal import lines, parse
 from tests.actors.hub import serve_hub
 from tests.actors.proposers.chat.service import Asked, Scripted, Service, completion, serve
 from tests.flux2_checkpoints import tiny_flux2, weights_of
@@ -74,14 +74,11 @@ def test_a_run_on_services_alone_records_what_they_refuse_and_asks_for_nothing_t
     assert set(again) == {"a cup of coffee, violence"}
     assert all(KEY not in path.read_text("utf-8", errors="ignore") for path in run.rglob("*") if path.is_file())
     assert {asked.headers["authorization"] for asked in served.asked} == {f"Bearer {KEY}"}
-    candidates = [c for line in journal(run) for proposed in line["proposed"] for c in proposed["candidates"]]
-    errors = [c["error"] for c in candidates if "error" in c]
+    rounds = [parse("journal", line)[1] for _, line in lines(run / "journal.jsonl")]
+    assert KEY not in repr(rounds)
+    errors = [c.error for each in rounds for proposed in each.proposed for c in proposed.candidates if c.error]
     assert errors
     assert all("400 rejected by the safety system" in error for error in errors)
-
-
-def journal(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "journal.jsonl").read_text("utf-8").splitlines()]
 
 
 def without_model(prompts: Path, checkpoint: Path, folder: Path, *settings: str) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,9 +170,30 @@ def with_verdict(verdict: str) -> str:
     return GOOD[:-1] + f', "verdicts": {{"i": {verdict}}}}}'
 
 
+def packed(values: object) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(values).encode())).decode()
+
+
+def in_plain(line: bytes) -> str:
+    """The line with its proposals as JSON."""
+    values = json.loads(line)
+    values["proposed"] = json.loads(zlib.decompress(base64.b64decode(values["proposed"])))
+    return json.dumps(values)
+
+
+def as_written(line: str) -> bytes:
+    """The line with its proposals compressed, as a journal has them; as it is where it is no line."""
+    try:
+        values = json.loads(line)
+        values["proposed"] = packed(values["proposed"])
+    except (ValueError, KeyError, TypeError):
+        return line.encode() + b"\n"
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+
+
 def test_the_lines_that_are_damaged_below_are_good_ones() -> None:
     for line in (GOOD, RESEEDED, with_notice(NOTICE), with_verdict("{}")):
-        assert parse("here", line.encode())[0] == "p1/pamela/1"
+        assert parse("here", as_written(line))[0] == "p1/pamela/1"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +265,28 @@ def test_the_lines_that_are_damaged_below_are_good_ones() -> None:
 )
 def test_a_damaged_line_is_an_error_that_says_where_it_stands(line: str) -> None:
     with pytest.raises(JournalError, match=r"^journal\.jsonl, line 2: not a line of a journal: "):
-        parse("journal.jsonl, line 2", line.encode() + b"\n")
+        parse("journal.jsonl, line 2", as_written(line))
+
+
+@pytest.mark.parametrize(
+    "proposed, problem",
+    [
+        ([], "an earlier version wrote it: start a new run"),
+        (None, "proposals are not text"),
+        (packed([]), "a round of nothing"),
+        ("AAAA", "proposals do not decompress: Error -3 while decompressing data: unknown compression method"),
+        (
+            packed([])[:-4],
+            "proposals do not decompress: Error -5 while decompressing data: incomplete or truncated stream",
+        ),
+        ("☃", "string argument should contain only ASCII characters"),
+    ],
+)
+def test_proposals_that_are_not_compressed_json_are_an_error(proposed: object, problem: str) -> None:
+    line = json.dumps({**json.loads(GOOD), "proposed": proposed}).encode()
+
+    with pytest.raises(JournalError, match=f"line 2: not a line of a journal: {problem}"):
+        parse("line 2", line)
 
 
 def test_a_line_that_is_not_utf_8_is_an_error_that_says_where_it_stands() -> None:
@@ -254,10 +297,10 @@ def test_a_line_that_is_not_utf_8_is_an_error_that_says_where_it_stands() -> Non
 
 
 def test_the_cohort_of_a_line_that_begins_otherwise_is_found_too() -> None:
-    values = json.loads(GOOD)
+    values = json.loads(as_written(GOOD))
     turned = json.dumps(dict(reversed(values.items()))).encode()
 
-    assert cohort_of("here", turned) == cohort_of("here", GOOD.encode()) == "p1/pamela/1"
+    assert cohort_of("here", turned) == cohort_of("here", as_written(GOOD)) == "p1/pamela/1"
     with pytest.raises(JournalError, match="line 2: not a line of a journal"):
         cohort_of("line 2", b'{"cohort": 1}\n')
 
@@ -364,7 +407,7 @@ def test_a_line_that_did_not_fit_on_the_disk_is_not_in_the_journal_even_once_the
 def test_a_line_says_in_json_whose_it_is_and_leaves_out_what_is_not_said(tmp_path: Path) -> None:
     path = write(tmp_path / "journal.jsonl", [("p1/pamela/1", a_round(0))])
 
-    assert json.loads(path.read_text("utf-8")) == {
+    assert json.loads(in_plain(path.read_bytes())) == {
         "cohort": "p1/pamela/1",
         "number": 0,
         "proposed": [{"users": ["u1", "u2"], "candidates": [{"prompt": "a cat, 0", "image": "i0"}]}],
@@ -381,6 +424,20 @@ def test_a_score_of_a_large_cohort_takes_five_and_a_half_bytes_at_most(tmp_path:
     path = write(tmp_path / "journal.jsonl", [("c", finished)])
 
     assert path.stat().st_size < 5.5 * scores.size
+
+
+def test_a_proposal_that_was_not_rendered_takes_less_room_than_its_prompt(tmp_path: Path) -> None:
+    words = [f"word{number}" for number in range(300)]
+    chance = random.Random(0)
+    notice = Notice(Check.SCREEN, 0.25, 0.5, "predicted score 0.250, below 0.500")
+    prompts = [" ".join(chance.choices(words, k=12)) for _ in range(1000)]
+    candidates = tuple(Candidate(prompt=prompt, rejected=notice) for prompt in prompts)
+
+    path = write(
+        tmp_path / "journal.jsonl", [("c", Round(number=1, proposed=(Proposed(users=("u",), candidates=candidates),)))]
+    )
+
+    assert path.stat().st_size < 0.7 * sum(map(len, prompts))
 
 
 def a_round(number: int) -> Round:

@@ -14,7 +14,7 @@ from pipelines.search.history import History
 from pipelines.search.rounds import Candidate, Proposed, Round
 from pipelines.search.state_machine import Stop, next_step
 from pipelines.settings.search import SearchSettings
-from tests.pipelines.records.test_journal import write
+from tests.pipelines.records.test_journal import as_written, in_plain, packed, write
 from tests.pipelines.search.recorded import as_text, base_round, cohort_of, recordings, searched, some_settings
 
 PROTOCOL = SearchSettings(candidates=2, iterations=2, patience=1)
@@ -222,9 +222,9 @@ def test_a_round_that_does_not_follow_from_the_ones_before_it_is_an_error(
     tmp_path: Path, share: str, found: str, replacement: str
 ) -> None:
     path = write(tmp_path / "journal.jsonl", [(FIRST, BASE), (FIRST, ROUND)])
-    first, second = path.read_text("utf-8").splitlines()
-    assert found in second
-    path.write_text("\n".join([first, second.replace(found, replacement), ""]), "utf-8")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    assert found in in_plain(second)
+    path.write_bytes(first + as_written(in_plain(second).replace(found, replacement)))
 
     with pytest.raises(JournalError, match=r"journal\.jsonl, (line 2|byte \d+)"):
         unfinished(path, TODO, PROTOCOL.model_copy(update={"share": share}))
@@ -235,7 +235,7 @@ def test_a_round_that_does_not_follow_from_the_ones_before_it_is_an_error(
     "rest",
     [
         pytest.param({}, id="nothing"),
-        pytest.param({"proposed": []}, id="no proposals"),
+        pytest.param({"proposed": packed([])}, id="no proposals"),
         pytest.param(
             {"reseeded": {"u9": {"prompt": "a cat", "seeds": [], "initial": [], "final": []}}},
             id="fresh seeds of nobody",
