@@ -5,10 +5,13 @@ A few words that stand for a missing value are null among numbers. A column that
 error that names the row and the value.
 """
 
+import atexit
 import glob
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import overload
 
@@ -54,12 +57,12 @@ def read_table(
         raise ValueError(f"{path}: not a table that can be read; use one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    with duckdb.connect() as connection:
-        try:
+    try:
+        with connected() as connection:
             table = _read(connection, path, {*_TEXT, *text}, numbers)
-        except duckdb.Error as error:
-            said = _malformed_line(path) or first_line(error)
-            raise ValueError(f"{path}: cannot be read as a table: {said}") from error
+    except duckdb.Error as error:
+        said = _malformed_line(path) or first_line(error)
+        raise ValueError(f"{path}: cannot be read as a table: {said}") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(table.column_names)}")
@@ -72,6 +75,24 @@ def line_number(path: Path, index: int) -> int:
 
 
 # Its type is quoted: an annotation that held it would have DuckDB's binding report leaks when Python ends.
+@contextmanager
+def connected() -> "Iterator[duckdb.DuckDBPyConnection]":
+    """A connection of one's own to this process's DuckDB, which takes a hundred times as long to start as to ask."""
+    try:
+        with _database().cursor() as connection:
+            yield connection
+    except (duckdb.FatalException, duckdb.InternalException):  # after which it refuses whatever is asked
+        _database.cache_clear()
+        raise
+
+
+@cache
+def _database() -> "duckdb.DuckDBPyConnection":
+    """With no memory of the files that it has read, which change."""
+    atexit.register(_database.cache_clear)  # or DuckDB's binding would report leaks when Python ends
+    return duckdb.connect(config={"enable_external_file_cache": False})
+
+
 def _read(
     connection: "duckdb.DuckDBPyConnection", path: Path, text: Collection[str], numbers: Collection[str]
 ) -> pa.Table:

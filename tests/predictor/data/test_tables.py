@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.data.tables import find_table, read_table, select
+from predictor.data.tables import connected, find_table, read_table, select
 
 PEOPLE = pa.table({"user_id": ["007", "u2", "u3"], "age": [20, 40, None], "gender": ["female", "male", "male"]})
 
@@ -265,3 +266,19 @@ def test_a_predicate_on_a_column_that_one_value_makes_text_is_told_the_value() -
 def test_what_is_no_number_among_floats_is_missing(tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": ["a", "b"], "age": [31.0, float("nan")]}), tmp_path / "users.parquet")
     assert read_table(tmp_path / "users.parquet")["age"].to_pylist() == [31, None]
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+    for name in ("ada", "bob"):
+        pq.write_table(pa.table({"user_id": [name]}), tmp_path / "users.parquet")
+        assert read_table(tmp_path / "users.parquet")["user_id"].to_pylist() == [name]
+
+
+def test_after_an_error_that_ends_the_database_the_next_table_is_read(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user_id\nada\n", "utf-8")
+    with pytest.raises(duckdb.FatalException), connected() as connection:
+        connection.execute("CREATE TABLE of_this_database (x INT)")
+        raise duckdb.FatalException("database has been invalidated because of a previous fatal error")
+    assert read_table(tmp_path / "users.csv")["user_id"].to_pylist() == ["ada"]
+    with connected() as connection:
+        assert connection.execute("SHOW TABLES").fetchall() == []
