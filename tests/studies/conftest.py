@@ -1,10 +1,16 @@
 """A finished run in the real layout, made in milliseconds: greys instead of renders, raters who like one grey each."""
 
+import io
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.search.rounds import Candidate
@@ -27,23 +33,32 @@ Build = Callable[..., Path]
 
 def picture(grey: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png(grey))
+
+
+@cache
+def png(grey: int) -> bytes:
     ramp = np.add.outer(np.arange(48), np.arange(32)) % 16  # upright: the hardest shape to fit
-    Image.fromarray((np.clip(grey - 8 + ramp, 0, 255)).astype(np.uint8)).convert("RGB").save(path)
+    file = io.BytesIO()
+    Image.fromarray((np.clip(grey - 8 + ramp, 0, 255)).astype(np.uint8)).convert("RGB").save(file, "PNG")
+    return file.getvalue()
 
 
-def rater(user: str, grey: int, tmp: Path) -> Rater:
+@cache
+def attributes(grey: int) -> NDArray[np.float64]:
+    with Image.open(io.BytesIO(png(grey))) as image:
+        return measure(image)
+
+
+def rater(user: str, grey: int) -> Rater:
     """Likes pictures of this grey best, and the less the further they are from it."""
-    file = tmp / "ideal.png"
-    picture(grey, file)
-    with Image.open(file) as image:
-        ideal = measure(image)
     only_luminance = np.array([1.0, 0, 0, 0, 0, 0, 0])
     return Rater(
         user_id=user,
         age=40,
         gender="female",
         nationality="Indian",
-        ideal=ideal,
+        ideal=attributes(grey),
         tolerance=np.full(7, 15.0),
         weight=only_luminance,
         bias=0.0,
@@ -51,75 +66,60 @@ def rater(user: str, grey: int, tmp: Path) -> Rater:
     )
 
 
+def build_run(
+    folder: Path,
+    *,
+    users: dict[str, int] = GREYS,
+    generic: dict[str, int] | None = None,
+    prompts: dict[str, str] = PROMPTS,
+    passes: int = 1,
+    failed: tuple[str, ...] = (),
+) -> Path:
+    folder.mkdir()
+    (folder / "run.json").write_text("{}\n")
+    histories = []
+    for prompt_id, prompt in prompts.items():
+        for number in range(1, passes + 1):
+            for who, grey, scorer in (
+                *((user, grey, "pamela") for user, grey in users.items()),
+                *(("*", grey, scorer) for scorer, grey in (generic or {}).items()),
+            ):
+                trajectory = Trajectory(
+                    user=who,
+                    user_ids=(who,),
+                    prompt_id=prompt_id,
+                    base_prompt=prompt,
+                    scorer=scorer,
+                    run=number,
+                    image_seed=1,
+                    seed=0,
+                )
+                keys = [f"{prompt_id}-{INITIAL}", *(f"{prompt_id}-{grey + k + number - 1}" for k in (12, 6, 0))]
+                for key in keys:
+                    picture(int(key.rpartition("-")[2]), folder / "images" / key[:2] / f"{key}.png")
+                proposed = [
+                    (Candidate(prompt=f"{prompt}, {key}", image=key), score)
+                    for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
+                ]
+                base = (Candidate(prompt=prompt, image=keys[0]), None if who in failed else 0.1)
+                histories.append(history_of_one(trajectory, [base], proposed))
+    write_records(histories, SearchSettings(iterations=1), folder)
+    write_truth([rater(user, grey) for user, grey in users.items()], folder / "truth.parquet")
+    return folder
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Build:
     """Build a run: `run_folder(users=…, generic=…, passes=…)`."""
 
-    def build(
-        name: str = "run",
-        *,
-        users: dict[str, int] = GREYS,
-        generic: dict[str, int] | None = None,
-        prompts: dict[str, str] = PROMPTS,
-        passes: int = 1,
-        failed: tuple[str, ...] = (),
-    ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "run.json").write_text("{}\n")
-        histories = []
-        for prompt_id, prompt in prompts.items():
-            for number in range(1, passes + 1):
-                for who, grey, scorer in (
-                    *((user, grey, "pamela") for user, grey in users.items()),
-                    *(("*", grey, scorer) for scorer, grey in (generic or {}).items()),
-                ):
-                    trajectory = Trajectory(
-                        user=who,
-                        user_ids=(who,),
-                        prompt_id=prompt_id,
-                        base_prompt=prompt,
-                        scorer=scorer,
-                        run=number,
-                        image_seed=1,
-                        seed=0,
-                    )
-                    keys = [f"{prompt_id}-{INITIAL}", *(f"{prompt_id}-{grey + k + number - 1}" for k in (12, 6, 0))]
-                    for key in keys:
-                        picture(int(key.rpartition("-")[2]), folder / "images" / key[:2] / f"{key}.png")
-                    proposed = [
-                        (Candidate(prompt=f"{prompt}, {key}", image=key), score)
-                        for key, score in zip(keys[1:], (0.2, 0.3, 0.9), strict=True)
-                    ]
-                    base = (Candidate(prompt=prompt, image=keys[0]), None if who in failed else 0.1)
-                    histories.append(history_of_one(trajectory, [base], proposed))
-        write_records(histories, SearchSettings(iterations=1), folder)
-        write_truth([rater(user, grey, tmp_path) for user, grey in users.items()], folder / "truth.parquet")
-        return folder
+    def build(name: str = "run", **told: Any) -> Path:
+        return build_run(tmp_path / name, **told)
 
     return build
 
 
-@pytest.fixture
-def pair_study(run_folder: Build, tmp_path: Path) -> Study:
-    """Four users, two prompts, a generic scorer; blocks of at most 12 trials."""
-    run = run_folder(generic={"hpsv3": GENERIC})
-    return make_pairs(
-        read_steered_images([run]),
-        [run],
-        tmp_path / "study",
-        others=2,
-        choices={
-            **{"block": 12, "practice": 2, "attention": 1, "repeats": 0.2, "completion_code": "THANKYOU"},
-            "seed": 1,  # so that what is voted by position is the same each time
-        },
-    )
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
+def write_greys(folder: Path) -> Path:
     """A dataset folder's images, without ratings: twelve greys with prompts and metadata."""
-    folder = tmp_path / "images"
     lines = ["image_id,file,prompt,style"]
     for number in range(12):
         picture(20 + 19 * number, folder / f"{number}.png")
@@ -129,12 +129,43 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rating_study(images: Path, tmp_path: Path) -> Study:
-    """Ten images to rate by three people each, two for practice."""
+def images(tmp_path: Path) -> Path:
+    """See `write_greys`."""
+    return write_greys(tmp_path / "images")
+
+
+@pytest.fixture(scope="session")
+def made_pair_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """What `pair_study` is a copy of."""
+    folder = tmp_path_factory.mktemp("pair_study")
+    run = build_run(folder / "run", generic={"hpsv3": GENERIC})
+    return make_pairs(
+        read_steered_images([run]),
+        [run],
+        folder / "study",
+        others=2,
+        choices={
+            **{"block": 12, "practice": 2, "attention": 1, "repeats": 0.2, "completion_code": "THANKYOU"},
+            "seed": 1,  # so that what is voted by position is the same each time
+        },
+    )
+
+
+@pytest.fixture
+def pair_study(made_pair_study: Study, tmp_path: Path) -> Study:
+    """Four users, two prompts, a generic scorer; blocks of at most 12 trials. Its run is not to be changed."""
+    return copied(made_pair_study, tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def made_rating_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """What `rating_study` is a copy of."""
+    folder = tmp_path_factory.mktemp("rating_study")
+    images = write_greys(folder / "images")
     return make_rating(
         read_images(images),
         images,
-        tmp_path / "ratings",
+        folder / "ratings",
         choices={
             "block": 5,
             "practice": 2,
@@ -145,3 +176,13 @@ def rating_study(images: Path, tmp_path: Path) -> Study:
             "completion_code": "THANKYOU",
         },
     )
+
+
+@pytest.fixture
+def rating_study(made_rating_study: Study, tmp_path: Path) -> Study:
+    """Ten images to rate by three people each, two for practice. The folder that they are of is not to be changed."""
+    return copied(made_rating_study, tmp_path / "ratings")
+
+
+def copied(study: Study, folder: Path) -> Study:
+    return replace(study, folder=Path(shutil.copytree(study.folder, folder)))

@@ -15,9 +15,11 @@ from tests.studies.conftest import Build
 
 
 @pytest.fixture
-def at(run_folder: Build, images: Path, pair_study: Study, tmp_path: Path) -> SimpleNamespace:
+def at(images: Path, pair_study: Study, tmp_path: Path) -> SimpleNamespace:
     """Where things are that wrong calls are about."""
-    return SimpleNamespace(run=tmp_path / "run", images=images, study=pair_study.folder, nothing=tmp_path)
+    return SimpleNamespace(
+        run=Path(pair_study.settings.sources[0]), images=images, study=pair_study.folder, nothing=tmp_path
+    )
 
 
 def test_a_study_is_planned_made_taken_and_told(run_folder: Build, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """A served study without a network: the real application, driven by a client that keeps cookies as a browser does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.testclient import TestClient
 
 from studies.session import StudySession
@@ -42,12 +43,25 @@ class Site:
 Serve = Callable[..., Site]
 
 
+@pytest.fixture(scope="session")
+def event_loop() -> Iterator[BlockingPortal]:
+    """On a thread of its own; a client without one would start another for each request."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
 @pytest.fixture
-def serve() -> Serve:
+def serve(event_loop: BlockingPortal) -> Serve:
     def serve(study: Study, *, approve_all: bool = True, prolific: bool = False) -> Site:
         study_session = StudySession(study, Store(study.database), approve_all=approve_all)
         app = create_app(study_session, researcher_token=TOKEN, prolific=prolific)
-        return Site(study, study_session, lambda: TestClient(app))
+
+        def visitor() -> TestClient:
+            client = TestClient(app)
+            client.portal = event_loop
+            return client
+
+        return Site(study, study_session, visitor)
 
     return serve
 
