@@ -1,6 +1,7 @@
 """Previews: a tiny FLUX.2 is stopped and gone on with bit for bit, and the darkroom prints small."""
 
 import io
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:
-    small: dict[str, Any] = {"num_inference_steps": 7, "preview_steps": 3, "width": 96, "height": 64}
+    small: dict[str, Any] = {"num_inference_steps": 5, "preview_steps": 2, "width": 64, "height": 32}
     return DiffusersRenderer(str(folder), **small | settings)
 
 
@@ -43,13 +44,14 @@ def travelled(preview: Preview) -> Preview:
     return pickle.loads(pickle.dumps(preview))  # noqa: S301
 
 
-FEWEST, MOST = (pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 6))
+QUICK = (("flux2", "float32", 2), ("klein", "bfloat16", 2), ("klein-base", "float32", 2))
+"""Both dtypes of both pipelines, with the next test, which has FLUX.2's in bfloat16."""
+ALL = itertools.product(("flux2", "klein", "klein-base"), ("bfloat16", "float32"), (1, 2, 4))
 
 
-@pytest.mark.parametrize("name", ["flux2", "klein", "klein-base"])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize(
-    "preview_steps", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(6, marks=pytest.mark.slow)]
+    ("name", "dtype", "preview_steps"),
+    [pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow) for each in ALL],
 )
 def test_a_finished_image_is_bit_for_bit_the_one_that_had_no_preview(
     folders: dict[str, Path], name: str, dtype: str, preview_steps: int
@@ -76,13 +78,13 @@ def test_it_is_so_too_from_an_embedding_made_elsewhere_and_in_another_process(fo
 
 
 def test_a_preview_without_its_state_is_drawn_from_the_beginning(folders: dict[str, Path]) -> None:
-    renderer = ready(folders["flux2"])
+    renderer = ready(folders["flux2"], dtype="float32")
     preview = renderer.preview(REQUESTS[0])
     assert renderer.finish(REQUESTS[0], Preview(png=preview.png)) == renderer.render(REQUESTS[0])
 
 
 def test_a_preview_shows_what_the_image_is_expected_to_be_rather_than_noise(folders: dict[str, Path]) -> None:
-    renderer = ready(folders["flux2"], preview_steps=6, dtype="float32")
+    renderer = ready(folders["flux2"], preview_steps=4, dtype="float32")
     preview, whole = renderer.preview(REQUESTS[0]), renderer.render(REQUESTS[0])
     apart = np.abs(pixels(preview.png) - pixels(whole.png)).mean()
     assert apart < 0.5 * np.abs(pixels(renderer.render(REQUESTS[1]).png) - pixels(whole.png)).mean()
@@ -99,7 +101,7 @@ def test_previews_cost_their_share_of_the_steps_and_decide_no_final_pixel(folder
 
 
 def test_what_cannot_be_gone_on_with_has_no_previews(folders: dict[str, Path], tmp_path: Path) -> None:
-    assert make(folders["flux2"], preview_steps=7).preview_identity() is None
+    assert make(folders["flux2"], preview_steps=5).preview_identity() is None
     assert make(folders["flux2"], profile="taylorseer").preview_identity() is None
     assert make(tiny_stable_diffusion(tmp_path / "sd")).preview_identity() is None
 

@@ -16,7 +16,7 @@ from actors.renderers.diffusers.renderer import DiffusersRenderer
 from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
 from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion, tiny_unconditional
 
-PROMPTS = ("a cat", "a dog dancing in the rain, cinematic light", "fog")
+PROMPTS = ("a cat", "a dog dancing in the rain, cinematic light")
 REQUESTS = [RenderRequest(prompt=prompt, seed=seed) for prompt in PROMPTS for seed in (0, 2**63 - 1)]
 
 
@@ -32,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:
-    small: dict[str, Any] = {"num_inference_steps": 2, "width": 64, "height": 64}
+    small: dict[str, Any] = {"dtype": "float32", "num_inference_steps": 2, "width": 32, "height": 32}
     return DiffusersRenderer(str(folder), **small | settings)
 
 
@@ -58,7 +58,7 @@ def pixels(rendering: Rendering) -> np.ndarray:
 
 def test_prompt_and_seed_decide_the_image(images: list[Rendering]) -> None:
     assert len({image.png for image in images}) == len(REQUESTS)
-    assert {pixels(image).shape for image in images} == {(64, 64, 3)}
+    assert {pixels(image).shape for image in images} == {(32, 32, 3)}
 
 
 def test_an_image_is_the_same_in_any_order_and_after_a_restart(
@@ -75,11 +75,12 @@ def test_an_image_is_the_same_in_any_order_and_after_a_restart(
 def test_an_image_from_an_embedding_made_elsewhere_is_bit_for_bit_the_whole_pipelines(
     folders: dict[str, Path], name: str
 ) -> None:
-    whole = ready(folders[name], guidance_scale=4.0)
-    apart = ready(folders[name], guidance_scale=4.0, text_encoder_device="cpu")
+    settings: dict[str, Any] = {"dtype": "bfloat16", "guidance_scale": 4.0}
+    whole = ready(folders[name], **settings)
+    apart = ready(folders[name], **settings, text_encoder_device="cpu")
     encoder = Flux2TextEncoder(str(folders[name]), None, "bfloat16", 4.0)
     encoder.setup()
-    for request in REQUESTS[:4]:
+    for request in REQUESTS[1:3]:  # another prompt and another seed
         embedding, size = encoder.encode(request.prompt)
         assert size >= 512 * 96 * 2
         travelled = pickle.loads(pickle.dumps(embedding))  # noqa: S301
@@ -112,11 +113,11 @@ def test_whatever_decides_pixels_is_in_the_identity(folders: dict[str, Path]) ->
         *(
             make(folders["flux2"], **{setting: value})
             for setting, value in (
-                ("dtype", "float32"),
+                ("dtype", "bfloat16"),
                 ("num_inference_steps", 3),
                 ("guidance_scale", 2.5),
-                ("width", 80),
-                ("height", 80),
+                ("width", 48),
+                ("height", 48),
                 ("profile", "taylorseer"),
                 ("device", "cuda"),
                 ("text_encoder_device", "cuda"),
@@ -150,7 +151,7 @@ def test_a_render_profile_changes_pixels_and_leaves_nothing_for_the_next_image(
     assert first != exact
     cached.render(REQUESTS[1])
     assert cached.render(REQUESTS[0]) == first
-    assert pixels(ready(folders["flux2"], profile="math").render(REQUESTS[0])).shape == (64, 64, 3)
+    assert pixels(ready(folders["flux2"], profile="math").render(REQUESTS[0])).shape == (32, 32, 3)
 
 
 def test_a_pipeline_of_another_family_draws_as_reproducibly(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_prompt_that_is_longer_than_its_encoder_reads_is_told_also_where_the_e
     told = "a prompt is longer than the text encoder reads, and the rest has no effect: tokenizer reads 512 tokens"
     assert flux2.render(endless).warning == told
     assert flux2.render(REQUESTS[0]).warning is None
-    encoder = Flux2TextEncoder(str(folders["flux2"]), None, "bfloat16", None)
+    encoder = Flux2TextEncoder(str(folders["flux2"]), None, "float32", None)
     encoder.setup()
     embedding, _ = encoder.encode(endless.prompt)
     assert embedding.warning == told
