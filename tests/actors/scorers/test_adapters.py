@@ -3,15 +3,15 @@
 import ast
 import io
 import json
-import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from PIL import Image
-from transformers import LlamaConfig, LlamaForCausalLM
 
 import actors.scorers
 from actors.messages import Rendering, ScoreRequest
@@ -77,8 +77,10 @@ def test_code_that_a_checkpoint_brings_is_not_run_unless_it_is_trusted(tmp_path:
 def test_deqa_asks_the_code_of_its_checkpoint_for_the_score_of_one_picture(tmp_path: Path) -> None:
     """A stand-in with the signature of the real one: `score(images)`, which returns a tensor of one level an image."""
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
-    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    config = transformers.LlamaConfig(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text("utf-8"))
     settings |= {
         "model_type": "deqa_stand_in",
@@ -107,17 +109,17 @@ class StandIn(LlamaForCausalLM):
     assert scorer.score(ScoreRequest(audiences=((),), base_prompt="a cat"), Rendering(png=encoded.getvalue())) == 5.0
 
 
-def test_the_check_against_published_scores_says_in_a_line_what_it_lacks(tmp_path: Path) -> None:
+def test_the_check_against_published_scores_says_in_a_line_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = Path(__file__).parents[3] / "tests" / "benchmarks" / "check_scorers.py"
-    done = subprocess.run(
-        [sys.executable, script, tmp_path, "pickscore"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-    )
-    (line,) = done.stdout.splitlines()
-    assert done.returncode == 1
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path), "pickscore"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 1
     assert line.startswith("pickscore    scorer pickscore: cannot be loaded: ")
 
 
