@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 LOOKS = ("soft light", "golden hour", "film grain", "low angle", "fog", "neon", "snow", "long exposure")
 _BEGIN, _TURN, _END, _PADDING = "<|begin|>", "<|turn|>", "<|end|>", "<|pad|>"
@@ -31,7 +31,7 @@ def tiny_chat_llama(folder: Path, *, subject: str = "a cup of coffee", proposals
     return folder
 
 
-def _tokenizer(replies: list[str]) -> PreTrainedTokenizerFast:
+def _tokenizer(replies: list[str]) -> "transformers.PreTrainedTokenizerFast":
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
@@ -42,14 +42,16 @@ def _tokenizer(replies: list[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(replies, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_BEGIN, eos_token=_END, pad_token=_PADDING)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=_BEGIN, eos_token=_END, pad_token=_PADDING
+    )
     fast.chat_template = _QUESTION
     return fast
 
 
-def _train(tokenizer: PreTrainedTokenizerFast, replies: list[str]) -> LlamaForCausalLM:
-    model = LlamaForCausalLM(
-        LlamaConfig(
+def _train(tokenizer: "transformers.PreTrainedTokenizerFast", replies: list[str]) -> "transformers.LlamaForCausalLM":
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=64,
             intermediate_size=128,

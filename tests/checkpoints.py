@@ -5,24 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    CLIPConfig,
-    CLIPImageProcessorPil,
-    CLIPModel,
-    CLIPProcessor,
-    LlamaConfig,
-    LlamaModel,
-    PreTrainedTokenizerFast,
-    Siglip2Config,
-    Siglip2ImageProcessorPil,
-    Siglip2Model,
-    Siglip2Processor,
-    SiglipConfig,
-    SiglipImageProcessorPil,
-    SiglipModel,
-    SiglipProcessor,
-)
 
 _CORPUS = [
     "a photo of a dog dancing in the rain, cinematic light",
@@ -40,8 +24,9 @@ def tiny_siglip(folder: Path, *, seed: int = 0, text_dimensions: int = 24) -> Pa
     tokenizer = _tokenizer(64, "right", ends=True)
     torch.manual_seed(seed)
     text = {**_siglip_text(tokenizer), "projection_size": text_dimensions}
-    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
-    SiglipProcessor(SiglipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
+    transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    image_processor = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    transformers.SiglipProcessor(image_processor, tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -51,9 +36,10 @@ def tiny_siglip2(folder: Path, *, seed: int = 0, text_dimensions: int = 24) -> P
     tokenizer = _tokenizer(64, "right", ends=True)
     torch.manual_seed(seed)
     text = {**_siglip_text(tokenizer), "projection_size": text_dimensions}
-    Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
-    image_processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
-    Siglip2Processor(image_processor, tokenizer).save_pretrained(folder)
+    config = transformers.Siglip2Config(text_config=text, vision_config=vision)
+    transformers.Siglip2Model(config).save_pretrained(folder)
+    image_processor = transformers.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    transformers.Siglip2Processor(image_processor, tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -63,10 +49,10 @@ def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
     text: dict[str, Any] = {"vocab_size": len(tokenizer), "hidden_size": 32, "max_position_embeddings": 77}
     vision: dict[str, Any] = {"hidden_size": 32, "image_size": 32, "patch_size": 8, **_LAYERS}
     torch.manual_seed(seed)
-    config = CLIPConfig(text_config={**text, **_IDS, **_LAYERS}, vision_config=vision, projection_dim=24)
-    CLIPModel(config).save_pretrained(folder)
+    config = transformers.CLIPConfig(text_config={**text, **_IDS, **_LAYERS}, vision_config=vision, projection_dim=24)
+    transformers.CLIPModel(config).save_pretrained(folder)
     crop: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    CLIPProcessor(CLIPImageProcessorPil(**crop), tokenizer).save_pretrained(folder)
+    transformers.CLIPProcessor(transformers.CLIPImageProcessorPil(**crop), tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -100,14 +86,15 @@ def tiny_model_with_code(folder: Path, witness: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "own_code.py").write_text(
         f"""from pathlib import Path
-from transformers import LlamaConfig, LlamaModel
+
+import transformers
 
 Path({str(witness)!r}).touch()
 
-class OwnConfig(LlamaConfig):
+class OwnConfig(transformers.LlamaConfig):
     model_type = "llama_of_its_own"
 
-class OwnModel(LlamaModel):
+class OwnModel(transformers.LlamaModel):
     config_class = OwnConfig
 """,
         "utf-8",
@@ -118,7 +105,7 @@ class OwnModel(LlamaModel):
 def _tiny_llama(folder: Path, seed: int, dtype: torch.dtype) -> None:
     tokenizer = _tokenizer(128, "left", ends=False)
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         num_key_value_heads=2,
@@ -126,12 +113,12 @@ def _tiny_llama(folder: Path, seed: int, dtype: torch.dtype) -> None:
         **_IDS,
         **_LAYERS,
     )
-    model: Any = LlamaModel(config)
+    model: Any = transformers.LlamaModel(config)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _siglip_text(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+def _siglip_text(tokenizer: "transformers.PreTrainedTokenizerFast") -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -142,7 +129,7 @@ def _siglip_text(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     }
 
 
-def _tokenizer(longest: int, padding_side: str, *, ends: bool) -> PreTrainedTokenizerFast:
+def _tokenizer(longest: int, padding_side: str, *, ends: bool) -> "transformers.PreTrainedTokenizerFast":
     """Byte-level, so that every text can be told; `ends` puts </s> after each, as SigLIP's does."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -157,6 +144,6 @@ def _tokenizer(longest: int, padding_side: str, *, ends: bool) -> PreTrainedToke
             single="$A </s>", special_tokens=[("</s>", _IDS["eos_token_id"])]
         )
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=longest, padding_side=padding_side, **names
     )

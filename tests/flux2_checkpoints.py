@@ -1,7 +1,7 @@
 """Tiny pipelines, FLUX.2's above all, with random weights, saved by diffusers: a megabyte each, in the real layout.
 
-Beside `tests.checkpoints`, because diffusers takes seconds to import. The text encoders are as deep as the layers that
-the pipelines read by default (30 and 27), so that nothing but the model's path has to be set.
+The text encoders are as deep as the layers that the pipelines read by default (30 and 27), so that nothing but the
+model's path has to be set.
 """
 
 import json
@@ -9,29 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
-from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
-from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
-from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+import transformers
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    Mistral3Config,
-    Mistral3ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 _CORPUS = [
     "a photo of a dog dancing in the rain, cinematic light",
@@ -64,8 +44,8 @@ def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat
     """
     tokenizer = _tokenizer(_MISTRAL_TEMPLATE, "left")
     torch.manual_seed(seed)
-    text_encoder = Mistral3ForConditionalGeneration(
-        Mistral3Config(
+    text_encoder = transformers.Mistral3ForConditionalGeneration(
+        transformers.Mistral3Config(
             text_config={"model_type": "mistral", "vocab_size": len(tokenizer), "num_hidden_layers": 30, **_TEXT},
             vision_config={
                 "model_type": "pixtral",
@@ -82,7 +62,7 @@ def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat
         )
     )
     transformer = _transformer(guidance_embeds=True, heads=heads)
-    pipeline: Any = Flux2Pipeline(_scheduler(), _vae(), text_encoder, tokenizer, transformer)  # type: ignore[arg-type]
+    pipeline: Any = _diffusers().Flux2Pipeline(_scheduler(), _vae(), text_encoder, tokenizer, transformer)  # type: ignore[arg-type]
     pipeline.to(dtype=dtype).save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
     index["tokenizer"] = ["transformers", "PixtralProcessor"]
@@ -94,9 +74,11 @@ def tiny_klein(folder: Path, *, distilled: bool = True, seed: int = 0, dtype: to
     """As FLUX.2-klein is laid out: Qwen 3 of 27 layers, no guidance in the transformer."""
     tokenizer = _tokenizer(_QWEN_TEMPLATE, "right")
     torch.manual_seed(seed)
-    text_encoder = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), num_hidden_layers=27, **_TEXT))
+    text_encoder = transformers.Qwen3ForCausalLM(
+        transformers.Qwen3Config(vocab_size=len(tokenizer), num_hidden_layers=27, **_TEXT)
+    )
     transformer = _transformer(guidance_embeds=False)
-    pipeline: Any = Flux2KleinPipeline(
+    pipeline: Any = _diffusers().Flux2KleinPipeline(
         _scheduler(),
         _vae(),
         text_encoder,
@@ -119,11 +101,13 @@ def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
         "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
     }
-    pipeline: Any = StableDiffusionPipeline(
-        vae=AutoencoderKL(norm_num_groups=4, **blocks),
-        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=2, **text)),
+    pipeline: Any = _diffusers().StableDiffusionPipeline(
+        vae=_diffusers().AutoencoderKL(norm_num_groups=4, **blocks),
+        text_encoder=transformers.CLIPTextModel(
+            transformers.CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=2, **text)
+        ),
         tokenizer=tokenizer,  # type: ignore[arg-type]
-        unet=UNet2DConditionModel(
+        unet=_diffusers().UNet2DConditionModel(
             block_out_channels=(8, 16),
             layers_per_block=1,
             norm_num_groups=4,
@@ -132,7 +116,7 @@ def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
             cross_attention_dim=_WIDTH,
             attention_head_dim=4,
         ),
-        scheduler=EulerAncestralDiscreteScheduler(steps_offset=1),  # type: ignore[arg-type]
+        scheduler=_diffusers().EulerAncestralDiscreteScheduler(steps_offset=1),  # type: ignore[arg-type]
         safety_checker=None,  # type: ignore[arg-type]
         feature_extractor=None,  # type: ignore[arg-type]
         requires_safety_checker=False,
@@ -143,7 +127,7 @@ def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
 
 def tiny_unconditional(folder: Path) -> Path:
     """A pipeline that takes no text: DDPM."""
-    unet = UNet2DModel(
+    unet = _diffusers().UNet2DModel(
         sample_size=16,
         block_out_channels=(8, 8),
         layers_per_block=1,
@@ -151,7 +135,7 @@ def tiny_unconditional(folder: Path) -> Path:
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
     )
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    _diffusers().DDPMPipeline(unet, _diffusers().DDPMScheduler()).save_pretrained(folder)
     return folder
 
 
@@ -165,7 +149,7 @@ def tiny_lora(path: Path, pipeline: Path, *, seed: int = 0, rank: int = 2) -> Pa
             layer, (rows, columns) = name.removesuffix(".weight"), weight.shape
             layers[f"{layer}.lora_A.weight"] = torch.randn(rank, columns, generator=noise).bfloat16()
             layers[f"{layer}.lora_B.weight"] = torch.randn(rows, rank, generator=noise).bfloat16() * 0.2
-    Flux2Pipeline.save_lora_weights(path.parent, transformer_lora_layers=layers, weight_name=path.name)
+    _diffusers().Flux2Pipeline.save_lora_weights(path.parent, transformer_lora_layers=layers, weight_name=path.name)
     return path
 
 
@@ -256,9 +240,15 @@ def weights_of(path: Path, numbers: int, *, name: str = "w", columns: int | None
     path.write_bytes(len(text).to_bytes(8, "little") + text)
 
 
-def _transformer(*, guidance_embeds: bool, heads: int = 2) -> Flux2Transformer2DModel:
+def _diffusers() -> Any:
+    import diffusers  # takes seconds
+
+    return diffusers
+
+
+def _transformer(*, guidance_embeds: bool, heads: int = 2) -> Any:
     """Random weights hardly heed the text; scaled up, other prompts give visibly other images."""
-    transformer = Flux2Transformer2DModel(
+    transformer = _diffusers().Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
         num_single_layers=2,
@@ -275,18 +265,18 @@ def _transformer(*, guidance_embeds: bool, heads: int = 2) -> Flux2Transformer2D
     return transformer
 
 
-def _vae() -> AutoencoderKLFlux2:
+def _vae() -> Any:
     """Four blocks keep the real factor of eight between pixels and latents."""
-    return AutoencoderKLFlux2(
+    return _diffusers().AutoencoderKLFlux2(
         block_out_channels=(8, 8, 16, 16), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=64
     )
 
 
-def _scheduler() -> FlowMatchEulerDiscreteScheduler:
-    return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
+def _scheduler() -> Any:
+    return _diffusers().FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
 
 
-def _tokenizer(chat_template: str, padding_side: str) -> PreTrainedTokenizerFast:
+def _tokenizer(chat_template: str, padding_side: str) -> "transformers.PreTrainedTokenizerFast":
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
@@ -296,6 +286,6 @@ def _tokenizer(chat_template: str, padding_side: str) -> PreTrainedTokenizerFast
     )
     tokenizer.train_from_iterator(_CORPUS * 3, trainer)
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side=padding_side, **names)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side=padding_side, **names)
     fast.chat_template = chat_template
     return fast

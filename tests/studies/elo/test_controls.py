@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-import statsmodels.api as sm
 
 import studies
 from studies.elo.analysis import Options, analyse
@@ -43,6 +42,8 @@ def counts_of(votes: Votes) -> tuple[PairCounts, PairCounts]:
 
 
 def test_the_fit_and_its_errors_are_those_of_statsmodels() -> None:
+    import statsmodels.api as sm
+
     votes = study(20)
     people, prompts = counts_of(votes)
     found = fit_controlled(votes, people)
