@@ -5,8 +5,10 @@ answer by their true liking and the noise of one look. So an analysis of their a
 through the whole chain.
 """
 
+import hashlib
 import io
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,26 +86,49 @@ def take_study(
         The server refused something that a participant may do.
     """
     answers = done = 0
+    measured: dict[bytes, NDArray[np.float64]] = {}
+    certificates = httpx2.create_ssl_context()
     with ThreadPoolExecutor(at_once) as pool:
-        for given in pool.map(lambda pair: _attend(pair[1], seed, pair[0]), enumerate(participants)):
+        for given in pool.map(
+            lambda pair: _attend(pair[1], seed, pair[0], measured, certificates), enumerate(participants)
+        ):
             answers += given
             done += 1
             progress("simulated participants", done, len(participants))
     return answers
 
 
-def _attend(participant: SimulatedParticipant, seed: int, number: int) -> int:
+def _attend(
+    participant: SimulatedParticipant,
+    seed: int,
+    number: int,
+    measured: dict[bytes, NDArray[np.float64]],
+    certificates: ssl.SSLContext,
+) -> int:
+    """Take the study as one participant; `measured` has the attributes of pictures, by their files' hashes."""
     rng = np.random.default_rng([seed, number, 0x57D1])
     looked_at: dict[str, NDArray[np.float64]] = {}
+
+    def look_at(url: str) -> NDArray[np.float64]:
+        if url not in looked_at:
+            content = _get(client, url).content
+            picture = hashlib.sha256(content).digest()
+            if picture not in measured:
+                with Image.open(io.BytesIO(content)) as opened:
+                    measured[picture] = measure(opened)
+            looked_at[url] = measured[picture]
+        return looked_at[url]
+
     answers = 0
-    with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S) as client:
+    with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S, verify=certificates) as client:
         base = str(client.base_url.join(participant.link)).split("/join/")[0]
         page = Page(_get(client, participant.link).text)
         for _ in range(MOST_PAGES):
             if page.action is None:
                 return answers
             if page.action == "/answer":
-                said = _answer(client, base, page, participant.rater, looked_at, rng)
+                seen = np.stack([look_at(base + image) for image in page.images])
+                said = _answer(page, seen, participant.rater, rng)
                 answers += 1
             else:
                 said = _agree(page.action, participant.rater)
@@ -118,19 +143,8 @@ def _agree(action: str, rater: Rater) -> dict[str, str]:
     return {"age": str(rater.age), "gender": gender, "nationality": rater.nationality} if action == "/about" else {}
 
 
-def _answer(
-    client: httpx2.Client,
-    base: str,
-    page: Page,
-    rater: Rater,
-    looked_at: dict[str, NDArray[np.float64]],
-    rng: np.random.Generator,
-) -> dict[str, str]:
-    for image in page.images:
-        if image not in looked_at:
-            with Image.open(io.BytesIO(_get(client, base + image).content)) as opened:
-                looked_at[image] = measure(opened)
-    seen = np.stack([looked_at[image] for image in page.images])
+def _answer(page: Page, seen: NDArray[np.float64], rater: Rater, rng: np.random.Generator) -> dict[str, str]:
+    """What a rater answers who has `seen` the page's images, shape (images, attributes)."""
     told = re.search(
         r"Attention check: please (?:choose the\s+(left|right)|move the slider to “(bad|excellent))", page.words
     )

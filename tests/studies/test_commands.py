@@ -211,9 +211,8 @@ def test_a_damaged_study_is_told_by_its_file(pair_study: Study) -> None:
     assert "repaets: extra inputs are not permitted" in refused("serve", pair_study.folder)
 
 
-def test_simulation_needs_raters_with_a_known_taste(pair_study: Study, run_folder: Build) -> None:
-    (pair_study.folder.parent / "run" / "truth.parquet").unlink()
-    assert "name their truth.parquet by --truth" in refused("simulate", pair_study.folder)
+def test_simulation_needs_raters_with_a_known_taste(rating_study: Study) -> None:
+    assert "name their truth.parquet by --truth" in refused("simulate", rating_study.folder)
 
 
 def test_a_seed_is_secret_unless_it_is_given_and_then_the_command_says_what_that_means(

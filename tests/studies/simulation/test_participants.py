@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_answers(run_folder: Build, tmp_path: Path)
     from studies.design.making import make_pairs
     from studies.design.steered_images import read_steered_images
 
-    run = run_folder()
+    run = run_folder(users={"u1": 60, "u3": 160})
     raters = list(read_truth(run / "truth.parquet").values())
     said = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
