@@ -1,14 +1,15 @@
 """A person whom training has never seen: enrolled from a few rated images, then steered for."""
 
-import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from actors.messages import RenderRequest
 from actors.renderers.darkroom.darkroom import Darkroom
+from predictor.cli import main
+from tests.in_this_process import call
 from tests.pipelines.conftest import Steer
-from tests.pipelines.console import command, small
+from tests.pipelines.console import small
 
 LIKINGS = {"at night, very dark": 5, "washed out, pale": 10, "bright, vivid colours": 95, "golden light, vivid": 90}
 
@@ -24,13 +25,10 @@ def test_a_new_person_is_steered_for_after_four_ratings(
         (tmp_path / f"{number}.png").write_bytes(rendering.png)
         lines.append(f"{number}.png,{rating}")
     (tmp_path / "ada.csv").write_text("\n".join(lines) + "\n", "utf-8")
-    script = command()[0].replace("steer-batch", "steer-predictor")
     with_ada = tmp_path / "with_ada"
-    subprocess.run(
-        [script, "enroll", checkpoint, "--user", "ada", "--ratings", tmp_path / "ada.csv", "--out", with_ada],
-        check=True,
-        capture_output=True,
-    )
+    ratings = ("--user", "ada", "--ratings", tmp_path / "ada.csv")
+    enrolled = call(main, "steer-predictor", "enroll", checkpoint, *ratings, "--out", with_ada)
+    assert enrolled.returncode == 0, enrolled.stderr
     arguments = ["ada" if argument == "all" else argument for argument in small(with_ada, prompts, tmp_path / "run")]
     done = steer(*arguments)
     assert done.returncode == 0, done.stderr

@@ -26,6 +26,7 @@ class Visitor:
             base_url=link.split("/join/")[0],
             follow_redirects=True,
             timeout=WAIT_S,
+            verify=False,  # by HTTP alone: reading the certificates takes longer than most visits
             headers={"Sec-Fetch-Site": "same-origin"},
         )
         self.page = self.http.get(link).text
@@ -49,7 +50,7 @@ class Visitor:
         while words not in self.page:
             late = time.monotonic() > deadline or "The models did not start" in self.page
             assert not late, f"{words!r} did not come; the page says {self.words()}"
-            time.sleep(0.05)
+            time.sleep(0.1)
             self.open(path or self.path)
         return self.page
 
@@ -117,7 +118,7 @@ class Visitor:
         self.post("/proof/prepare")
         while "Which picture do you prefer?" not in self.page and "95% interval" not in self.page:
             assert "could not be prepared" not in self.page, self.words()
-            time.sleep(0.1)
+            time.sleep(0.2)
             self.open("/proof")
         while "Which picture do you prefer?" in self.page:
             (name, value, _) = max(self.pictures(), key=lambda each: liking(each[2]))

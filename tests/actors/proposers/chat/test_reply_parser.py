@@ -218,16 +218,17 @@ def test_every_line_is_a_proposal_joins_one_or_is_counted_as_refused(text: str) 
     "unit", ["a", "1", " ", "\\", '"', "'", "“", "*", "_", "`", "- ", "#", "> ", "*a ", "a* ", "_*", "1. ", "0.5: "]
 )
 @pytest.mark.parametrize("frame", ["{}", "{}1. {}", "1. {}a", '1. "{}"'])
-def test_a_megabyte_in_one_line_is_read_in_linear_time(unit: str, frame: str) -> None:
-    reply = frame.format((unit * 1_000_000)[:1_000_000], "")
+def test_a_quarter_of_a_megabyte_in_one_line_is_read_in_linear_time(unit: str, frame: str) -> None:
+    reply = frame.format((unit * 250_000)[:250_000], "")
     begun = time.process_time()
     parse_reply(reply)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 0.5
 
 
 def test_ten_thousand_lines_are_read_in_well_under_a_second() -> None:
     reply = "\n".join(f'**{number}.** "a cat, *scene* {number}"' for number in range(1, 10_001))
     begun = time.process_time()
-    assert read(reply)[-1] == "a cat, scene 10000"
-    assert len(read(reply)) == 10_000
+    proposals = read(reply)
+    assert proposals[-1] == "a cat, scene 10000"
+    assert len(proposals) == 10_000
     assert time.process_time() - begun < 1

@@ -49,7 +49,7 @@ def plain(flux2: Path) -> list[Rendering]:
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:
-    all_settings: dict[str, Any] = {"num_inference_steps": 2, "width": 64, "height": 64, **settings}
+    all_settings: dict[str, Any] = {"num_inference_steps": 2, "width": 32, "height": 32, **settings}
     return DiffusersRenderer(str(folder), **all_settings)
 
 
