@@ -26,17 +26,24 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(
 def test_a_dry_run_needs_no_torch(prompts: Path) -> None:
     code = (
         "import sys; from pipelines.cli import app\n"
-        f"app(['--users', 'all', '--prompts', {str(prompts)!r}, '--dry-run'], standalone_mode=False)\n"
-        "assert not {'torch', 'ray', 'transformers'} & set(sys.modules)"
+        "for preset in ('embedded', 'paper'):\n"
+        "    try: app([*sys.argv[1:], '--preset', preset])\n"
+        "    except SystemExit as end: assert end.code == 0, (preset, end)\n"
+        "    assert not {'torch', 'diffusers', 'transformers', 'ray'} & set(sys.modules), preset\n"
+        "print('both')"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment())
+    arguments = ["--users", "all", "--prompts", str(prompts), "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, env=environment()
+    )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "both"
 
 
 @pytest.mark.parametrize("script", ["steer-batch", "steer-predictor", "steer-study"])
 def test_help_answers_at_once(script: str) -> None:
     path = Path(sys.executable).parent / script
-    assert min(core_seconds(path, "--help") for _ in range(3)) < 0.7
+    assert any(core_seconds(path, "--help") < 0.7 for _ in range(3))
 
 
 def test_a_second_process_is_kept_out_of_a_run(steer_command: Steer, finished: Path, tmp_path: Path) -> None:

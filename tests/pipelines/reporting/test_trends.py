@@ -34,7 +34,7 @@ def test_an_audience_has_the_means_of_its_prompts_with_bootstrap_intervals_over_
     assert young.final["saturation"].ci_high == pytest.approx(reference.ci_high, abs=0.1 * final.std())
 
 
-@settings(deadline=None, max_examples=40)  # each is a whole bootstrap
+@settings(deadline=None, max_examples=15)  # each is a whole bootstrap
 @given(seed=st.integers(0, 99), shift=st.floats(-50, 50), runs=st.integers(1, 2))
 def test_what_is_added_to_a_groups_final_images_is_added_to_its_means_and_differences(
     seed: int, shift: float, runs: int
@@ -57,7 +57,7 @@ def test_what_is_added_to_a_groups_final_images_is_added_to_its_means_and_differ
                 assert getattr(new[attribute], end) == pytest.approx(getattr(old[attribute], end) + shift, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)  # each is a whole bootstrap
+@settings(deadline=None, max_examples=15)  # each is a whole bootstrap
 @given(seed=st.integers(0, 99))
 def test_what_a_prompt_shows_cancels_in_changes_and_differences(seed: int) -> None:
     world = World.random(seed, GROUPS)
@@ -74,7 +74,7 @@ def test_what_a_prompt_shows_cancels_in_changes_and_differences(seed: int) -> No
         )
 
 
-@settings(deadline=None, max_examples=40)  # each is a whole bootstrap
+@settings(deadline=None, max_examples=15)  # each is a whole bootstrap
 @given(order=st.permutations(range(12)))
 def test_the_order_in_which_outcomes_come_does_not_matter(order: list[int]) -> None:
     world = World.random(3, GROUPS)
@@ -102,7 +102,7 @@ def test_differences_are_over_the_prompts_that_both_have_finished() -> None:
     assert [d.prompts for d in found.differences] == [7, 6, 7]
 
 
-@settings(deadline=None, max_examples=40)  # each is a whole bootstrap
+@settings(deadline=None, max_examples=15)  # each is a whole bootstrap
 @given(slope=st.floats(-3, 3), seed=st.integers(0, 99))
 def test_the_slope_by_age_is_recovered_per_ten_years(slope: float, seed: int) -> None:
     world = World.of_people(seed, slope=slope, noise=0)
