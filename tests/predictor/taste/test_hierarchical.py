@@ -415,8 +415,8 @@ def test_the_generic_error_is_that_of_images_of_other_groups(monkeypatch: pytest
         taste, _ = fit_taste(twins, ratings, users=20, parts=(IMAGE,), seed=0, group=of)
         return taste.config.generic_error
 
-    assert error(np.arange(300)) == pytest.approx(error(None), rel=1e-9)
-    assert error(group) > 1.2 * error(None)  # its twin, which tells what to expect of an image, is left out with it
-    together = error(group)
+    ungrouped, together = error(None), error(group)
+    assert error(np.arange(300)) == pytest.approx(ungrouped, rel=1e-9)
+    assert together > 1.2 * ungrouped  # its twin, which tells what to expect of an image, is left out with it
     monkeypatch.setattr("predictor.taste.nystroem.BLOCK", 300)
     assert error(group) == pytest.approx(together, rel=1e-9)
