@@ -21,9 +21,8 @@ SMALL = ["renderer.width=64", "renderer.height=64", "renderer.num_inference_step
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("models")
-    return {"renderer": tiny_flux2(root / "flux2"), "proposer": tiny_chat_llama(root / "llama")}
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_chat_llama(tmp_path_factory.mktemp("llama"))
 
 
 def settings(*pairs: str) -> list[str]:
@@ -36,11 +35,11 @@ def images(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_records(
-    steer_command: Steer, models: dict[str, Path], tiny_predictor: Path, tmp_path: Path
+    steer_command: Steer, llama: Path, tiny_predictor: Path, tmp_path: Path
 ) -> None:
     prompts, run, again = tmp_path / "prompts.txt", tmp_path / "run", tmp_path / "again"
     prompts.write_text("a cup of coffee\n", "utf-8")
-    where = [f"{role}.model={path}" for role, path in models.items()]
+    where = [f"renderer.model={tiny_flux2(tmp_path / 'flux2')}", f"proposer.model={llama}"]
     done = steer_command(
         *("--preset", "paper", "--users", "u01,u02", "--prompts", prompts, "--predictor", tiny_predictor, "--out", run),
         *("--candidates", 3, "--iterations", 2),
@@ -126,13 +125,13 @@ def test_what_no_renderer_can_do_is_refused_before_ray_is_started(
 
 
 def test_a_pipeline_that_takes_no_text_ends_the_run_before_it_begins(
-    steer: Steer, prompts: Path, checkpoint: Path, tmp_path: Path, models: dict[str, Path]
+    steer: Steer, prompts: Path, checkpoint: Path, tmp_path: Path, llama: Path
 ) -> None:
     model = tiny_unconditional(tmp_path / "ddpm")
     done = steer(
         *("--preset", "local", "--users", "all", "--prompts", prompts, "--predictor", checkpoint),
         *("--out", tmp_path / "run"),
-        *settings(*ON_CPU, *SMALL, f"renderer.model={model}", f"proposer.model={models['proposer']}"),
+        *settings(*ON_CPU, *SMALL, f"renderer.model={model}", f"proposer.model={llama}"),
     )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
