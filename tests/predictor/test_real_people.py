@@ -61,7 +61,8 @@ def unseen_users(learnt: PamelaPredictor, dataset: Dataset) -> dict[str, Any]:
 
 def test_no_theme_is_both_learnt_from_and_judged(by_theme: Dataset, dataset: Dataset) -> None:
     def themes(data: Dataset, split: str) -> set[str | None]:
-        return {data.prompts[image] for image in data.image[data.rows(split)].tolist()}
+        prompts = data.prompts
+        return {prompts[image] for image in data.image[data.rows(split)].tolist()}
 
     assert themes(by_theme, "test_seen").isdisjoint(themes(by_theme, "train"))
     assert not themes(dataset, "test_seen").isdisjoint(themes(dataset, "train"))
