@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = """
 import pytest
 
@@ -16,6 +18,7 @@ def test_of_a_group(number, worker_id):
 """
 
 
+@pytest.mark.slow
 def test_tests_of_a_group_run_on_one_worker(tmp_path: Path) -> None:
     (tmp_path / "test_group.py").write_text(TESTS, "utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", "2", "--dist", "loadgroup", tmp_path]
