@@ -39,10 +39,10 @@ def text(proposer: TransformersProposer, seed: int) -> str:
 
 
 def test_the_models_list_becomes_proposals(proposer: TransformersProposer) -> None:
-    proposals = [proposer.propose(request(seed)) for seed in range(10)]
+    proposals = [proposer.propose(request(seed)) for seed in range(6)]
     prompts = [prompt for reply in proposals for prompt in reply.prompts]
-    assert len(prompts) >= 20
-    assert sum(prompt in {f"a cat, {look}" for look in LOOKS} for prompt in prompts) >= 15
+    assert len(prompts) >= 12
+    assert sum(prompt in {f"a cat, {look}" for look in LOOKS} for prompt in prompts) >= 9
 
 
 def test_only_what_the_model_adds_is_read(proposer: TransformersProposer) -> None:
@@ -57,7 +57,7 @@ def test_the_seed_decides_the_reply_in_every_process(folder: Path, proposer: Tra
     again = pickle.loads(pickle.dumps(make(folder)))  # noqa: S301
     again.setup()
     assert again.propose(request(seed=2**63 - 1)) == proposer.propose(request(seed=2**63 - 1))
-    assert len({text(proposer, seed) for seed in range(10)}) > 5
+    assert len({text(proposer, seed) for seed in range(6)}) > 3
 
 
 def test_an_answer_that_reaches_the_most_tokens_is_cut_off_and_loses_its_last_prompt(folder: Path) -> None:

@@ -14,19 +14,9 @@ from actors.messages import Preview, RenderRequest
 from actors.renderers.darkroom.darkroom import Darkroom
 from actors.renderers.diffusers.renderer import DiffusersRenderer
 from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
-from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion
+from tests.flux2_checkpoints import tiny_stable_diffusion
 
 REQUESTS = [RenderRequest(prompt=prompt, seed=seed) for prompt, seed in (("a cat", 0), ("fog, cinematic", 2**63 - 1))]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("pipelines")
-    return {
-        "flux2": tiny_flux2(root / "flux2"),
-        "klein": tiny_klein(root / "klein"),
-        "klein-base": tiny_klein(root / "klein-base", distilled=False),
-    }
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:

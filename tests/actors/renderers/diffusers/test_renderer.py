@@ -14,21 +14,10 @@ from actors.messages import Rendering, RenderRequest
 from actors.renderers.diffusers.prompt_embedding import PromptEmbedding
 from actors.renderers.diffusers.renderer import DiffusersRenderer
 from actors.renderers.diffusers.text_encoder import Flux2TextEncoder
-from tests.flux2_checkpoints import tiny_flux2, tiny_klein, tiny_stable_diffusion, tiny_unconditional
+from tests.flux2_checkpoints import tiny_flux2, tiny_stable_diffusion
 
 PROMPTS = ("a cat", "a dog dancing in the rain, cinematic light")
 REQUESTS = [RenderRequest(prompt=prompt, seed=seed) for prompt in PROMPTS for seed in (0, 2**63 - 1)]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("pipelines")
-    return {
-        "flux2": tiny_flux2(root / "flux2"),
-        "klein": tiny_klein(root / "klein"),
-        "klein-base": tiny_klein(root / "klein-base", distilled=False),
-        "unconditional": tiny_unconditional(root / "unconditional"),
-    }
 
 
 def make(folder: Path, **settings: Any) -> DiffusersRenderer:

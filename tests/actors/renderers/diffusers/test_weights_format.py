@@ -20,7 +20,7 @@ from actors.renderers.diffusers.weights.quantization import QUANTIZATIONS, check
 from actors.renderers.diffusers.weights.weights_file import find_weights_file
 from tests.actors.hub import COMMIT, serve_hub
 from tests.actors.renderers.diffusers.test_renderer import pixels
-from tests.flux2_checkpoints import tiny_flux2, tiny_gguf, tiny_klein, tiny_lora, tiny_unconditional
+from tests.flux2_checkpoints import tiny_gguf, tiny_klein, tiny_lora, tiny_unconditional
 
 REQUESTS = [RenderRequest(prompt=prompt, seed=7) for prompt in ("a cat", "fog over a lake")]
 QUICK = ("both", "bitsandbytes")
@@ -39,8 +39,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def flux2(root: Path) -> Path:
-    return tiny_flux2(root / "flux2")
+def flux2(folders: dict[str, Path]) -> Path:
+    return folders["flux2"]
 
 
 @pytest.fixture(scope="module")
