@@ -13,6 +13,7 @@ from predictor.fitting import fit
 from predictor.predictor import PamelaPredictor
 from predictor.simulation.dataset import simulate
 from predictor.transformer.training import Recipe
+from tests.conftest import MakeOnce
 
 BRIEF = Recipe(
     epochs=3,
@@ -26,9 +27,9 @@ BRIEF = Recipe(
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(make_once: MakeOnce) -> Path:
     """Where features are kept while the tests run: never the user's own cache."""
-    return tmp_path_factory.mktemp("cache")
+    return make_once("cache", lambda folder: None)
 
 
 @pytest.fixture(autouse=True)
@@ -37,23 +38,27 @@ def _cache_of_the_tests(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rated(make_once: MakeOnce) -> Path:
     """A dataset folder: 40 images of 48 pixels, 6 simulated raters, 5 ratings an image. Not to be changed."""
-    folder = tmp_path_factory.mktemp("rated")
-    write_images(folder, 40)
-    simulate(folder, raters=6, ratings_per_image=5, seed=0)
-    return folder
+
+    def rate(folder: Path) -> None:
+        write_images(folder, 40)
+        simulate(folder, raters=6, ratings_per_image=5, seed=0)
+
+    return make_once("rated", rate)
 
 
 @pytest.fixture(scope="session")
-def rated_by_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rated_by_many(make_once: MakeOnce) -> Path:
     """A dataset folder without splits: 14 simulated raters, who each rate 70 or so of 100 images. Not to be changed."""
-    folder = tmp_path_factory.mktemp("rated_by_many")
-    write_images(folder, 100)
-    simulate(folder, raters=14, ratings_per_image=10, seed=0)
-    lines = (folder / "ratings.csv").read_text("utf-8").splitlines()
-    (folder / "ratings.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", "utf-8")
-    return folder
+
+    def rate(folder: Path) -> None:
+        write_images(folder, 100)
+        simulate(folder, raters=14, ratings_per_image=10, seed=0)
+        lines = (folder / "ratings.csv").read_text("utf-8").splitlines()
+        (folder / "ratings.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", "utf-8")
+
+    return make_once("rated_by_many", rate)
 
 
 @pytest.fixture

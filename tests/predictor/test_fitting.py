@@ -20,7 +20,7 @@ from predictor.simulation.dataset import simulate
 from predictor.transformer.training import Recipe
 
 BRIEF = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
-LONGER = Recipe(epochs=20, batch_size=64, learning_rate=1e-3, warmup_steps=10, transformer_weight=1.0)
+LONGER = Recipe(epochs=8, batch_size=64, learning_rate=2e-3, warmup_steps=10, transformer_weight=1.0)
 
 
 def test_metrics_are_of_unseen_images_for_the_person_the_population_and_without_the_user(
@@ -159,9 +159,8 @@ def test_the_share_is_the_recipes_or_what_ranks_the_validation_ratings_best(rate
     images = chosen.encoders.encode_files(paths, data.prompts, data.images.to_pylist())
     reached = []
     for weight in TRANSFORMER_WEIGHTS:
-        scores = np.empty(len(rows))
+        scores, mixed = np.empty(len(rows)), replace(chosen, transformer_weight=weight)
         for position, row in enumerate(rows):
-            mixed = replace(chosen, transformer_weight=weight)
             person = mixed.person(data.user_ids[data.user[row]])
             number = data.image[row]
             scores[position] = mixed.score_images(images[number : number + 1], [person])[0, 0]
