@@ -87,7 +87,7 @@ def write_run(folder: Path) -> None:
         for image in histories[-1].images:
             picture(int(image.key.rpartition("-")[2]), folder / "images" / image.key[:2] / f"{image.key}.png")
     write_records(histories, SearchSettings(iterations=1, share="pool"), folder)
-    write_truth([rater(user, grey, folder.parent) for user, grey in GREYS.items()], folder / "truth.parquet")
+    write_truth([rater(user, grey) for user, grey in GREYS.items()], folder / "truth.parquet")
 
 
 def write_checkpoint(folder: Path) -> None:
