@@ -11,6 +11,7 @@ import pytest
 from pipelines.records.journal import parse
 from tests.pipelines.conftest import Steer
 from tests.pipelines.console import small
+from tests.pipelines.records.test_journal import in_plain
 
 FILES = {"run.json", "run.log", "journal.jsonl", "images", "gallery.html", "trends.json"}
 FILES |= {f"{name}.parquet" for name in ("candidates", "scores", "trajectories", "judgements", "winners")}
@@ -127,8 +128,9 @@ def test_the_same_command_gives_the_same_records_whatever_the_actors(
 def test_a_run_whose_journal_ends_after_any_line_goes_on_to_the_records_of_an_unbroken_one(
     lines: int, finished: Path, copy: Path, steer: Steer
 ) -> None:
-    recorded = "".join((finished / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)[:lines])
-    (copy / "journal.jsonl").write_text(recorded, "utf-8")
+    kept = (finished / "journal.jsonl").read_bytes().splitlines(keepends=True)[:lines]
+    (copy / "journal.jsonl").write_bytes(b"".join(kept))
+    recorded = "".join(map(in_plain, kept))
     images = [path for path in sorted(copy.glob("images/*/*.png")) if path.stem not in recorded]
     for path in (*copy.glob("*.parquet"), *images[::2], copy / "gallery.html"):
         path.unlink()

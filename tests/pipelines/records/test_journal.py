@@ -177,7 +177,8 @@ def packed(values: object) -> str:
 def in_plain(line: bytes) -> str:
     """The line with its proposals as JSON."""
     values = json.loads(line)
-    values["proposed"] = json.loads(zlib.decompress(base64.b64decode(values["proposed"])))
+    if "proposed" in values:
+        values["proposed"] = json.loads(zlib.decompress(base64.b64decode(values["proposed"])))
     return json.dumps(values)
 
 
