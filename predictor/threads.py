@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property, wraps
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -19,6 +19,21 @@ from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def made_once(make: Callable[[], Result]) -> Callable[[], Result]:
+    """Decorator: the result is made by the first call, for which other threads wait, and kept for the process.
+
+    `functools.cache` alone would have each of several threads make one.
+    """
+    made, turn = cache(make), threading.Lock()
+
+    @wraps(make)
+    def get() -> Result:
+        with turn:
+            return made()
+
+    return get
 
 
 @contextmanager

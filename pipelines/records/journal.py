@@ -6,8 +6,8 @@ was edited is no record.
 
 The scores of a round are an array of users and images in single precision, written as base64 of its little-endian
 bytes: 5.3 bytes a score. Its columns are the images of the line's candidates, in their order, without those that an
-earlier round has scored. The proposals are JSON, compressed by zlib and written as base64: of many proposals few are
-rendered, all resemble each other, and as plain text they would take more room than the scores.
+earlier round has scored. The proposals are JSON, compressed by zlib and written as base64. Most are never rendered,
+and they resemble each other; as plain text they would take more room than the scores.
 """
 
 import base64
@@ -81,7 +81,7 @@ def parse(where: str, line: bytes) -> tuple[str, Round]:
             reseeded={user: _reseeded(again) for user, again in values.get("reseeded", {}).items()},
             chosen=chosen,
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise JournalError(f"{where}: not a line of a journal: {error}") from error
 
 
@@ -152,10 +152,14 @@ def _unpacked(text: Any) -> Any:
         raise TypeError("an earlier version wrote it: start a new run")
     if not isinstance(text, str):
         raise TypeError("proposals are not text")
+    decompressor = zlib.decompressobj()
     try:
-        return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+        proposals = decompressor.decompress(base64.b64decode(text, validate=True))
     except zlib.error as error:
         raise ValueError(f"proposals do not decompress: {error}") from error
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("proposals end before their time, or go on after their end")
+    return json.loads(proposals)
 
 
 def _scores(users: Any, text: Any) -> Scores:

@@ -98,6 +98,8 @@ def text_table(connection: "duckdb.DuckDBPyConnection", path: Path, dialect: Dia
         with _with_uniform_ends(path, dialect) as file:
             found = connection.sql(f"FROM {reader}{dialect.options})", params={"path": glob.escape(str(file))})
             return found.to_arrow_table()
+    except (duckdb.FatalException, duckdb.InternalException):  # the database's own: for whoever opened it
+        raise
     except duckdb.Error as error:
         raise ValueError(f"{path}: cannot be read as a table: {_fault(path, str(error), dialect)}") from error
 

@@ -58,7 +58,7 @@ def read_table(
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        with connected() as connection:
+        with duckdb_connection() as connection:
             table = _read(connection, path, {*_TEXT, *text}, numbers)
     except duckdb.Error as error:
         said = _malformed_line(path) or first_line(error)
@@ -74,21 +74,21 @@ def line_number(path: Path, index: int) -> int:
     return index + (2 if path.suffix.lower() in DELIMITED else 1)
 
 
-# Its type is quoted: an annotation that held it would have DuckDB's binding report leaks when Python ends.
+# Annotations that name DuckDB's connection are quoted: unquoted, its binding reports leaks when Python ends.
 @contextmanager
-def connected() -> "Iterator[duckdb.DuckDBPyConnection]":
-    """A connection of one's own to this process's DuckDB, which takes a hundred times as long to start as to ask."""
+def duckdb_connection() -> "Iterator[duckdb.DuckDBPyConnection]":
+    """A new connection to the one DuckDB of this process: starting another takes 30 ms."""
     try:
         with _database().cursor() as connection:
             yield connection
-    except (duckdb.FatalException, duckdb.InternalException):  # after which it refuses whatever is asked
+    except (duckdb.FatalException, duckdb.InternalException):  # after these DuckDB refuses every further query
         _database.cache_clear()
         raise
 
 
 @cache
 def _database() -> "duckdb.DuckDBPyConnection":
-    """With no memory of the files that it has read, which change."""
+    """Its cache of file contents is off: a file that changed would be read as it was."""
     atexit.register(_database.cache_clear)  # or DuckDB's binding would report leaks when Python ends
     return duckdb.connect(config={"enable_external_file_cache": False})
 

@@ -7,7 +7,6 @@ eight.
 
 import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from predictor.data.image_files import as_shown
-from predictor.threads import one_thread
+from predictor.threads import made_once, one_thread
 
 _LEVELS = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
 _NORMALISED = ((_LEVELS - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)).astype(np.float32)
@@ -73,7 +72,7 @@ class EfficientNetLite0:
         return torch.cat([pooled, *means, *spreads], 1)[0]  # (dimensions,)
 
 
-@cache
+@made_once
 def _network() -> Any:
     """One for all encoders of a process: it takes most of a second of a core to make."""
     import torch

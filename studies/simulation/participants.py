@@ -87,10 +87,10 @@ def take_study(
     """
     answers = done = 0
     measured: dict[bytes, NDArray[np.float64]] = {}
-    certificates = httpx2.create_ssl_context()
+    ssl_context = httpx2.create_ssl_context()  # one for all: it reads certificates for longer than a page takes
     with ThreadPoolExecutor(at_once) as pool:
         for given in pool.map(
-            lambda pair: _attend(pair[1], seed, pair[0], measured, certificates), enumerate(participants)
+            lambda pair: _attend(pair[1], seed, pair[0], measured, ssl_context), enumerate(participants)
         ):
             answers += given
             done += 1
@@ -103,9 +103,9 @@ def _attend(
     seed: int,
     number: int,
     measured: dict[bytes, NDArray[np.float64]],
-    certificates: ssl.SSLContext,
+    ssl_context: ssl.SSLContext,
 ) -> int:
-    """Take the study as one participant; `measured` has the attributes of pictures, by their files' hashes."""
+    """Take the study as one participant. `measured`: attributes by the SHA-256 of an image's file, for all of them."""
     rng = np.random.default_rng([seed, number, 0x57D1])
     looked_at: dict[str, NDArray[np.float64]] = {}
 
@@ -120,7 +120,7 @@ def _attend(
         return looked_at[url]
 
     answers = 0
-    with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S, verify=certificates) as client:
+    with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S, verify=ssl_context) as client:
         base = str(client.base_url.join(participant.link)).split("/join/")[0]
         page = Page(_get(client, participant.link).text)
         for _ in range(MOST_PAGES):

@@ -139,6 +139,7 @@ def test_a_service_that_does_not_answer_in_time_is_one_line_with_what_helps(
         settings = (*place, "proposer.request_timeout_s=0.5")
         done = steer(*without_model(prompts, checkpoint, tmp_path, *settings))
     assert "no answer within 0.5 s; raise request_timeout_s" in done.stderr.splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr
     drawn_before = (tmp_path / "run").exists()  # base images need no proposer; what there is of them is kept
     assert done.returncode == (3 if drawn_before else 2)
     assert drawn_before == ("go on with --resume" in done.stderr.splitlines()[-1])

@@ -28,7 +28,7 @@ BRIEF = Recipe(
 
 @pytest.fixture(scope="session")
 def cache(make_once: MakeOnce) -> Path:
-    """Where features are kept while the tests run: never the user's own cache."""
+    """Where features are kept while the tests run: never the user's own cache. All workers share it."""
     return make_once("cache", lambda folder: None)
 
 

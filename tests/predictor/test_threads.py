@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from predictor.threads import one_blas_thread, thread_map
+from predictor.threads import made_once, one_blas_thread, thread_map
 
 
 def test_results_come_in_the_order_of_the_items_although_later_ones_are_done_first() -> None:
@@ -44,6 +44,19 @@ def test_items_are_taken_only_as_results_are() -> None:
 
     next(thread_map(str, items()))
     assert len(taken) < 1000
+
+
+def test_what_is_made_once_is_made_by_one_of_several_threads_that_want_it_at_the_same_time() -> None:
+    made = []
+
+    @made_once
+    def network() -> object:
+        made.append(object())
+        time.sleep(0.05)
+        return made[-1]
+
+    assert set(thread_map(lambda _: network(), range(8), threads=4)) == set(made)
+    assert len(made) == 1
 
 
 def test_products_of_matrices_are_on_one_thread_until_the_last_user_has_left() -> None:

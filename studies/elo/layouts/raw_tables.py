@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from predictor.data.delimited import DELIMITED, dialect_of, sql_name, text_table
-from predictor.data.tables import connected
+from predictor.data.tables import duckdb_connection
 from predictor.error_messages import first_line
 from studies.elo.layouts.label_studio import is_export, rows_of
 
@@ -63,7 +63,7 @@ def place_in(path: Path, row: int) -> str:
 
 def _by_duckdb(path: Path, suffix: str) -> pa.Table:
     literal = {"path": glob.escape(str(path))}  # DuckDB would take * and ? in a name for a pattern
-    with connected() as connection:
+    with duckdb_connection() as connection:
         if suffix in DELIMITED:
             return text_table(connection, path, dialect_of(path))
         if suffix == ".parquet":

@@ -276,10 +276,12 @@ def test_a_damaged_line_is_an_error_that_says_where_it_stands(line: str) -> None
         (None, "proposals are not text"),
         (packed([]), "a round of nothing"),
         ("AAAA", "proposals do not decompress: Error -3 while decompressing data: unknown compression method"),
+        (packed([])[:-4], "proposals end before their time, or go on after their end"),
         (
-            packed([])[:-4],
-            "proposals do not decompress: Error -5 while decompressing data: incomplete or truncated stream",
+            base64.b64encode(zlib.compress(b"[]") + b"hidden").decode(),
+            "proposals end before their time, or go on after",
         ),
+        (base64.b64encode(zlib.compress(b"[" * 100_000)).decode(), "maximum recursion depth exceeded"),
         ("☃", "string argument should contain only ASCII characters"),
     ],
 )

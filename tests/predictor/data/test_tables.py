@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from predictor.data.tables import connected, find_table, read_table, select
+from predictor.data import delimited
+from predictor.data.tables import duckdb_connection, find_table, read_table, select
 
 PEOPLE = pa.table({"user_id": ["007", "u2", "u3"], "age": [20, 40, None], "gender": ["female", "male", "male"]})
 
@@ -274,11 +275,22 @@ def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
         assert read_table(tmp_path / "users.parquet")["user_id"].to_pylist() == [name]
 
 
-def test_after_an_error_that_ends_the_database_the_next_table_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", [duckdb.FatalException, duckdb.InternalException])
+def test_after_an_error_that_ends_the_database_the_next_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: type[duckdb.Error]
+) -> None:
     (tmp_path / "users.csv").write_text("user_id\nada\n", "utf-8")
-    with pytest.raises(duckdb.FatalException), connected() as connection:
+    with duckdb_connection() as connection:
         connection.execute("CREATE TABLE of_this_database (x INT)")
-        raise duckdb.FatalException("database has been invalidated because of a previous fatal error")
+
+    def break_down(path: Path, dialect: object) -> None:
+        raise broken("database has been invalidated because of a previous fatal error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delimited, "_with_uniform_ends", break_down)
+        with pytest.raises(ValueError, match=r"users\.csv: cannot be read as a table: .*database has been invalidated"):
+            read_table(tmp_path / "users.csv")
+
     assert read_table(tmp_path / "users.csv")["user_id"].to_pylist() == ["ada"]
-    with connected() as connection:
+    with duckdb_connection() as connection:
         assert connection.execute("SHOW TABLES").fetchall() == []

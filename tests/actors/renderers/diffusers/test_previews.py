@@ -35,7 +35,7 @@ def travelled(preview: Preview) -> Preview:
 
 
 QUICK = (("flux2", "float32", 2), ("klein", "bfloat16", 2), ("klein-base", "float32", 2))
-"""Both dtypes of both pipelines, with the next test, which has FLUX.2's in bfloat16."""
+"""What the quick tests have. FLUX.2 in bfloat16 is left to the next test: each pipeline runs in both dtypes."""
 ALL = itertools.product(("flux2", "klein", "klein-base"), ("bfloat16", "float32"), (1, 2, 4))
 
 
