@@ -34,6 +34,7 @@ from pipelines.live.studio import Studio
 from pipelines.live.web import getting_to_know, proving, steering, yourself
 from pipelines.live.web.pages import Pages
 from pipelines.live.web.visits import SIGNED_OUT, Visits, WarmingUpError
+from pipelines.records.journal import JournalError
 from studies.web.middleware import MOST_BODY, CSRFMiddleware, RateLimit, SecurityHeaders
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def create_app(studio: Studio, *, start_token: str) -> ASGIApp:
             WarmingUpError: _warming_up,
             ClientDisconnect: _gone,
             PersonDeletedError: _deleted,
+            JournalError: _not_read,
             OSError: _not_saved,
             Exception: _refusal,
         },
@@ -170,6 +172,13 @@ async def _gone(request: Request, error: Exception) -> Response:
 async def _deleted(request: Request, error: Exception) -> Response:
     """Whoever asked was deleted meanwhile, by another tab or device of theirs."""
     return request.app.state.live.pages.refusal(request.scope, 403, SIGNED_OUT)
+
+
+async def _not_read(request: Request, error: Exception) -> Response:
+    """The journal of the prompt was damaged, or is of an earlier version."""
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    words = "What was recorded of this prompt does not read any more. Its pictures stay where they are; begin it anew."
+    return request.app.state.live.pages.refusal(request.scope, 409, words)
 
 
 async def _not_saved(request: Request, error: Exception) -> Response:

@@ -128,6 +128,26 @@ def test_an_answer_that_was_confirmed_before_a_crash_brings_about_its_round(serv
     assert journal.read_bytes().count(b"\n") == 3
 
 
+def test_a_prompt_whose_journal_does_not_read_is_told_plainly_and_another_one_can_be_begun(
+    serve: Serve, tmp_path: Path
+) -> None:
+    people = tmp_path / "people"
+    with serve(people) as link:
+        visitor = newcomer(link, "Emil", 2)
+        visitor.post("/prompts", prompt="a cup of coffee")
+        visitor.wait_for("Which do you like best?")
+        run = visitor.path
+    journal = people / "Emil" / run.removeprefix("/prompts/").join(("runs/", "/journal.jsonl"))
+    journal.write_bytes(journal.read_bytes().replace(b'"proposed": "', b'"proposed": "?', 1))
+    key = json.loads((people / "Emil" / "person.json").read_text())["key"]
+
+    with serve(people) as link:
+        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again.wait_for("What was recorded of this prompt does not read any more", run)
+        again.post("/prompts", prompt="a cat")
+        assert again.wait_for_pictures()
+
+
 def test_it_can_search_by_itself_and_the_person_goes_on_from_there(link: str, people: Path) -> None:
     visitor = newcomer(link, "Fay", 3)
     visitor.post("/prompts", prompt="a cup of coffee", how="alone")
