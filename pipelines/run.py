@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,18 +50,13 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "users": [{"user": audience.name, "members": list(audience.user_ids)} for audience in plan.audiences],
         "prompts": [{"prompt_id": p.id, "text": p.text, "metadata": dict(p.metadata)} for p in plan.prompts],
         "seeds": {"seed": plan.settings.seed, "images": {t.prompt_id: t.image_seed for t in plan.trajectories}},
-        "versions": {"python": platform.python_version()} | _package_versions(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
         "started": timestamp(),
         "finished": None,
         "counts": {},
         "failures": {},
         "warnings": list(plan.renderer.skipped),
     }
-
-
-@cache
-def _package_versions() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES}
 
 
 @dataclass(kw_only=True)
@@ -177,7 +171,7 @@ def _run(start: _Start, on_lost: Callable[[str], None]) -> "Result":
     logger.info(
         "run %s: steer-batch %s, preset %s, settings %s, %d of %d trajectories left",
         "started" if folder is None else "resumed",
-        _package_versions()["pamela-steer"],
+        version("pamela-steer"),
         plan.settings.preset,
         fingerprint(plan.reproducibility_key()),
         sum(map(len, recorded.cohorts)),

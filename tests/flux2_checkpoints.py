@@ -62,7 +62,7 @@ def tiny_flux2(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat
         )
     )
     transformer = _transformer(guidance_embeds=True, heads=heads)
-    pipeline: Any = _diffusers().Flux2Pipeline(_scheduler(), _vae(), text_encoder, tokenizer, transformer)  # type: ignore[arg-type]
+    pipeline = _diffusers().Flux2Pipeline(_scheduler(), _vae(), text_encoder, tokenizer, transformer)
     pipeline.to(dtype=dtype).save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
     index["tokenizer"] = ["transformers", "PixtralProcessor"]
@@ -78,11 +78,11 @@ def tiny_klein(folder: Path, *, distilled: bool = True, seed: int = 0, dtype: to
         transformers.Qwen3Config(vocab_size=len(tokenizer), num_hidden_layers=27, **_TEXT)
     )
     transformer = _transformer(guidance_embeds=False)
-    pipeline: Any = _diffusers().Flux2KleinPipeline(
+    pipeline = _diffusers().Flux2KleinPipeline(
         _scheduler(),
         _vae(),
         text_encoder,
-        tokenizer,  # type: ignore[arg-type]
+        tokenizer,
         transformer,
         is_distilled=distilled,
     )
@@ -101,12 +101,12 @@ def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
         "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
     }
-    pipeline: Any = _diffusers().StableDiffusionPipeline(
+    pipeline = _diffusers().StableDiffusionPipeline(
         vae=_diffusers().AutoencoderKL(norm_num_groups=4, **blocks),
         text_encoder=transformers.CLIPTextModel(
             transformers.CLIPTextConfig(vocab_size=len(tokenizer), num_hidden_layers=2, **text)
         ),
-        tokenizer=tokenizer,  # type: ignore[arg-type]
+        tokenizer=tokenizer,
         unet=_diffusers().UNet2DConditionModel(
             block_out_channels=(8, 16),
             layers_per_block=1,
@@ -116,9 +116,9 @@ def tiny_stable_diffusion(folder: Path, *, seed: int = 0) -> Path:
             cross_attention_dim=_WIDTH,
             attention_head_dim=4,
         ),
-        scheduler=_diffusers().EulerAncestralDiscreteScheduler(steps_offset=1),  # type: ignore[arg-type]
-        safety_checker=None,  # type: ignore[arg-type]
-        feature_extractor=None,  # type: ignore[arg-type]
+        scheduler=_diffusers().EulerAncestralDiscreteScheduler(steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)

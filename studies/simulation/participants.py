@@ -108,17 +108,6 @@ def _attend(
     """Take the study as one participant. `measured`: attributes by the SHA-256 of an image's file, for all of them."""
     rng = np.random.default_rng([seed, number, 0x57D1])
     looked_at: dict[str, NDArray[np.float64]] = {}
-
-    def look_at(url: str) -> NDArray[np.float64]:
-        if url not in looked_at:
-            content = _get(client, url).content
-            picture = hashlib.sha256(content).digest()
-            if picture not in measured:
-                with Image.open(io.BytesIO(content)) as opened:
-                    measured[picture] = measure(opened)
-            looked_at[url] = measured[picture]
-        return looked_at[url]
-
     answers = 0
     with httpx2.Client(follow_redirects=True, timeout=REQUEST_TIMEOUT_S, verify=ssl_context) as client:
         base = str(client.base_url.join(participant.link)).split("/join/")[0]
@@ -127,7 +116,7 @@ def _attend(
             if page.action is None:
                 return answers
             if page.action == "/answer":
-                seen = np.stack([look_at(base + image) for image in page.images])
+                seen = _look_at([base + image for image in page.images], client, looked_at, measured)
                 said = _answer(page, seen, participant.rater, rng)
                 answers += 1
             else:
@@ -141,6 +130,24 @@ def _agree(action: str, rater: Rater) -> dict[str, str]:
         return {"agreed": "yes"}
     gender = {"female": "woman", "male": "man"}.get(rater.gender, rater.gender)
     return {"age": str(rater.age), "gender": gender, "nationality": rater.nationality} if action == "/about" else {}
+
+
+def _look_at(
+    urls: Sequence[str],
+    client: httpx2.Client,
+    looked_at: dict[str, NDArray[np.float64]],
+    measured: dict[bytes, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Attributes of a page's images, shape (images, attributes). Each is fetched once, and measured once for all."""
+    for url in urls:
+        if url not in looked_at:
+            content = _get(client, url).content
+            picture = hashlib.sha256(content).digest()
+            if picture not in measured:
+                with Image.open(io.BytesIO(content)) as opened:
+                    measured[picture] = measure(opened)
+            looked_at[url] = measured[picture]
+    return np.stack([looked_at[url] for url in urls])
 
 
 def _answer(page: Page, seen: NDArray[np.float64], rater: Rater, rng: np.random.Generator) -> dict[str, str]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.records.journal import parse
 from tests.chat_checkpoint import tiny_chat_llama
 from tests.flux2_checkpoints import tiny_flux2, tiny_unconditional
 from tests.pipelines.conftest import Steer
 from tests.pipelines.predictors import CONTENTS
+from tests.pipelines.records.test_journal import in_plain
 
 ON_CPU = [
     *(f"{role}.num_gpus=0" for role in ("renderer", "text_encoder", "proposer", "scorer")),
@@ -58,10 +58,9 @@ def test_the_paper_preset_runs_on_tiny_checkpoints_and_resumes_to_the_same_recor
     shutil.copytree(run, again)
     lines = (again / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)
     (again / "journal.jsonl").write_text(lines[0], "utf-8")
-    kept = parse("the first line", lines[0].encode())[1]
-    of_it = {candidate.image for proposed in kept.proposed for candidate in proposed.candidates}
+    kept = in_plain(lines[0].encode())
     for path in (again / "images").rglob("*.png"):
-        if path.stem not in of_it:
+        if path.stem not in kept:
             path.unlink()
     assert len(images(again)) < len(images(run))
     resumed = steer_command("--resume", "--out", again, *settings("renderer.actors=1", "text_encoder.actors=0"))

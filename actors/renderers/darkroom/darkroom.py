@@ -7,7 +7,7 @@ that no photograph fits gets the nearest one, and a warning that says so.
 import io
 import zlib
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,6 @@ VERSION = 2
 
 FITTING_SIMILARITY = 0.5
 """Cosine between subject and caption above which the photograph is taken to show the subject."""
-
-
-@cache
-def _library_versions() -> dict[str, str]:
-    return {name: version(name) for name in ("pillow", "scikit-image")}
 
 
 def photographed(prompt: str) -> str:
@@ -73,7 +68,8 @@ class Darkroom:
             "version": VERSION,
             "photographs": self.library.fingerprint,
             "size": self._size,
-            **_library_versions(),
+            "pillow": version("pillow"),
+            "scikit-image": version("scikit-image"),
         }
 
     def preview_identity(self) -> Mapping[str, Any] | None:

@@ -42,6 +42,12 @@ def newcomer(link: str, name: str, questions: int = 2) -> Visitor:
     return visitor
 
 
+def returning(link: str, people: Path, name: str) -> Visitor:
+    """Somebody who comes back by their own link to the server of any link."""
+    key = json.loads((people / name / "person.json").read_text())["key"]
+    return Visitor(link.split("/join/")[0] + f"/join/{key}")
+
+
 def test_somebody_gets_from_the_first_question_to_a_proof(link: str, people: Path) -> None:
     visitor = newcomer(link, "Ada", 6)
     visitor.post("/know/stop")
@@ -76,9 +82,8 @@ def test_a_persons_folder_is_a_dataset_folder(link: str, people: Path) -> None:
 
 def test_whoever_comes_back_by_their_link_is_asked_the_same_question(link: str, people: Path) -> None:
     first = newcomer(link, "Cleo", 3)
-    key = json.loads((people / "Cleo" / "person.json").read_text())["key"]
 
-    second = Visitor(link.split("/join/")[0] + f"/join/{key}")
+    second = returning(link, people, "Cleo")
 
     assert second.open("/know") == first.open("/know")
 
@@ -93,10 +98,9 @@ def test_a_server_that_is_started_again_goes_on_where_it_was(serve: Serve, tmp_p
         visitor.post(f"{visitor.path}/choose", **fields, chosen=pictures[1][1])
         visitor.path = visitor.path.removesuffix("/choose")
         before = [value for _, value, _ in visitor.wait_for_pictures()]
-    key = json.loads((people / "Dora" / "person.json").read_text())["key"]
 
     with serve(people) as link:
-        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again = returning(link, people, "Dora")
         again.open(visitor.path)
         after = [value for _, value, _ in again.wait_for_pictures()]
 
@@ -117,10 +121,9 @@ def test_an_answer_that_was_confirmed_before_a_crash_brings_about_its_round(serv
     journal = people / "Emil" / run.removeprefix("/prompts/").join(("runs/", "/journal.jsonl"))
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:2]) + lines[2][:40])  # as if killed while the round was written
-    key = json.loads((people / "Emil" / "person.json").read_text())["key"]
 
     with serve(people) as link:
-        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again = returning(link, people, "Emil")
         again.open(run)
         pictures = again.wait_for_pictures()
 
@@ -139,10 +142,9 @@ def test_a_prompt_whose_journal_does_not_read_is_told_plainly_and_another_one_ca
         run = visitor.path
     journal = people / "Emil" / run.removeprefix("/prompts/").join(("runs/", "/journal.jsonl"))
     journal.write_bytes(journal.read_bytes().replace(b'"proposed": "', b'"proposed": "?', 1))
-    key = json.loads((people / "Emil" / "person.json").read_text())["key"]
 
     with serve(people) as link:
-        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again = returning(link, people, "Emil")
         again.wait_for("What was recorded of this prompt does not read any more", run)
         again.post("/prompts", prompt="a cat")
         assert again.wait_for_pictures()
@@ -292,10 +294,9 @@ def test_somebody_who_is_deleted_while_their_prompts_are_opened_stays_gone(serve
         for prompt in ("a cup of coffee", "a pagoda above a lake"):
             visitor.post("/prompts", prompt=prompt)
             visitor.wait_for_pictures()
-    key = json.loads((people / "Quin" / "person.json").read_text())["key"]
 
     with serve(people) as link, ThreadPoolExecutor(4) as executor:
-        again = Visitor(link.split("/join/")[0] + f"/join/{key}")
+        again = returning(link, people, "Quin")
         again.open(visitor.path)
         again.wait_for_pictures()  # the models are up
         opening = [executor.submit(again.http.get, "/studio") for _ in range(3)]
